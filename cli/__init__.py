@@ -1,0 +1,1 @@
+"""The `lossbench` command: parse, call the library, print, exit."""

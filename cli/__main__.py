@@ -1,0 +1,5 @@
+"""`python -m lossbench_cli`, the same as the console script."""
+
+from .main import main
+
+main()

@@ -1,0 +1,349 @@
+"""`lossbench eval`: the main job."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+import lossbench
+
+from .main import complain, write
+
+if TYPE_CHECKING:
+    from lossbench.results import Result
+    from lossbench.run.job import Progress, Run
+
+ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette")
+COMPLAINTS = 20
+OUTPUTS = ("quiet", "verbose", "color", "no_progress", "format", "output", "sort", "top",
+           "per_class", "exit_zero", "dry_run", "force")  # fmt: skip
+
+
+def _roles(context: click.Context, _: click.Parameter, given: Sequence[str]) -> dict[str, str]:
+    """ROLE=DIR, several times."""
+    roles = dict(text.partition("=")[::2] for text in given)
+    for role, folder in roles.items():
+        if not folder:
+            raise click.BadParameter(f"expected ROLE=DIR, such as weight=weights/, found {role!r}")
+    return roles
+
+
+def _empty(context: click.Context, _: click.Parameter, given: str) -> float | str:
+    """`skip`, or a number."""
+    if given == "skip":
+        return given
+    try:
+        return float(given)
+    except ValueError:
+        raise click.BadParameter(f"expected skip or a number, found {given!r}") from None
+
+
+def _workers(context: click.Context, _: click.Parameter, given: str) -> int | None:
+    """`auto`, or a number."""
+    if given == "auto":
+        return None
+    if not given.isdigit() or not int(given):
+        raise click.BadParameter(f"expected auto or a number from 1, found {given!r}")
+    return int(given)
+
+
+def _top(context: click.Context, _: click.Parameter, given: str) -> int | None:
+    """`all`, or a number."""
+    if given == "all":
+        return None
+    if not given.isdigit():
+        raise click.BadParameter(f"expected all or a number, found {given!r}")
+    return int(given)
+
+
+@click.command(
+    "eval",
+    epilog="Example: lossbench eval pred/ gt/ --loss dice --loss '0.5*dice + 0.5*bce'"
+    " --gate 'dice.mean <= 0.15' -o result.json",
+)
+@click.argument("pred")
+@click.argument("gt")
+@click.option(
+    "-l",
+    "--loss",
+    "losses",
+    metavar="EXPR",
+    multiple=True,
+    help="A loss, or an expression of losses; several times. By default the task's usual.",
+)
+@click.option(
+    "--gate",
+    "gates",
+    metavar="EXPR",
+    multiple=True,
+    help="What must hold, such as 'dice.mean <= 0.15'; several times.",
+)
+@click.option("--baseline", metavar="RUN", help="An earlier result.json that gates may name.")
+@click.option(
+    "--input",
+    "inputs",
+    metavar="ROLE=DIR",
+    multiple=True,
+    callback=_roles,
+    help="A further folder: weight=, ignore= or valid=; several times.",
+)
+@click.option(
+    "--task",
+    type=click.Choice(["binary", "multiclass", "multilabel", "image"]),
+    help="What the folders hold; found out by default.",
+)
+@click.option(
+    "--classes",
+    metavar="CLASSES",
+    help="A number, names with commas, YAML such as '{0: sky, 7: road}', or a YAML file.",
+)
+@click.option(
+    "--ignore",
+    metavar="LABELS",
+    help="Ground-truth values that leave every sum: 255, 250-255, or none.",
+)
+@click.option(
+    "--threshold",
+    type=float,
+    default=0.5,
+    show_default=True,
+    help="Probability from which a pixel is foreground, for scores.",
+)
+@click.option(
+    "--empty",
+    metavar="skip|NUMBER",
+    default="skip",
+    show_default=True,
+    callback=_empty,
+    help="What replaces an undefined value.",
+)
+@click.option("--pred-encoding", type=click.Choice(ENCODINGS), help="What predictions hold.")
+@click.option("--gt-encoding", type=click.Choice(ENCODINGS), help="What the ground truth holds.")
+@click.option(
+    "--pred-pattern",
+    metavar="PATTERN",
+    help="Names of predictions, such as '{id}_pred.png'; {class} for a file a class.",
+)
+@click.option("--gt-pattern", metavar="PATTERN", help="Names of the ground truth, likewise.")
+@click.option(
+    "--missing",
+    type=click.Choice(["error", "skip", "worst"]),
+    default="error",
+    show_default=True,
+    help="What a missing prediction is.",
+)
+@click.option(
+    "--extra",
+    type=click.Choice(["error", "skip"]),
+    default="error",
+    show_default=True,
+    help="What a prediction without ground truth is.",
+)
+@click.option(
+    "--resize",
+    type=click.Choice(["nearest", "bilinear"]),
+    help="Fit predictions of another size to their ground truth.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--workers",
+    metavar="N",
+    default="auto",
+    show_default=True,
+    callback=_workers,
+    help="Pairs that are read at a time.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    default=128,
+    show_default=True,
+    help="Counted pairs that are evaluated together.",
+)
+@click.option(
+    "-f",
+    "--format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="What is printed.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    multiple=True,
+    help="Write the result too, the ending tells the format (.json); several times.",
+)
+@click.option("--sort", metavar="COLUMN", help="The loss that orders the samples, worst first.")
+@click.option(
+    "--top",
+    metavar="N|all",
+    default="10",
+    show_default=True,
+    callback=_top,
+    help="How many samples the table shows.",
+)
+@click.option("--per-class/--no-per-class", default=None, help="With or without class columns.")
+@click.option("--exit-zero", is_flag=True, help="A failed gate ends with 0 as well.")
+@click.option("--dry-run", is_flag=True, help="Print plan, losses and settings; compute nothing.")
+@click.option("--force", is_flag=True, help="Overwrite the baseline.")
+@click.option("--no-progress", is_flag=True, help="No progress bar.")
+@click.option("-q", "--quiet", is_flag=True, help="Failures only.")
+@click.option("-v", "--verbose", is_flag=True, help="Timing and files left out, too.")
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Style the table.",
+)
+@click.pass_context
+def command(context: click.Context, /, pred: str, gt: str, **options: Any) -> int:
+    """Compare the predictions in PRED with the ground truth in GT.
+
+    PRED and GT are folders whose files pair by relative path without suffix, or two files.
+    """  # fmt: skip
+    shown = {name: options.pop(name) for name in OUTPUTS}
+    for path in shown["output"]:
+        lossbench.check_path(path)
+        if _same(path, options["baseline"]) and not shown["force"]:
+            raise lossbench.SettingError(f"--output {path} is the baseline; --force overwrites it")
+    run = lossbench.plan(pred, gt, **options)
+    if shown["dry_run"]:
+        write(_dry_run(run, context))
+        return 0
+    _before(run, shown)
+    journal = _journal(run, shown["output"])
+    with _progress(run, shown) as progress:
+        result = run.evaluate(progress, journal)
+    status = _report(run, result, shown)
+    if journal:
+        journal.remove()
+    return status
+
+
+def _before(run: Run, shown: dict[str, Any]) -> None:
+    """What is about to be done, on stderr."""
+    if shown["quiet"]:
+        return
+    device = run.settings.device
+    _note(f"{run.plan} · {len(run.pairing.pairs):,} pairs · {device} ×{run.workers}")
+    for note in run.plan.notes:
+        _note(f"note: {note}")
+    left_out = run.pairing.left_out
+    if left_out:
+        kinds = ", ".join(f"{ending} ×{count}" for ending, count in sorted(left_out.items()))
+        _note(f"note: {left_out.total():,} files left out ({kinds})")
+
+
+def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
+    """Files first, then stdout, then what went wrong; the exit status."""
+    for path in shown["output"]:
+        lossbench.save(result, path, per_class=shown["per_class"])
+    table = shown["format"] == "table"
+    if not (shown["quiet"] and table):
+        how = {"top": shown["top"], "sort": shown["sort"], **_terminal(shown["color"])}
+        write(
+            lossbench.render(
+                result, shown["format"], per_class=shown["per_class"], **(how if table else {})
+            )
+        )
+    for failed in result.failed[:COMPLAINTS]:
+        complain(failed.error)
+    if len(result.failed) > COMPLAINTS:
+        more = len(result.failed) - COMPLAINTS
+        _note(f"… and {more:,} more errors; --output result.json has them all")
+    for decision in result.decisions:
+        if not decision.passed and (shown["quiet"] or not table):
+            _note(f"gate failed: {decision}")
+    if shown["verbose"]:
+        seconds = result.session["seconds"]
+        rate = len(result.ids) / seconds if seconds else 0
+        _note(f"{seconds:.2f} s, {rate:,.0f} pairs/s on {result.session['device']}")
+        for each in run.pairing.unpaired:
+            _note(f"{each.kind}: {each.message}")
+    status = result.exit_status
+    return 0 if status == 1 and shown["exit_zero"] else status
+
+
+def _dry_run(run: Run, context: click.Context) -> str:
+    """Everything that was decided, and where each setting came from."""
+    lines = [f"plan      {run.plan} · {len(run.pairing.pairs):,} pairs", "", "losses"]
+    for column in run.columns:
+        arrow = {"lower": "↓", "higher": "↑"}.get(str(column.better), "")
+        lines.append(f"  {column.name} {arrow}")
+        lines += [f"      {term.name}: {term.entry.definition}" for term in column.terms]
+    lines += ["", "gates", *(f"  {check.gate.text}" for check in run.checks)]
+    lines += ["", "settings"]
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        origin = "default" if source is None or source.name == "DEFAULT" else "flag"
+        value = context.params.get(name)
+        shown = "–" if value is None or value == () or value == {} else value
+        lines.append(f"  {name:14} {shown!s:24} {origin}")
+    return "\n".join(lines) + "\n"
+
+
+def _same(path: str, other: str | None) -> bool:
+    """Whether two paths are one file."""
+    with suppress(OSError):
+        return other is not None and os.path.samefile(path, other)
+    return False
+
+
+def _journal(run: Run, outputs: Sequence[str]) -> Any:
+    """Finished samples are kept beside the first result file while the run goes on."""
+    regular = [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
+    return run.journal(f"{regular[0]}.part") if regular else None
+
+
+def _terminal(color: str) -> dict[str, Any]:
+    """How wide and how colourful the table may be."""
+    terminal = sys.stdout.isatty()
+    wanted = bool(os.environ.get("FORCE_COLOR")) or (terminal and not os.environ.get("NO_COLOR"))
+    width = None
+    if terminal:
+        with suppress(OSError):
+            width = os.get_terminal_size(sys.stdout.fileno()).columns or None
+    return {"width": width, "color": {"always": True, "never": False}.get(color, wanted)}
+
+
+@contextmanager
+def _progress(run: Run, shown: dict[str, Any]) -> Iterator[Callable[[Progress], None] | None]:
+    """A bar with rate, time left and running mean, on a terminal's stderr only."""
+    if shown["quiet"] or shown["no_progress"] or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    name = run.columns[0].name
+    bar = Bar(
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[mean]}", markup=False),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task("", total=len(run.pairing.pairs), rate="", mean="")
+
+    def update(step: Progress) -> None:
+        rate = f"{bar.tasks[0].speed:,.0f} pairs/s" if bar.tasks[0].speed else ""
+        mean = f"{name} {step.means[name]:.4f}" if name in step.means else ""
+        bar.update(task, completed=step.done, rate=rate, mean=mean)
+
+    with bar:
+        yield update
+
+
+def _note(text: str) -> None:
+    click.echo(text, err=True)

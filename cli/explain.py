@@ -1,0 +1,80 @@
+"""`lossbench explain LOSS`: the manual page of one loss, read from its source."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+
+import click
+
+import lossbench
+from lossbench.catalog import Entry, Option
+
+from .main import write
+
+WIDTH = 80
+FINISHERS = ("finish_pixels", "finish_classes", "finish_samples")
+
+
+@click.command("explain", epilog="Example: lossbench explain dice")
+@click.argument("loss")
+def command(loss: str) -> None:
+    """Explain a loss: formula, options, range, source, and what other tools do."""
+    write("\n".join(page(lossbench.find_loss(loss))) + "\n")
+
+
+def page(entry: Entry) -> Iterator[str]:
+    """The lines of a manual page."""
+    better = f"{entry.better} is better" if entry.better else "neither end is better"
+    yield from _paragraph(f"{entry.name} — {entry.summary}", "")
+    yield ""
+    yield from _paragraph(entry.definition)
+    yield ""
+    low, high = (f"{end:g}" if math.isfinite(end) else "∞" for end in entry.range)
+    facts = {
+        "family": entry.family,
+        "also": ", ".join(entry.aliases),
+        "tasks": ", ".join(entry.tasks),
+        "range": f"{low} to {high}, {better}",
+        "source": "; ".join(entry.sources),
+        "example": f"lossbench eval pred/ gt/ --loss '{entry.example or entry.name}'",
+    }
+    for name, fact in facts.items():
+        if fact:
+            yield from _paragraph(f"{name:8} {fact}", "  ", 11)
+    yield ""
+    for heading, options in _groups(entry).items():
+        yield heading
+        for option in options:
+            yield from _paragraph(f"{option.name}={_default(option)}  {option.doc}", "  ", 6)
+        yield ""
+    for heading in ("Returns", "Note"):
+        if heading in entry.sections:
+            yield heading.lower()
+            yield from _paragraph(entry.sections[heading])
+            yield ""
+    yield f"defined in {entry.module.replace('.', '/')}.py, line {entry.line}"
+
+
+def _groups(entry: Entry) -> dict[str, list[Option]]:
+    """Options by who asks for them: the loss, its views, the reduction that follows."""
+    groups: dict[str, list[Option]] = {}
+    for option in entry.options.values():
+        heading = f"options of its view {option.owner}"
+        if option.owner in (entry.name, *FINISHERS):
+            heading = "options" if option.owner == entry.name else "common options"
+        groups.setdefault(heading, []).append(option)
+    return groups
+
+
+def _default(option: Option) -> str:
+    value = option.default
+    return str(value).lower() if isinstance(value, bool) or value is None else f"{value}"
+
+
+def _paragraph(text: str, indent: str = "  ", hang: int = 2) -> list[str]:
+    words = " ".join(text.split()) if hang == 2 else text
+    return textwrap.wrap(
+        words, WIDTH, initial_indent=indent, subsequent_indent=" " * hang if indent else ""
+    )

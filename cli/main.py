@@ -1,0 +1,123 @@
+"""The command's edge: arguments in, an exit status out, and nothing else a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from importlib import import_module
+from typing import Any, NoReturn
+
+import click
+
+from lossbench.errors import LossbenchError
+from lossbench.version import __version__
+
+COMMANDS = ("eval", "losses", "explain")
+EPILOG = "Example: lossbench eval pred/ gt/ --loss dice --gate 'dice.mean <= 0.15'"
+
+
+class Commands(click.Group):
+    """Commands by name, each in a module that is imported when it is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"{__package__}.{name}").command
+        return command
+
+
+class Terminated(BaseException):
+    """SIGTERM, raised where the program stands so that it can tidy up."""
+
+
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """Tell how wrong a folder of predictions is.
+
+    Exit status: 0 all well; 1 a gate failed; 2 wrong usage; 3 inputs missing, unreadable or
+    mismatched; 4 an internal fault or a result that could not be written.
+    """
+
+
+def main() -> NoReturn:
+    """The console script."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        with cli.make_context("lossbench", sys.argv[1:]) as context:
+            status = cli.invoke(context) or 0
+    except click.exceptions.Exit as error:
+        status = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except LossbenchError as error:
+        complain(str(error))
+        status = error.exit_status
+    except (click.Abort, KeyboardInterrupt):
+        _die_by(signal.SIGINT)
+    except Terminated:
+        _die_by(signal.SIGTERM)
+    except BrokenPipeError:
+        status = 0
+    except Exception as error:
+        if isinstance(error, OSError) and error.filename is None:  # printing failed
+            complain(f"the output could not be written: {error.strerror}")
+        else:
+            traceback.print_exc()
+        status = 4
+    _leave(int(status))
+
+
+def complain(message: str) -> None:
+    """One error on stderr."""
+    click.echo(f"error: {message}", err=True)
+
+
+def write(text: str) -> None:
+    """The result on stdout; a reader that has gone away is no error."""
+    from lossbench import OutputError
+
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _silence(sys.stdout)
+    except OSError as error:
+        _silence(sys.stdout)
+        raise OutputError(f"the result could not be written: {error.strerror}") from None
+
+
+def _silence(stream: Any) -> None:
+    """Nothing more is written to a stream that has failed."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _terminate(*_: Any) -> NoReturn:
+    raise Terminated
+
+
+def _die_by(number: signal.Signals) -> NoReturn:
+    """End as the signal would have ended the process, so that a shell sees which."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    raise SystemExit(128 + number)
+
+
+def _leave(status: int) -> NoReturn:
+    """End now: tidying up after torch takes the interpreter half a second."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _silence(stream)
+    os._exit(status)

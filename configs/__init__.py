@@ -1,0 +1,1 @@
+"""Presets that ship with lossbench, one YAML file each."""

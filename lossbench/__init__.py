@@ -1,0 +1,30 @@
+"""How wrong is a folder of predictions? Losses and scores per image, and a gate."""
+
+from lossbench.api import (
+    check_path,
+    evaluate,
+    find_loss,
+    list_losses,
+    loss,
+    plan,
+    render,
+    save,
+)
+from lossbench.errors import InputError, LossbenchError, OutputError, SettingError
+from lossbench.version import __version__
+
+__all__ = [
+    "InputError",
+    "LossbenchError",
+    "OutputError",
+    "SettingError",
+    "__version__",
+    "check_path",
+    "evaluate",
+    "find_loss",
+    "list_losses",
+    "loss",
+    "plan",
+    "render",
+    "save",
+]

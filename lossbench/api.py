@@ -1,0 +1,165 @@
+"""The Python interface: what the command line uses, and nothing else of the inside."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lossbench import catalog
+from lossbench.catalog import Entry
+
+if TYPE_CHECKING:
+    from lossbench.results import Result
+    from lossbench.run.job import Progress, Run
+    from lossbench.training import TensorLoss
+
+
+def plan(
+    pred: Any,
+    target: Any,
+    losses: str | Sequence[str] = (),
+    *,
+    inputs: Mapping[str, Any] | None = None,
+    task: str | None = None,
+    classes: Any = None,
+    ignore: Any = None,
+    threshold: float = 0.5,
+    empty: float | str = "skip",
+    pred_encoding: str | None = None,
+    gt_encoding: str | None = None,
+    pred_pattern: str | None = None,
+    gt_pattern: str | None = None,
+    missing: str = "error",
+    extra: str = "error",
+    resize: str | None = None,
+    gates: str | Sequence[str] = (),
+    baseline: Any = None,
+    device: str = "auto",
+    workers: int | None = None,
+    batch_size: int = 128,
+) -> Run:
+    """Pair the files, decide how they are read and check every setting; compute nothing.
+
+    Args:
+        pred: a folder, a file, or arrays in memory: a mapping id -> array, or a sequence.
+        target: the ground truth, likewise.
+        losses: expressions such as "dice" or "0.5*dice + 0.5*bce"; none for the task's usual ones.
+        inputs: further roles: `weight` (maps), `ignore` and `valid` (masks).
+        task: binary, multiclass, multilabel or image; found out where it is not given.
+        classes: a number, names, {value: name} or {name: [r, g, b]}.
+        ignore: a target label, a range "250-255", a list of them, or "none".
+        threshold: probability from which a pixel is foreground, for scores.
+        empty: what replaces an undefined value, or "skip".
+        pred_encoding: labels, mask, probability, logits, image or palette.
+        gt_encoding: likewise.
+        pred_pattern: such as "{id}_pred.png"; with {class}, one file a class.
+        gt_pattern: likewise, of the further roles too.
+        missing: what a missing prediction is: error, skip, or worst for the bad end of the range.
+        extra: what a prediction without ground truth is: error or skip.
+        resize: nearest or bilinear, for predictions of another size than their ground truth.
+        gates: such as "dice.mean <= 0.15".
+        baseline: an earlier result (a file or a Result) that gates may name.
+        device: auto, cpu, cuda or cuda:N.
+        workers: pairs that are read at a time; all cores by default.
+        batch_size: pairs that are evaluated together, where they are counted.
+
+    Returns:
+        A run: `.plan`, `.pairing`, `.columns`, `.settings`, and `.evaluate()`.
+
+    Raises:
+        SettingError: a setting, loss or gate is wrong.
+        InputError: a folder is missing or empty, or nothing matches.
+    """
+    from lossbench.run.job import Settings, prepare
+
+    settings = Settings(
+        dict(inputs or {}), task, classes, ignore, threshold, empty, pred_encoding, gt_encoding,
+        pred_pattern, gt_pattern, missing, extra, resize, _several(gates), baseline, device,
+        workers, batch_size,
+    )  # fmt: skip
+    return prepare(pred, target, _several(losses), settings)
+
+
+def evaluate(
+    pred: Any,
+    target: Any,
+    losses: str | Sequence[str] = (),
+    *,
+    progress: Callable[[Progress], None] | None = None,
+    **settings: Any,
+) -> Result:
+    """How wrong predictions are: one value a sample and loss, and what they aggregate to.
+
+    Args:
+        pred: a folder, a file, or arrays in memory: a mapping id -> array, or a sequence.
+        target: the ground truth, likewise.
+        losses: expressions such as "dice" or "0.5*dice + 0.5*bce"; none for the task's usual ones.
+        progress: called after each batch.
+        **settings: as for `lossbench.plan`.
+
+    Returns:
+        The result: `.ids`, `.values`, `.aggregates`, `.failed`, `.decisions`, `.exit_status`.
+    """
+    return plan(pred, target, losses, **settings).evaluate(progress)
+
+
+def loss(name: str) -> TensorLoss:
+    """A loss by name or alias as a differentiable function of tensors, for training.
+
+    `lossbench.loss("dice")(pred, target, weight=None, encoding="probability", **options)` takes
+    pred (B, C, *space) and labels (B, *space) or a target like pred, and returns one value a
+    sample, (B,).
+    """
+    from lossbench.training import tensor_loss
+
+    return tensor_loss(name)
+
+
+def list_losses(family: str | None = None) -> list[Entry]:
+    """The catalogue, or one family of it, as its source states it."""
+    return [each for each in catalog.builtin().values() if family in (None, each.family)]
+
+
+def find_loss(name: str) -> Entry:
+    """One loss of the catalogue, by name or alias; an unknown name offers the nearest."""
+    return catalog.find(name)
+
+
+def check_path(path: str | os.PathLike[str]) -> None:
+    """Refuse a result file that could not be written, before anything is computed.
+
+    Raises:
+        SettingError: an ending without a format, or a folder that cannot be written to.
+    """
+    from lossbench.output import check_path
+
+    check_path(os.fspath(path))
+
+
+def render(result: Result, format: str = "table", **how: Any) -> str:
+    """A result as text.
+
+    Args:
+        result: what `evaluate` returned.
+        format: table or json.
+        **how: of a table: top, sort, per_class, width, color; of JSON: per_class.
+    """
+    from lossbench.output import FORMATS
+
+    return FORMATS[format](result, **how)
+
+
+def save(result: Result, path: str | os.PathLike[str], **how: Any) -> None:
+    """Write a result to a file that appears whole or not at all; its ending tells the format.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    from lossbench.output import write
+
+    write(result, os.fspath(path), **how)
+
+
+def _several(given: str | Sequence[str]) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)

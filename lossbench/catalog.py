@@ -1,0 +1,246 @@
+"""What losses there are, read from their source: nothing is imported until a loss is computed.
+
+A loss's options come from three places, each a signature: its own keyword-only parameters, those of
+`of(...)` of every view it asks for, and those of the function that finishes what it returns.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from lossbench.errors import SettingError, nearest
+
+HERE = Path(__file__).parent
+UNBOUNDED = float("inf")
+
+
+@dataclass(frozen=True)
+class Option:
+    """A keyword-only parameter: its name, its type as written, its default, who asks for it."""
+
+    name: str
+    type: str
+    default: Any
+    owner: str  # the loss, a view, or the function that finishes what the loss returns
+    doc: str = ""
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value from an expression has the annotated type."""
+        return _fits(ast.parse(self.type, mode="eval").body, value)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One `@loss(...)` function as its source states it."""
+
+    name: str
+    module: str
+    line: int
+    inputs: dict[str, str]  # parameter -> annotation: which input -> in which form
+    returns: str  # PerPixel, PerClass or PerSample
+    options: dict[str, Option]
+    doc: str
+    family: str
+    aliases: tuple[str, ...] = ()
+    better: str | None = "lower"
+    range: tuple[float, float] = (0.0, UNBOUNDED)
+    tasks: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    example: str = ""
+    revision: int = 1
+
+    @cached_property
+    def function(self) -> Callable[..., Any]:
+        """The function itself; this imports torch."""
+        function: Callable[..., Any] = getattr(import_module(self.module), self.name)
+        return function
+
+    @property
+    def summary(self) -> str:
+        """The docstring's first sentence."""
+        return self.doc.partition("\n")[0]
+
+    @property
+    def definition(self) -> str:
+        """The docstring's formula: its second paragraph."""
+        return " ".join(self.sections[""].partition("\n\n")[2].split())
+
+    @cached_property
+    def sections(self) -> dict[str, str]:
+        """The docstring in parts: "" (summary and formula), Args, Returns, Note."""
+        return _sections(self.doc)
+
+    @property
+    def worst(self) -> float:
+        """The bad end of the range."""
+        return self.range[1] if self.better == "lower" else self.range[0]
+
+
+@dataclass(frozen=True)
+class _Signature:
+    """A function definition, taken apart."""
+
+    name: str
+    line: int
+    inputs: dict[str, str]
+    options: dict[str, Option]
+    returns: str
+    doc: str
+    marks: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@cache
+def builtin() -> Mapping[str, Entry]:
+    """The shipped catalogue by name, families in the order of their files."""
+    asked = _views() | _finishers()
+    return {
+        entry.name: entry
+        for path in sorted((HERE / "losses").glob("[!_]*.py"))
+        for entry in read(path, f"lossbench.losses.{path.stem}", asked)
+    }
+
+
+def find(name: str) -> Entry:
+    """The loss of this name or alias; an unknown name is an error that offers the nearest."""
+    entries = builtin()
+    by_name = {alias: entry for entry in entries.values() for alias in (entry.name, *entry.aliases)}
+    if name not in by_name:
+        raise SettingError(
+            f"no loss is called {name!r}{nearest(name, by_name)}; `lossbench losses` lists them all"
+        )
+    return by_name[name]
+
+
+def read(path: Path, module: str, asked: Mapping[str, Mapping[str, Option]]) -> Iterator[Entry]:
+    """Every loss of one source file, in the order of the file.
+
+    `asked` holds the options that come with a view or with what a loss returns, by its name.
+    """
+    for signature in _functions(path):
+        facts = signature.marks.get("loss")
+        if facts is None:
+            continue
+        options = dict(signature.options)
+        for annotation in (*signature.inputs.values(), signature.returns):
+            for option in asked.get(annotation, {}).values():
+                options.setdefault(option.name, option)
+        yield Entry(
+            signature.name,
+            module,
+            signature.line,
+            signature.inputs,
+            signature.returns,
+            options,
+            signature.doc,
+            **{**facts, **({"range": _range(facts["range"])} if "range" in facts else {})},
+        )
+
+
+def _range(written: tuple[float | None, float | None]) -> tuple[float, float]:
+    """A range as written, None standing for no bound."""
+    low, high = written
+    return (-UNBOUNDED if low is None else low, UNBOUNDED if high is None else high)
+
+
+def _views() -> dict[str, dict[str, Option]]:
+    """The options of every view's `of`, by the view's name."""
+    return {
+        node.name: _signature(part, path, owner=node.name).options
+        for path in sorted((HERE / "views").glob("[!_]*.py"))
+        for node in _parse(path).body
+        if isinstance(node, ast.ClassDef)
+        for part in node.body
+        if isinstance(part, ast.FunctionDef) and part.name == "of"
+    }
+
+
+def _finishers() -> dict[str, dict[str, Option]]:
+    """The common options, by the kind of result that they apply to."""
+    return {
+        signature.marks["finishes"]["kind"]: signature.options
+        for signature in _functions(HERE / "views" / "finish.py")
+        if "finishes" in signature.marks
+    }
+
+
+@cache
+def _parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"), filename=str(path))
+
+
+def _functions(path: Path) -> Iterator[_Signature]:
+    for node in _parse(path).body:
+        if isinstance(node, ast.FunctionDef):
+            yield _signature(node, path, owner=node.name)
+
+
+def _signature(node: ast.FunctionDef, path: Path, owner: str) -> _Signature:
+    doc = inspect.cleandoc(ast.get_docstring(node) or "")
+    described = _arguments(_sections(doc).get("Args", ""))
+    marks = {
+        ast.unparse(mark.func): {k.arg or "": ast.literal_eval(k.value) for k in mark.keywords}
+        for mark in node.decorator_list
+        if isinstance(mark, ast.Call)
+    }
+    try:
+        options = {
+            p.arg: Option(
+                p.arg, _text(p.annotation), ast.literal_eval(d), owner, described.get(p.arg, "")
+            )
+            for p, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            if d is not None
+        }
+    except ValueError as error:
+        raise ValueError(
+            f"{path}:{node.lineno}: defaults of {node.name} must be literals"
+        ) from error
+    inputs = {p.arg: _text(p.annotation) for p in (*node.args.posonlyargs, *node.args.args)}
+    return _Signature(node.name, node.lineno, inputs, options, _text(node.returns), doc, marks)
+
+
+def _text(node: ast.expr | None) -> str:
+    return ast.unparse(node) if node else ""
+
+
+def _sections(doc: str) -> dict[str, str]:
+    """A docstring by its headings (Args, Returns, Note); what stands before them under ""."""
+    parts = re.split(r"^(Args|Returns|Note):\n", doc, flags=re.MULTILINE)
+    texts = [inspect.cleandoc(part).strip() for part in parts[2::2]]
+    return {"": parts[0].strip(), **dict(zip(parts[1::2], texts, strict=True))}
+
+
+def _arguments(text: str) -> dict[str, str]:
+    """`name: what it is` for each parameter, continued lines joined."""
+    found = re.findall(r"^(\w+): (.*(?:\n +.*)*)", text, flags=re.MULTILINE)
+    return {name: " ".join(words.split()) for name, words in found}
+
+
+def _fits(annotation: ast.expr, value: Any) -> bool:
+    match annotation:
+        case ast.BinOp(left=left, right=right):
+            return _fits(left, value) or _fits(right, value)
+        case ast.Constant(value=None):
+            return value is None
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=words):
+            allowed = ast.literal_eval(words)
+            return value in (allowed if isinstance(allowed, tuple) else (allowed,))
+        case ast.Subscript(value=ast.Name(id="Sequence"), slice=item):
+            return isinstance(value, list | tuple) and all(_fits(item, each) for each in value)
+        case ast.Name(id="float"):
+            return isinstance(value, int | float) and not isinstance(value, bool)
+        case ast.Name(id="int"):
+            return isinstance(value, int) and not isinstance(value, bool)
+        case ast.Name(id="bool"):
+            return isinstance(value, bool)
+        case ast.Name(id="str"):
+            return isinstance(value, str)
+        case _:
+            raise TypeError(f"options cannot be annotated {ast.unparse(annotation)}")

@@ -1,0 +1,226 @@
+"""From expressions to columns: each loss found in the catalogue, its options checked and filled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lossbench import catalog
+from lossbench.catalog import UNBOUNDED, Entry
+from lossbench.errors import SettingError, nearest
+from lossbench.expressions import (
+    ARITHMETIC,
+    ExpressionError,
+    Item,
+    Loss,
+    Operation,
+    fold,
+    leaves,
+    parse_item,
+)
+
+USUAL = {
+    "binary": ("dice", "iou", "bce"),
+    "multiclass": ("dice", "iou", "cross_entropy"),
+    "multilabel": ("dice", "iou", "bce"),
+    "image": ("l1", "l2"),
+}
+# With these the values leave the range that the catalogue states.
+RESCALING = (("log", True), ("reduction", "sum"), ("class_reduction", "sum"))
+
+
+@dataclass(frozen=True)
+class Term:
+    """One loss of the catalogue with every option it has; two spellings of one loss are equal."""
+
+    name: str
+    settings: tuple[tuple[str, Any], ...]
+
+    @property
+    def entry(self) -> Entry:
+        return catalog.find(self.name)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.settings)
+
+    @property
+    def worst(self) -> float:
+        """The value that a missing prediction gets: the bad end of the range."""
+        if any(setting in self.settings for setting in RESCALING):
+            return UNBOUNDED if self.entry.better == "lower" else -UNBOUNDED
+        return self.entry.worst
+
+    @property
+    def automatic(self) -> str | None:
+        """The rule for class weights that needs the whole data set, if one is asked for."""
+        rule = self.options.get("class_weights")
+        return rule if isinstance(rule, str) else None
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the result: a name and an expression over terms."""
+
+    name: str
+    expression: str
+    node: float | Term | Operation[Term]
+
+    @property
+    def terms(self) -> list[Term]:
+        return list(leaves(self.node))
+
+    @property
+    def better(self) -> str | None:
+        """Whether lower or higher values are better; None where the expression mixes both."""
+        way: str = fold(self.node, lambda term: term.entry.better or "mixed", _join_directions)
+        return None if way == "mixed" else way
+
+    @property
+    def worst(self) -> float:
+        """The value that a missing prediction gets."""
+        value: float = fold(self.node, lambda term: term.worst)
+        return value
+
+
+def resolve(
+    losses: Sequence[str], defaults: Mapping[str, Any], needed: Iterable[Loss] = ()
+) -> list[Column]:
+    """The columns of a run, each once.
+
+    Args:
+        losses: `--loss` values.
+        defaults: options of the run (threshold, empty) for every loss that has them.
+        needed: losses that gates name; those that are no column yet become one.
+    """
+    columns: dict[str, Column] = {}
+    for text in losses:
+        item = parse_item(text)
+        column = Column(item.name or item.text, item.text, _node(item, defaults))
+        if columns.setdefault(column.name, column).node != column.node:
+            raise SettingError(f"two losses are called {column.name!r}; give them different names")
+    for loss in needed:
+        if column_for(loss, columns.values(), defaults) is None:
+            text = _spelled(loss)
+            columns[text] = Column(text, text, term(loss, text, defaults))
+    return list(columns.values())
+
+
+def column_for(loss: Loss, columns: Iterable[Column], defaults: Mapping[str, Any]) -> Column | None:
+    """The column that a gate means: by its given name, or by what it computes."""
+    columns = list(columns)
+    for column in columns:
+        if not loss.options and column.name == loss.name:
+            return column
+    wanted = term(loss, _spelled(loss), defaults)
+    return next((column for column in columns if column.node == wanted), None)
+
+
+def term(loss: Loss, text: str, defaults: Mapping[str, Any]) -> Term:
+    """A loss of an expression, found in the catalogue; errors point at its place in the text."""
+    try:
+        entry = catalog.find(loss.name)
+    except SettingError as error:
+        raise ExpressionError(text, loss.at, str(error)) from None
+    run = {
+        name: value
+        for name, value in defaults.items()
+        if name in entry.options and entry.options[name].default is not None
+    }
+    try:
+        options = check_options(entry, {**run, **loss.options})
+    except OptionError as error:
+        raise ExpressionError(text, loss.columns.get(error.option, 0), str(error)) from None
+    return Term(entry.name, tuple(sorted(options.items())))
+
+
+class OptionError(SettingError):
+    """An option that a loss does not have, or a value that it cannot take."""
+
+    def __init__(self, option: str, message: str) -> None:
+        super().__init__(message)
+        self.option = option
+
+
+def check_options(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option of a loss with its value, given or default; lists become tuples."""
+    for name, value in given.items():
+        option = entry.options.get(name)
+        if option is None:
+            known = ", ".join(entry.options)
+            close = nearest(name, entry.options)
+            raise OptionError(name, f"{entry.name} has no option {name!r}{close}; it has {known}")
+        if not option.accepts(value):
+            raise OptionError(name, f"{entry.name}: {name} is {option.type}, not {value!r}")
+    filled = {name: option.default for name, option in entry.options.items()} | dict(given)
+    return {
+        name: tuple(value) if isinstance(value, list) else value for name, value in filled.items()
+    }
+
+
+def check_task(columns: Iterable[Column], task: str, classes: int) -> None:
+    """Refuse what has no meaning on a task, before anything is computed."""
+    for each in (each for column in columns for each in column.terms):
+        name, options = each.name, each.options
+        if task not in each.entry.tasks:
+            fitting = [e.name for e in catalog.builtin().values() if task in e.tasks]
+            raise SettingError(
+                f"{name} has no meaning on a {task} task (it is for {', '.join(each.entry.tasks)});"
+                f" these have: {', '.join(fitting)}"
+            )
+        default = each.entry.options.get("threshold")
+        if task == "multiclass" and default and options["threshold"] != default.default:
+            raise SettingError(
+                f"{name}: a multiclass task has no threshold; each pixel is its most likely class"
+            )
+        if options.get("background") is False and task != "multiclass":
+            raise SettingError(
+                f"{name}: background is an option of multiclass tasks; this is {task}"
+            )
+        weights = options.get("class_weights")
+        judged = 2 if task == "binary" and "Distribution" in each.entry.inputs.values() else classes
+        if isinstance(weights, tuple) and len(weights) != judged:
+            raise SettingError(
+                f"{name}: class_weights has {len(weights)} numbers, the task has {judged} classes"
+            )
+
+
+FLIPPED = {"lower": "higher", "higher": "lower", "mixed": "mixed"}
+
+
+def _join_directions(op: str, left: Any, right: Any) -> Any:
+    """The direction of an operation; plain numbers stay numbers.
+
+    Two losses multiplied or divided are taken to be positive.
+    """
+    words = [isinstance(side, str) for side in (left, right)]
+    if not any(words):
+        return ARITHMETIC[op](left, right)
+    if op in "-/" and words[1]:
+        right = FLIPPED[right]
+    if all(words):
+        return left if left == right else "mixed"
+    number, word = (left, right) if words[1] else (right, left)
+    if op in "+-" or number > 0:
+        return word
+    return FLIPPED[word] if number < 0 else "mixed"
+
+
+def _node(item: Item, defaults: Mapping[str, Any]) -> Any:
+    """The expression with its losses found in the catalogue."""
+    return fold(item.node, lambda loss: term(loss, item.text, defaults), Operation)
+
+
+def _spelled(loss: Loss) -> str:
+    """A loss as it would be typed."""
+    options = ", ".join(f"{name}={_word(value)}" for name, value in loss.options.items())
+    return f"{loss.name}({options})" if options else loss.name
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(_word, value))}]"
+    return str(value)

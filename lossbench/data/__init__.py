@@ -1,0 +1,1 @@
+"""From folders to numbers, with numpy and Pillow alone: pairing, decoding, the plan, counting."""

@@ -1,0 +1,102 @@
+"""What classes there are, and which stored value or colour stands for which."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lossbench.errors import InputError, SettingError
+
+COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Names in order, and the stored values that mean them; a colour is stored as 0xRRGGBB."""
+
+    names: tuple[str, ...]
+    values: tuple[tuple[int, int], ...]  # stored value -> index of the class
+    colours: bool = False
+
+
+def numbered(count: int, names: Sequence[str] = ()) -> Classes:
+    """Classes whose stored value is their index."""
+    given = tuple(names) or tuple(str(index) for index in range(count))
+    return Classes(given, tuple((index, index) for index in range(count)))
+
+
+def parse_classes(given: Any) -> Classes | None:
+    """The `classes` setting, in any of the shapes that it may have.
+
+    Args:
+        given: a number of classes; names in order; value -> name; name -> RGB colour; or a text:
+            names with commas, YAML of any of these, or a YAML file.
+
+    Raises:
+        SettingError: none of these.
+    """
+    if given is None:
+        return None
+    if isinstance(given, str):
+        given = _read(given)
+    if isinstance(given, int) and not isinstance(given, bool) and given > 0:
+        return numbered(given)
+    if isinstance(given, Mapping) and given:
+        pairs = [_entry(key, value) for key, value in given.items()]
+        kinds = {kind for kind, _, _ in pairs}
+        if len(kinds) > 1:
+            raise SettingError("classes mix stored values and colours; use one of the two")
+        names = tuple(dict.fromkeys(name for _, _, name in pairs))
+        stored = tuple((value, names.index(name)) for _, value, name in pairs)
+        if len({value for value, _ in stored}) < len(stored):
+            raise SettingError("classes give one stored value or colour to two names")
+        return Classes(names, stored, kinds == {"colour"})
+    if isinstance(given, Sequence) and given and all(isinstance(name, str) for name in given):
+        if len(set(given)) < len(given):
+            raise SettingError("classes name one class twice")
+        return numbered(len(given), given)
+    raise SettingError(
+        f"classes {given!r}: expected a number, names, {{value: name}} or {{name: [r, g, b]}}"
+    )
+
+
+def _read(text: str) -> Any:
+    """Names with commas, or YAML with every scalar as it is written."""
+    import yaml
+
+    if text.endswith((".yaml", ".yml")):
+        if not os.path.exists(text):
+            raise InputError(f"{text} does not exist (classes)", kind="missing")
+        with open(text, encoding="utf-8") as file:
+            text = file.read()
+    elif text.strip().isdigit():
+        return int(text)
+    elif not text.lstrip().startswith(("{", "[")):
+        return [name.strip() for name in text.split(",")]
+    try:
+        return yaml.load(text, Loader=yaml.BaseLoader)
+    except yaml.YAMLError as error:
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise SettingError(f"classes cannot be read: {problem}; quote the whole option") from None
+
+
+def _entry(key: Any, value: Any) -> tuple[str, int, str]:
+    """One class of a mapping: what is stored (a value or a colour), and the name."""
+    if isinstance(value, str) and (colour := COLOUR.fullmatch(value)):
+        return "colour", int(colour[1], 16), str(key)
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 3:
+        try:
+            red, green, blue = (int(part) for part in value)
+        except ValueError:
+            red = green = blue = -1
+        if all(0 <= part <= 255 for part in (red, green, blue)):
+            return "colour", red << 16 | green << 8 | blue, str(key)
+    elif re.fullmatch(r"-?\d+", str(key)):
+        return "value", int(key), str(value)
+    raise SettingError(
+        f"class {key!r}: {value!r} is neither a name for a stored value nor an RGB colour such as"
+        " [128, 64, 128] or #804080"
+    )

@@ -1,0 +1,122 @@
+"""One file into one array, as stored: nothing is scaled, converted or guessed here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from lossbench.data.pairing import Source
+from lossbench.errors import InputError
+
+Array = NDArray[Any]
+ANIMATED = ("GIF", "TIFF", "WEBP", "PNG")
+COLOUR = ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+ORIENTATION = 0x0112
+Image.MAX_IMAGE_PIXELS = None  # the files are the user's own, and may be large
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An array as it was stored.
+
+    Attributes:
+        array: (H, W), (H, W, channels) from an image file, any shape from an array.
+        mode: Pillow's mode, such as L, P or RGB; "array" for arrays.
+        format: Pillow's format, such as PNG or JPEG; "" for arrays.
+        palette: the colours (256, 3) that the indices of a P picture stand for.
+    """
+
+    array: Array
+    mode: str = "array"
+    format: str = ""
+    palette: Array | None = None
+
+    @property
+    def colour(self) -> bool:
+        """Whether a pixel is several numbers."""
+        return self.mode in COLOUR or (
+            self.mode == "array"
+            and self.array.ndim == 3
+            and self.array.shape[-1] in (3, 4)
+            and self.array.dtype == np.uint8
+        )
+
+
+def read(source: Source) -> Picture:
+    """A file, or an array that is in memory already.
+
+    Raises:
+        InputError: the file cannot be read as what its ending says.
+    """
+    if not isinstance(source, str):
+        return Picture(_numbers(source))
+    try:
+        ending = source[-4:].lower()
+        if ending == ".npy":
+            return Picture(np.load(source, allow_pickle=False))
+        if ending == ".npz":
+            return Picture(_only(source))
+        with Image.open(source) as image:
+            return _picture(image)
+    except UnidentifiedImageError:
+        raise InputError(f"{source} is not an image of any known kind{_start(source)}") from None
+    except FileNotFoundError:
+        raise InputError(f"{source} has disappeared", kind="missing") from None
+    except InputError as error:
+        raise InputError(f"{source} {error}", kind=error.kind) from None
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "allow_pickle" in reason:
+            reason = "it holds pickled objects, which are never loaded"
+        raise InputError(f"{source} cannot be read: {reason}") from None
+
+
+def _picture(image: Image.Image) -> Picture:
+    if image.format in ANIMATED and getattr(image, "n_frames", 1) > 1:
+        frames = getattr(image, "n_frames", 1)
+        raise InputError(f"holds {frames} pictures; give one file a picture", kind="mismatch")
+    kind = image.format or ""
+    if "exif" in image.info and image.getexif().get(ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode in COLOUR and image.mode not in ("RGB", "RGBA"):
+        image = image.convert("RGB")
+    palette = None
+    if image.mode == "P":
+        flat = image.getpalette("RGB") or []
+        palette = np.zeros((256, 3), np.uint8)
+        palette.reshape(-1)[: len(flat)] = flat
+    return Picture(np.asarray(image), image.mode, kind, palette)
+
+
+def _only(path: str) -> Array:
+    """The one array of an .npz file."""
+    with np.load(path, allow_pickle=False) as arrays:
+        if len(arrays.files) != 1:
+            raise InputError(
+                f"holds {len(arrays.files)} arrays ({', '.join(arrays.files)}); expected one",
+                kind="mismatch",
+            )
+        array: Array = arrays[arrays.files[0]]
+        return array
+
+
+def _numbers(source: Any) -> Array:
+    """A numpy array, a torch tensor on any device, or nested lists."""
+    array: Array = np.asarray(source.detach().cpu() if hasattr(source, "detach") else source)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"an array holds {array.dtype}, expected numbers", kind="mismatch")
+    return array
+
+
+def _start(path: str) -> str:
+    """How a file begins, where that tells what it is."""
+    with open(path, "rb") as file:
+        start = file.read(16)
+    if not os.path.getsize(path):
+        return "; it is empty"
+    return f"; it begins with {start.decode()!r}" if start.isascii() and start else ""

@@ -1,0 +1,323 @@
+"""Which prediction belongs to which ground truth: by relative path, or by pattern."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any
+from unicodedata import normalize
+
+from lossbench.errors import InputError, SettingError
+
+ENDINGS = frozenset(
+    [
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".webp",
+        ".gif",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".jp2",
+        ".tga",
+        ".ico",
+        ".npy",
+        ".npz",
+    ]
+)
+SEPARATORS = re.compile(r"(?<=[_.\-])|(?=[_.\-])")
+PLACEHOLDER = re.compile(r"\{(\w+)\}|(\*)")
+Source = Any  # a path as text, or an array in memory
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One sample: its id and, for each role, its file, or one file a class."""
+
+    id: str
+    sources: dict[str, tuple[Source, ...]]
+
+
+@dataclass(frozen=True)
+class Unpaired:
+    """An id that cannot be evaluated, and why."""
+
+    id: str
+    role: str
+    kind: str  # missing, extra or duplicate
+    message: str
+    file: str | None = None
+
+
+@dataclass
+class Pairing:
+    """What two folders hold, in the order of the ids."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    unpaired: list[Unpaired] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    classes: tuple[str, ...] = ()  # from {class} in a pattern
+
+    def count(self, kind: str) -> int:
+        return sum(each.kind == kind for each in self.unpaired)
+
+
+Index = dict[str, dict[str, list[str]]]  # id -> class ("" without classes) -> files
+
+
+def pair(
+    folders: Mapping[str, Any], patterns: Mapping[str, str | None], classes: Sequence[str] = ()
+) -> Pairing:
+    """Match the files of every role.
+
+    Args:
+        folders: role -> folder, single file, or arrays in memory; `pred` and `target` among them.
+        patterns: role -> pattern such as "{id}_pred.png", for the roles that have one.
+        classes: names in the order wanted, for patterns with {class}.
+
+    Raises:
+        InputError: a folder is missing or empty, or nothing matches.
+    """
+    if not isinstance(folders["pred"], str | os.PathLike):
+        return _pair_arrays(folders)
+    result = Pairing()
+    indices = {
+        role: _index(role, os.fspath(folder), patterns.get(role), result)
+        for role, folder in folders.items()
+    }
+    if all(os.path.isfile(folder) for folder in folders.values()):  # names need not agree
+        name = next(iter(indices["pred"]))
+        indices = {role: {name: next(iter(index.values()))} for role, index in indices.items()}
+    result.classes = _classes(indices, classes)
+    pred, target = indices["pred"], indices["target"]
+    if not pred.keys() & target.keys():
+        raise InputError(_no_match(folders, pred, target), kind="missing")
+    for sample in sorted(pred.keys() | target.keys()):
+        problem = _problem(sample, indices, folders, result.classes)
+        if problem:
+            result.unpaired.append(problem)
+            continue
+        result.pairs.append(
+            Pair(
+                sample,
+                {
+                    role: tuple(
+                        index[sample][name][0] for name in _order(index[sample], result.classes)
+                    )
+                    for role, index in indices.items()
+                },
+            )
+        )
+    return result
+
+
+def _problem(
+    sample: str, indices: Mapping[str, Index], folders: Mapping[str, Any], classes: Sequence[str]
+) -> Unpaired | None:
+    """What keeps an id from being evaluated, if anything does."""
+    roles = sorted(indices, key=("target", "pred").__contains__, reverse=True)
+    for role in roles:
+        found = indices[role].get(sample)
+        if found is None:
+            if role == "target":
+                file = next(iter(indices["pred"][sample].values()))[0]
+                return Unpaired(
+                    sample, role, "extra", f"{file} has no ground truth in {folders[role]}", file
+                )
+            file = next(iter(indices["target"][sample].values()))[0]
+            what = "prediction" if role == "pred" else f"{role} file"
+            return Unpaired(sample, role, "missing", f"{file} has no {what} in {folders[role]}")
+        for files in found.values():
+            if len(files) > 1:
+                names = " and ".join(files)
+                return Unpaired(
+                    sample,
+                    role,
+                    "duplicate",
+                    f"{names} have one id, {sample!r}; remove one, or choose with a pattern",
+                    files[0],
+                )
+        lacking = [name for name in classes if "" not in found and name not in found]
+        if lacking:
+            return Unpaired(
+                sample,
+                role,
+                "missing",
+                f"{sample!r} has no file for class {lacking[0]!r} in {folders[role]}",
+            )
+    return None
+
+
+def _pair_arrays(folders: Mapping[str, Any]) -> Pairing:
+    """Arrays in memory: mappings by id, or sequences (an array's first axis) by number."""
+    named = {
+        role: {str(key): value for key, value in given.items()}
+        if isinstance(given, Mapping)
+        else {f"{number:06d}": value for number, value in enumerate(given)}
+        for role, given in folders.items()
+    }
+    ids = named["pred"].keys()
+    for role, values in named.items():
+        if values.keys() != ids:
+            raise InputError(
+                f"pred has {len(ids)} samples and {role} has {len(values)}, or their ids differ",
+                kind="missing",
+            )
+    return Pairing([Pair(key, {r: (v[key],) for r, v in named.items()}) for key in sorted(ids)])
+
+
+def _index(role: str, folder: str, pattern: str | None, result: Pairing) -> Index:
+    """The files of one role by id and class."""
+    if not os.path.exists(folder):
+        raise InputError(f"{folder} does not exist ({role})", kind="missing", role=role)
+    match = _matcher(pattern)
+    index: Index = {}
+    foreign: Counter[str] = Counter()
+    for path, relative in _walk(folder):
+        stem, ending = os.path.splitext(relative)
+        if ending.lower() not in ENDINGS:
+            foreign[ending or "none"] += 1
+            continue
+        found = match(relative, stem)
+        if found is None:
+            foreign["not of the pattern"] += 1
+            continue
+        name, of_class = found
+        index.setdefault(normalize("NFC", name), {}).setdefault(of_class, []).append(path)
+    result.left_out += foreign
+    if not index:
+        held = ", ".join(f"{n} × {ending}" for ending, n in sorted(foreign.items()))
+        raise InputError(
+            f"{folder} holds no image or array ({role})" + (f"; it holds {held}" if held else ""),
+            kind="missing",
+            role=role,
+        )
+    return index
+
+
+def _walk(folder: str) -> Iterator[tuple[str, str]]:
+    """Every visible file below a folder, in order, with its path inside it."""
+    if os.path.isfile(folder):
+        yield folder, os.path.basename(folder)
+        return
+    for here, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        inside = os.path.relpath(here, folder).replace(os.sep, "/")
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield os.path.join(here, name), name if inside == "." else f"{inside}/{name}"
+
+
+def _matcher(pattern: str | None) -> Any:
+    """A function from a relative path to its id and class, None where the pattern does not fit."""
+    if pattern is None:
+        return lambda relative, stem: (stem, "")
+    if "{id}" not in pattern:
+        raise SettingError(f"the pattern {pattern!r} needs {{id}}, such as '{{id}}_pred.png'")
+    whole = PurePosixPath(pattern).suffix.lower() in ENDINGS
+    parts, end, seen = [], 0, set[str]()
+    for place in PLACEHOLDER.finditer(pattern):
+        name = place[1] or ""
+        parts.append(re.escape(pattern[end : place.start()]))
+        if not name:
+            parts.append("[^/]*")
+        elif name in seen:
+            parts.append(f"(?P={name})")
+        else:
+            parts.append(f"(?P<{name}>{'.+' if name == 'id' else '[^/]+'})")
+        seen.add(name)
+        end = place.end()
+    rule = re.compile("".join(parts) + re.escape(pattern[end:]))
+
+    def match(relative: str, stem: str) -> tuple[str, str] | None:
+        found = rule.fullmatch(relative if whole else stem)
+        return (found["id"], found["class"] if "class" in seen else "") if found else None
+
+    return match
+
+
+def _classes(indices: Mapping[str, Index], wanted: Sequence[str]) -> tuple[str, ...]:
+    """The classes that a pattern found, in the order wanted or else sorted."""
+    found = {name for index in indices.values() for files in index.values() for name in files} - {
+        ""
+    }
+    unknown = found - set(wanted)
+    if wanted and unknown and found:
+        raise InputError(
+            f"the pattern finds a class {min(unknown)!r} that is not among {', '.join(wanted)}",
+            kind="mismatch",
+        )
+    return tuple(wanted) if wanted and found else tuple(sorted(found))
+
+
+def _order(files: Mapping[str, list[str]], classes: Sequence[str]) -> Sequence[str]:
+    return [""] if "" in files else classes
+
+
+def _no_match(folders: Mapping[str, Any], pred: Index, target: Index) -> str:
+    """No id is in both folders: say so, and find the patterns that would match."""
+    message = (
+        f"no file of {folders['pred']} matches one of {folders['target']}: ids there are such as"
+        f" {min(pred)!r}, here {min(target)!r}"
+    )
+    best = max(
+        (
+            (len(_strip(pred, *p) & _strip(target, *t)), -sum(map(len, (*p, *t))), p, t)
+            for p in _affixes(pred)
+            for t in _affixes(target)
+        ),
+        default=(0, 0, ("", ""), ("", "")),
+    )
+    if not best[0]:
+        return message + "; give --pred-pattern and --gt-pattern"
+    options = [
+        f"--{role}-pattern '{before}{{id}}{after}'"
+        for role, (before, after) in (("pred", best[2]), ("gt", best[3]))
+        if before or after
+    ]
+    return f"{message}; try {' '.join(options)} ({best[0]} would match)"
+
+
+def _affixes(index: Index) -> list[tuple[str, str]]:
+    """What may stand before and after the id in every name, cut at _ - and dots."""
+    names = list(index)
+    start = _shared(names)
+    end = _shared([name[::-1] for name in names])[::-1]
+    starts = [""] + [start[:n] for n in _cuts(start)]
+    ends = [""] + [end[n:] for n in _cuts(end)]
+    return [(before, after) for before in starts for after in ends]
+
+
+def _shared(names: Sequence[str]) -> str:
+    """The characters that all names begin with."""
+    first, last = min(names), max(names)
+    return next((first[:n] for n in range(len(first)) if first[n] != last[n : n + 1]), first)
+
+
+def _cuts(text: str) -> list[int]:
+    inner = [place.start() for place in SEPARATORS.finditer(text)]
+    return sorted({*inner, len(text), 0})
+
+
+def _strip(index: Index, before: str, after: str) -> set[str]:
+    """Ids with both ends taken off, where something is left between them."""
+    return {
+        name[len(before) : len(name) - len(after)]
+        for name in index
+        if len(name) > len(before) + len(after)
+    }
+
+
+def label(path: Source) -> str | None:
+    """A source as a message names it; arrays in memory have no name."""
+    return os.fspath(path) if isinstance(path, str | Path) else None

@@ -1,0 +1,202 @@
+"""How one folder's bytes become numbers, and the refusal of what does not fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossbench.data.decode import Array, Picture
+from lossbench.errors import InputError
+
+ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette")
+HARD = ("labels", "mask", "palette")
+FLAG = {"pred": "--pred-encoding", "target": "--gt-encoding"}
+SHOWN = 5
+FEW = 4
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the stored numbers of one role mean, decided once for the run.
+
+    Attributes:
+        role: pred or target.
+        encoding: one of ENCODINGS.
+        dtype: how numbers are stored, such as uint8 or float32.
+        scale: what stored integers are divided by to be in [0, 1].
+        values: stored value -> class, of hard encodings.
+        classes: how many classes those values have.
+        colours: the stored values are colours, 0xRRGGBB.
+        ignore: ranges of stored values that take a pixel out, both ends included.
+        stacked: classes come along the first axis, or one file a class.
+    """
+
+    role: str
+    encoding: str
+    dtype: str
+    scale: float = 1.0
+    values: tuple[tuple[int, int], ...] = ()
+    classes: int = 0
+    colours: bool = False
+    ignore: tuple[tuple[int, int], ...] = ()
+    stacked: bool = False
+
+    @property
+    def hard(self) -> bool:
+        return self.encoding in HARD
+
+    @property
+    def levels(self) -> int:
+        """How many codes a stored number can have: classes, or 256 grey levels; 0 for floats."""
+        if self.hard:
+            return self.classes
+        return 256 if self.dtype == "uint8" else 0
+
+    def __str__(self) -> str:
+        if self.hard:
+            return f"{self.encoding} {self._values()}"
+        by = f"{self.dtype}/{self.scale:.0f}" if self.scale != 1 else self.dtype
+        return f"{self.encoding} ({by})"
+
+    def _values(self) -> str:
+        stored = sorted(value for value, _ in self.values)
+        if self.colours:
+            text = f"by {len(stored)} colours"
+        elif len(stored) > 2 and stored == list(range(stored[0], stored[-1] + 1)):
+            text = f"{stored[0]}…{stored[-1]}"
+        else:
+            text = f"{{{','.join(map(str, stored))}}}"
+        ranges = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.ignore)
+        return f"{text}, ignore {ranges}" if ranges else text
+
+    def plane(self, picture: Picture) -> Array:
+        """The one number a pixel, or the channels of an image, that the encoding asks for.
+
+        Raises:
+            InputError: the file is stored in another way than the plan reads.
+        """
+        array = picture.array
+        if picture.mode == "LA":
+            array = self._opaque(array)[..., 0]
+        elif picture.colour:
+            return self._coloured(picture)
+        elif picture.palette is not None and not self.hard:
+            if self.encoding != "image":
+                raise self.unfit(f"has a palette where the plan reads {self}")
+            return picture.palette[array]
+        if self.colours:
+            grey = array.astype(np.uint32)
+            return grey << 16 | grey << 8 | grey
+        if not self.hard and array.dtype.name != self.dtype and not self._both_float(array):
+            raise self.unfit(f"holds {array.dtype} where the plan reads {self}")
+        return array
+
+    def coded(self, stored: Array) -> NDArray[np.integer[Any]]:
+        """Class indices; `classes` where ignored, `classes + 1` where a value has no meaning."""
+        if stored.dtype == np.uint8:
+            codes = self._compared(stored)
+            return self._lookup.take(stored) if codes is None else codes
+        if stored.dtype == np.bool_:
+            return self._lookup.take(stored.view(np.uint8))
+        keys = np.array(sorted(self.values))
+        place = np.searchsorted(keys[:, 0], stored).clip(max=len(keys) - 1)
+        codes = np.where(keys[place, 0] == stored, keys[place, 1], self.classes + 1)
+        for low, high in self.ignore:
+            codes[(stored >= low) & (stored <= high)] = self.classes
+        return codes.astype(self._lookup.dtype)
+
+    def numbers(self, stored: Array) -> Array:
+        """Stored numbers as probabilities, logits or image values.
+
+        Raises:
+            InputError: a probability outside [0, 1], or something that is not a number.
+        """
+        numbers = stored / self.scale if self.scale != 1 else stored
+        if stored.dtype.kind == "f":
+            lost = np.count_nonzero(~np.isfinite(numbers))
+            if lost:
+                raise self.unfit(f"holds {lost:,} values that are not finite numbers")
+            if self.encoding == "probability" and (numbers.min() < 0 or numbers.max() > 1):
+                outside = numbers.min() if numbers.min() < 0 else numbers.max()
+                raise self.unfit(
+                    f"holds {outside:.4g}, outside the probabilities 0 to 1; if these are logits,"
+                    f" give {FLAG[self.role]} logits"
+                )
+        return numbers
+
+    def refuse(self, stored: Array, codes: Array) -> InputError:
+        """The error for values without a meaning, which the codes have found."""
+        strange, counts = np.unique(stored[codes > self.classes], return_counts=True)
+        shown = [f"#{value:06x}" if self.colours else f"{value:g}" for value in strange[:SHOWN]]
+        more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
+        what = "colour" if self.colours else "value"
+        advice = {
+            "mask": f"for grey levels give {FLAG[self.role]} probability",
+            "labels": "name all classes with --classes, or --ignore a value",
+            "palette": "name all classes with --classes, or --ignore a value",
+        }[self.encoding]
+        return self.unfit(
+            f"has {what}{'s' if len(strange) > 1 else ''} {', '.join(shown)}{more} in"
+            f" {counts.sum():,} pixels where the plan reads {self}; {advice}"
+        )
+
+    def unfit(self, message: str) -> InputError:
+        return InputError(message, kind="mismatch", role=self.role)
+
+    def _compared(self, stored: Array) -> NDArray[np.uint8] | None:
+        """The codes of few values, by comparisons, which are faster than looking up each pixel.
+
+        None where they do not account for every pixel.
+        """
+        if len(self.values) > FEW or self.ignore:
+            return None
+        found = [(stored == value, index) for value, index in self.values]
+        if sum(np.count_nonzero(mask) for mask, _ in found) < stored.size:
+            return None
+        codes = np.zeros(stored.shape, np.uint8)
+        for mask, index in found:
+            if index:
+                codes += mask * np.uint8(index)
+        return codes
+
+    @cached_property
+    def _lookup(self) -> NDArray[np.uint16]:
+        """The code of each 8-bit value."""
+        table = np.full(256, self.classes + 1, np.uint16)
+        for value, index in self.values:
+            if 0 <= value < 256:
+                table[value] = index
+        for low, high in self.ignore:
+            table[max(low, 0) : max(high + 1, 0)] = self.classes
+        return table
+
+    def _coloured(self, picture: Picture) -> Array:
+        array = picture.array
+        if array.shape[-1] == 4:
+            array = self._opaque(array)[..., :3]
+        if self.encoding == "image":
+            if array.dtype.name != self.dtype:
+                raise self.unfit(f"holds {array.dtype} where the plan reads {self}")
+            return array
+        if self.colours:
+            red, green, blue = (array[..., channel].astype(np.uint32) for channel in range(3))
+            return red << 16 | green << 8 | blue
+        grey = array[..., 0]
+        if self.encoding == "probability" and (array == grey[..., None]).all():
+            return grey
+        raise self.unfit(
+            f"is a colour picture ({picture.mode}) where the plan reads {self}; if colours stand for"
+            ' classes, name them: --classes \'{background: "#000000", road: "#804080"}\''
+        )
+
+    def _opaque(self, array: Array) -> Array:
+        if (array[..., -1] != 255).any():
+            raise self.unfit("has transparent pixels, whose value is not defined; flatten it")
+        return array
+
+    def _both_float(self, array: Array) -> bool:
+        return array.dtype.kind == "f" and self.dtype.startswith("float")

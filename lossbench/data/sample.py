@@ -1,0 +1,269 @@
+"""One pair into numbers: counts of distinct value pairs where that is exact, pixels elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lossbench.data.decode import Array, Picture, read
+from lossbench.data.pairing import Pair, label
+from lossbench.data.plan import Plan
+from lossbench.data.reading import Reading
+from lossbench.errors import InputError
+
+FILTERS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A table of counts.
+
+    Binary and multilabel: (C, 2, levels) target by prediction; multiclass: (K, K) target by
+    prediction; images: (channels, 511) for the differences −255 … 255.
+    """
+
+    table: NDArray[np.int64]
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The pixels themselves: (C, N) numbers, and class indices (1 or C, N) of a hard input."""
+
+    pred: Array
+    target: Array
+    weight: Array  # (C or 1, N), 0 where ignored
+    pixels: int
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A pair that could not be evaluated."""
+
+    role: str | None
+    file: str | None
+    kind: str
+    message: str
+
+
+Sample = Counted | Pixels | Failure
+
+
+def make_sample(plan: Plan, pair: Pair) -> Sample:
+    """Decode a pair and hold it against the plan."""
+    role = "pred"
+    try:
+        loaded = {}
+        for role in pair.sources:
+            loaded[role] = _load(plan, role, pair)
+        role = "pred"
+        _fit(plan, loaded, pair)
+        return (_count if plan.counted else _pixels)(plan, loaded)
+    except InputError as error:
+        role = error.role or role
+        files = [label(source) for source in pair.sources[role]]
+        named = (
+            f"{files[0] or pair.id} " if not str(error).startswith(tuple(map(str, files))) else ""
+        )
+        return Failure(role, files[0], error.kind, f"{named}{error}")
+
+
+def _load(plan: Plan, role: str, pair: Pair) -> Array:
+    """The stored numbers of one role: (H, W), (C, H, W), or (H, W, channels) of an image."""
+    reading = {"pred": plan.pred, "target": plan.target}.get(role)
+    planes = []
+    for source in pair.sources[role]:
+        picture = read(source)
+        planes.append(reading.plane(picture) if reading else _single(picture, role))
+        if planes[-1].shape != planes[0].shape:
+            raise InputError(
+                f"{label(source)} is {_size(planes[-1])}, its other classes are {_size(planes[0])}",
+                kind="size",
+                role=role,
+            )
+    if len(planes) > 1:
+        return np.stack(planes)
+    stacked = reading is not None and reading.stacked
+    one_class = len(pair.sources["target"]) == 1 and stacked and plan.target.stacked
+    array = planes[0]
+    if array.size == 0:
+        raise InputError("holds no pixel", kind="mismatch", role=role)
+    return array[None] if one_class and picture.mode != "array" else array
+
+
+def _single(picture: Picture, role: str) -> Array:
+    """A mask or weight map: one number a pixel."""
+    if picture.colour or picture.mode == "LA":
+        raise InputError(
+            f"is a colour picture ({picture.mode}) where role {role} has one number a pixel",
+            kind="mismatch",
+            role=role,
+        )
+    return picture.array
+
+
+def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
+    """Bring every role to the ground truth's size, or refuse."""
+    target = loaded["target"]
+    space = target.shape[1:] if plan.target.stacked else target.shape
+    for role, array in loaded.items():
+        stacked = plan.pred.stacked if role == "pred" else array.ndim > len(space)
+        if role == "pred" and not stacked and array.shape == (1, *space):
+            loaded[role] = array = array[0]
+        if role == "target" or array.shape[1 if stacked else 0 :] == space:
+            continue
+        if role == "pred" and plan.resize and array.ndim == len(space) + stacked:
+            loaded[role] = _resized(array, space, plan.resize, stacked)
+            continue
+        image = plan.task == "image"
+        here, there = _size(array, stacked, image), _size(target, plan.target.stacked, image)
+        advice = "; --resize nearest|bilinear fits it" if role == "pred" and here != there else ""
+        if here == there:
+            here, there = str(array.shape), str(target.shape)
+        file = label(pair.sources["target"][0]) or "its ground truth"
+        raise InputError(f"is {here} where {file} is {there}{advice}", kind="size", role=role)
+    if plan.target.stacked or plan.task == "multilabel":
+        counts = {role: len(loaded[role]) for role in ("pred", "target")}
+        if counts["pred"] != len(plan.names) or counts["target"] != len(plan.names):
+            raise InputError(
+                f"has {counts['pred']} classes and its ground truth {counts['target']}"
+                f" where the plan reads {len(plan.names)}",
+                kind="mismatch",
+                role="pred",
+            )
+    elif plan.pred.stacked and len(loaded["pred"]) != len(plan.names):
+        raise InputError(
+            f"has {len(loaded['pred'])} classes where the plan reads {len(plan.names)}",
+            kind="mismatch",
+            role="pred",
+        )
+
+
+def _resized(array: Array, space: tuple[int, ...], method: str, stacked: bool) -> Array:
+    if len(space) < 2:
+        raise InputError("cannot be resized, it is no picture", kind="size", role="pred")
+    size = (space[1], space[0])
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32)
+    elif array.dtype not in (np.uint8, np.bool_):
+        array = array.astype(np.int32)
+    planes = array if stacked else array[None]
+    fitted = [np.asarray(Image.fromarray(p).resize(size, FILTERS[method])) for p in planes]
+    return np.stack(fitted) if stacked else fitted[0]
+
+
+def _size(array: Array, stacked: bool = False, image: bool = False) -> str:
+    """Width × height, as image viewers print it; other arrays by their shape."""
+    space = array.shape[1:] if stacked else array.shape[:2] if image else array.shape
+    return f"{space[1]}×{space[0]}" if len(space) == 2 else str(space)
+
+
+def _ignored(plan: Plan, loaded: dict[str, Array]) -> Array | None:
+    """Where a mask folder takes pixels out."""
+    masks = [loaded[role] != 0 if role == "ignore" else loaded[role] == 0 for role in plan.masks]
+    return np.logical_or.reduce(masks) if masks else None
+
+
+def _count(plan: Plan, loaded: dict[str, Array]) -> Counted:
+    ignored = _ignored(plan, loaded)
+    pred, target = loaded["pred"], loaded["target"]
+    if plan.task == "image":
+        return _differences(pred, target, ignored)
+    if plan.task != "multilabel":
+        return Counted(_joint(plan, pred, target, ignored), int(target.size))
+    tables = [_joint(plan, p, t, ignored)[0] for p, t in zip(pred, target, strict=True)]
+    return Counted(np.stack(tables), int(target[0].size))
+
+
+def _joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> NDArray[np.int64]:
+    """How often each prediction meets each target class, of valid pixels.
+
+    Values without a meaning get a row or column of their own, so that holding a file against the
+    plan costs a look at the table and not at the pixels.
+    """
+    rows, columns = plan.target.classes, plan.pred.levels
+    width = columns + 2 if plan.pred.hard else columns
+    kind = np.uint16 if (rows + 2) * width <= 1 << 16 else np.uint32
+    true = plan.target.coded(target)
+    if ignored is not None:
+        true[ignored] = rows
+    found = plan.pred.coded(pred) if plan.pred.hard else pred
+    index = np.multiply(true, width, dtype=kind) + found
+    table = np.bincount(index.ravel(), minlength=(rows + 2) * width).reshape(-1, width)
+    if table[rows + 1].any():
+        raise plan.target.refuse(target, true)
+    if plan.pred.hard and table[:rows, columns:].any():
+        raise plan.pred.refuse(pred, np.where(true < rows, found, 0))
+    table = table[:rows, :columns]
+    return table if plan.task == "multiclass" else table[None]
+
+
+def _differences(pred: Array, target: Array, ignored: Array | None) -> Counted:
+    """How often each difference of two 8-bit images occurs in each channel."""
+    difference = np.subtract(pred, target, dtype=np.int16)
+    difference += 255
+    pixels = target.shape[0] * target.shape[1]
+    channels = np.moveaxis(difference, -1, 0) if difference.ndim == 3 else difference[None]
+    tables = [
+        np.bincount((c if ignored is None else c[~ignored]).ravel(), minlength=511)
+        for c in channels
+    ]
+    return Counted(np.stack(tables), pixels)
+
+
+def _pixels(plan: Plan, loaded: dict[str, Array]) -> Pixels:
+    """Pixels in rows; what weighs nothing is overwritten first, whatever it was."""
+    pred, target = (
+        _rows(plan, loaded["pred"], plan.pred),
+        _rows(plan, loaded["target"], plan.target),
+    )
+    count = target.shape[1]
+    weight = np.ones((1, count))
+    if "weight" in loaded:
+        weight = _weights(loaded["weight"].reshape(-1, count))
+    ignored = _ignored(plan, loaded)
+    if ignored is not None:
+        weight = np.where(ignored.reshape(1, count), 0.0, weight)
+    if plan.target.hard:
+        codes = plan.target.coded(target)
+        if (codes > plan.target.classes).any():
+            raise plan.target.refuse(target, codes)
+        weight = np.where(codes == plan.target.classes, 0.0, weight)
+        target = np.where(codes == plan.target.classes, 0, codes)
+    else:
+        target = plan.target.numbers(_overwritten(target, weight))
+    if plan.pred.hard:
+        codes = _overwritten(plan.pred.coded(pred), weight)
+        if (codes >= plan.pred.classes).any():
+            raise plan.pred.refuse(pred, codes)
+        pred = codes
+    else:
+        pred = plan.pred.numbers(_overwritten(pred, weight))
+    return Pixels(pred, target, weight, count)
+
+
+def _rows(plan: Plan, array: Array, reading: Reading) -> Array:
+    """(C, N): classes or channels first, pixels in one row."""
+    if plan.task == "image" and array.ndim == 3:
+        return np.moveaxis(array, -1, 0).reshape(array.shape[-1], -1)
+    return array.reshape(len(array) if reading.stacked else 1, -1)
+
+
+def _overwritten(rows: Array, weight: Array) -> Array:
+    """0 where nothing weighs."""
+    seen = weight > 0
+    if seen.all():
+        return rows
+    return np.where(seen if len(seen) in (1, len(rows)) else seen.any(0), rows, rows.dtype.type(0))
+
+
+def _weights(stored: Array) -> NDArray[np.float64]:
+    weight = stored.astype(np.float64)
+    if not np.isfinite(weight).all() or weight.min() < 0:
+        raise InputError(
+            "holds weights that are negative or not finite", kind="mismatch", role="weight"
+        )
+    return weight

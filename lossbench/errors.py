@@ -1,0 +1,39 @@
+"""What can go wrong, each with the exit status that a shell sees."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LossbenchError(Exception):
+    """One clear sentence for the user: what, which file, what was expected, what to do."""
+
+    exit_status = 4
+
+
+class SettingError(LossbenchError):
+    """A wrong option, expression, gate or combination of them."""
+
+    exit_status = 2
+
+
+class InputError(LossbenchError):
+    """A file or folder that is missing, unreadable or does not fit the reading plan."""
+
+    exit_status = 3
+
+    def __init__(self, message: str, *, kind: str = "unreadable", role: str | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.role = role
+
+
+class OutputError(LossbenchError):
+    """A result that could not be written."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """` (did you mean 'dice'?)`, or nothing where no known word is close."""
+    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""

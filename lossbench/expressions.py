@@ -1,0 +1,286 @@
+"""The one small language of `--loss`, of the configuration and of gates.
+
+    item    = [NAME "="] sum                     sum     = product {("+" | "-") product}
+    product = unary {("*" | "/") unary}          unary   = "-" unary | NUMBER | "(" sum ")" | loss
+    loss    = NAME ["(" [option {"," option}] ")"]         option = NAME "=" value
+    value   = ["-"] NUMBER | STRING | WORD | true | false | none | loss
+            | "[" [value {"," value}] "]"
+    gate    = (loss ["[" CLASS "]"] "." AGGREGATE | NAME) COMPARE bound
+    bound   = sum over NUMBERs and `baseline`
+
+A bare word as an option's value is a string; CLASS is any text up to "]", quoted if it holds one.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from lossbench.errors import SettingError
+
+TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?![\w.])
+      | (?P<name>[^\W\d]\w*)
+      | (?P<string>"[^"]*"|'[^']*')
+      | (?P<op><=|>=|==|!=|[-+*/()\[\],.=<>])
+    )""",
+    re.VERBOSE,
+)
+CLASS = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|([^\]]+?))\s*\]""")
+COMPARE: dict[str, Callable[[float, float], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+def divide(left: Any, right: Any) -> Any:
+    """Division of numbers or arrays; a plain number over zero is infinite or nan."""
+    return left / right if not isinstance(right, int | float) or right else left * math.inf
+
+
+ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": divide,
+}
+WORDS = {"true": True, "false": False, "none": None}
+LONGEST = 2000
+DEEPEST = 50
+
+
+class ExpressionError(SettingError):
+    """Says what was expected and points at the column."""
+
+    def __init__(self, text: str, at: int, wanted: str) -> None:
+        super().__init__(f"{wanted}\n  {text}\n  {' ' * at}^")
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss by name with the options that were given; `columns` says where each stands."""
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, int] = field(default_factory=dict, compare=False)
+
+    @property
+    def at(self) -> int:
+        """The column of the name itself."""
+        return self.columns.get("", 0)
+
+
+Leaf = TypeVar("Leaf")
+
+
+@dataclass(frozen=True)
+class Operation(Generic[Leaf]):
+    """Two parts joined by one of + - * /; a minus sign alone is `0 - part`."""
+
+    op: str
+    left: float | Leaf | Operation[Leaf]
+    right: float | Leaf | Operation[Leaf]
+
+
+Node = float | Loss | Operation[Loss]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One `--loss`: its text, the name given to it, its meaning."""
+
+    text: str
+    name: str | None
+    node: Node
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A quantity, a comparison and a bound; without an aggregate it counts pairs of the run."""
+
+    text: str
+    loss: Loss
+    of_class: str | None
+    aggregate: str | None
+    compare: str
+    bound: Node
+
+
+def leaves(node: float | Leaf | Operation[Leaf]) -> Iterator[Leaf]:
+    """Every loss that an expression names, from left to right."""
+    if isinstance(node, Operation):
+        yield from leaves(node.left)
+        yield from leaves(node.right)
+    elif not isinstance(node, int | float):
+        yield node
+
+
+def fold(
+    node: float | Leaf | Operation[Leaf],
+    value_of: Callable[[Leaf], Any],
+    join: Callable[[str, Any, Any], Any] = lambda op, left, right: ARITHMETIC[op](left, right),
+) -> Any:
+    """An expression worked out from its leaves upwards: each loss replaced, then joined."""
+    if isinstance(node, Operation):
+        return join(node.op, fold(node.left, value_of, join), fold(node.right, value_of, join))
+    return node if isinstance(node, int | float) else value_of(node)
+
+
+def parse_item(text: str) -> Item:
+    """A `--loss` value."""
+    parser = _Parser(text)
+    named = re.match(r"\s*([^\W\d]\w*)\s*=(?!=)", text)
+    if named:
+        parser.at = named.end()
+    node = parser.sum()
+    parser.finish()
+    if next(leaves(node), None) is None:
+        raise parser.error("this names no loss", 0)
+    return Item(text=" ".join(text.split()), name=named[1] if named else None, node=node)
+
+
+def parse_gate(text: str) -> Gate:
+    """A `--gate` value."""
+    parser = _Parser(text)
+    loss = parser.loss()
+    of_class = parser.class_name() if parser.take("[") else None
+    aggregate = parser.need("NAME") if parser.take(".") else None
+    compare = parser.take(*COMPARE)
+    if not compare:
+        raise parser.error("expected < <= > >= == or != (quote a gate: the shell reads < and >)")
+    bound = parser.sum()
+    parser.finish()
+    for word in leaves(bound):
+        if word != Loss("baseline"):
+            raise parser.error("a bound is made of numbers and the word baseline", word.at)
+    return Gate(" ".join(text.split()), loss, of_class, aggregate, compare, bound)
+
+
+class _Parser:
+    """Recursive descent over one line; `at` is where the next token is looked for."""
+
+    def __init__(self, text: str) -> None:
+        self.text, self.at, self.depth = text, 0, 0
+        if len(text) > LONGEST:
+            raise ExpressionError(f"{text[:40]}…", 0, f"longer than {LONGEST} characters")
+
+    def peek(self) -> tuple[str, str, int]:
+        """Kind, text and end of the next token."""
+        match = TOKEN.match(self.text, self.at)
+        if match and match.lastgroup:
+            return match.lastgroup, match[match.lastgroup], match.end()
+        rest = self.text[self.at :].lstrip()
+        if rest:
+            raise self.error(f"cannot read {rest.split()[0]!r}")
+        return "end", "", len(self.text)
+
+    def error(self, wanted: str, at: int | None = None) -> ExpressionError:
+        """An error that points at the next token, or at a column that is known."""
+        rest = self.text[self.at :]
+        here = self.at + len(rest) - len(rest.lstrip())
+        return ExpressionError(self.text, here if at is None else at, wanted)
+
+    def take(self, *wanted: str) -> str | None:
+        """The next token if it is one of these, or of a kind written in capitals."""
+        kind, token, end = self.peek()
+        if (kind == "op" and token in wanted) or kind.upper() in wanted:
+            self.at = end
+            return token
+        return None
+
+    def need(self, *wanted: str) -> str:
+        token = self.take(*wanted)
+        if token is None:
+            found = self.peek()[1] or "the end"
+            raise self.error(f"expected {' or '.join(wanted).lower()}, found {found}")
+        return token
+
+    def chain(self, part: Callable[[], Node], *ops: str) -> Node:
+        left = part()
+        while op := self.take(*ops):
+            left = Operation(op, left, part())
+        return left
+
+    def sum(self) -> Node:
+        return self.chain(lambda: self.chain(self.unary, "*", "/"), "+", "-")
+
+    def unary(self) -> Node:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise self.error("nested too deep")
+        try:
+            if self.take("-"):
+                return Operation("-", 0, self.unary())
+            if number := self.take("NUMBER"):
+                return self.finite(number)
+            if self.take("("):
+                inner = self.sum()
+                self.need(")")
+                return inner
+            return self.loss()
+        finally:
+            self.depth -= 1
+
+    def finite(self, number: str) -> int | float:
+        value = int(number) if number.isdigit() and len(number) < 19 else float(number)
+        if math.isinf(value):
+            raise self.error(f"{number} is too large", self.at - len(number))
+        return value
+
+    def loss(self) -> Loss:
+        name = self.need("NAME")
+        loss = Loss(name, {}, {"": self.at - len(name)})
+        if self.take("("):
+            for _ in self.items_until(")"):
+                key = self.need("NAME")
+                if key in loss.options:
+                    raise self.error(f"option {key} is given twice", self.at - len(key))
+                loss.columns[key] = self.at - len(key)
+                self.need("=")
+                loss.options[key] = self.value()
+        return loss
+
+    def items_until(self, close: str) -> Iterator[None]:
+        """Once for each item of a list with commas, up to and with its closing mark."""
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise self.error("nested too deep")
+        while not self.take(close):
+            yield
+            if not self.take(","):
+                self.need(close)
+                break
+        self.depth -= 1
+
+    def value(self) -> Any:
+        if self.take("["):
+            return [self.value() for _ in self.items_until("]")]
+        if self.take("-"):
+            return -self.finite(self.need("NUMBER"))
+        if number := self.take("NUMBER"):
+            return self.finite(number)
+        if string := self.take("STRING"):
+            return string[1:-1]
+        inner = self.loss()
+        return inner if inner.options else WORDS.get(inner.name, inner.name)
+
+    def class_name(self) -> str:
+        match = CLASS.match(self.text, self.at)
+        if not match:
+            raise self.error("expected a class name and ]")
+        self.at = match.end()
+        return next(group for group in match.groups() if group)
+
+    def finish(self) -> None:
+        token = self.peek()[1]
+        if token:
+            raise self.error(f"did not expect {token} here")

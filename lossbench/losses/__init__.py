@@ -1,0 +1,38 @@
+"""The losses: pure torch functions, one module per family; no files, no printing, no devices.
+
+A parameter's name says which input it is, its annotation in which form; keyword-only parameters
+are the options; the return annotation says what is left to do with the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def loss(
+    *,
+    family: str,
+    tasks: Sequence[str],
+    sources: Sequence[str],
+    range: tuple[float | None, float | None] = (0, None),
+    better: Literal["lower", "higher"] | None = "lower",
+    aliases: Sequence[str] = (),
+    example: str = "",
+    revision: int = 1,
+) -> Callable[[Function], Function]:
+    """Mark a function as a loss of the catalogue, which reads these facts from the source.
+
+    Args:
+        family: the group that it is listed under.
+        tasks: what it can be computed on: binary, multiclass, multilabel, image.
+        sources: where the definition comes from.
+        range: smallest and largest value, None where there is no bound.
+        better: whether a lower or a higher value is better.
+        aliases: other names that can be typed.
+        example: an expression that shows its options, such as "dice(smooth=1)".
+        revision: rises when a fix changes the numbers.
+    """
+    return lambda function: function

@@ -1,0 +1,14 @@
+"""The result file: everything, with every digit."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lossbench.results import Result
+
+
+def render_json(result: Result, *, per_class: bool | None = None, **_: Any) -> str:
+    """The result file's text; class columns are left out where `per_class` is False."""
+    model = result.as_json(per_class is not False)
+    return json.dumps(model, ensure_ascii=False, allow_nan=False, indent=1) + "\n"

@@ -1,0 +1,105 @@
+"""Call a loss: look up what its signature asks for, and finish what it returns."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, NamedTuple, get_type_hints
+
+from torch import Tensor
+
+from lossbench.views.finish import FINISHERS, Finished, Sums
+from lossbench.views.forms import PerPixel
+from lossbench.views.values import Side, Values
+
+Options = Mapping[str, Any]
+OF_BOTH_SIDES = ("difference", "weight")
+
+
+class Asked(NamedTuple):
+    """What a function's signature asks for."""
+
+    inputs: dict[str, Any]  # parameter -> form
+    options: frozenset[str]
+    returns: Any
+
+
+@cache
+def asked(function: Callable[..., Any]) -> Asked:
+    """The signature of a loss, of a view's `of`, or of a finisher."""
+    hints = get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    return Asked(
+        {p.name: hints[p.name] for p in parameters if p.kind is not p.KEYWORD_ONLY},
+        frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
+        hints["return"],
+    )
+
+
+def is_view(form: Any) -> bool:
+    """Whether a form is a view: a small type made with `of(...)`."""
+    return hasattr(form, "of")
+
+
+def state(function: Callable[..., Any], values: Values, options: Options) -> dict[str, Any] | None:
+    """What of a sample adds up for this loss: its views, or its sums; None where nothing does."""
+    wanted = asked(function)
+    if wanted.returns is PerPixel:
+        return {"": Sums.over(_call(function, values, options), values)}
+    if all(is_view(form) for form in wanted.inputs.values()):
+        return {name: _given(values, name, form, options) for name, form in wanted.inputs.items()}
+    return None
+
+
+def conclude(
+    function: Callable[..., Any], added: Mapping[str, Any], support: Tensor, options: Options
+) -> Finished:
+    """Values from what adds up, of one sample or of many samples added."""
+    if asked(function).returns is PerPixel:
+        return finish(function, added[""], support, options)
+    return finish(function, function(**added, **_own(function, options)), support, options)
+
+
+def evaluate(function: Callable[..., Any], values: Values, options: Options) -> Finished:
+    """One value per sample (B,) and, where there are classes, one per class (B, C)."""
+    return finish(function, raw(function, values, options), values.support, options)
+
+
+def raw(function: Callable[..., Any], values: Values, options: Options) -> Any:
+    """What the loss returns for each sample, summed over pixels but not yet over classes."""
+    result = _call(function, values, options)
+    return Sums.over(result, values) if isinstance(result, PerPixel) else result
+
+
+def finish(
+    function: Callable[..., Any], result: Any, support: Tensor, options: Options
+) -> Finished:
+    """The common options applied."""
+    finisher = FINISHERS[asked(function).returns]
+    return finisher(result, support, **_own(finisher, options))
+
+
+def _own(function: Callable[..., Any], options: Options) -> dict[str, Any]:
+    return {name: options[name] for name in asked(function).options if name in options}
+
+
+def _call(function: Callable[..., Any], values: Values, options: Options) -> Any:
+    inputs = asked(function).inputs
+    given = (_given(values, name, form, options) for name, form in inputs.items())
+    return function(*given, **_own(function, options))
+
+
+def _given(values: Values, role: str, form: Any, options: Options) -> Any:
+    """An input in the form asked for: a view, the values or a side whole, or an attribute."""
+    if is_view(form):
+        own = _own(form.of, options)
+        return values.remembered(
+            (form, tuple(sorted(own.items()))), lambda: _call(form.of, values, options)
+        )
+    if form is Values:
+        return values
+    if form is Side:
+        return values.sides[role]
+    name = form.__metadata__[0]
+    return getattr(values if name in OF_BOTH_SIDES else values.sides[role], name)

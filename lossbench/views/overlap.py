@@ -1,0 +1,43 @@
+"""Soft sums of two masks."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossbench.views.forms import Probability, Weight
+from lossbench.views.sums import total
+
+
+class Overlap(NamedTuple):
+    """Soft sums of one class, each (B, C): both = Σpy, pred = Σp, target = Σy. They add up."""
+
+    both: Tensor
+    pred: Tensor
+    target: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        pred: Probability,
+        target: Probability,
+        weight: Weight,
+        *,
+        squared: bool = False,
+        intersection: Literal["product", "min"] = "product",
+        threshold: float | None = None,
+    ) -> Overlap:
+        """The sums over valid pixels.
+
+        Args:
+            squared: Σp² and Σy² for the areas.
+            intersection: the overlap of two soft values, p·y or the smaller of them.
+            threshold: compare the hard masks p ≥ threshold and y ≥ threshold.
+        """
+        if threshold is not None:
+            pred, target = (pred >= threshold).to(pred), (target >= threshold).to(target)
+        both = pred * target if intersection == "product" else torch.minimum(pred, target)
+        power = 2 if squared else 1
+        return cls(total(both, weight), total(pred**power, weight), total(target**power, weight))

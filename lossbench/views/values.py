@@ -1,0 +1,102 @@
+"""The one data type: B samples of C classes or channels of N weighted elements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from lossbench.views.forms import Pair
+from lossbench.views.sums import logarithm
+
+Task = Literal["binary", "multiclass", "multilabel", "image"]
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """One input in every form that a loss may ask for.
+
+    `stored` is (B or 1, C, N): probabilities, logits, or plain numbers on an image task. Table
+    cells hold one class against the rest, so that no class can be compared with another there.
+    """
+
+    stored: Tensor
+    task: Task
+    logits: bool = False
+    cells: bool = False
+
+    @cached_property
+    def probability(self) -> Tensor:
+        if not self.logits:
+            return self.stored
+        return self.stored.softmax(1) if self.task == "multiclass" else self.stored.sigmoid()
+
+    @cached_property
+    def log_pair(self) -> Pair:
+        if self.logits and self.task != "multiclass":
+            return Pair(functional.logsigmoid(self.stored), functional.logsigmoid(-self.stored))
+        return Pair(logarithm(self.probability), logarithm(1 - self.probability))
+
+    @cached_property
+    def distribution(self) -> Tensor:
+        """Binary probabilities with their background made explicit; others as they are."""
+        if self.task != "binary":
+            return self.probability
+        return torch.cat([1 - self.probability, self.probability], 1)
+
+    @cached_property
+    def log_probability(self) -> Tensor:
+        if self.task == "binary":
+            return torch.cat([self.log_pair.no, self.log_pair.yes], 1)
+        return self.stored.log_softmax(1) if self.logits else logarithm(self.probability)
+
+    @property
+    def channels(self) -> Tensor:
+        return self.stored if self.task == "image" else self.probability
+
+    def decision(self, threshold: float) -> Tensor:
+        """0 or 1: p ≥ threshold, or the most likely class of a pixel, the first one on ties."""
+        if self.task == "multiclass":
+            if self.cells:  # label maps, which are decided already
+                return self.probability
+            labels = self.stored.argmax(1)
+            return functional.one_hot(labels, self.stored.shape[1]).movedim(-1, 1).to(self.stored)
+        return (self.probability >= threshold).to(self.stored)
+
+
+@dataclass(frozen=True, eq=False)
+class Values:
+    """Samples as elements with weights: an ignored pixel weighs 0, n equal pixels weigh n."""
+
+    sides: dict[str, Side]  # by role: pred, target
+    weight: Tensor  # (B, C or 1, N)
+    pixels: Tensor  # (B,) of each sample, ignored ones included
+    joint: Tensor | None = None  # (B, K, K) target by prediction, of pairs of label maps
+    differences: Tensor | None = None  # (1, C, N) where only p − y was counted
+    views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def task(self) -> Task:
+        return self.sides["target"].task
+
+    @property
+    def difference(self) -> Tensor:
+        if self.differences is not None:
+            return self.differences
+        return self.sides["pred"].channels - self.sides["target"].channels
+
+    @cached_property
+    def support(self) -> Tensor:
+        """Pixels of the target that belong to each class, (B, C)."""
+        return (self.sides["target"].probability * self.weight).sum(-1)
+
+    def remembered(self, key: Any, make: Callable[[], Any]) -> Any:
+        """A view by its name and options, made when it is first asked for."""
+        if key not in self.views:
+            self.views[key] = make()
+        return self.views[key]

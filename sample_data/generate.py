@@ -1,0 +1,232 @@
+"""Make the sample data: small true pictures, and predictions of them with realistic errors.
+
+Cells, road scenes, organs and photographs are drawn from ellipses, polygons and smooth noise.
+Every sample draws from its own seeded generator, so that each run writes the same files:
+
+    python sample_data/generate.py [OUTPUT_FOLDER]
+"""
+
+import sys
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw, ImageFilter
+
+Shape = tuple[int, int]
+
+BACKGROUND, ROAD, CAR, PERSON = LABELS = range(4)
+IGNORED = 255
+
+# Right halves, as (distance from the middle, height above the foot) in units of the size.
+CAR_OUTLINE = [(0.26, 0.08), (0.28, 0), (0.46, 0), (0.5, 0.38), (0.34, 0.7)]
+PERSON_OUTLINE = [(0, 0.4), (0.06, 0), (0.16, 0), (0.2, 0.75), (0.08, 0.82), (0.11, 0.9), (0.06, 1)]
+# Row, column and the two radii as fractions of the slice, and the tilt in radians.
+ORGANS = {
+    "liver": [(0.40, 0.31, 0.25, 0.20, 0.3)],
+    "kidney": [(0.65, 0.33, 0.12, 0.08, 0.4), (0.65, 0.68, 0.12, 0.08, -0.4)],
+    "spleen": [(0.44, 0.76, 0.19, 0.09, -0.3)],
+}
+
+
+def generate(root: Path) -> None:
+    write_cells(root, "plate_a/01", cells=9)
+    write_cells(root, "plate_a/02", cells=8, missed=1)
+    write_cells(root, "plate_a/03", cells=7, growth=1.12)
+    write_cells(root, "plate_a/04", cells=0)
+    write_cells(root, "plate_a/05", cells=10)
+    write_cells(root, "plate_a/06", cells=8, false_alarms=1)
+    write_cells(root, "plate_b/01", cells=6)
+    write_cells(root, "plate_b/02", cells=9, growth=0.9)
+    write_cells(root, "plate_b/03", cells=0, false_alarms=1, growth=0.6)
+    write_cells(root, "plate_b/04", cells=7)
+    write_cells(root, "plate_b/05", cells=7, missed=3, false_alarms=2, growth=0.75)
+    write_cells(root, "plate_b/06", cells=8)
+
+    write_drive(root, "drive_01", [CAR, PERSON, CAR], soft=True)
+    write_drive(root, "drive_02", [CAR, CAR], soft=True)
+    write_drive(root, "drive_03", [PERSON, CAR, PERSON], soft=True)
+    write_drive(root, "drive_04", [CAR, CAR], seen=[CAR, BACKGROUND])
+    write_drive(root, "drive_05", [CAR])
+    write_drive(root, "drive_06", [PERSON, CAR, CAR], seen=[PERSON, PERSON, CAR])
+    write_drive(root, "drive_07", [CAR, CAR, CAR])
+    write_drive(root, "drive_08", [CAR, PERSON])
+
+    write_slice(root, "slice_01", absent="kidney")
+    write_slice(root, "slice_02")
+    write_slice(root, "slice_03", missed="spleen")
+    write_slice(root, "slice_04")
+    write_slice(root, "slice_05", imagined="spleen")
+    write_slice(root, "slice_06", absent="spleen")
+
+    write_scene(root, "scene_01", blur=0.6, noise=2.0)
+    write_scene(root, "scene_02", blur=0.9, noise=3.0)
+    write_scene(root, "scene_03", blur=0.5, noise=4.0)
+    write_scene(root, "scene_04", blur=2.5, noise=14.0)
+    write_scene(root, "scene_05", blur=1.1, noise=1.5)
+    write_scene(root, "scene_06", blur=0.7, noise=3.0)
+
+
+def write_cells(
+    root: Path, name: str, cells: int, missed: int = 0, false_alarms: int = 0, growth: float = 1.0
+) -> None:
+    random = random_for(name)
+    shape = (96, random.choice([96, 112]))
+    placed = place_cells(random, shape, cells + false_alarms)
+    predicted = perturb(random, placed[missed:], growth)
+    depths, probabilities = draw_blobs(random, shape, placed[:cells], predicted)
+    save(root / f"binary/pred/{name}.png", to_bytes(probabilities))
+    save(root / f"binary/gt/{name}.png", to_bytes(depths > 0))
+    save(root / f"binary/valid/{name}.png", np.pad(to_bytes(np.ones(shape))[4:-4, 4:-4], 4))
+    save(root / f"binary/weight/{name}.npy", 1 + 4 * np.exp(-((depths / 3) ** 2)))
+
+
+def place_cells(random: Generator, shape: Shape, count: int) -> NDArray:
+    places = np.transpose(np.divmod(random.permutation(16)[:count], 4))
+    centres = (places + random.uniform(0.25, 0.75, (count, 2))) * np.divide(shape, 4)
+    radii = random.uniform(8, 12, (count, 2))
+    tilts = random.uniform(0, np.pi, (count, 1))
+    return np.hstack([centres, radii, tilts])
+
+
+def write_drive(
+    root: Path, name: str, things: list[int], seen: list[int] | None = None, soft: bool = False
+) -> None:
+    random = random_for(name)
+    shape = (64, random.choice([88, 96]))
+    count = len(things)
+    columns = (np.arange(count) + random.uniform(0.35, 0.65, count)) / count
+    sizes = random.uniform(0.32, 0.52, count)
+    truth = draw_drive(shape, zip(sizes, columns, things, things, strict=True))
+    columns += random.normal(0, 0.008, count)
+    sizes *= random.uniform(0.92, 1.08, count)
+    predicted = draw_drive(shape, zip(sizes, columns, things, seen or things, strict=True))
+    probabilities = class_probabilities(random, predicted)
+    save(root / f"multiclass/gt/{name}.png", ignore_edges(truth))
+    save(root / f"multiclass/pred/{name}.png", probabilities.argmax(axis=0).astype(np.uint8))
+    if soft:
+        save(root / f"multiclass/pred_prob/{name}.npy", probabilities)
+
+
+def draw_drive(shape: Shape, things: Iterable[tuple[float, float, int, int]]) -> NDArray:
+    """Draw a road with things on it, each given by its size, column, true class and label."""
+    height, width = shape
+    horizon = 0.4 * height
+    picture = Image.new("L", (width, height), BACKGROUND)
+    draw = ImageDraw.Draw(picture)
+    road = [(0.44, horizon), (0.56, horizon), (1.1, height), (-0.1, height)]
+    draw.polygon([(x * width, y) for x, y in road], fill=ROAD)
+    for size, column, thing, label in sorted(things):
+        foot = horizon + 1.6 * size * (height - horizon)
+        right = PERSON_OUTLINE if thing == PERSON else CAR_OUTLINE
+        outline = np.array(right + [(-x, y) for x, y in reversed(right)])
+        corners = (column * width, foot) + outline * (size * height, -size * height)
+        draw.polygon(corners.ravel().tolist(), fill=label)
+    return np.array(picture)
+
+
+def class_probabilities(random: Generator, labels: NDArray) -> NDArray:
+    scores = []
+    for label in LABELS:
+        evidence = Image.fromarray(to_bytes(labels == label)).filter(ImageFilter.GaussianBlur(1))
+        scores.append(np.array(evidence) / 32 + 0.6 * smooth_noise(random, labels.shape))
+    odds = np.exp(scores)
+    return (odds / odds.sum(axis=0)).astype(np.float16)
+
+
+def ignore_edges(labels: NDArray) -> NDArray:
+    edges = np.zeros(labels.shape, dtype=bool)
+    edges[:-1] |= labels[:-1] != labels[1:]
+    edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    inner = np.where(edges, IGNORED, labels)[2:-2, 2:-2]
+    return np.pad(inner, 2, constant_values=IGNORED).astype(np.uint8)
+
+
+def write_slice(
+    root: Path, name: str, absent: str = "", missed: str = "", imagined: str = ""
+) -> None:
+    random = random_for(name)
+    shape = (88, random.choice([96, 104]))
+    for organ, fractions in ORGANS.items():
+        placed = perturb(random, np.multiply(fractions, [*shape, *shape, 1]))
+        predicted = perturb(random, placed, growth=0.5 if organ == imagined else 1.0)
+        truth = [] if organ in (absent, imagined) else placed
+        seen = [] if organ in (absent, missed) else predicted
+        depths, probabilities = draw_blobs(random, shape, truth, seen)
+        save(root / f"multilabel/pred/{name}_{organ}.png", to_bytes(probabilities))
+        save(root / f"multilabel/gt/{name}_{organ}.png", to_bytes(depths > 0))
+
+
+def write_scene(root: Path, name: str, blur: float, noise: float) -> None:
+    random = random_for(name)
+    truth = to_bytes(draw_scene(random, shape=(64, random.choice([80, 96]))))
+    blurred = np.array(Image.fromarray(truth).filter(ImageFilter.GaussianBlur(blur)))
+    save(root / f"image/gt/{name}.png", truth)
+    save(root / f"image/pred/{name}.png", to_bytes(random.normal(blurred, noise) / 255))
+
+
+def draw_scene(random: Generator, shape: Shape) -> NDArray:
+    rows, columns = np.indices((*shape, 1))[:2]
+    slope = rows / shape[0]
+    scene = (1 - slope) * random.uniform(0.5, 1, 3) + slope * random.uniform(0, 0.5, 3)
+    for striped in (False, True, False, True, False):
+        disc = [*random.uniform(0, shape), *[random.uniform(8, 18)] * 2, 0]
+        inside = (depth(shape, [disc]) + 0.5).clip(0, 1)[..., None]
+        stripes = 1 + 0.3 * striped * np.sin(random.normal(0.6, 0.1) * (rows + columns))
+        scene = (1 - inside) * scene + inside * stripes * random.uniform(0.1, 0.75, 3)
+    return scene
+
+
+def random_for(name: str) -> Generator:
+    return np.random.default_rng(zlib.crc32(name.encode()))
+
+
+def perturb(random: Generator, ellipses: NDArray, growth: float = 1.0) -> NDArray:
+    shifts = random.normal(0, 0.7, (len(ellipses), 2))
+    factors = growth * random.uniform(0.93, 1.07, (len(ellipses), 2))
+    return np.hstack([ellipses[:, :2] + shifts, ellipses[:, 2:4] * factors, ellipses[:, 4:]])
+
+
+def draw_blobs(
+    random: Generator, shape: Shape, truth: ArrayLike, predicted: ArrayLike
+) -> tuple[NDArray, NDArray]:
+    """Return the depths inside the true ellipses, and probabilities of the predicted ones."""
+    wobble = smooth_noise(random, shape)
+    logits = 2 * (depth(shape, predicted) + wobble) + smooth_noise(random, shape)
+    return depth(shape, truth) + wobble, 1 / (1 + np.exp(-logits))
+
+
+def depth(shape: Shape, ellipses: ArrayLike) -> NDArray:
+    """Return about how many pixels deep each pixel lies in an ellipse, negative outside all."""
+    rows, columns = np.indices(shape)
+    deepest = np.full(shape, -100.0)
+    for row, column, height, width, tilt in ellipses:
+        down = np.cos(tilt) * (rows - row) - np.sin(tilt) * (columns - column)
+        right = np.sin(tilt) * (rows - row) + np.cos(tilt) * (columns - column)
+        inside = 1 - np.hypot(down / height, right / width)
+        deepest = np.maximum(deepest, inside * min(height, width))
+    return deepest
+
+
+def smooth_noise(random: Generator, shape: Shape) -> NDArray:
+    coarse = Image.fromarray(random.normal(size=(8, 8)).astype(np.float32))
+    return np.array(coarse.resize(shape[::-1], Image.Resampling.BICUBIC))
+
+
+def to_bytes(fractions: NDArray) -> NDArray:
+    return np.round(np.clip(fractions, 0, 1) * 255.0).astype(np.uint8)
+
+
+def save(path: Path, values: NDArray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, values.astype(np.float16))
+    else:
+        Image.fromarray(values).save(path, optimize=True)
+
+
+if __name__ == "__main__":
+    generate(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
