@@ -189,7 +189,7 @@ class Reading:
         if self.encoding == "probability" and (array == grey[..., None]).all():
             return grey
         raise self.unfit(
-            f"is a colour picture ({picture.mode}) where the plan reads {self}; if colours stand for"
+            f"is a colour picture ({picture.mode}) where the plan reads {self}; if its colours are"
             ' classes, name them: --classes \'{background: "#000000", road: "#804080"}\''
         )
 

@@ -1,0 +1,58 @@
+"""What tests share: folders of pictures, the command in a process of its own, the real data."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).parent.parent
+SAMPLES = REPOSITORY / "sample_data"
+DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[[str, Mapping[str, Any]], Path]:
+    """Write arrays into a folder: name with ending -> array; returns the folder."""
+
+    def write(name: str, files: Mapping[str, Any]) -> Path:
+        for file, array in files.items():
+            path = tmp_path / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix == ".npy":
+                np.save(path, array)
+            else:
+                Image.fromarray(np.asarray(array)).save(path)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture
+def lossbench_command() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command in a process of its own and wait for it."""
+
+    def run(*arguments: Any, **how: Any) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "lossbench_cli", *map(str, arguments)]
+        how = {"capture_output": True, "text": True, "timeout": 120} | how
+        return subprocess.run(command, check=False, **how)
+
+    return run
+
+
+@pytest.fixture
+def data() -> Callable[[str], Path]:
+    """A folder of the real data, or a skip that says which is absent."""
+
+    def find(name: str) -> Path:
+        if not (DATA / name).is_dir():
+            pytest.skip(f"the real data set {name} is not on this machine")
+        return DATA / name
+
+    return find
