@@ -231,8 +231,7 @@ def _before(run: Run, shown: dict[str, Any]) -> None:
     """What is about to be done, on stderr."""
     if shown["quiet"]:
         return
-    device = run.settings.device
-    _note(f"{run.plan} · {len(run.pairing.pairs):,} pairs · {device} ×{run.workers}")
+    _note(f"{run.plan} · {len(run.pairing.pairs):,} pairs · {run.device} ×{run.workers}")
     for note in run.plan.notes:
         _note(f"note: {note}")
     left_out = run.pairing.left_out

@@ -19,14 +19,34 @@ class SettingError(LossbenchError):
 
 
 class InputError(LossbenchError):
-    """A file or folder that is missing, unreadable or does not fit the reading plan."""
+    """A file or folder that is missing, unreadable or does not fit the reading plan.
+
+    Attributes:
+        kind: missing, unreadable, size, mismatch.
+        role: pred, target, or a further input.
+        file: which file; the message begins with it.
+    """
 
     exit_status = 3
 
-    def __init__(self, message: str, *, kind: str = "unreadable", role: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: str = "unreadable",
+        role: str | None = None,
+        file: str | None = None,
+    ) -> None:
         super().__init__(message)
-        self.kind = kind
-        self.role = role
+        self.message, self.kind, self.role, self.file = message, kind, role, file
+
+    def __str__(self) -> str:
+        return f"{self.file} {self.message}" if self.file else self.message
+
+    def located(self, role: str, file: str | None) -> InputError:
+        """The same, with what is known where it was caught."""
+        self.role, self.file = self.role or role, self.file or file
+        return self
 
 
 class OutputError(LossbenchError):

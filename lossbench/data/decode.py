@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lossbench.data.pairing import Source
+from lossbench.data.pairing import Source, label
 from lossbench.errors import InputError
 
 Array = NDArray[Any]
@@ -53,27 +53,33 @@ def read(source: Source) -> Picture:
     Raises:
         InputError: the file cannot be read as what its ending says.
     """
-    if not isinstance(source, str):
-        return Picture(_numbers(source))
     try:
-        ending = source[-4:].lower()
-        if ending == ".npy":
-            return Picture(np.load(source, allow_pickle=False))
-        if ending == ".npz":
-            return Picture(_only(source))
-        with Image.open(source) as image:
-            return _picture(image)
+        return _read(source)
     except UnidentifiedImageError:
-        raise InputError(f"{source} is not an image of any known kind{_start(source)}") from None
+        error = InputError(f"is not an image of any known kind{_start(source)}")
     except FileNotFoundError:
-        raise InputError(f"{source} has disappeared", kind="missing") from None
-    except InputError as error:
-        raise InputError(f"{source} {error}", kind=error.kind) from None
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        error = InputError("has disappeared", kind="missing")
+    except InputError as known:
+        error = known
+    except (OSError, ValueError, EOFError, SyntaxError) as cause:
+        reason = " ".join(str(cause).split()) or type(cause).__name__
         if "allow_pickle" in reason:
             reason = "it holds pickled objects, which are never loaded"
-        raise InputError(f"{source} cannot be read: {reason}") from None
+        error = InputError(f"cannot be read: {reason}")
+    error.file = label(source)
+    raise error from None
+
+
+def _read(source: Source) -> Picture:
+    if not isinstance(source, str):
+        return Picture(_numbers(source))
+    ending = source[-4:].lower()
+    if ending == ".npy":
+        return Picture(np.load(source, allow_pickle=False))
+    if ending == ".npz":
+        return Picture(_only(source))
+    with Image.open(source) as image:
+        return _picture(image)
 
 
 def _picture(image: Image.Image) -> Picture:
@@ -109,7 +115,7 @@ def _numbers(source: Any) -> Array:
     """A numpy array, a torch tensor on any device, or nested lists."""
     array: Array = np.asarray(source.detach().cpu() if hasattr(source, "detach") else source)
     if array.dtype.kind not in "biuf":
-        raise InputError(f"an array holds {array.dtype}, expected numbers", kind="mismatch")
+        raise InputError(f"holds {array.dtype}, expected numbers", kind="mismatch")
     return array
 
 

@@ -14,16 +14,15 @@ from typing import Any
 import numpy as np
 
 from lossbench.data.classes import Classes, numbered
-from lossbench.data.decode import Picture, read
+from lossbench.data.look import Seen, look
 from lossbench.data.pairing import Pair
 from lossbench.data.reading import HARD, Reading
-from lossbench.errors import InputError, SettingError
+from lossbench.errors import SettingError
 
-SAMPLE = 16
 GRADES = 64  # a ground truth with more grey levels than this is taken for an image
-LABELS = 200  # labels above this are taken for grey levels, 255 for the ignored value
+LABELS = 200  # above this, values are taken for grey levels and 255 for the ignored label
 VOID = 255
-MANY = 1 << 12
+SLICES = 32  # a stack with more than these along its first axis is taken for a volume
 
 
 @dataclass(frozen=True)
@@ -72,25 +71,7 @@ class Plan:
         return " · ".join(parts)
 
 
-@dataclass
-class Seen:
-    """What a sample of one role's files holds."""
-
-    colour: bool = True
-    palette: bool = True
-    jpeg: str = ""
-    dtype: str = ""
-    images: bool = False
-    values: set[int] = field(default_factory=set)  # of integers, up to MANY of them
-    low: float = np.inf
-    high: float = -np.inf
-    dimensions: int = 0
-    leading: int = 0  # length of the first axis
-    sums_to_one: bool = True
-
-    @property
-    def floats(self) -> bool:
-        return self.dtype.startswith("float")
+Ranges = tuple[tuple[int, int], ...]
 
 
 def make_plan(
@@ -105,45 +86,29 @@ def make_plan(
     resize: str | None,
 ) -> Plan:
     """Decide the plan from the settings and, where they are silent, from a sample of the files."""
-    seen = {role: _look(pairs, role) for role in ("pred", "target")}
-    pred, target = seen["pred"], seen["target"]
-    ranges = parse_ignore(ignore)
-    stacked = bool(class_files) or (
-        target.dimensions >= 3 and target.dimensions == pred.dimensions and not target.colour
-    )
-    gt_encoding = gt_encoding or _guess_target(target, pred, task, classes, ranges or ())
-    task = task or _guess_task(gt_encoding, pred, target, stacked)
-    if task == "image":
-        gt_encoding = pred_encoding = "image"
-    if gt_encoding == "logits":
-        raise SettingError("a ground truth holds labels, a mask, probabilities or an image")
-    if task != "image" and "image" in (gt_encoding, pred_encoding):
-        raise SettingError(f"encoding image belongs to --task image, not {task}")
-    pred_encoding = pred_encoding or _guess_pred(pred, gt_encoding, task)
+    pred, target = look(pairs, "pred"), look(pairs, "target")
+    given = parse_ignore(ignore)
+    ranges = given or ()
+    gt = gt_encoding or _guess_target(target, task, classes, ranges)
+    task = task or _guess_task(gt, pred, target, bool(class_files))
+    if (task == "image") != (gt == "image") or gt == "logits":
+        raise SettingError(f"the ground truth cannot be {gt} on a {task} task")
+    found = pred_encoding or _guess_pred(pred, task)
+    if (task == "image") != (found == "image"):
+        raise SettingError(f"predictions cannot be {found} on a {task} task")
     notes = []
-    if ranges is None:
-        ranges = ()
-        if gt_encoding in HARD and _void(target.values):
-            ranges = ((VOID, VOID),)
-            notes.append(f"gt value {VOID} is taken for ignored; `--ignore none` for a class of it")
-    if target.jpeg and gt_encoding in HARD:
+    if given is None and gt in ("labels", "palette") and _void(target.values):
+        ranges = ((VOID, VOID),)
+        notes.append(f"gt value {VOID} is taken for ignored; --ignore none makes it a class")
+    if target.jpeg and gt in HARD:
         notes.append(f"{target.jpeg} is a JPEG: its compression changes the values of a mask")
-    count, named = _count(
-        task, pred, target, pred_encoding, gt_encoding, classes, class_files, ranges
-    )
-    truth = _reading(
-        "target", gt_encoding, target, named, ranges, task, stacked and task != "image"
-    )
-    prediction = _reading(
-        "pred", pred_encoding, pred, named, (), task,
-        (pred_encoding not in HARD and task == "multiclass") or task == "multilabel",
-    )  # fmt: skip
+    named = _name_classes(task, {found: pred, gt: target}, classes, class_files, ranges)
     roles = pairs[0].sources
     return Plan(
         task,
-        prediction,
-        truth,
-        named.names if named else tuple(map(str, range(count))),
+        _reading("pred", found, pred, named, (), task),
+        _reading("target", gt, target, named, ranges, task),
+        named.names,
         tuple(role for role in ("ignore", "valid") if role in roles),
         "weight" in roles,
         resize,
@@ -151,13 +116,12 @@ def make_plan(
     )
 
 
-def parse_ignore(given: Any) -> tuple[tuple[int, int], ...] | None:
+def parse_ignore(given: Any) -> Ranges | None:
     """Labels to ignore: None to guess, `none`, a number, a range "250-255", or several of them."""
     if given is None:
         return None
-    parts = given if isinstance(given, list | tuple) else str(given).split(",")
     ranges = []
-    for part in parts:
+    for part in given if isinstance(given, list | tuple) else str(given).split(","):
         found = re.fullmatch(r"\s*(-?\d+)\s*(?:-\s*(\d+))?\s*", str(part))
         if found:
             ranges.append((int(found[1]), int(found[2] or found[1])))
@@ -168,205 +132,126 @@ def parse_ignore(given: Any) -> tuple[tuple[int, int], ...] | None:
     return tuple(ranges)
 
 
-def spread(count: int) -> list[int]:
-    """Up to SAMPLE places spread evenly over `count`, the first and the last among them."""
-    return sorted({round(place) for place in np.linspace(0, count - 1, min(SAMPLE, count))})
-
-
-def _look(pairs: Sequence[Pair], role: str) -> Seen:
-    """Decode a sample; files that cannot be read are reported when their turn comes."""
-    seen, failure = Seen(), None
-    for place in spread(len(pairs)):
-        for source in pairs[place].sources[role]:
-            try:
-                _add(seen, read(source), str(source) if isinstance(source, str) else "")
-            except InputError as error:
-                failure = error
-    if not seen.dtype:
-        raise failure or InputError(f"nothing to read ({role})")
-    return seen
-
-
-def _add(seen: Seen, picture: Picture, name: str) -> None:
-    array = picture.array
-    if picture.format == "JPEG":
-        seen.jpeg = name
-    seen.images |= picture.mode != "array"
-    seen.palette &= picture.palette is not None
-    if picture.colour:
-        seen.dtype = seen.dtype or array.dtype.name
-        return
-    if picture.mode == "LA":
-        array = array[..., 0]
-    if seen.colour or not seen.dtype:  # the first picture of one number a pixel decides
-        seen.dtype, seen.colour = array.dtype.name, False
-        seen.dimensions, seen.leading = array.ndim, array.shape[0] if array.ndim else 0
-    if not array.size:
-        return
-    seen.low, seen.high = min(seen.low, float(array.min())), max(seen.high, float(array.max()))
-    if array.dtype.kind == "f":
-        seen.sums_to_one &= array.ndim > 0 and bool(
-            np.abs(array.sum(0, dtype=np.float64) - 1).max() < 0.02
-        )
-        array = array if _whole(array) else array[:0]
-    if len(seen.values) < MANY:
-        seen.values.update(int(value) for value in np.unique(array)[:MANY])
-
-
-def _whole(array: Any) -> bool:
-    return bool((array == np.round(array)).all())
-
-
-def _guess_target(
-    target: Seen,
-    pred: Seen,
-    task: str | None,
-    classes: Classes | None,
-    ignored: Sequence[tuple[int, int]],
-) -> str:
+def _guess_target(target: Seen, task: str | None, classes: Classes | None, ranges: Ranges) -> str:
     """What the ground truth holds."""
     if task == "image":
         return "image"
-    if classes and (classes.colours or task != "binary"):
-        return "palette" if target.palette and not classes.colours else "labels"
+    if classes and (classes.colours or task in (None, "multiclass")):
+        return "palette" if target.palette else "labels"
     if target.palette:
         return "palette"
     if target.colour:
         return "image"
-    values = {v for v in target.values if not any(low <= v <= high for low, high in ignored)}
-    if not target.floats or (values and target.high > 1):
-        if values <= {0, 1} or values <= {0, VOID} or (task == "binary" and len(values) <= 2):
-            return "labels" if task == "multiclass" and values <= {0, 1} else "mask"
-        if max(values - {VOID}, default=0) <= LABELS and _contiguous(values - {VOID}):
-            return "labels"
-        if task == "binary" or len(values) <= GRADES:
-            return "probability"
-        return "image"
-    if values and values <= {0, 1}:
-        return "mask"
-    return "probability" if target.low >= 0 and target.high <= 1 and task else (
-        "probability" if target.low >= 0 and target.high <= 1 and pred.dimensions != 2 else "image"
-    )  # fmt: skip
+    values = target.without(ranges)
+    if not target.whole or not values:
+        graded = target.probable and (task or target.sums_to_one)
+        return "probability" if graded or task else "image"
+    if values <= {0, 1} or values <= {0, VOID}:
+        return "labels" if task == "multiclass" and values <= {0, 1} else "mask"
+    if task in ("binary", "multilabel"):
+        return "mask" if len(values) <= 2 else "probability"
+    if task == "multiclass" or _like_labels(values - {VOID}):
+        return "labels"
+    return "probability" if len(values) <= GRADES else "image"
 
 
-def _contiguous(values: set[int]) -> bool:
-    """Whether values look like labels: small, or most of those up to the largest."""
-    top = max(values, default=0)
-    return min(values, default=0) >= 0 and (top < 32 or len(values) * 4 > top)
+def _like_labels(values: set[int]) -> bool:
+    """Whether values are small, or many of those up to the largest."""
+    top = max(values)
+    return min(values) >= 0 and top <= LABELS and (top < SLICES or len(values) * 4 > top)
 
 
 def _void(values: set[int]) -> bool:
     """Whether 255 stands apart from the labels."""
-    others = values - {VOID}
-    return VOID in values and bool(others - {0}) and max(others) <= LABELS
+    labels = values - {VOID}
+    return VOID in values and bool(labels - {0}) and max(labels) <= LABELS
 
 
-def _guess_task(encoding: str, pred: Seen, target: Seen, stacked: bool) -> str:
+def _guess_task(encoding: str, pred: Seen, target: Seen, class_files: bool) -> str:
+    """What the ground truth's encoding and the shapes of arrays are for."""
     if encoding == "image":
         return "image"
+    if class_files:
+        return "multilabel"
     if encoding in ("labels", "palette"):
         return "multiclass"
-    if stacked:
-        exclusive = pred.floats and pred.sums_to_one and target.leading > 1
-        return "multiclass" if exclusive else "multilabel"
-    several = pred.dimensions == target.dimensions + 1 and pred.leading > 1
-    return "multiclass" if several else "binary"
+    if pred.dimensions == target.dimensions + 1 and pred.leading > 1:
+        return "multiclass"
+    if encoding == "probability" and target.floats and target.sums_to_one and target.leading > 1:
+        return "multiclass"
+    stacked = pred.dimensions == target.dimensions > 2 and target.leading <= SLICES
+    return "multilabel" if stacked else "binary"
 
 
-def _guess_pred(pred: Seen, target: str, task: str) -> str:
-    """What predictions hold, given the ground truth."""
-    if pred.floats:
-        if pred.values and pred.values <= {0, 1} and pred.low >= 0 and pred.high <= 1:
-            return "mask" if task != "multiclass" else "probability"
-        return "probability" if pred.low >= 0 and pred.high <= 1 else "logits"
+def _guess_pred(pred: Seen, task: str) -> str:
+    """What predictions hold, given the task."""
+    if task == "image":
+        return "image"
+    if pred.floats and not (pred.whole and pred.probable and task != "multiclass"):
+        return "probability" if pred.probable else "logits"
     if task == "multiclass":
         return "palette" if pred.palette else "labels"
-    if pred.dtype == "bool" or pred.values <= {0, 1} or pred.values <= {0, VOID}:
-        return "mask"
-    return "probability"
+    return "mask" if pred.values <= {0, 1} or pred.values <= {0, VOID} else "probability"
 
 
-def _count(
+def _name_classes(
     task: str,
-    pred: Seen,
-    target: Seen,
-    pred_encoding: str,
-    gt_encoding: str,
+    sides: dict[str, Seen],
     classes: Classes | None,
     class_files: Sequence[str],
-    ranges: Sequence[tuple[int, int]],
-) -> tuple[int, Classes | None]:
-    """How many classes there are, and their names where they have any."""
+    ranges: Ranges,
+) -> Classes:
+    """The classes of the run, as named or as the sample shows them; `sides` are by encoding."""
     if task == "image":
-        return 0, None
-    if task == "binary":
-        if classes and len(classes.names) != 2:
-            raise SettingError(
-                "a binary task has two classes, background and foreground,"
-                f" not {len(classes.names)}"
-            )
-        return 2, classes or numbered(2, ("background", "foreground"))
-    if task == "multilabel":
-        count = len(class_files) or pred.leading
-        names = tuple(class_files) or (classes.names if classes else ())
-        if names and len(names) != count:
-            raise SettingError(f"{len(names)} classes are named where the arrays hold {count}")
-        return count, numbered(count, names)
-    stack = next(
-        (s.leading for s, e in ((pred, pred_encoding), (target, gt_encoding)) if e not in HARD), 0
-    )
-    if classes:
-        if stack and stack != len(classes.names):
-            raise SettingError(f"{len(classes.names)} classes are named, arrays hold {stack}")
-        return len(classes.names), classes
-    found = {
-        value
-        for seen, encoding in ((pred, pred_encoding), (target, gt_encoding))
-        if encoding in HARD
-        for value in seen.values
-        if seen is pred or not any(low <= value <= high for low, high in ranges)
+        return Classes((), ())
+    stacks = {
+        seen.leading
+        for encoding, seen in sides.items()
+        if not class_files and (task == "multilabel" or encoding not in HARD)
     }
-    if any(seen.colour for seen, e in ((pred, pred_encoding), (target, gt_encoding)) if e in HARD):
+    if task == "binary":
+        named = classes or numbered(2, ("background", "foreground"))
+        if len(named.names) != 2:
+            raise SettingError(f"a binary task has two classes, {len(named.names)} are named")
+        return named
+    if class_files:
+        return numbered(len(class_files), class_files)
+    if classes:
+        if task == "multilabel" or stacks:
+            for count in stacks - {len(classes.names)}:
+                raise SettingError(f"{len(classes.names)} classes are named, arrays hold {count}")
+        return classes
+    hard = {encoding: seen for encoding, seen in sides.items() if encoding in HARD}
+    if any(seen.colour for seen in hard.values()):
         raise SettingError(
             "colour pictures as labels need their colours: --classes '{road: \"#804080\", …}'"
         )
-    count = stack or max(found, default=0) + 1
-    return count, numbered(max(count, 2))
+    values = {value for seen in hard.values() for value in seen.without(ranges)}
+    return numbered(max(stacks, default=0) or max(2, max(values, default=0) + 1))
 
 
 def _reading(
-    role: str,
-    encoding: str,
-    seen: Seen,
-    classes: Classes | None,
-    ignore: tuple[tuple[int, int], ...],
-    task: str,
-    stacked: bool,
+    role: str, encoding: str, seen: Seen, classes: Classes, ignore: Ranges, task: str
 ) -> Reading:
     """How a role is read, its values settled."""
+    stacked = task == "multilabel" or (task == "multiclass" and encoding not in HARD)
     if encoding not in HARD:
         whole = np.dtype(seen.dtype).kind in "ui" and encoding != "logits"
         scale = float(np.iinfo(seen.dtype).max) if whole else 1.0
         return Reading(role, encoding, seen.dtype, scale, stacked=stacked)
-    if classes is None:
-        raise SettingError(f"encoding {encoding} does not belong to an image task")
     values, colours = classes.values, classes.colours
-    if (
-        task == "multilabel"
-        or (task == "binary" and values == ((0, 0), (1, 1)))
-        or encoding == "mask"
-    ):
-        white = _white(seen, ignore)
-        values, colours = ((0, 0), (white, 1)), False
+    one_by_one = task == "multilabel" or encoding == "mask"
+    if one_by_one and not colours:
+        values = ((0, 0), (_white(seen, ignore), 1))
     elif role == "pred" and _indexed(seen, classes):
         values, colours = numbered(len(classes.names)).values, False
-    many = 2 if task == "multilabel" or encoding == "mask" else len(classes.names)
-    return Reading(role, encoding, seen.dtype, 1.0, values, many, colours, ignore, stacked)
+    count = 2 if one_by_one else len(classes.names)
+    return Reading(role, encoding, seen.dtype, 1.0, values, count, colours, ignore, stacked)
 
 
-def _white(seen: Seen, ignore: Sequence[tuple[int, int]]) -> int:
+def _white(seen: Seen, ignore: Ranges) -> int:
     """The stored value of a mask's foreground."""
-    values = {v for v in seen.values if not any(low <= v <= high for low, high in ignore)} - {0}
+    values = seen.without(ignore) - {0}
     if len(values) == 1:
         return values.pop()
     if values & {1, VOID}:
@@ -376,7 +261,7 @@ def _white(seen: Seen, ignore: Sequence[tuple[int, int]]) -> int:
 
 def _indexed(seen: Seen, classes: Classes) -> bool:
     """Whether predicted labels are class indices where the ground truth stores other values."""
-    stored = {value for value, _ in classes.values}
     if classes.colours:
         return not seen.colour
+    stored = {value for value, _ in classes.values}
     return not seen.values <= stored and max(seen.values, default=0) < len(classes.names)

@@ -54,44 +54,34 @@ Sample = Counted | Pixels | Failure
 
 def make_sample(plan: Plan, pair: Pair) -> Sample:
     """Decode a pair and hold it against the plan."""
-    role = "pred"
     try:
-        loaded = {}
-        for role in pair.sources:
-            loaded[role] = _load(plan, role, pair)
-        role = "pred"
+        loaded = {role: _load(plan, role, pair) for role in pair.sources}
         _fit(plan, loaded, pair)
         return (_count if plan.counted else _pixels)(plan, loaded)
     except InputError as error:
-        role = error.role or role
-        files = [label(source) for source in pair.sources[role]]
-        named = (
-            f"{files[0] or pair.id} " if not str(error).startswith(tuple(map(str, files))) else ""
-        )
-        return Failure(role, files[0], error.kind, f"{named}{error}")
+        role = error.role or "pred"
+        error.located(role, label(pair.sources[role][0]))
+        return Failure(role, error.file, error.kind, str(error))
 
 
 def _load(plan: Plan, role: str, pair: Pair) -> Array:
     """The stored numbers of one role: (H, W), (C, H, W), or (H, W, channels) of an image."""
     reading = {"pred": plan.pred, "target": plan.target}.get(role)
-    planes = []
+    planes: list[Array] = []
     for source in pair.sources[role]:
-        picture = read(source)
-        planes.append(reading.plane(picture) if reading else _single(picture, role))
-        if planes[-1].shape != planes[0].shape:
-            raise InputError(
-                f"{label(source)} is {_size(planes[-1])}, its other classes are {_size(planes[0])}",
-                kind="size",
-                role=role,
-            )
-    if len(planes) > 1:
+        try:
+            picture = read(source)
+            planes.append(reading.plane(picture) if reading else _single(picture, role))
+            if planes[-1].size == 0:
+                raise InputError("holds no pixel", kind="mismatch")
+            if planes[-1].shape != planes[0].shape:
+                others = _size(planes[0])
+                raise InputError(f"is {_size(planes[-1])}, other classes are {others}", kind="size")
+        except InputError as error:
+            raise error.located(role, label(source)) from None
+    if reading and reading.stacked and (len(planes) > 1 or picture.mode != "array"):
         return np.stack(planes)
-    stacked = reading is not None and reading.stacked
-    one_class = len(pair.sources["target"]) == 1 and stacked and plan.target.stacked
-    array = planes[0]
-    if array.size == 0:
-        raise InputError("holds no pixel", kind="mismatch", role=role)
-    return array[None] if one_class and picture.mode != "array" else array
+    return planes[0]
 
 
 def _single(picture: Picture, role: str) -> Array:
@@ -110,36 +100,28 @@ def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
     target = loaded["target"]
     space = target.shape[1:] if plan.target.stacked else target.shape
     for role, array in loaded.items():
-        stacked = plan.pred.stacked if role == "pred" else array.ndim > len(space)
-        if role == "pred" and not stacked and array.shape == (1, *space):
+        if role == "pred" and not plan.pred.stacked and array.shape == (1, *space):
             loaded[role] = array = array[0]
-        if role == "target" or array.shape[1 if stacked else 0 :] == space:
+        stacked = plan.pred.stacked if role == "pred" else array.ndim > len(space)
+        if role == "target" or array.shape[int(stacked) :] == space:
             continue
         if role == "pred" and plan.resize and array.ndim == len(space) + stacked:
             loaded[role] = _resized(array, space, plan.resize, stacked)
             continue
         image = plan.task == "image"
         here, there = _size(array, stacked, image), _size(target, plan.target.stacked, image)
-        advice = "; --resize nearest|bilinear fits it" if role == "pred" and here != there else ""
-        if here == there:
+        if here == there:  # the difference is in other axes
             here, there = str(array.shape), str(target.shape)
         file = label(pair.sources["target"][0]) or "its ground truth"
+        advice = "; --resize nearest|bilinear fits it" if role == "pred" else ""
         raise InputError(f"is {here} where {file} is {there}{advice}", kind="size", role=role)
-    if plan.target.stacked or plan.task == "multilabel":
-        counts = {role: len(loaded[role]) for role in ("pred", "target")}
-        if counts["pred"] != len(plan.names) or counts["target"] != len(plan.names):
+    for role, reading in (("pred", plan.pred), ("target", plan.target)):
+        if reading.stacked and len(loaded[role]) != len(plan.names):
             raise InputError(
-                f"has {counts['pred']} classes and its ground truth {counts['target']}"
-                f" where the plan reads {len(plan.names)}",
+                f"has {len(loaded[role])} classes where the plan reads {len(plan.names)}",
                 kind="mismatch",
-                role="pred",
+                role=role,
             )
-    elif plan.pred.stacked and len(loaded["pred"]) != len(plan.names):
-        raise InputError(
-            f"has {len(loaded['pred'])} classes where the plan reads {len(plan.names)}",
-            kind="mismatch",
-            role="pred",
-        )
 
 
 def _resized(array: Array, space: tuple[int, ...], method: str, stacked: bool) -> Array:

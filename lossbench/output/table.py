@@ -121,26 +121,21 @@ def _aggregate_rows(result: Result) -> list[list[str]]:
     ]
 
 
-def _table(title: str, first: str, columns: Sequence[Column], rows: Sequence[list[str]]) -> Any:
+def _table(
+    title: str, first: str, columns: Sequence[Column], rows: Sequence[list[str]]
+) -> tuple[Any, Any]:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title=Text(title),
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
-        show_edge=False,
-    )
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column(first, overflow="fold")
     for column in columns:
         heading = Text(printable(column.name) + ARROWS[column.better])
         table.add_column(heading, justify="right", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    return table
+    return Text(title, style="bold"), table
 
 
 def _print(tables: Sequence[Any], lines: Sequence[str], width: int | None, color: bool) -> str:
@@ -158,9 +153,10 @@ def _print(tables: Sequence[Any], lines: Sequence[str], width: int | None, color
         color_system="standard" if color else None,
         legacy_windows=False,
     )
-    for place, table in enumerate(tables):
+    for place, (title, table) in enumerate(tables):
         if place:
             console.print()
+        console.print(title, soft_wrap=True)
         console.print(table)
     if lines:
         console.print()

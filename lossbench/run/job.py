@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -131,6 +132,13 @@ class Run:
     columns: list[Column]
     checks: list[Check]
     baseline: Mapping[str, Any] | None
+
+    @property
+    def device(self) -> str:
+        """Where it will be computed, as far as that is known without torch."""
+        wanted = self.settings.device
+        no_driver = sys.platform == "linux" and not os.path.exists("/proc/driver/nvidia")
+        return "cpu" if wanted == "auto" and no_driver else wanted
 
     @property
     def workers(self) -> int:

@@ -1,0 +1,114 @@
+"""What a sample of files holds: the evidence for the reading plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lossbench.data.decode import Array, Picture, read
+from lossbench.data.pairing import Pair
+from lossbench.errors import InputError
+
+SAMPLE = 16
+MANY = 1 << 12  # distinct values that are worth remembering
+
+
+@dataclass
+class Seen:
+    """What the files of one role hold.
+
+    Pictures of several numbers a pixel count only where there are no others: one colour picture
+    among masks is an error of that file, not of the plan.
+
+    Attributes:
+        colour: every picture has several numbers a pixel.
+        palette: every picture has a palette.
+        images: some are image files, in place of arrays.
+        jpeg: the name of one that is a JPEG.
+        dtype: how numbers are stored.
+        dimensions: of an array.
+        leading: the length of an array's first axis.
+        values: the distinct values of whole numbers, up to MANY of them.
+        whole: there are only whole numbers.
+        low: the smallest number.
+        high: the largest.
+        sums_to_one: along the first axis, as probabilities of classes do.
+    """
+
+    colour: bool = True
+    palette: bool = True
+    images: bool = False
+    jpeg: str = ""
+    dtype: str = ""
+    dimensions: int = 0
+    leading: int = 0
+    values: set[int] = field(default_factory=set)
+    whole: bool = True
+    low: float = np.inf
+    high: float = -np.inf
+    sums_to_one: bool = True
+
+    @property
+    def floats(self) -> bool:
+        return self.dtype.startswith("float")
+
+    @property
+    def probable(self) -> bool:
+        """Whether all numbers can be probabilities."""
+        return self.low >= 0 and self.high <= 1
+
+    def add(self, picture: Picture, name: str) -> None:
+        """Take one file into account."""
+        self.images |= picture.mode != "array"
+        self.palette &= picture.palette is not None
+        self.jpeg = name if picture.format == "JPEG" else self.jpeg
+        if picture.colour:
+            self.dtype = self.dtype or picture.array.dtype.name
+            return
+        array = picture.array[..., 0] if picture.mode == "LA" else picture.array
+        if self.colour:  # the first picture of one number a pixel decides
+            self.colour, self.dtype = False, array.dtype.name
+            self.dimensions = array.ndim
+            self.leading = array.shape[0] if array.ndim else 0
+        if array.size:
+            self._add_numbers(np.atleast_1d(array))
+
+    def without(self, ranges: Sequence[tuple[int, int]]) -> set[int]:
+        """The values outside all ranges."""
+        return {v for v in self.values if not any(low <= v <= high for low, high in ranges)}
+
+    def _add_numbers(self, array: Array) -> None:
+        self.low, self.high = min(self.low, array.min()), max(self.high, array.max())
+        if array.dtype.kind == "f":
+            sums = array.sum(0, dtype=np.float64)
+            self.sums_to_one &= bool(np.abs(sums - 1).max() < 0.02)
+            if not (array == np.round(array)).all():
+                self.whole = False
+                return
+        if len(self.values) < MANY:
+            self.values.update(int(value) for value in np.unique(array)[:MANY])
+
+
+def look(pairs: Sequence[Pair], role: str) -> Seen:
+    """Decode a sample; files that cannot be read are reported when their turn comes.
+
+    Raises:
+        InputError: none of them can.
+    """
+    seen, failure = Seen(), InputError(f"there is nothing to read ({role})")
+    for place in spread(len(pairs)):
+        for source in pairs[place].sources[role]:
+            try:
+                seen.add(read(source), source if isinstance(source, str) else "")
+            except InputError as error:
+                failure = error
+    if not seen.dtype:
+        raise failure
+    return seen
+
+
+def spread(count: int) -> list[int]:
+    """Up to SAMPLE places spread evenly over `count`, the first and the last among them."""
+    return sorted({round(place) for place in np.linspace(0, count - 1, min(SAMPLE, count))})
