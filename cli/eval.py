@@ -12,11 +12,12 @@ import click
 
 import lossbench
 
-from .main import complain, write
+from .main import Terminated, complain, write
 
 if TYPE_CHECKING:
     from lossbench.results import Result
     from lossbench.run.job import Progress, Run
+    from lossbench.run.journal import Journal
 
 ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette")
 COMPLAINTS = 20
@@ -219,8 +220,15 @@ def command(context: click.Context, /, pred: str, gt: str, **options: Any) -> in
         return 0
     _before(run, shown)
     journal = _journal(run, shown["output"])
-    with _progress(run, shown) as progress:
-        result = run.evaluate(progress, journal)
+    try:
+        with _progress(run, shown) as progress:
+            result = run.evaluate(progress, journal)
+    except (KeyboardInterrupt, Terminated):
+        kept = (
+            f"{journal.samples:,} samples are in {journal.path}" if journal else "nothing is kept"
+        )
+        _note(f"stopped; {kept}{'' if journal else ' without --output'}")
+        raise
     status = _report(run, result, shown)
     if journal:
         journal.remove()
@@ -296,7 +304,7 @@ def _same(path: str, other: str | None) -> bool:
     return False
 
 
-def _journal(run: Run, outputs: Sequence[str]) -> Any:
+def _journal(run: Run, outputs: Sequence[str]) -> Journal | None:
     """Finished samples are kept beside the first result file while the run goes on."""
     regular = [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
     return run.journal(f"{regular[0]}.part") if regular else None

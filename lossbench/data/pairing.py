@@ -82,7 +82,8 @@ def pair(
 
     Args:
         folders: role -> folder, single file, or arrays in memory; `pred` and `target` among them.
-        patterns: role -> pattern such as "{id}_pred.png", for the roles that have one.
+        patterns: role -> pattern such as "{id}_pred.png", for the roles that have one. Roles
+            beside pred and target have one file a sample, so there {class} is no part of a name.
         classes: names in the order wanted, for patterns with {class}.
 
     Raises:
@@ -107,17 +108,11 @@ def pair(
         if problem:
             result.unpaired.append(problem)
             continue
-        result.pairs.append(
-            Pair(
-                sample,
-                {
-                    role: tuple(
-                        index[sample][name][0] for name in _order(index[sample], result.classes)
-                    )
-                    for role, index in indices.items()
-                },
-            )
-        )
+        sources = {
+            role: tuple(index[sample][name][0] for name in _order(index[sample], result.classes))
+            for role, index in indices.items()
+        }
+        result.pairs.append(Pair(sample, sources))
     return result
 
 
@@ -125,9 +120,8 @@ def _problem(
     sample: str, indices: Mapping[str, Index], folders: Mapping[str, Any], classes: Sequence[str]
 ) -> Unpaired | None:
     """What keeps an id from being evaluated, if anything does."""
-    roles = sorted(indices, key=("target", "pred").__contains__, reverse=True)
-    for role in roles:
-        found = indices[role].get(sample)
+    for role, index in indices.items():
+        found = index.get(sample)
         if found is None:
             if role == "target":
                 file = next(iter(indices["pred"][sample].values()))[0]
@@ -180,6 +174,8 @@ def _index(role: str, folder: str, pattern: str | None, result: Pairing) -> Inde
     """The files of one role by id and class."""
     if not os.path.exists(folder):
         raise InputError(f"{folder} does not exist ({role})", kind="missing", role=role)
+    if pattern and "{class}" in pattern and role not in ("pred", "target"):
+        pattern = None
     match = _matcher(pattern)
     index: Index = {}
     foreign: Counter[str] = Counter()

@@ -143,7 +143,7 @@ class Run:
     @property
     def workers(self) -> int:
         """How many pairs are read at a time."""
-        return self.settings.workers or len(os.sched_getaffinity(0))
+        return self.settings.workers or _cores()
 
     def evaluate(
         self, progress: Callable[[Progress], None] | None = None, journal: Journal | None = None
@@ -489,6 +489,13 @@ def _check_class(check: Check, plan: Plan) -> None:
         )
     if any(term.entry.returns == "PerSample" for term in check.column.terms):
         raise SettingError(f"{name} has no class columns")
+
+
+def _cores() -> int:
+    """The processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _named(given: Any) -> str | None:

@@ -19,7 +19,7 @@ class Journal:
     """A file beside the result that nothing takes for one; it goes when the result is written."""
 
     def __init__(self, path: str, run: Mapping[str, Any]) -> None:
-        self.path = Path(path)
+        self.path, self.samples = Path(path), 0
         try:
             self.file = self.path.open("w", encoding="utf-8")
         except OSError as error:
@@ -31,6 +31,7 @@ class Journal:
         for place, name in enumerate(step.ids):
             row = {column: number(numbers[place]) for column, numbers in step.values.items()}
             self._line({"id": name, **row})
+        self.samples += len(step.ids)
         self._flush()
 
     def remove(self) -> None:

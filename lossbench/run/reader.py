@@ -74,6 +74,7 @@ def reader(plan: Plan, processes: bool) -> Iterator[Callable[[Sequence[Pair]], C
         yield lambda pairs: read_chunk(plan, pairs)
         return
     local, children = threading.local(), list[subprocess.Popen[bytes]]()
+    over = threading.Event()
 
     def read(pairs: Sequence[Pair]) -> Chunk:
         if not hasattr(local, "child"):
@@ -82,12 +83,15 @@ def reader(plan: Plan, processes: bool) -> Iterator[Callable[[Sequence[Pair]], C
         try:
             return _ask(local.child, pairs)
         except (EOFError, OSError, pickle.UnpicklingError):
+            if over.is_set():
+                raise
             del local.child
             return _one_by_one(plan, pairs)
 
     try:
         yield read
     finally:
+        over.set()
         for child in children:
             child.kill()
             child.wait()
