@@ -280,20 +280,32 @@ def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
 
 def _dry_run(run: Run, context: click.Context) -> str:
     """Everything that was decided, and where each setting came from."""
-    lines = [f"plan      {run.plan} · {len(run.pairing.pairs):,} pairs", "", "losses"]
+    lines = [f"plan: {run.plan} · {len(run.pairing.pairs):,} pairs", "", "losses"]
     for column in run.columns:
         arrow = {"lower": "↓", "higher": "↑"}.get(str(column.better), "")
         lines.append(f"  {column.name} {arrow}")
         lines += [f"      {term.name}: {term.entry.definition}" for term in column.terms]
-    lines += ["", "gates", *(f"  {check.gate.text}" for check in run.checks)]
+    if run.checks:
+        lines += ["", "gates", *(f"  {check.gate.text}" for check in run.checks)]
+    found = {
+        "losses": ", ".join(column.name for column in run.columns),
+        "task": run.plan.task,
+        "classes": ", ".join(run.plan.names),
+        "pred_encoding": run.plan.pred,
+        "gt_encoding": run.plan.target,
+        "device": run.device,
+        "workers": run.workers,
+    }
     lines += ["", "settings"]
     for parameter in context.command.params:
         name = str(parameter.name)
         source = context.get_parameter_source(name)
-        origin = "default" if source is None or source.name == "DEFAULT" else "flag"
-        value = context.params.get(name)
-        shown = "–" if value is None or value == () or value == {} else value
-        lines.append(f"  {name:14} {shown!s:24} {origin}")
+        given = source is not None and source.name == "COMMANDLINE"
+        origin = "flag" if given else "found" if name in found else "default"
+        value = found[name] if origin == "found" else context.params[name]
+        shown = "–" if value in (None, (), {}, "") else value
+        words = ", ".join(map(str, shown)) if isinstance(shown, tuple) else str(shown)
+        lines.append(f"  {max(parameter.opts, key=len):16} {words:34} {origin}")
     return "\n".join(lines) + "\n"
 
 

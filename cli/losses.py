@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from itertools import groupby
 
 import click
@@ -10,6 +11,7 @@ import lossbench
 
 from .main import write
 
+WIDTH = 80
 FAMILIES = ("binary", "multiclass", "overlap", "regression", "scores")
 
 
@@ -21,10 +23,12 @@ def command(family: str | None) -> None:
     width = max(len(entry.name) for entry in entries)
     lines = []
     for group, members in groupby(entries, key=lambda entry: entry.family):
-        lines.append(f"{group}\n")
+        lines.append(group)
         for entry in members:
             arrow = "↑" if entry.better == "higher" else "↓"
             also = f" (also {', '.join(entry.aliases)})" if entry.aliases else ""
-            lines.append(f"  {entry.name:{width}} {arrow}  {entry.summary.rstrip('.')}{also}\n")
-        lines.append("\n")
-    write("".join(lines) + "`lossbench explain NAME` gives formula, options, range and source.\n")
+            text = f"  {entry.name:{width}} {arrow}  {entry.summary.rstrip('.')}{also}"
+            lines += textwrap.wrap(text, WIDTH, subsequent_indent=" " * (width + 6))
+        lines.append("")
+    lines.append("`lossbench explain NAME` gives formula, options, range and source.")
+    write("\n".join(lines) + "\n")

@@ -10,9 +10,10 @@ from lossbench import catalog
 from lossbench.catalog import Entry
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from lossbench.results import Result
     from lossbench.run.job import Progress, Run
-    from lossbench.training import TensorLoss
 
 
 def plan(
@@ -104,12 +105,13 @@ def evaluate(
     return plan(pred, target, losses, **settings).evaluate(progress)
 
 
-def loss(name: str) -> TensorLoss:
+def loss(name: str) -> Callable[..., Tensor]:
     """A loss by name or alias as a differentiable function of tensors, for training.
 
     `lossbench.loss("dice")(pred, target, weight=None, encoding="probability", **options)` takes
     pred (B, C, *space) and labels (B, *space) or a target like pred, and returns one value a
-    sample, (B,).
+    sample, (B,), nan where undefined. `encoding` may be logits or image too; options are those of
+    `lossbench explain NAME`.
     """
     from lossbench.training import tensor_loss
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -110,13 +111,18 @@ def builtin() -> Mapping[str, Entry]:
 
 def find(name: str) -> Entry:
     """The loss of this name or alias; an unknown name is an error that offers the nearest."""
-    entries = builtin()
-    by_name = {alias: entry for entry in entries.values() for alias in (entry.name, *entry.aliases)}
-    if name not in by_name:
+    known = _by_name()
+    if name not in known:
         raise SettingError(
-            f"no loss is called {name!r}{nearest(name, by_name)}; `lossbench losses` lists them all"
+            f"no loss is called {name!r}{nearest(name, known)}; `lossbench losses` lists them all"
         )
-    return by_name[name]
+    return known[name]
+
+
+@cache
+def _by_name() -> Mapping[str, Entry]:
+    """The catalogue by every name and alias."""
+    return {name: entry for entry in builtin().values() for name in (entry.name, *entry.aliases)}
 
 
 def read(path: Path, module: str, asked: Mapping[str, Mapping[str, Option]]) -> Iterator[Entry]:
@@ -213,7 +219,7 @@ def _text(node: ast.expr | None) -> str:
 def _sections(doc: str) -> dict[str, str]:
     """A docstring by its headings (Args, Returns, Note); what stands before them under ""."""
     parts = re.split(r"^(Args|Returns|Note):\n", doc, flags=re.MULTILINE)
-    texts = [inspect.cleandoc(part).strip() for part in parts[2::2]]
+    texts = [textwrap.dedent(part).strip() for part in parts[2::2]]
     return {"": parts[0].strip(), **dict(zip(parts[1::2], texts, strict=True))}
 
 

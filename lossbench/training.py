@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol
+from collections.abc import Callable
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,23 +16,7 @@ from lossbench.views.call import evaluate
 from lossbench.views.values import Side, Task, Values
 
 
-class TensorLoss(Protocol):
-    """What `lossbench.loss(name)` gives."""
-
-    def __call__(
-        self,
-        pred: Tensor,
-        target: Tensor,
-        weight: Tensor | None = None,
-        *,
-        encoding: Literal["probability", "logits", "image"] = "probability",
-        task: Task | None = None,
-        **options: Any,
-    ) -> Tensor:
-        """One value per sample; see `tensor_loss`."""
-
-
-def tensor_loss(name: str) -> TensorLoss:
+def tensor_loss(name: str) -> Callable[..., Tensor]:
     """A loss by name or alias as a differentiable function of tensors.
 
     The function takes pred (B, C, *space), target as labels (B, *space) or as (B, C, *space), and

@@ -9,6 +9,7 @@ import numpy as np
 
 from lossbench.data.decode import Array, Picture, read
 from lossbench.data.pairing import Pair
+from lossbench.data.reading import CHANNELS
 from lossbench.errors import InputError
 
 SAMPLE = 16
@@ -34,6 +35,7 @@ class Seen:
         whole: there are only whole numbers.
         low: the smallest number.
         high: the largest.
+        channels: of an image, the last axis or else the first.
         sums_to_one: along the first axis, as probabilities of classes do.
     """
 
@@ -48,6 +50,7 @@ class Seen:
     whole: bool = True
     low: float = np.inf
     high: float = -np.inf
+    channels: int = 3
     sums_to_one: bool = True
 
     @property
@@ -72,6 +75,8 @@ class Seen:
             self.colour, self.dtype = False, array.dtype.name
             self.dimensions = array.ndim
             self.leading = array.shape[0] if array.ndim else 0
+            axes = array.shape if array.ndim > 2 else (1,)
+            self.channels = axes[-1] if axes[-1] <= CHANNELS else axes[0]
         if array.size:
             self._add_numbers(np.atleast_1d(array))
 

@@ -34,6 +34,7 @@ class Plan:
         pred: how predictions are read.
         target: how the ground truth is read.
         names: the classes; background and foreground of a binary task.
+        channels: how many classes or channels a stacked input has.
         masks: roles `ignore` and `valid` that are given.
         weighted: whether there is a role `weight`.
         resize: how a prediction of another size is fitted to its ground truth, if at all.
@@ -43,6 +44,7 @@ class Plan:
     pred: Reading
     target: Reading
     names: tuple[str, ...]
+    channels: int
     masks: tuple[str, ...] = ()
     weighted: bool = False
     resize: str | None = None
@@ -109,6 +111,7 @@ def make_plan(
         _reading("pred", found, pred, named, (), task),
         _reading("target", gt, target, named, ranges, task),
         named.names,
+        {"image": target.channels, "binary": 1}.get(task, len(named.names)),
         tuple(role for role in ("ignore", "valid") if role in roles),
         "weight" in roles,
         resize,
@@ -234,7 +237,7 @@ def _reading(
     role: str, encoding: str, seen: Seen, classes: Classes, ignore: Ranges, task: str
 ) -> Reading:
     """How a role is read, its values settled."""
-    stacked = task == "multilabel" or (task == "multiclass" and encoding not in HARD)
+    stacked = task in ("multilabel", "image") or (task == "multiclass" and encoding not in HARD)
     if encoding not in HARD:
         whole = np.dtype(seen.dtype).kind in "ui" and encoding != "logits"
         scale = float(np.iinfo(seen.dtype).max) if whole else 1.0

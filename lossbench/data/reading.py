@@ -16,7 +16,8 @@ ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette")
 HARD = ("labels", "mask", "palette")
 FLAG = {"pred": "--pred-encoding", "target": "--gt-encoding"}
 SHOWN = 5
-FEW = 4
+FEW = 4  # classes that are found faster by comparing than by looking up
+CHANNELS = 4  # a last axis no longer than this holds channels
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Reading:
         classes: how many classes those values have.
         colours: the stored values are colours, 0xRRGGBB.
         ignore: ranges of stored values that take a pixel out, both ends included.
-        stacked: classes come along the first axis, or one file a class.
+        stacked: classes or channels come along the first axis, or one file a class.
     """
 
     role: str
@@ -74,7 +75,7 @@ class Reading:
         return f"{text}, ignore {ranges}" if ranges else text
 
     def plane(self, picture: Picture) -> Array:
-        """The one number a pixel, or the channels of an image, that the encoding asks for.
+        """The one number a pixel, or the channels of an image (first), that the encoding asks for.
 
         Raises:
             InputError: the file is stored in another way than the plan reads.
@@ -87,13 +88,13 @@ class Reading:
         elif picture.palette is not None and not self.hard:
             if self.encoding != "image":
                 raise self.unfit(f"has a palette where the plan reads {self}")
-            return picture.palette[array]
+            return self._image(picture.palette[array])
         if self.colours:
             grey = array.astype(np.uint32)
             return grey << 16 | grey << 8 | grey
         if not self.hard and array.dtype.name != self.dtype and not self._both_float(array):
             raise self.unfit(f"holds {array.dtype} where the plan reads {self}")
-        return array
+        return self._image(array) if self.encoding == "image" else array
 
     def coded(self, stored: Array) -> NDArray[np.integer[Any]]:
         """Class indices; `classes` where ignored, `classes + 1` where a value has no meaning."""
@@ -181,7 +182,7 @@ class Reading:
         if self.encoding == "image":
             if array.dtype.name != self.dtype:
                 raise self.unfit(f"holds {array.dtype} where the plan reads {self}")
-            return array
+            return self._image(array)
         if self.colours:
             red, green, blue = (array[..., channel].astype(np.uint32) for channel in range(3))
             return red << 16 | green << 8 | blue
@@ -192,6 +193,12 @@ class Reading:
             f"is a colour picture ({picture.mode}) where the plan reads {self}; if its colours are"
             ' classes, name them: --classes \'{background: "#000000", road: "#804080"}\''
         )
+
+    def _image(self, array: Array) -> Array:
+        """Channels first: (H, W) has one, a last axis of up to 4 holds them."""
+        if array.ndim < 3:
+            return array[None]
+        return np.moveaxis(array, -1, 0) if array.shape[-1] <= CHANNELS else array
 
     def _opaque(self, array: Array) -> Array:
         if (array[..., -1] != 255).any():

@@ -65,7 +65,7 @@ def make_sample(plan: Plan, pair: Pair) -> Sample:
 
 
 def _load(plan: Plan, role: str, pair: Pair) -> Array:
-    """The stored numbers of one role: (H, W), (C, H, W), or (H, W, channels) of an image."""
+    """The stored numbers of one role, classes or channels first where it is stacked."""
     reading = {"pred": plan.pred, "target": plan.target}.get(role)
     planes: list[Array] = []
     for source in pair.sources[role]:
@@ -79,9 +79,8 @@ def _load(plan: Plan, role: str, pair: Pair) -> Array:
                 raise InputError(f"is {_size(planes[-1])}, other classes are {others}", kind="size")
         except InputError as error:
             raise error.located(role, label(source)) from None
-    if reading and reading.stacked and (len(planes) > 1 or picture.mode != "array"):
-        return np.stack(planes)
-    return planes[0]
+    one_a_file = reading and reading.stacked and plan.task != "image" and picture.mode != "array"
+    return np.stack(planes) if len(planes) > 1 or one_a_file else planes[0]
 
 
 def _single(picture: Picture, role: str) -> Array:
@@ -108,17 +107,18 @@ def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
         if role == "pred" and plan.resize and array.ndim == len(space) + stacked:
             loaded[role] = _resized(array, space, plan.resize, stacked)
             continue
-        image = plan.task == "image"
-        here, there = _size(array, stacked, image), _size(target, plan.target.stacked, image)
+        here, there = _size(array, stacked), _size(target, plan.target.stacked)
         if here == there:  # the difference is in other axes
             here, there = str(array.shape), str(target.shape)
         file = label(pair.sources["target"][0]) or "its ground truth"
         advice = "; --resize nearest|bilinear fits it" if role == "pred" else ""
         raise InputError(f"is {here} where {file} is {there}{advice}", kind="size", role=role)
-    for role, reading in (("pred", plan.pred), ("target", plan.target)):
-        if reading.stacked and len(loaded[role]) != len(plan.names):
+    for role, array in loaded.items():
+        several = array.ndim > len(space) and (role != "weight" or len(array) > 1)
+        if several and len(array) != plan.channels:
+            what = "channels" if plan.task == "image" else "classes"
             raise InputError(
-                f"has {len(loaded[role])} classes where the plan reads {len(plan.names)}",
+                f"has {len(array)} {what} where the plan reads {plan.channels}",
                 kind="mismatch",
                 role=role,
             )
@@ -137,9 +137,9 @@ def _resized(array: Array, space: tuple[int, ...], method: str, stacked: bool) -
     return np.stack(fitted) if stacked else fitted[0]
 
 
-def _size(array: Array, stacked: bool = False, image: bool = False) -> str:
+def _size(array: Array, stacked: bool = False) -> str:
     """Width × height, as image viewers print it; other arrays by their shape."""
-    space = array.shape[1:] if stacked else array.shape[:2] if image else array.shape
+    space = array.shape[1:] if stacked else array.shape
     return f"{space[1]}×{space[0]}" if len(space) == 2 else str(space)
 
 
@@ -187,21 +187,16 @@ def _differences(pred: Array, target: Array, ignored: Array | None) -> Counted:
     """How often each difference of two 8-bit images occurs in each channel."""
     difference = np.subtract(pred, target, dtype=np.int16)
     difference += 255
-    pixels = target.shape[0] * target.shape[1]
-    channels = np.moveaxis(difference, -1, 0) if difference.ndim == 3 else difference[None]
     tables = [
-        np.bincount((c if ignored is None else c[~ignored]).ravel(), minlength=511)
-        for c in channels
+        np.bincount((channel if ignored is None else channel[~ignored]).ravel(), minlength=511)
+        for channel in difference
     ]
-    return Counted(np.stack(tables), pixels)
+    return Counted(np.stack(tables), int(target[0].size))
 
 
 def _pixels(plan: Plan, loaded: dict[str, Array]) -> Pixels:
     """Pixels in rows; what weighs nothing is overwritten first, whatever it was."""
-    pred, target = (
-        _rows(plan, loaded["pred"], plan.pred),
-        _rows(plan, loaded["target"], plan.target),
-    )
+    pred, target = _rows(loaded["pred"], plan.pred), _rows(loaded["target"], plan.target)
     count = target.shape[1]
     weight = np.ones((1, count))
     if "weight" in loaded:
@@ -227,10 +222,8 @@ def _pixels(plan: Plan, loaded: dict[str, Array]) -> Pixels:
     return Pixels(pred, target, weight, count)
 
 
-def _rows(plan: Plan, array: Array, reading: Reading) -> Array:
+def _rows(array: Array, reading: Reading) -> Array:
     """(C, N): classes or channels first, pixels in one row."""
-    if plan.task == "image" and array.ndim == 3:
-        return np.moveaxis(array, -1, 0).reshape(array.shape[-1], -1)
     return array.reshape(len(array) if reading.stacked else 1, -1)
 
 

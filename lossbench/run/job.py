@@ -313,23 +313,22 @@ class _Work:
                 return chunk, None if self.plan.counted else self._evaluated(chunk)
 
             chunks = in_order(task, starts, self.run.workers, ahead)
-            first = next(chunks)  # reading has begun
             try:
+                first = next(chunks)  # reading has begun
                 from lossbench.run.evaluate import one_thread, pick_device  # seconds, for torch
 
-                self.device.set_result(pick_device(self.run.settings.device))
-            except BaseException as error:
-                self.device.set_exception(error)  # threads may be waiting for it
+                with one_thread():
+                    self.device.set_result(pick_device(self.run.settings.device))
+                    for start, future in zip(starts, chain([first], chunks), strict=True):
+                        chunk, rows = future.result()
+                        self._take(start, chunk, rows or self._evaluated(chunk))
+                        if watchers:
+                            step = self._progress(start, min(start + size, len(self.pairs)))
+                            for watcher in watchers:
+                                watcher(step)
+            finally:
+                self.device.cancel()  # where it was never found, threads wait for it
                 chunks.close()
-                raise
-            with one_thread():
-                for start, future in zip(starts, chain([first], chunks), strict=True):
-                    chunk, rows = future.result()
-                    self._take(start, chunk, rows or self._evaluated(chunk))
-                    if watchers:
-                        step = self._progress(start, min(start + size, len(self.pairs)))
-                        for watcher in watchers:
-                            watcher(step)
 
     def result(self) -> Result:
         """Columns from terms, in the order of the ids."""
