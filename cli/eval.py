@@ -16,8 +16,9 @@ from .main import Terminated, complain, write
 
 if TYPE_CHECKING:
     from lossbench.results import Result
-    from lossbench.run.job import Progress, Run
+    from lossbench.run.job import Run
     from lossbench.run.journal import Journal
+    from lossbench.run.work import Progress
 
 ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette")
 COMPLAINTS = 20
@@ -239,7 +240,7 @@ def _before(run: Run, shown: dict[str, Any]) -> None:
     """What is about to be done, on stderr."""
     if shown["quiet"]:
         return
-    _note(f"{run.plan} · {len(run.pairing.pairs):,} pairs · {run.device} ×{run.workers}")
+    _note(f"{run.plan} · {len(run.pairing.pairs):,} pairs · {run.device} ×{run.settings.readers}")
     for note in run.plan.notes:
         _note(f"note: {note}")
     left_out = run.pairing.left_out
@@ -294,7 +295,7 @@ def _dry_run(run: Run, context: click.Context) -> str:
         "pred_encoding": run.plan.pred,
         "gt_encoding": run.plan.target,
         "device": run.device,
-        "workers": run.workers,
+        "workers": run.settings.readers,
     }
     lines += ["", "settings"]
     for parameter in context.command.params:

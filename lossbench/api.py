@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lossbench.results import Result
-    from lossbench.run.job import Progress, Run
+    from lossbench.run.job import Run
+    from lossbench.run.work import Progress
 
 
 def plan(
@@ -72,7 +73,8 @@ def plan(
         SettingError: a setting, loss or gate is wrong.
         InputError: a folder is missing or empty, or nothing matches.
     """
-    from lossbench.run.job import Settings, prepare
+    from lossbench.run.job import prepare
+    from lossbench.run.settings import Settings
 
     settings = Settings(
         dict(inputs or {}), task, classes, ignore, threshold, empty, pred_encoding, gt_encoding,

@@ -6,13 +6,11 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lossbench.errors import OutputError
 from lossbench.results import number
-
-if TYPE_CHECKING:
-    from lossbench.run.job import Progress
+from lossbench.run.work import Progress
 
 
 class Journal:

@@ -1,0 +1,236 @@
+"""One pass over the pairs: read, evaluate, put in place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossbench.columns import Column, Term
+from lossbench.data.pairing import Pairing
+from lossbench.data.plan import Plan
+from lossbench.results import Failed, Result, Values, combine
+from lossbench.run.pooling import SumPool, TablePool
+from lossbench.run.reader import WORTH_PROCESSES, Chunk, in_order, reader
+from lossbench.run.settings import Settings
+
+if TYPE_CHECKING:
+    from lossbench.run.evaluate import Rows
+
+Array = NDArray[np.float64]
+AHEAD_BYTES = 1 << 26  # tables that may wait while torch is being imported
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a run has done, handed to a callback after each batch.
+
+    Attributes:
+        done: pairs read so far, those that failed among them.
+        total: pairs to read.
+        ids: the samples of this batch, sorted.
+        values: of this batch, by column; a column waiting for class weights is missing.
+        means: over all samples so far, by column.
+    """
+
+    done: int
+    total: int
+    ids: Sequence[str]
+    values: Mapping[str, Sequence[float]]
+    means: Mapping[str, float]
+
+
+class Work:
+    """One pass over the pairs: each batch's rows are put in their place."""
+
+    def __init__(
+        self, plan: Plan, pairing: Pairing, columns: list[Column], settings: Settings
+    ) -> None:
+        self.plan, self.pairing, self.columns, self.settings = plan, pairing, columns, settings
+        self.pairs = pairing.pairs
+        self.terms = list(dict.fromkeys(term for column in columns for term in column.terms))
+        self.options = {term: term.options for term in self.terms}
+        self.good = np.zeros(len(self.pairs), bool)
+        self.values = {term: np.full(len(self.pairs), math.nan) for term in self.terms}
+        self.classes: dict[Term, Array] = {}
+        self.failed: list[Failed] = []
+        self.unfinished: list[Rows] = []  # waiting for class weights
+        self.pool: TablePool | SumPool = TablePool() if self.plan.counted else SumPool()
+        self.device: Future[str] = Future()
+        self.running: dict[str, tuple[float, int]] = {}  # sum and count so far, by column
+
+    def go(self, watchers: Sequence[Callable[[Progress], None]]) -> None:
+        """Read while torch is being imported, then evaluate what has been read."""
+        on_files = isinstance(self.pairs[0].sources["pred"][0], str)
+        processes = self.plan.counted and on_files and len(self.pairs) >= WORTH_PROCESSES
+        size, ahead = self._batches()
+        starts = range(0, len(self.pairs), size)
+        with reader(self.plan, processes) as read:
+
+            def task(start: int) -> tuple[Chunk, Rows | None]:
+                chunk = read(self.pairs[start : start + size])
+                return chunk, None if self.plan.counted else self._evaluated(chunk)
+
+            chunks = in_order(task, starts, self.settings.readers, ahead)
+            try:
+                first = next(chunks)  # reading has begun
+                from lossbench.run.evaluate import one_thread, pick_device  # seconds, for torch
+
+                with one_thread():
+                    self.device.set_result(pick_device(self.settings.device))
+                    for start, future in zip(starts, chain([first], chunks), strict=True):
+                        chunk, rows = future.result()
+                        self._take(start, chunk, rows or self._evaluated(chunk))
+                        if watchers:
+                            step = self._progress(start, min(start + size, len(self.pairs)))
+                            for watcher in watchers:
+                                watcher(step)
+            finally:
+                self.device.cancel()  # where it was never found, threads wait for it
+                chunks.close()
+
+    def result(self) -> Result:
+        """Columns from terms, in the order of the ids."""
+        from lossbench.run.evaluate import finish_weighted, pooled
+
+        for term in self.terms:
+            if term.automatic and self.unfinished:
+                values, classes, weights = finish_weighted(
+                    term, self.unfinished, self.plan.task, self.device.result()
+                )
+                self.options[term] = {**self.options[term], "class_weights": weights}
+                self.values[term][self.good] = values
+                if classes is not None:
+                    self._class_rows(term, classes.shape[1])[self.good] = classes
+        whole = pooled(self.plan, self.options, self.device.result(), self.pool)
+        nothing = (math.nan, [math.nan] * len(self.plan.names))
+        terms = {
+            term: (
+                self.values[term][self.good],
+                self.classes[term][self.good] if term in self.classes else None,
+                whole.get(term, nothing)[0],
+                whole.get(term, nothing)[1] if term in self.classes else None,
+            )
+            for term in self.terms
+        }
+        columns = {column.name: combine(column, terms) for column in self.columns}
+        ids = [pair.id for pair, good in zip(self.pairs, self.good, strict=True) if good]
+        failed, worst = self._unpaired()
+        if worst:
+            ids = self._add_worst(ids, columns, worst)
+        pairing = self.pairing
+        counts = {
+            "found": len(self.pairs),
+            "evaluated": len(ids),
+            "missing": pairing.count("missing"),
+            "extra": pairing.count("extra"),
+            "errors": len(failed),
+        }
+        with_classes = self.plan.task in ("multiclass", "multilabel")
+        return Result(
+            ids,
+            self.columns,
+            columns,
+            self.plan.names if with_classes else (),
+            counts,
+            failed,
+            pooled=self._pooled_state(),
+        )
+
+    def _batches(self) -> tuple[int, int]:
+        """How many pairs go together, and how many such batches may be under way."""
+        workers = self.settings.readers
+        if not self.plan.counted:
+            return 1, 2 * workers
+        fair = -(-len(self.pairs) // (4 * workers))
+        size = max(1, min(self.settings.batch_size, fair))
+        cells = self.plan.target.classes * self.plan.pred.levels or 3 * 511
+        several = len(self.plan.names) if self.plan.task == "multilabel" else 1
+        return size, max(2 * workers, AHEAD_BYTES // (4 * size * cells * several))
+
+    def _evaluated(self, chunk: Chunk) -> Rows:
+        device = self.device.result()
+        from lossbench.run.evaluate import evaluate_chunk
+
+        return evaluate_chunk(self.plan, self.terms, device, chunk)
+
+    def _take(self, start: int, chunk: Chunk, rows: Rows) -> None:
+        places = np.array(chunk.places, np.int64) + start
+        for place, failure in chunk.failures:
+            pair = self.pairs[start + place]
+            self.failed.append(
+                Failed(pair.id, failure.role, failure.file, failure.kind, failure.message)
+            )
+        if not len(places):
+            return
+        self.good[places] = True
+        for term, values in rows.values.items():
+            self.values[term][places] = values
+        for term, classes in rows.classes.items():
+            self._class_rows(term, classes.shape[1])[places] = classes
+        if rows.unfinished:
+            self.unfinished.append(rows)
+        if isinstance(self.pool, SumPool):
+            self.pool.add(rows.states)
+        elif chunk.tables is not None:
+            self.pool.add(chunk.tables, chunk.pixels)
+
+    def _class_rows(self, term: Term, classes: int) -> Array:
+        if term not in self.classes:
+            self.classes[term] = np.full((len(self.pairs), classes), math.nan)
+        return self.classes[term]
+
+    def _progress(self, start: int, end: int) -> Progress:
+        good = np.flatnonzero(self.good[start:end]) + start
+        terms = {term: (values[good], None, math.nan, None) for term, values in self.values.items()}
+        values = {
+            column.name: combine(column, terms).samples
+            for column in self.columns
+            if not any(term.automatic for term in column.terms)
+        }
+        for name, numbers in values.items():
+            defined = [number for number in numbers if not math.isnan(number)]
+            total, count = self.running.get(name, (0.0, 0))
+            self.running[name] = total + sum(defined), count + len(defined)
+        means = {name: total / count for name, (total, count) in self.running.items() if count}
+        ids = [self.pairs[place].id for place in good]
+        return Progress(end, len(self.pairs), ids, values, means)
+
+    def _unpaired(self) -> tuple[list[Failed], list[str]]:
+        """All that failed, sorted by id, and the ids that count as the worst possible value."""
+        settings, failed, worst = self.settings, list(self.failed), []
+        for each in self.pairing.unpaired:
+            policy = {"missing": settings.missing, "extra": settings.extra}.get(each.kind, "error")
+            if policy == "worst" and each.role == "pred":
+                worst.append(each.id)
+            elif policy != "skip":
+                failed.append(Failed(each.id, each.role, each.file, each.kind, each.message))
+        return sorted(failed, key=lambda each: each.id), worst
+
+    def _add_worst(
+        self, ids: list[str], columns: Mapping[str, Values], worst: Sequence[str]
+    ) -> list[str]:
+        """Missing predictions as rows at the bad end of the range, their classes undefined."""
+        every = [*ids, *worst]
+        order = sorted(range(len(every)), key=every.__getitem__)
+        for column in self.columns:
+            values = columns[column.name]
+            samples = [*values.samples, *[column.worst] * len(worst)]
+            values.samples = [samples[place] for place in order]
+            values.classes = [
+                [[*row, *[math.nan] * len(worst)][place] for place in order]
+                for row in values.classes
+            ]
+        return [every[place] for place in order]
+
+    def _pooled_state(self) -> dict[str, Any]:
+        """What adds up over shards: tables of counts, or exact sums."""
+        if isinstance(self.pool, SumPool):
+            return {"sums": self.pool.as_json()}
+        return {"pixels": self.pool.pixels, "tables": self.pool.as_json(self.plan)}
