@@ -357,12 +357,15 @@ def _progress(run: Run, shown: dict[str, Any]) -> Iterator[Callable[[Progress], 
     task = bar.add_task("", total=len(run.pairing.pairs), rate="", mean="")
 
     def update(step: Progress) -> None:
+        bar.start()  # not before: its thread would keep the run from forking its readers
         rate = f"{bar.tasks[0].speed:,.0f} pairs/s" if bar.tasks[0].speed else ""
         mean = f"{name} {step.means[name]:.4f}" if name in step.means else ""
         bar.update(task, completed=step.done, rate=rate, mean=mean)
 
-    with bar:
+    try:
         yield update
+    finally:
+        bar.stop()
 
 
 def _note(text: str) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import scipy.special  # noqa: F401 for the aggregates, now that files are being read meanwhile
 import torch
 from numpy.typing import NDArray
 from torch import Tensor

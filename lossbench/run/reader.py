@@ -1,23 +1,28 @@
-"""Reading in parallel: threads of this process, each with a child process of its own where it pays.
+"""Reading in parallel: threads of this process, each with a child process where that pays.
 
 A child decodes and counts and never imports torch, so it does not wait for the interpreter lock
-while the parent imports it. Tasks and answers are pickles on the child's standard streams: no
-start-up code of the user's runs twice, and a child ends when its parent does.
+while the parent imports it. Where the parent is a single thread without torch, children are forked
+and begin at once; elsewhere they are fresh interpreters, in which no start-up code of the user's
+runs twice. Tasks and answers are pickles on two pipes, and a child ends when its parent does.
 """
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import pickle
+import queue
+import signal
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import IO, Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,17 +31,26 @@ from lossbench.data.pairing import Pair
 from lossbench.data.plan import Plan
 from lossbench.data.sample import Counted, Failure, Pixels, make_sample
 
-# Below this many pairs threads are done before child processes have started.
+# Below this many pairs threads are done before child processes have paid for themselves.
 WORTH_PROCESSES = 200
-# glibc gives freed image buffers back to the system at once, and asking for them again costs as
-# much as counting; a child may keep them.
-KEEP_BUFFERS = {"MALLOC_MMAP_THRESHOLD_": str(1 << 26), "MALLOC_TRIM_THRESHOLD_": str(1 << 28)}
-CHILD = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer);"
-    "from lossbench.run.reader import serve; serve()"
+FRESH = (
+    "import pickle, sys; questions = sys.stdin.buffer; sys.path[:] = pickle.load(questions);"
+    "from lossbench.run.reader import serve; serve(questions)"
 )
+# glibc gives the buffers of a freed picture back to the system at once, and asking for them again
+# costs as much as counting; a child keeps them.
+MMAP_THRESHOLD, TRIM_THRESHOLD = (-3, 1 << 26), (-1, 1 << 28)
 Result = TypeVar("Result")
 Task = TypeVar("Task")
+
+
+@dataclass(frozen=True)
+class Child:
+    """A process that reads chunks: where to ask it, where it answers, how to be rid of it."""
+
+    questions: IO[bytes]
+    answers: IO[bytes]
+    end: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -68,33 +82,38 @@ def read_chunk(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
 
 
 @contextmanager
-def reader(plan: Plan, processes: bool) -> Iterator[Callable[[Sequence[Pair]], Chunk]]:
-    """A function that reads a chunk, in the calling thread or in that thread's child process."""
-    if not processes:
+def reader(plan: Plan, children: int) -> Iterator[Callable[[Sequence[Pair]], Chunk]]:
+    """A function that reads a chunk: in one of so many child processes, or here if there are none.
+
+    A chunk whose child dies is read again pair by pair, so that one pair is the culprit.
+    """
+    if not children:
         yield lambda pairs: read_chunk(plan, pairs)
         return
-    local, children = threading.local(), list[subprocess.Popen[bytes]]()
-    over = threading.Event()
+    idle, all_children, over = queue.SimpleQueue[Child](), list[Child](), threading.Event()
+    for start in [_fork if _may_fork() else _spawn] * children:
+        all_children.append(start(plan))
+        idle.put(all_children[-1])
 
     def read(pairs: Sequence[Pair]) -> Chunk:
-        if not hasattr(local, "child"):
-            local.child = _start(plan)
-            children.append(local.child)
+        child = idle.get()
         try:
-            return _ask(local.child, pairs)
+            chunk = _ask(child, pairs)
         except (EOFError, OSError, pickle.UnpicklingError):
             if over.is_set():
                 raise
-            del local.child
-            return _one_by_one(plan, pairs)
+            child = _spawn(plan)
+            all_children.append(child)
+            chunk = _one_by_one(plan, pairs)
+        idle.put(child)
+        return chunk
 
     try:
         yield read
     finally:
         over.set()
-        for child in children:
-            child.kill()
-            child.wait()
+        for child in all_children:
+            child.end()
 
 
 def in_order(
@@ -114,44 +133,89 @@ def in_order(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def serve() -> None:
+def serve(questions: IO[bytes]) -> NoReturn:
     """A child's life: a plan, then chunks of pairs until the parent hangs up."""
-    plan = pickle.load(sys.stdin.buffer)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a stray print must not end up between the answers
-    while True:
-        try:
-            pairs = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        pickle.dump(read_chunk(plan, pairs), answers, pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+    _keep_buffers()
+    gc.freeze()
+    with suppress(EOFError, BrokenPipeError):
+        plan = pickle.load(questions)
+        while True:
+            pickle.dump(read_chunk(plan, pickle.load(questions)), answers, pickle.HIGHEST_PROTOCOL)
+            answers.flush()
+    os._exit(0)
 
 
-def _start(plan: Plan) -> subprocess.Popen[bytes]:
-    child = subprocess.Popen(
-        [sys.executable, "-c", CHILD],
+def _keep_buffers() -> None:
+    """Tell the C library to keep freed memory, where it can be told."""
+    with suppress(AttributeError, OSError, TypeError):
+        for parameter, size in (MMAP_THRESHOLD, TRIM_THRESHOLD):
+            ctypes.CDLL(None).mallopt(parameter, size)
+
+
+def _may_fork() -> bool:
+    """Whether a copy of this process is sound: no other thread holds a lock in it."""
+    return sys.platform == "linux" and threading.active_count() == 1 and "torch" not in sys.modules
+
+
+def _fork(plan: Plan) -> Child:
+    """A child that is a copy of this process."""
+    (theirs, questions), (answers, ours) = os.pipe(), os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.setsid()  # Ctrl-C is the parent's to handle
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.dup2(ours, 1)
+        for handle in (questions, answers, ours):
+            os.close(handle)
+        serve(os.fdopen(theirs, "rb"))
+    os.close(theirs)
+    os.close(ours)
+
+    def end() -> None:
+        with suppress(ProcessLookupError, ChildProcessError):
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+
+    return _briefed(os.fdopen(questions, "wb"), os.fdopen(answers, "rb"), end, [plan])
+
+
+def _spawn(plan: Plan) -> Child:
+    """A child that is a fresh interpreter."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", FRESH],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**KEEP_BUFFERS, **os.environ},
         start_new_session=True,  # Ctrl-C is the parent's to handle
     )
-    for message in (sys.path, plan):
+
+    def end() -> None:
+        process.kill()
+        process.wait()
+
+    if not process.stdin or not process.stdout:
+        raise EOFError
+    return _briefed(process.stdin, process.stdout, end, [sys.path, plan])
+
+
+def _briefed(
+    questions: IO[bytes], answers: IO[bytes], end: Callable[[], None], messages: Sequence[Any]
+) -> Child:
+    child = Child(questions, answers, end)
+    for message in messages:
         _send(child, message)
     return child
 
 
-def _send(child: subprocess.Popen[bytes], message: Any) -> None:
-    if child.stdin:
-        pickle.dump(message, child.stdin, pickle.HIGHEST_PROTOCOL)
-        child.stdin.flush()
+def _send(child: Child, message: Any) -> None:
+    pickle.dump(message, child.questions, pickle.HIGHEST_PROTOCOL)
+    child.questions.flush()
 
 
-def _ask(child: subprocess.Popen[bytes], pairs: Sequence[Pair]) -> Chunk:
+def _ask(child: Child, pairs: Sequence[Pair]) -> Chunk:
     _send(child, pairs)
-    if not child.stdout:
-        raise EOFError
-    chunk: Chunk = pickle.load(child.stdout)
+    chunk: Chunk = pickle.load(child.answers)
     return chunk
 
 
@@ -159,7 +223,7 @@ def _one_by_one(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
     """After a child has died: each pair in a child of its own, so that one is the culprit."""
     made = []
     for pair in pairs:
-        child = _start(plan)
+        child = _spawn(plan)
         try:
             made.append(_ask(child, [pair]))
         except (EOFError, OSError, pickle.UnpicklingError):
@@ -168,8 +232,7 @@ def _one_by_one(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
             failure = Failure("pred", file, "unreadable", message)
             made.append(Chunk((), None, (), np.array([], np.int64), ((0, failure),)))
         finally:
-            child.kill()
-            child.wait()
+            child.end()
     tables = [chunk.tables for chunk in made if chunk.tables is not None]
     return Chunk(
         tuple(place for place, chunk in enumerate(made) if chunk.places),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -68,10 +70,10 @@ class Work:
     def go(self, watchers: Sequence[Callable[[Progress], None]]) -> None:
         """Read while torch is being imported, then evaluate what has been read."""
         on_files = isinstance(self.pairs[0].sources["pred"][0], str)
-        processes = self.plan.counted and on_files and len(self.pairs) >= WORTH_PROCESSES
+        many = self.plan.counted and on_files and len(self.pairs) >= WORTH_PROCESSES
         size, ahead = self._batches()
         starts = range(0, len(self.pairs), size)
-        with reader(self.plan, processes) as read:
+        with reader(self.plan, self.settings.readers if many else 0) as read:
 
             def task(start: int) -> tuple[Chunk, Rows | None]:
                 chunk = read(self.pairs[start : start + size])
@@ -80,8 +82,8 @@ class Work:
             chunks = in_order(task, starts, self.settings.readers, ahead)
             try:
                 first = next(chunks)  # reading has begun
-                from lossbench.run.evaluate import one_thread, pick_device  # seconds, for torch
-
+                with _no_collection():  # torch is a second or two, a fifth of it the collector's
+                    from lossbench.run.evaluate import one_thread, pick_device
                 with one_thread():
                     self.device.set_result(pick_device(self.settings.device))
                     for start, future in zip(starts, chain([first], chunks), strict=True):
@@ -234,3 +236,15 @@ class Work:
         if isinstance(self.pool, SumPool):
             return {"sums": self.pool.as_json()}
         return {"pixels": self.pool.pixels, "tables": self.pool.as_json(self.plan)}
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the garbage collector, which finds nothing in what an import makes."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
