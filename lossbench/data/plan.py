@@ -22,6 +22,8 @@ from lossbench.errors import SettingError
 GRADES = 64  # a ground truth with more grey levels than this is taken for an image
 LABELS = 200  # above this, values are taken for grey levels and 255 for the ignored label
 VOID = 255
+DIM = 32  # a picture with nothing above this holds labels, not grey levels
+FULL = 0.75  # grey levels reach up to this share of the largest value
 SLICES = 32  # a stack with more than these along its first axis is taken for a volume
 
 
@@ -149,19 +151,31 @@ def _guess_target(target: Seen, task: str | None, classes: Classes | None, range
     if not target.whole or not values:
         graded = target.probable and (task or target.sums_to_one)
         return "probability" if graded or task else "image"
-    if values <= {0, 1} or values <= {0, VOID}:
-        return "labels" if task == "multiclass" and values <= {0, 1} else "mask"
-    if task in ("binary", "multilabel"):
-        return "mask" if len(values) <= 2 else "probability"
-    if task == "multiclass" or _like_labels(values - {VOID}):
+    if len(values | {0}) <= 2 and not (task == "multiclass" and values <= {0, 1}):
+        return "mask"
+    one_by_one = task in ("binary", "multilabel")
+    if task == "multiclass" or (not one_by_one and _like_labels(values - {VOID})):
         return "labels"
-    return "probability" if len(values) <= GRADES else "image"
+    if not one_by_one and len(values) > GRADES:
+        return "image"
+    if target.high < FULL * _largest(target):
+        shown = ", ".join(map(str, sorted(values)[:8]))
+        raise SettingError(
+            f"what do the ground truth's values {shown}{', …' if len(values) > 8 else ''} mean?"
+            " Give --gt-encoding and, for labels, --classes such as '{0: background, 7: road}'"
+        )
+    return "probability"
 
 
 def _like_labels(values: set[int]) -> bool:
     """Whether values are small, or many of those up to the largest."""
     top = max(values)
-    return min(values) >= 0 and top <= LABELS and (top < SLICES or len(values) * 4 > top)
+    return min(values) >= 0 and top <= LABELS and (top < DIM or len(values) * 4 > top)
+
+
+def _largest(seen: Seen) -> float:
+    """The largest value that can be stored."""
+    return 1.0 if seen.floats else float(np.iinfo(seen.dtype).max)
 
 
 def _void(values: set[int]) -> bool:
@@ -194,7 +208,14 @@ def _guess_pred(pred: Seen, task: str) -> str:
         return "probability" if pred.probable else "logits"
     if task == "multiclass":
         return "palette" if pred.palette else "labels"
-    return "mask" if pred.values <= {0, 1} or pred.values <= {0, VOID} else "probability"
+    if pred.values <= {0, 1} or pred.values <= {0, VOID}:
+        return "mask"
+    if pred.high < DIM:
+        raise SettingError(
+            f"predictions hold the values {min(pred.values)} to {max(pred.values)}: neither a mask"
+            " nor 8-bit probabilities; give --pred-encoding, or --task multiclass for labels"
+        )
+    return "probability"
 
 
 def _name_classes(
