@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossbench import catalog
-from lossbench.catalog import UNBOUNDED, Entry
+from lossbench.catalog import UNBOUNDED, Entry, Option
 from lossbench.errors import SettingError, nearest
 from lossbench.expressions import (
     ARITHMETIC,
     ExpressionError,
+    Gate,
     Item,
     Loss,
     Operation,
@@ -85,35 +86,40 @@ class Column:
 
 
 def resolve(
-    losses: Sequence[str], defaults: Mapping[str, Any], needed: Iterable[Loss] = ()
+    losses: Sequence[str], defaults: Mapping[str, Any], gates: Iterable[Gate] = ()
 ) -> list[Column]:
     """The columns of a run, each once.
 
     Args:
         losses: `--loss` values.
         defaults: options of the run (threshold, empty) for every loss that has them.
-        needed: losses that gates name; those that are no column yet become one.
+        gates: the losses that they judge become columns, where they are none yet.
     """
     columns: dict[str, Column] = {}
     for text in losses:
         item = parse_item(text)
-        column = Column(item.name or item.text, item.text, _node(item, defaults))
+        column = Column(item.name, item.text, _node(item, text, defaults))
         if columns.setdefault(column.name, column).node != column.node:
             raise SettingError(f"two losses are called {column.name!r}; give them different names")
-    for loss in needed:
-        if column_for(loss, columns.values(), defaults) is None:
-            text = _spelled(loss)
-            columns[text] = Column(text, text, term(loss, text, defaults))
+    for gate in gates:
+        if not gate.aggregate:
+            continue
+        loss, text = gate.loss, gate.written
+        if column_for(loss, columns.values(), text, defaults) is None:
+            name = _spelled(loss)
+            columns[name] = Column(name, name, term(loss, text, defaults))
     return list(columns.values())
 
 
-def column_for(loss: Loss, columns: Iterable[Column], defaults: Mapping[str, Any]) -> Column | None:
-    """The column that a gate means: by its given name, or by what it computes."""
+def column_for(
+    loss: Loss, columns: Iterable[Column], text: str, defaults: Mapping[str, Any]
+) -> Column | None:
+    """The column that a loss in a gate's text means: by its given name, or by what it computes."""
     columns = list(columns)
     for column in columns:
         if not loss.options and column.name == loss.name:
             return column
-    wanted = term(loss, _spelled(loss), defaults)
+    wanted = term(loss, text, defaults)
     return next((column for column in columns if column.node == wanted), None)
 
 
@@ -151,26 +157,38 @@ def check_options(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
             known = ", ".join(entry.options)
             close = nearest(name, entry.options)
             raise OptionError(name, f"{entry.name} has no option {name!r}{close}; it has {known}")
-        if not option.accepts(value):
+        if not option.accepts(_meant(option, value)):
             raise OptionError(name, f"{entry.name}: {name} is {option.type}, not {value!r}")
-    filled = {name: option.default for name, option in entry.options.items()} | dict(given)
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in filled.items()
-    }
+    filled = {name: option.default for name, option in entry.options.items()}
+    for name, value in given.items():
+        meant = _meant(entry.options[name], value)
+        filled[name] = tuple(meant) if isinstance(meant, list) else meant
+    return filled
 
 
-def check_task(columns: Iterable[Column], task: str, classes: int) -> None:
-    """Refuse what has no meaning on a task, before anything is computed."""
-    for each in (each for column in columns for each in column.terms):
-        name, options = each.name, each.options
-        if task not in each.entry.tasks:
+def _meant(option: Option, value: Any) -> Any:
+    """A value as the option means it: `none` is a word where the option has that word."""
+    return "none" if value is None and not option.accepts(None) else value
+
+
+def check_task(terms: Iterable[Term], task: str, classes: int) -> None:
+    """Refuse what has no meaning on a task, before anything is computed.
+
+    Args:
+        terms: what would be computed.
+        task: binary, multiclass, multilabel or image.
+        classes: how many are judged; one, the foreground, on a binary task.
+    """
+    for term in terms:
+        name, options, entry = term.name, term.options, term.entry
+        if task not in entry.tasks:
             fitting = [e.name for e in catalog.builtin().values() if task in e.tasks]
             raise SettingError(
-                f"{name} has no meaning on a {task} task (it is for {', '.join(each.entry.tasks)});"
-                f" these have: {', '.join(fitting)}"
+                f"{name} has no meaning on a {task} task (it is for {', '.join(entry.tasks)});"
+                f" these have: {', '.join(fitting) or 'none'}"
             )
-        default = each.entry.options.get("threshold")
-        if task == "multiclass" and default and options["threshold"] != default.default:
+        threshold = entry.options.get("threshold")
+        if task == "multiclass" and threshold and options["threshold"] != threshold.default:
             raise SettingError(
                 f"{name}: a multiclass task has no threshold; each pixel is its most likely class"
             )
@@ -179,7 +197,7 @@ def check_task(columns: Iterable[Column], task: str, classes: int) -> None:
                 f"{name}: background is an option of multiclass tasks; this is {task}"
             )
         weights = options.get("class_weights")
-        judged = 2 if task == "binary" and "Distribution" in each.entry.inputs.values() else classes
+        judged = 2 if task == "binary" and "Distribution" in entry.inputs.values() else classes
         if isinstance(weights, tuple) and len(weights) != judged:
             raise SettingError(
                 f"{name}: class_weights has {len(weights)} numbers, the task has {judged} classes"
@@ -207,9 +225,9 @@ def _join_directions(op: str, left: Any, right: Any) -> Any:
     return FLIPPED[word] if number < 0 else "mixed"
 
 
-def _node(item: Item, defaults: Mapping[str, Any]) -> Any:
+def _node(item: Item, written: str, defaults: Mapping[str, Any]) -> Any:
     """The expression with its losses found in the catalogue."""
-    return fold(item.node, lambda loss: term(loss, item.text, defaults), Operation)
+    return fold(item.node, lambda loss: term(loss, written, defaults), Operation)
 
 
 def _spelled(loss: Loss) -> str:

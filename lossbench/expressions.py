@@ -56,6 +56,7 @@ ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
 WORDS = {"true": True, "false": False, "none": None}
 LONGEST = 2000
 DEEPEST = 50
+MOST_PARTS = 200
 
 
 class ExpressionError(SettingError):
@@ -96,16 +97,20 @@ Node = float | Loss | Operation[Loss]
 
 @dataclass(frozen=True)
 class Item:
-    """One `--loss`: its text, the name given to it, its meaning."""
+    """One `--loss`: its text with blanks collapsed, its column's name, its meaning."""
 
     text: str
-    name: str | None
+    name: str
     node: Node
 
 
 @dataclass(frozen=True)
 class Gate:
-    """A quantity, a comparison and a bound; without an aggregate it counts pairs of the run."""
+    """A quantity, a comparison and a bound; without an aggregate it counts pairs of the run.
+
+    `text` has its blanks collapsed; `written` is what errors point into, and `columns` says where
+    the aggregate and the comparison stand there.
+    """
 
     text: str
     loss: Loss
@@ -113,6 +118,13 @@ class Gate:
     aggregate: str | None
     compare: str
     bound: Node
+    written: str = field(default="", compare=False)
+    columns: dict[str, int] = field(default_factory=dict, compare=False)
+
+    @property
+    def quantity(self) -> str:
+        """What is judged."""
+        return " ".join(self.written[: self.columns["compare"]].split())
 
 
 def leaves(node: float | Leaf | Operation[Leaf]) -> Iterator[Leaf]:
@@ -145,7 +157,8 @@ def parse_item(text: str) -> Item:
     parser.finish()
     if next(leaves(node), None) is None:
         raise parser.error("this names no loss", 0)
-    return Item(text=" ".join(text.split()), name=named[1] if named else None, node=node)
+    collapsed = " ".join(text.split())
+    return Item(collapsed, named[1] if named else collapsed, node)
 
 
 def parse_gate(text: str) -> Gate:
@@ -154,22 +167,25 @@ def parse_gate(text: str) -> Gate:
     loss = parser.loss()
     of_class = parser.class_name() if parser.take("[") else None
     aggregate = parser.need("NAME") if parser.take(".") else None
+    columns = {"aggregate": parser.at - len(aggregate or "")}
     compare = parser.take(*COMPARE)
     if not compare:
         raise parser.error("expected < <= > >= == or != (quote a gate: the shell reads < and >)")
+    columns["compare"] = parser.at - len(compare)
     bound = parser.sum()
     parser.finish()
     for word in leaves(bound):
         if word != Loss("baseline"):
             raise parser.error("a bound is made of numbers and the word baseline", word.at)
-    return Gate(" ".join(text.split()), loss, of_class, aggregate, compare, bound)
+    collapsed = " ".join(text.split())
+    return Gate(collapsed, loss, of_class, aggregate, compare, bound, text, columns)
 
 
 class _Parser:
     """Recursive descent over one line; `at` is where the next token is looked for."""
 
     def __init__(self, text: str) -> None:
-        self.text, self.at, self.depth = text, 0, 0
+        self.text, self.at, self.depth, self.parts = text, 0, 0, 0
         if len(text) > LONGEST:
             raise ExpressionError(f"{text[:40]}…", 0, f"longer than {LONGEST} characters")
 
@@ -208,6 +224,9 @@ class _Parser:
         left = part()
         while op := self.take(*ops):
             left = Operation(op, left, part())
+            self.parts += 1
+            if self.parts > MOST_PARTS:
+                raise self.error(f"more than {MOST_PARTS} operations")
         return left
 
     def sum(self) -> Node:

@@ -40,11 +40,11 @@ class Decision:
     passed: bool
 
     def __str__(self) -> str:
-        quantity = self.gate.partition(self.compare)[0].strip()
+        quantity = self.gate.rpartition(self.compare)[0].strip()
         if math.isnan(self.value):
-            return f"{quantity} is undefined, {self.compare} {short(self.bound)} was asked for"
+            return f"{quantity} is undefined, {self.compare} {shortest(self.bound)} was asked for"
         if math.isnan(self.bound):
-            return f"{quantity} {short(self.value)} has no bound: the baseline's is undefined"
+            return f"{quantity} {shortest(self.value)} has no bound: the baseline's is undefined"
         held = self.compare if self.passed else OPPOSITE[self.compare]
         value, bound = told_apart(self.value, self.bound)
         return f"{quantity} {value} {held} {bound}"
@@ -58,34 +58,33 @@ def check(
 ) -> Check:
     """A gate against the columns of the run, before anything is read."""
     name = gate.loss.name
+    if any(leaves(gate.bound)) and not has_baseline:
+        raise SettingError(f"the gate `{gate.text}` needs --baseline RUN")
     if gate.aggregate is None:
         if name not in COUNTS or gate.loss.options or gate.of_class:
-            column_for(gate.loss, columns, defaults)  # an unknown loss is the better message
+            column_for(gate.loss, columns, gate.written, defaults)  # an unknown loss says more
             raise ExpressionError(
-                gate.text,
+                gate.written,
                 gate.loss.at,
                 f"expected an aggregate, such as {name}.mean, or one of {', '.join(COUNTS)}",
             )
         return Check(gate, None)
     if gate.aggregate not in AGGREGATES:
         raise ExpressionError(
-            gate.text,
-            gate.text.find(f".{gate.aggregate}") + 1,
+            gate.written,
+            gate.columns["aggregate"],
             f"no aggregate is called {gate.aggregate!r}{nearest(gate.aggregate, AGGREGATES)};"
             f" there are {', '.join(AGGREGATES)}",
         )
-    column = column_for(gate.loss, columns, defaults)
-    found = Check(gate, column)
+    column = column_for(gate.loss, columns, gate.written, defaults)
     better = column.better if column else None
     if gate.aggregate in VALUES and gate.compare in WRONG_SIDE.get(str(better), ()):
         raise ExpressionError(
-            gate.text,
-            gate.text.find(gate.compare),
+            gate.written,
+            gate.columns["compare"],
             f"{name} is better when {better}, so this would pass the worse results; turn it round",
         )
-    if found.needs_baseline and not has_baseline:
-        raise SettingError(f"the gate `{gate.text}` needs --baseline RUN")
-    return found
+    return Check(gate, column)
 
 
 def decide(check: Check, value: float, baseline: Callable[[], float]) -> Decision:
@@ -103,14 +102,20 @@ def passes(value: float, compare: str, bound: float) -> bool:
 
 
 def told_apart(value: float, bound: float) -> tuple[str, str]:
-    """Both numbers with as few digits as show that they differ, four at least."""
-    for digits in range(4, DIGITS + 1):
-        texts = f"{value:.{digits}g}", f"{bound:.{digits}g}"
-        if texts[0] != texts[1] or value == bound:
+    """The bound as it would be written, and the value with the digits that show how it compares.
+
+    There are four digits at least, and one more than the bound has.
+    """
+    written = shortest(bound)
+    first = max(4, len(written.partition("e")[0].strip("-0.").replace(".", "")) + 1)
+    for digits in range(min(first, DIGITS), DIGITS + 1):
+        text = f"{value:.{digits}g}"
+        shown = float(text)
+        if (shown < bound, shown > bound) == (value < bound, value > bound):
             break
-    return texts
+    return text, written
 
 
-def short(value: float) -> str:
-    """A bound as it would be written."""
-    return f"{value:.{DIGITS}g}" if f"{value:.6g}" != repr(value) else repr(value)
+def shortest(value: float) -> str:
+    """A number with no digit more than tells it from its neighbours."""
+    return repr(float(value)).removesuffix(".0")

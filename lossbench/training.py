@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from lossbench import catalog
-from lossbench.columns import check_options
+from lossbench.columns import Term, check_options, check_task
 from lossbench.errors import SettingError
 from lossbench.views.call import evaluate
 from lossbench.views.values import Side, Task, Values
+
+ENCODINGS = ("probability", "logits", "image")
 
 
 def tensor_loss(name: str) -> Callable[..., Tensor]:
@@ -35,40 +37,61 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
         task: Task | None = None,
         **options: Any,
     ) -> Tensor:
-        if encoding not in ("probability", "logits", "image"):
-            raise SettingError(
-                f"encoding {encoding!r}: a prediction holds probability, logits or an image"
-            )
-        default: Task = "binary" if pred.shape[1] == 1 else "multiclass"
+        if encoding not in ENCODINGS:
+            raise SettingError(f"encoding is one of {', '.join(ENCODINGS)}, not {encoding!r}")
+        if pred.ndim < 2:
+            raise SettingError(f"pred is {tuple(pred.shape)}; expected (B, C, *space)")
+        classes = pred.shape[1]
+        default: Task = "binary" if classes == 1 else "multiclass"
         task = "image" if encoding == "image" else task or default
-        if task not in entry.tasks:
-            raise SettingError(f"{entry.name} has no meaning on a {task} task")
+        term = Term(entry.name, tuple(sorted(check_options(entry, options).items())))
+        check_task([term], task, classes)
+        if term.automatic:
+            raise SettingError(f"class_weights={term.automatic} needs a data set; give numbers")
         if target.ndim == pred.ndim - 1:
-            target = (
-                functional.one_hot(target.long(), pred.shape[1]).movedim(-1, 1)
-                if task == "multiclass"
-                else target[:, None]
-            )
-        if target.shape != pred.shape:
-            raise SettingError(
-                f"target is {tuple(target.shape)} where pred is {tuple(pred.shape)}; expected the "
-                "same shape, or labels without the class axis"
-            )
+            target = _one_hot(target, classes) if task == "multiclass" else target[:, None]
         weight = torch.ones_like(pred[:, :1]) if weight is None else weight.to(pred)
-        if weight.ndim == pred.ndim - 1:
-            weight = weight[:, None]
-        elements = pred[0, 0].numel()
+        weight = weight[:, None] if weight.ndim == pred.ndim - 1 else weight
+        for name, given, channels in (
+            ("target", target, [classes]),
+            ("weight", weight, [1, classes]),
+        ):
+            if given.shape not in [(len(pred), count, *pred.shape[2:]) for count in channels]:
+                raise SettingError(
+                    f"{name} is {tuple(given.shape)} where pred is {tuple(pred.shape)}; expected the"
+                    " same shape, or that without the class axis"
+                )
         values = Values(
             {
                 "pred": Side(_flat(pred), task, logits=encoding == "logits"),
                 "target": Side(_flat(target.to(pred.dtype)), task),
             },
             _flat(weight),
-            pixels=torch.full((pred.shape[0],), elements, dtype=pred.dtype, device=pred.device),
+            pixels=torch.full_like(pred[:, 0].reshape(len(pred), -1)[:, 0], pred[0, 0].numel()),
         )
-        return evaluate(entry.function, values, check_options(entry, options))[0]
+        return evaluate(entry.function, values, term.options)[0]
 
     return on_tensors
+
+
+def _check_shape(name: str, given: Tensor, pred: Tensor, channels: list[int]) -> None:
+    if given.shape not in [(len(pred), count, *pred.shape[2:]) for count in channels]:
+        raise SettingError(
+            f"{name} is {tuple(given.shape)} where pred is {tuple(pred.shape)}; expected the same"
+            " shape, or that without the class axis"
+        )
+
+
+def _one_hot(labels: Tensor, classes: int) -> Tensor:
+    """(B, *space) labels as (B, C, *space)."""
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= classes:
+        strange = low if low < 0 else high
+        raise SettingError(
+            f"target has label {strange}, pred has classes 0 to {classes - 1}; a weight of 0 takes a"
+            " pixel out"
+        )
+    return functional.one_hot(labels.long(), classes).movedim(-1, 1)
 
 
 def _flat(tensor: Tensor) -> Tensor:

@@ -39,12 +39,7 @@ class Picture:
     @property
     def colour(self) -> bool:
         """Whether a pixel is several numbers."""
-        return self.mode in COLOUR or (
-            self.mode == "array"
-            and self.array.ndim == 3
-            and self.array.shape[-1] in (3, 4)
-            and self.array.dtype == np.uint8
-        )
+        return self.mode in COLOUR
 
 
 def read(source: Source) -> Picture:

@@ -106,7 +106,7 @@ def make_plan(
         notes.append(f"gt value {VOID} is taken for ignored; --ignore none makes it a class")
     if target.jpeg and gt in HARD:
         notes.append(f"{target.jpeg} is a JPEG: its compression changes the values of a mask")
-    named = _name_classes(task, {found: pred, gt: target}, classes, class_files, ranges)
+    named = _name_classes(task, [(found, pred), (gt, target)], classes, class_files, ranges)
     roles = pairs[0].sources
     return Plan(
         task,
@@ -220,17 +220,17 @@ def _guess_pred(pred: Seen, task: str) -> str:
 
 def _name_classes(
     task: str,
-    sides: dict[str, Seen],
+    sides: Sequence[tuple[str, Seen]],
     classes: Classes | None,
     class_files: Sequence[str],
     ranges: Ranges,
 ) -> Classes:
-    """The classes of the run, as named or as the sample shows them; `sides` are by encoding."""
+    """The classes of the run, as named or as the sample shows them; `sides` with encodings."""
     if task == "image":
         return Classes((), ())
     stacks = {
         seen.leading
-        for encoding, seen in sides.items()
+        for encoding, seen in sides
         if not class_files and (task == "multilabel" or encoding not in HARD)
     }
     if task == "binary":
@@ -245,12 +245,12 @@ def _name_classes(
             for count in stacks - {len(classes.names)}:
                 raise SettingError(f"{len(classes.names)} classes are named, arrays hold {count}")
         return classes
-    hard = {encoding: seen for encoding, seen in sides.items() if encoding in HARD}
-    if any(seen.colour for seen in hard.values()):
+    hard = [seen for encoding, seen in sides if encoding in HARD]
+    if any(seen.colour for seen in hard):
         raise SettingError(
             "colour pictures as labels need their colours: --classes '{road: \"#804080\", …}'"
         )
-    values = {value for seen in hard.values() for value in seen.without(ranges)}
+    values = {value for seen in hard for value in seen.without(ranges)}
     return numbered(max(stacks, default=0) or max(2, max(values, default=0) + 1))
 
 
@@ -262,7 +262,7 @@ def _reading(
     if encoding not in HARD:
         whole = np.dtype(seen.dtype).kind in "ui" and encoding != "logits"
         scale = float(np.iinfo(seen.dtype).max) if whole else 1.0
-        return Reading(role, encoding, seen.dtype, scale, stacked=stacked)
+        return Reading(role, encoding, seen.dtype, scale, ignore=ignore, stacked=stacked)
     values, colours = classes.values, classes.colours
     one_by_one = task == "multilabel" or encoding == "mask"
     if one_by_one and not colours:

@@ -61,7 +61,7 @@ class Reading:
         if self.hard:
             return f"{self.encoding} {self._values()}"
         by = f"{self.dtype}/{self.scale:.0f}" if self.scale != 1 else self.dtype
-        return f"{self.encoding} ({by})"
+        return f"{self.encoding} ({by}){self._ignored()}"
 
     def _values(self) -> str:
         stored = sorted(value for value, _ in self.values)
@@ -71,8 +71,11 @@ class Reading:
             text = f"{stored[0]}…{stored[-1]}"
         else:
             text = f"{{{','.join(map(str, stored))}}}"
+        return f"{text}{self._ignored()}"
+
+    def _ignored(self) -> str:
         ranges = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.ignore)
-        return f"{text}, ignore {ranges}" if ranges else text
+        return f", ignore {ranges}" if ranges else ""
 
     def plane(self, picture: Picture) -> Array:
         """The one number a pixel, or the channels of an image (first), that the encoding asks for.
@@ -83,7 +86,7 @@ class Reading:
         array = picture.array
         if picture.mode == "LA":
             array = self._opaque(array)[..., 0]
-        elif picture.colour:
+        elif picture.colour or (self.colours and array.ndim > 2):
             return self._coloured(picture)
         elif picture.palette is not None and not self.hard:
             if self.encoding != "image":
@@ -106,9 +109,16 @@ class Reading:
         keys = np.array(sorted(self.values))
         place = np.searchsorted(keys[:, 0], stored).clip(max=len(keys) - 1)
         codes = np.where(keys[place, 0] == stored, keys[place, 1], self.classes + 1)
-        for low, high in self.ignore:
-            codes[(stored >= low) & (stored <= high)] = self.classes
+        if self.ignore:
+            codes[self.ignored(stored)] = self.classes
         return codes.astype(self._lookup.dtype)
+
+    def ignored(self, stored: Array) -> NDArray[np.bool_]:
+        """Where a stored value takes the pixel out."""
+        inside = np.zeros(stored.shape, np.bool_)
+        for low, high in self.ignore:
+            inside |= (stored >= low) & (stored <= high)
+        return inside
 
     def numbers(self, stored: Array) -> Array:
         """Stored numbers as probabilities, logits or image values.

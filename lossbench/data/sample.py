@@ -144,8 +144,10 @@ def _size(array: Array, stacked: bool = False) -> str:
 
 
 def _ignored(plan: Plan, loaded: dict[str, Array]) -> Array | None:
-    """Where a mask folder takes pixels out."""
+    """Where a mask folder, or a grey level of an image, takes pixels out."""
     masks = [loaded[role] != 0 if role == "ignore" else loaded[role] == 0 for role in plan.masks]
+    if plan.task == "image" and plan.target.ignore:
+        masks.append(plan.target.ignored(loaded["target"]).any(0))
     return np.logical_or.reduce(masks) if masks else None
 
 
@@ -211,6 +213,8 @@ def _pixels(plan: Plan, loaded: dict[str, Array]) -> Pixels:
         weight = np.where(codes == plan.target.classes, 0.0, weight)
         target = np.where(codes == plan.target.classes, 0, codes)
     else:
+        if plan.target.ignore:
+            weight = np.where(plan.target.ignored(target), 0.0, weight)
         target = plan.target.numbers(_overwritten(target, weight))
     if plan.pred.hard:
         codes = _overwritten(plan.pred.coded(pred), weight)

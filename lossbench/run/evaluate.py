@@ -142,14 +142,13 @@ def class_weights(rule: str, support: Array, valid: Array) -> tuple[float, ...]:
     """
     counts = support.sum(0)
     present = counts > 0
+    weights = np.zeros(len(counts))
     if rule == "median_frequency":
-        share = counts / np.where(present, (valid * (support > 0)).sum(0), 1)
-        weights = (
-            np.median(share[present]) / np.where(present, share, 1) if present.any() else share
-        )
+        share = counts[present] / (valid * (support > 0)).sum(0)[present]
+        weights[present] = np.median(share) / share if len(share) else share
     else:
-        weights = counts.sum() / (max(present.sum(), 1) * np.where(present, counts, 1))
-    return tuple(np.where(present, weights, 0.0).tolist())
+        weights[present] = valid.sum(0)[present] / (present.sum() * counts[present])
+    return tuple(weights.tolist())
 
 
 def _evaluate(values: Values, plan: Plan, terms: Sequence[Term]) -> Rows:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 from lossbench.columns import USUAL, Column, check_task, resolve
@@ -120,7 +120,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     baseline = read_baseline(settings.baseline) if settings.baseline else None
 
     def checked(losses: Sequence[str]) -> tuple[list[Column], list[Check]]:
-        columns = resolve(losses, defaults, [gate.loss for gate in gates if gate.aggregate])
+        columns = resolve(losses, defaults, gates)
         return columns, [check(gate, columns, defaults, baseline is not None) for gate in gates]
 
     columns, checks = checked(losses)  # what is wrong here is told before any folder is opened
@@ -150,7 +150,8 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         )
     if not losses:
         columns, checks = checked(USUAL[plan.task])
-    check_task(columns, plan.task, 1 if plan.task == "binary" else len(plan.names))
+    terms = [term for column in columns for term in column.terms]
+    check_task(terms, plan.task, 1 if plan.task == "binary" else len(plan.names))
     for each in checks:
         _check_class(each, plan)
         if each.needs_baseline:
@@ -167,26 +168,23 @@ def read_baseline(path: Any) -> Mapping[str, Any]:
             found = json.load(file)
     except (OSError, ValueError) as error:
         raise InputError(f"the baseline {path} cannot be read: {error}") from None
-    if not isinstance(found, dict) or "aggregate" not in found:
+    if not isinstance(found, dict) or not isinstance(found.get("aggregate"), dict):
         raise InputError(f"the baseline {path} is not a result of lossbench", kind="mismatch")
     return found
 
 
 def baseline_value(baseline: Mapping[str, Any], check: Check) -> float:
     """The quantity of a gate in an earlier result; it must be there."""
-    if check.column is None:
-        found = baseline["run"]["pairs"].get(check.gate.loss.name)
-    else:
-        table = baseline["aggregate"].get(check.column.name, {})
-        if check.gate.of_class:
-            table = table.get("classes", {}).get(check.gate.of_class, {})
-        if check.gate.aggregate not in table:
-            raise SettingError(
-                f"the baseline has no {check.gate.text.partition(check.gate.compare)[0].strip()};"
-                f" it has {', '.join(baseline['aggregate'])}"
-            )
-        found = table[check.gate.aggregate]
-    return from_number(found)
+    path = ["run", "pairs", check.gate.loss.name]
+    if check.column is not None:
+        of_class = ["classes", check.gate.of_class] if check.gate.of_class else []
+        path = ["aggregate", check.column.name, *of_class, str(check.gate.aggregate)]
+    try:
+        found: Any = reduce(lambda table, name: table[name], path, baseline)
+        return from_number(found)
+    except (KeyError, TypeError, ValueError):
+        known = ", ".join(baseline["aggregate"])
+        raise SettingError(f"the baseline has no {check.gate.quantity}; it has {known}") from None
 
 
 def _check_class(check: Check, plan: Plan) -> None:

@@ -25,24 +25,30 @@ FINISHERS: dict[Any, Callable[..., Finished]] = {}
 class Sums(NamedTuple):
     """A per-pixel loss summed over its elements. They add up.
 
-    top = Σ w·value (B, C), mass = Σ w·mass (B, C), elements (B,): what the mean would divide by if
-    every pixel counted one, ignored ones included.
+    top = Σ w·value and mass = Σ w·mass, each (B, C); of_class (B, C), the whole loss of the pixels
+    whose target is that class; elements (B,), what the mean would divide by if every pixel counted
+    one, ignored ones included.
     """
 
     top: Tensor
     mass: Tensor
+    of_class: Tensor
     elements: Tensor
 
     @classmethod
     def over(cls, result: PerPixel, values: Values) -> Sums:
         """The sums of each sample."""
-        channels = result.value.shape[1]
-        if result.mass is None:
-            mass = values.weight.sum(-1).expand(-1, channels)
-            return cls(total(result.value, values.weight), mass, values.pixels * channels)
-        return cls(
-            total(result.value, values.weight), total(result.mass, values.weight), values.pixels
-        )
+        value, mass = result
+        top = total(value, values.weight)
+        if mass is None:  # every class or channel has a loss of its own
+            channels = value.shape[1]
+            every = values.weight.sum(-1).expand(-1, channels)
+            return cls(top, every, top, values.pixels * channels)
+        if values.joint is None:
+            of_class = total(mass * value.sum(1, keepdim=True), values.weight)
+        else:
+            of_class = (values.joint * _of_pairs(value[0])).sum(-1)
+        return cls(top, total(mass, values.weight), of_class, values.pixels)
 
 
 def finishes(*, kind: str) -> Callable[[Function], Function]:
@@ -73,10 +79,12 @@ def finish_pixels(
         class_weights: a weight for each class; auto is N/(K·n_c) over the data set.
         empty: the value that replaces an undefined one; skip leaves it out and counts it.
     """
-    top, mass, elements = sums
+    top, mass, of_class, elements = sums
     weight = _weights(class_weights, top)
     seen = (mass > 0).any(-1)
-    per_class = top if reduction == "sum" else ratio(top, mass)
+    per_class = of_class.where(mass > 0, torch.nan)
+    if reduction == "mean":
+        per_class = ratio(of_class, mass)
     sample = (top * weight).sum(-1)
     if reduction == "mean":
         divisor = (mass * weight).sum(-1) if over == "valid" else elements.to(top)
@@ -112,13 +120,13 @@ def finish_classes(
         weight = torch.cat([torch.zeros_like(weight[:, :1]), weight[:, 1:]], 1)
     counts = weight > 0
     sample = (values.where(counts, 0.0) * weight).sum(-1)
+    if class_reduction == "none":
+        return torch.full_like(sample, torch.nan), values
     if class_reduction == "sum":
         sample = sample.where(counts.any(-1), torch.nan)
-    elif class_reduction == "none":
-        sample = torch.full_like(sample, torch.nan)
     else:
         sample = ratio(sample, weight.sum(-1))
-    return sample, values
+    return _fill(sample, empty), values
 
 
 @finishes(kind="PerSample")
@@ -131,6 +139,16 @@ def finish_samples(
         empty: the value that replaces an undefined one; skip leaves it out and counts it.
     """
     return _fill(values, empty), None
+
+
+def _of_pairs(value: Tensor) -> Tensor:
+    """The whole loss of a pixel by its target and predicted class, (K, K), from cells (K, 4).
+
+    Of the classes that it is neither in nor taken for, a pixel has their value of a true negative.
+    """
+    none, missed, alarm, hit = value.unbind(-1)
+    pairs = none.sum() + (missed - none)[:, None] + (alarm - none)[None, :]
+    return pairs + torch.diag(hit - missed - alarm + none)
 
 
 def _weights(class_weights: Any, like: Tensor) -> Tensor:
