@@ -52,15 +52,8 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
             target = _one_hot(target, classes) if task == "multiclass" else target[:, None]
         weight = torch.ones_like(pred[:, :1]) if weight is None else weight.to(pred)
         weight = weight[:, None] if weight.ndim == pred.ndim - 1 else weight
-        for name, given, channels in (
-            ("target", target, [classes]),
-            ("weight", weight, [1, classes]),
-        ):
-            if given.shape not in [(len(pred), count, *pred.shape[2:]) for count in channels]:
-                raise SettingError(
-                    f"{name} is {tuple(given.shape)} where pred is {tuple(pred.shape)}; expected the"
-                    " same shape, or that without the class axis"
-                )
+        _check_shape("target", target, pred, [classes])
+        _check_shape("weight", weight, pred, [1, classes])
         values = Values(
             {
                 "pred": Side(_flat(pred), task, logits=encoding == "logits"),
@@ -88,8 +81,8 @@ def _one_hot(labels: Tensor, classes: int) -> Tensor:
     if low < 0 or high >= classes:
         strange = low if low < 0 else high
         raise SettingError(
-            f"target has label {strange}, pred has classes 0 to {classes - 1}; a weight of 0 takes a"
-            " pixel out"
+            f"target has label {strange}, pred has classes 0 to {classes - 1}; a weight of 0 takes"
+            " a pixel out"
         )
     return functional.one_hot(labels.long(), classes).movedim(-1, 1)
 
