@@ -12,7 +12,7 @@ import click
 
 import lossbench
 
-from .main import Terminated, complain, write
+from .main import Terminated, complain, note, write
 
 if TYPE_CHECKING:
     from lossbench.results import Result
@@ -26,12 +26,17 @@ OUTPUTS = ("quiet", "verbose", "color", "no_progress", "format", "output", "sort
            "per_class", "exit_zero", "dry_run", "force")  # fmt: skip
 
 
-def _roles(context: click.Context, _: click.Parameter, given: Sequence[str]) -> dict[str, str]:
+def _roles(
+    context: click.Context, parameter: click.Parameter, given: Sequence[str]
+) -> dict[str, str]:
     """ROLE=DIR, several times."""
-    roles = dict(text.partition("=")[::2] for text in given)
-    for role, folder in roles.items():
+    roles: dict[str, str] = {}
+    for text in given:
+        role, _, folder = text.partition("=")
         if not folder:
-            raise click.BadParameter(f"expected ROLE=DIR, such as weight=weights/, found {role!r}")
+            raise click.BadParameter(f"expected ROLE=DIR, such as weight=weights/, found {text!r}")
+        if roles.setdefault(role, folder) != folder:
+            raise click.BadParameter(f"{role} is given twice")
     return roles
 
 
@@ -47,19 +52,18 @@ def _empty(context: click.Context, _: click.Parameter, given: str) -> float | st
 
 def _workers(context: click.Context, _: click.Parameter, given: str) -> int | None:
     """`auto`, or a number."""
-    if given == "auto":
-        return None
-    if not given.isdigit() or not int(given):
-        raise click.BadParameter(f"expected auto or a number from 1, found {given!r}")
-    return int(given)
+    return None if given == "auto" else _count(given, "auto", 1)
 
 
 def _top(context: click.Context, _: click.Parameter, given: str) -> int | None:
     """`all`, or a number."""
-    if given == "all":
-        return None
-    if not given.isdigit():
-        raise click.BadParameter(f"expected all or a number, found {given!r}")
+    return None if given == "all" else _count(given, "all", 0)
+
+
+def _count(given: str, word: str, least: int) -> int:
+    """A number in decimal digits."""
+    if not (given.isascii() and given.isdigit() and int(given) >= least):
+        raise click.BadParameter(f"expected {word} or a number from {least}, found {given!r}")
     return int(given)
 
 
@@ -216,23 +220,26 @@ def command(context: click.Context, /, pred: str, gt: str, **options: Any) -> in
         if _same(path, options["baseline"]) and not shown["force"]:
             raise lossbench.SettingError(f"--output {path} is the baseline; --force overwrites it")
     run = lossbench.plan(pred, gt, **options)
+    if shown["sort"]:
+        run.column(shown["sort"])
     if shown["dry_run"]:
         write(_dry_run(run, context))
         return 0
     _before(run, shown)
     journal = _journal(run, shown["output"])
+    done = False
     try:
         with _progress(run, shown) as progress:
             result = run.evaluate(progress, journal)
+        status = _report(run, result, shown)
+        done = True
     except (KeyboardInterrupt, Terminated):
-        kept = (
-            f"{journal.samples:,} samples are in {journal.path}" if journal else "nothing is kept"
-        )
-        _note(f"stopped; {kept}{'' if journal else ' without --output'}")
+        where = f"in {journal.path}" if journal else "kept without --output"
+        note(f"stopped; {journal.samples if journal else 0:,} samples are {where}")
         raise
-    status = _report(run, result, shown)
-    if journal:
-        journal.remove()
+    finally:
+        if journal and (done or not journal.samples):
+            journal.remove()
     return status
 
 
@@ -240,19 +247,23 @@ def _before(run: Run, shown: dict[str, Any]) -> None:
     """What is about to be done, on stderr."""
     if shown["quiet"]:
         return
-    _note(f"{run.plan} · {len(run.pairing.pairs):,} pairs · {run.device} ×{run.settings.readers}")
-    for note in run.plan.notes:
-        _note(f"note: {note}")
+    note(f"{run.plan} · {len(run.pairing.pairs):,} pairs · {run.device} ×{run.settings.readers}")
+    for remark in run.plan.notes:
+        note(lossbench.printable(f"note: {remark}"))
     left_out = run.pairing.left_out
     if left_out:
         kinds = ", ".join(f"{ending} ×{count}" for ending, count in sorted(left_out.items()))
-        _note(f"note: {left_out.total():,} files left out ({kinds})")
+        note(lossbench.printable(f"note: {left_out.total():,} files left out ({kinds})"))
 
 
 def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
     """Files first, then stdout, then what went wrong; the exit status."""
+    unwritten = []
     for path in shown["output"]:
-        lossbench.save(result, path, per_class=shown["per_class"])
+        try:
+            lossbench.save(result, path, per_class=shown["per_class"])
+        except lossbench.OutputError as failure:
+            unwritten.append(failure)
     table = shown["format"] == "table"
     if not (shown["quiet"] and table):
         how = {"top": shown["top"], "sort": shown["sort"], **_terminal(shown["color"])}
@@ -262,19 +273,21 @@ def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
             )
         )
     for failed in result.failed[:COMPLAINTS]:
-        complain(failed.error)
+        complain(lossbench.printable(failed.error))
     if len(result.failed) > COMPLAINTS:
         more = len(result.failed) - COMPLAINTS
-        _note(f"… and {more:,} more errors; --output result.json has them all")
+        note(f"… and {more:,} more errors; --output result.json has them all")
     for decision in result.decisions:
         if not decision.passed and (shown["quiet"] or not table):
-            _note(f"gate failed: {decision}")
+            note(f"gate failed: {decision}")
     if shown["verbose"]:
         seconds = result.session["seconds"]
         rate = len(result.ids) / seconds if seconds else 0
-        _note(f"{seconds:.2f} s, {rate:,.0f} pairs/s on {result.session['device']}")
+        note(f"{seconds:.2f} s, {rate:,.0f} pairs/s on {result.session['device']}")
         for each in run.pairing.unpaired:
-            _note(f"{each.kind}: {each.message}")
+            note(lossbench.printable(f"{each.kind}: {each.message}"))
+    if unwritten:
+        raise unwritten[0]
     status = result.exit_status
     return 0 if status == 1 and shown["exit_zero"] else status
 
@@ -284,7 +297,8 @@ def _dry_run(run: Run, context: click.Context) -> str:
     lines = [f"plan: {run.plan} · {len(run.pairing.pairs):,} pairs", "", "losses"]
     for column in run.columns:
         arrow = {"lower": "↓", "higher": "↑"}.get(str(column.better), "")
-        lines.append(f"  {column.name} {arrow}")
+        named = "" if column.expression == column.name else f"  ({column.expression})"
+        lines.append(f"  {column.name} {arrow}{named}")
         lines += [f"      {term.name}: {term.entry.definition}" for term in column.terms]
     if run.checks:
         lines += ["", "gates", *(f"  {check.gate.text}" for check in run.checks)]
@@ -366,7 +380,3 @@ def _progress(run: Run, shown: dict[str, Any]) -> Iterator[Callable[[Progress], 
         yield update
     finally:
         bar.stop()
-
-
-def _note(text: str) -> None:
-    click.echo(text, err=True)

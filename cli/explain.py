@@ -20,7 +20,7 @@ FINISHERS = ("finish_pixels", "finish_classes", "finish_samples")
 @click.command("explain", epilog="Example: lossbench explain dice")
 @click.argument("loss")
 def command(loss: str) -> None:
-    """Explain a loss: formula, options, range, source, and what other tools do."""
+    """Explain a loss: formula, options, range and source."""
     write("\n".join(page(lossbench.find_loss(loss))) + "\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -51,14 +52,16 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """The console script."""
+    _open_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
         with cli.make_context("lossbench", sys.argv[1:]) as context:
             status = cli.invoke(context) or 0
     except click.exceptions.Exit as error:
         status = error.exit_code
-    except click.ClickException as error:
-        error.show()
+    except click.UsageError as error:
+        usage = f"{error.ctx.get_usage()}\n" if error.ctx else ""
+        note(f"{usage}error: {error.format_message()}")
         status = 2
     except LossbenchError as error:
         complain(str(error))
@@ -80,7 +83,15 @@ def main() -> NoReturn:
 
 def complain(message: str) -> None:
     """One error on stderr."""
-    click.echo(f"error: {message}", err=True)
+    note(f"error: {message}")
+
+
+def note(message: str) -> None:
+    """A line on stderr; where nobody reads it, it is lost and nothing else happens."""
+    try:
+        click.echo(message, err=True)
+    except OSError:
+        _silence(sys.stderr)
 
 
 def write(text: str) -> None:
@@ -95,6 +106,17 @@ def write(text: str) -> None:
     except OSError as error:
         _silence(sys.stdout)
         raise OutputError(f"the result could not be written: {error.strerror}") from None
+
+
+def _open_streams() -> None:
+    """Streams that were closed at the start go nowhere; what a terminal cannot show is escaped."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+            setattr(sys, name, os.fdopen(number, "r" if name == "stdin" else "w"))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _silence(stream: Any) -> None:

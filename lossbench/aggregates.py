@@ -31,14 +31,14 @@ def aggregate(values: Sequence[float], pooled: float = math.nan) -> dict[str, fl
         The aggregates by name, nan where undefined; `std` has n − 1 below and the interval is
         Student's t at 95 %, both undefined for one sample.
     """
-    defined = sorted(value for value in values if not math.isnan(value))
+    defined = sorted(value + 0.0 for value in values if not math.isnan(value))  # no -0.0
     count = len(defined)
     infinite = sum(map(math.isinf, defined))
     total = exact_sum(defined) if count else math.nan
     mean = total / count if count else math.nan
-    std = math.nan
-    if count > 1 and not infinite:
-        std = math.sqrt(math.fsum((value - mean) ** 2 for value in defined) / (count - 1))
+    if math.isinf(mean) and not infinite:  # the sum is too large, the mean is not
+        mean = math.fsum(value / count for value in defined)
+    std = deviation(defined, mean) if count > 1 and not infinite else math.nan
     half = student(count - 1) * std / math.sqrt(count) if count > 1 else math.nan
     found = {
         "mean": mean,
@@ -63,14 +63,23 @@ def exact_sum(values: Sequence[float]) -> float:
         return sum(values)
 
 
+def deviation(values: Sequence[float], mean: float) -> float:
+    """Standard deviation with n − 1 below, scaled so that no square is too large."""
+    scale = max(map(abs, values)) or 1.0
+    squares = math.fsum((value / scale - mean / scale) ** 2 for value in values)
+    return scale * math.sqrt(squares / (len(values) - 1))
+
+
 def percentile(ordered: Sequence[float], share: float) -> float:
     """Linear interpolation between the closest ranks of sorted values."""
     if not ordered:
         return math.nan
     place = (len(ordered) - 1) * share / 100
     low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
-    if low == high:
+    if low == high or place == math.floor(place):
         return low
+    if math.isinf(high - low):
+        return low * (1 - place % 1) + high * (place % 1)
     return low + (high - low) * (place - math.floor(place))
 
 

@@ -27,6 +27,8 @@ USUAL = {
     "multilabel": ("dice", "iou", "bce"),
     "image": ("l1", "l2"),
 }
+COUNTS = ("found", "evaluated", "missing", "extra", "errors")  # that gates can judge
+RESERVED = ("id", "classes", "error", *COUNTS)
 # With these the values leave the range that the catalogue states.
 RESCALING = (("log", True), ("reduction", "sum"), ("class_reduction", "sum"))
 
@@ -99,6 +101,10 @@ def resolve(
     for text in losses:
         item = parse_item(text)
         column = Column(item.name, item.text, _node(item, text, defaults))
+        if column.name in RESERVED:
+            raise SettingError(
+                f"a loss cannot be called {column.name!r}; result files use the name"
+            )
         if columns.setdefault(column.name, column).node != column.node:
             raise SettingError(f"two losses are called {column.name!r}; give them different names")
     for gate in gates:
@@ -109,6 +115,17 @@ def resolve(
             name = _spelled(loss)
             columns[name] = Column(name, name, term(loss, text, defaults))
     return list(columns.values())
+
+
+def named(columns: Sequence[Column], name: str) -> Column:
+    """The column of this name."""
+    for column in columns:
+        if column.name == name:
+            return column
+    names = [column.name for column in columns]
+    raise SettingError(
+        f"there is no column {name!r}{nearest(name, names)}; there are {', '.join(names)}"
+    )
 
 
 def column_for(
@@ -184,7 +201,8 @@ def check_task(terms: Iterable[Term], task: str, classes: int) -> None:
         if task not in entry.tasks:
             fitting = [e.name for e in catalog.builtin().values() if task in e.tasks]
             raise SettingError(
-                f"{name} has no meaning on a {task} task (it is for {', '.join(entry.tasks)});"
+                f"{name} has no meaning on {'an' if task == 'image' else 'a'} {task} task"
+                f" (it is for {', '.join(entry.tasks)});"
                 f" these have: {', '.join(fitting) or 'none'}"
             )
         threshold = entry.options.get("threshold")

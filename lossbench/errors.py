@@ -41,7 +41,7 @@ class InputError(LossbenchError):
         self.message, self.kind, self.role, self.file = message, kind, role, file
 
     def __str__(self) -> str:
-        return f"{self.file} {self.message}" if self.file else self.message
+        return printable(f"{self.file} {self.message}" if self.file else self.message)
 
     def located(self, role: str, file: str | None) -> InputError:
         """The same, with what is known where it was caught."""
@@ -51,6 +51,11 @@ class InputError(LossbenchError):
 
 class OutputError(LossbenchError):
     """A result that could not be written."""
+
+
+def printable(text: str) -> str:
+    """A text with file names in it, whose control characters cannot reach a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossbench.aggregates import AGGREGATES, VALUES
-from lossbench.columns import Column, column_for
+from lossbench.columns import COUNTS, Column, column_for
 from lossbench.errors import SettingError, nearest
 from lossbench.expressions import COMPARE, ExpressionError, Gate, fold, leaves
 
-COUNTS = ("found", "evaluated", "missing", "extra", "errors")
 WRONG_SIDE = {"lower": (">", ">="), "higher": ("<", "<=")}
 DIGITS = 17
 

@@ -19,7 +19,7 @@ DATA = REPOSITORY.parent / "shared" / "data"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[[str, Mapping[str, Any]], Path]:
-    """Write arrays into a folder: name with ending -> array; returns the folder."""
+    """Write a folder: name with ending -> array or Pillow image; returns its path."""
 
     def write(name: str, files: Mapping[str, Any]) -> Path:
         for file, array in files.items():
@@ -28,7 +28,8 @@ def folder(tmp_path: Path) -> Callable[[str, Mapping[str, Any]], Path]:
             if path.suffix == ".npy":
                 np.save(path, array)
             else:
-                Image.fromarray(np.asarray(array)).save(path)
+                picture = array if isinstance(array, Image.Image) else Image.fromarray(array)
+                picture.save(path)
         return tmp_path / name
 
     return write

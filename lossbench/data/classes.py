@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from typing import Any
 
 from lossbench.errors import InputError, SettingError
 
+MOST = 4096
 COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
 
 
@@ -42,7 +42,7 @@ def parse_classes(given: Any) -> Classes | None:
         return None
     if isinstance(given, str):
         given = _read(given)
-    if isinstance(given, int) and not isinstance(given, bool) and given > 0:
+    if isinstance(given, int) and not isinstance(given, bool) and 0 < given <= MOST:
         return numbered(given)
     if isinstance(given, Mapping) and given:
         pairs = [_entry(key, value) for key, value in given.items()]
@@ -54,13 +54,22 @@ def parse_classes(given: Any) -> Classes | None:
         if len({value for value, _ in stored}) < len(stored):
             raise SettingError("classes give one stored value or colour to two names")
         return Classes(names, stored, kinds == {"colour"})
-    if isinstance(given, Sequence) and given and all(isinstance(name, str) for name in given):
+    if (
+        isinstance(given, Sequence)
+        and given
+        and all(isinstance(name, str) and name for name in given)
+    ):
         if len(set(given)) < len(given):
             raise SettingError("classes name one class twice")
         return numbered(len(given), given)
     raise SettingError(
-        f"classes {given!r}: expected a number, names, {{value: name}} or {{name: [r, g, b]}}"
+        f"classes {given!r}: expected a number, names, {{value: name}} or {{name: [r, g, b]}};"
+        f" {MOST:,} at most"
     )
+
+
+def _is_name(given: Any) -> bool:
+    return isinstance(given, str) and bool(given)
 
 
 def _read(text: str) -> Any:
@@ -68,10 +77,14 @@ def _read(text: str) -> Any:
     import yaml
 
     if text.endswith((".yaml", ".yml")):
-        if not os.path.exists(text):
-            raise InputError(f"{text} does not exist (classes)", kind="missing")
-        with open(text, encoding="utf-8") as file:
-            text = file.read()
+        try:
+            with open(text, encoding="utf-8") as file:
+                text = file.read()
+        except FileNotFoundError:
+            raise InputError("does not exist (classes)", kind="missing", file=text) from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+            raise InputError(f"cannot be read (classes): {reason}", file=text) from None
     elif text.strip().isdigit():
         return int(text)
     elif not text.lstrip().startswith(("{", "[")):

@@ -17,6 +17,9 @@ Array = NDArray[Any]
 ANIMATED = ("GIF", "TIFF", "WEBP", "PNG")
 COLOUR = ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 ORIENTATION = 0x0112
+ARRAYS = {".npy": b"\x93NUMPY", ".npz": b"PK"}
+PICKLE = b"\x80"
+MOST_PIXELS = 1 << 32
 Image.MAX_IMAGE_PIXELS = None  # the files are the user's own, and may be large
 
 
@@ -50,13 +53,13 @@ def read(source: Source) -> Picture:
     """
     try:
         return _read(source)
+    except InputError as known:
+        error = known
     except UnidentifiedImageError:
         error = InputError(f"is not an image of any known kind{_start(source)}")
     except FileNotFoundError:
         error = InputError("has disappeared", kind="missing")
-    except InputError as known:
-        error = known
-    except (OSError, ValueError, EOFError, SyntaxError) as cause:
+    except Exception as cause:  # what a damaged file makes a decoder raise has no end
         reason = " ".join(str(cause).split()) or type(cause).__name__
         if "allow_pickle" in reason:
             reason = "it holds pickled objects, which are never loaded"
@@ -67,13 +70,24 @@ def read(source: Source) -> Picture:
 
 def _read(source: Source) -> Picture:
     if not isinstance(source, str):
-        return Picture(_numbers(source))
+        return Picture(_numbers(source.detach().cpu() if hasattr(source, "detach") else source))
     ending = source[-4:].lower()
-    if ending == ".npy":
-        return Picture(np.load(source, allow_pickle=False))
-    if ending == ".npz":
-        return Picture(_only(source))
+    if ending in ARRAYS:
+        with open(source, "rb") as file:
+            start = file.read(8)
+        if start.startswith(PICKLE):
+            raise InputError("holds pickled objects, which are never loaded")
+        if not start.startswith(ARRAYS[ending]):
+            raise InputError(f"is no {ending} file{_start(source)}")
+        if ending == ".npz":
+            return Picture(_numbers(_only(source)))
+        return Picture(_numbers(np.load(source, allow_pickle=False)))
     with Image.open(source) as image:
+        if image.width * image.height > MOST_PIXELS:
+            raise InputError(f"claims to be {image.width}×{image.height} pixels; it is damaged")
+        if image.format == "TIFF" and ORIENTATION in image.getexif():
+            with open(source, "rb") as file, Image.open(file) as turned:  # not memory-mapped
+                return _picture(turned)
         return _picture(image)
 
 
@@ -82,6 +96,11 @@ def _picture(image: Image.Image) -> Picture:
         frames = getattr(image, "n_frames", 1)
         raise InputError(f"holds {frames} pictures; give one file a picture", kind="mismatch")
     kind = image.format or ""
+    tiles = getattr(image, "tile", [])
+    if image.mode in COLOUR and any("16" in str(tile[3]) for tile in tiles):
+        raise InputError(
+            "has 16 bits a colour, which Pillow reads as 8; give .npy arrays", kind="mismatch"
+        )
     if "exif" in image.info and image.getexif().get(ORIENTATION, 1) != 1:
         image = ImageOps.exif_transpose(image)
     if image.mode in COLOUR and image.mode not in ("RGB", "RGBA"):
@@ -107,11 +126,11 @@ def _only(path: str) -> Array:
 
 
 def _numbers(source: Any) -> Array:
-    """A numpy array, a torch tensor on any device, or nested lists."""
-    array: Array = np.asarray(source.detach().cpu() if hasattr(source, "detach") else source)
+    """A numpy array or nested lists, in the machine's byte order."""
+    array: Array = np.asarray(source)
     if array.dtype.kind not in "biuf":
         raise InputError(f"holds {array.dtype}, expected numbers", kind="mismatch")
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _start(path: str) -> str:

@@ -13,6 +13,7 @@ from lossbench.data.reading import CHANNELS
 from lossbench.errors import InputError
 
 SAMPLE = 16
+WHITE = 255
 MANY = 1 << 12  # distinct values that are worth remembering
 
 
@@ -37,6 +38,8 @@ class Seen:
         high: the largest.
         channels: of an image, the last axis or else the first.
         sums_to_one: along the first axis, as probabilities of classes do.
+        files: how many have one number a pixel.
+        masks: how many of those hold nothing but 0 and 255.
     """
 
     colour: bool = True
@@ -52,6 +55,13 @@ class Seen:
     high: float = -np.inf
     channels: int = 3
     sums_to_one: bool = True
+    files: int = 0
+    masks: int = 0
+
+    @property
+    def mostly_masks(self) -> bool:
+        """Whether more than half are masks of 0 and 255."""
+        return self.masks * 2 > self.files
 
     @property
     def floats(self) -> bool:
@@ -85,15 +95,19 @@ class Seen:
         return {v for v in self.values if not any(low <= v <= high for low, high in ranges)}
 
     def _add_numbers(self, array: Array) -> None:
+        self.files += 1
         self.low, self.high = min(self.low, array.min()), max(self.high, array.max())
-        if array.dtype.kind == "f":
-            sums = array.sum(0, dtype=np.float64)
-            self.sums_to_one &= bool(np.abs(sums - 1).max() < 0.02)
-            if not (array == np.round(array)).all():
-                self.whole = False
-                return
+        sums = array.sum(0, dtype=np.float64)
+        self.sums_to_one &= bool(np.abs(sums - 1).max() < 0.02)
+        if array.dtype.kind == "f" and not (
+            np.isfinite(array).all() and (array == np.round(array)).all()
+        ):
+            self.whole = False
+            return
+        values = {int(value) for value in np.unique(array)[:MANY]}
+        self.masks += values <= {0, WHITE}
         if len(self.values) < MANY:
-            self.values.update(int(value) for value in np.unique(array)[:MANY])
+            self.values |= values
 
 
 def look(pairs: Sequence[Pair], role: str) -> Seen:

@@ -36,7 +36,7 @@ ENDINGS = frozenset(
     ]
 )
 SEPARATORS = re.compile(r"(?<=[_.\-])|(?=[_.\-])")
-PLACEHOLDER = re.compile(r"\{(\w+)\}|(\*)")
+PLACEHOLDER = re.compile(r"\{([^\W\d]\w*)\}|(\*)")
 Source = Any  # a path as text, or an array in memory
 
 
@@ -89,7 +89,10 @@ def pair(
     Raises:
         InputError: a folder is missing or empty, or nothing matches.
     """
-    if not isinstance(folders["pred"], str | os.PathLike):
+    on_files = {isinstance(given, str | os.PathLike) for given in folders.values()}
+    if on_files != {True}:
+        if True in on_files:
+            raise SettingError("give folders for all inputs, or arrays for all of them")
         return _pair_arrays(folders)
     result = Pairing()
     indices = {
@@ -154,20 +157,32 @@ def _problem(
 
 def _pair_arrays(folders: Mapping[str, Any]) -> Pairing:
     """Arrays in memory: mappings by id, or sequences (an array's first axis) by number."""
-    named = {
-        role: {str(key): value for key, value in given.items()}
-        if isinstance(given, Mapping)
-        else {f"{number:06d}": value for number, value in enumerate(given)}
-        for role, given in folders.items()
-    }
-    ids = named["pred"].keys()
-    for role, values in named.items():
-        if values.keys() != ids:
-            raise InputError(
-                f"pred has {len(ids)} samples and {role} has {len(values)}, or their ids differ",
-                kind="missing",
-            )
-    return Pairing([Pair(key, {r: (v[key],) for r, v in named.items()}) for key in sorted(ids)])
+    result, indices = Pairing(), dict[str, dict[str, Any]]()
+    for role, given in folders.items():
+        index = indices[role] = {}
+        for key, value in given.items() if isinstance(given, Mapping) else _numbered(given):
+            if str(key) in index:
+                raise InputError(f"{role} has two ids that are written {str(key)!r}", role=role)
+            index[str(key)] = value
+        if not isinstance(given, Mapping) and len(index) != len(indices["pred"]):
+            counts = f"pred has {len(indices['pred'])} samples and {role} has {len(index)}"
+            raise InputError(counts, kind="missing", role=role)
+    if not indices["pred"].keys() & indices["target"].keys():
+        raise InputError("there are no arrays, or no id is in both pred and target", kind="missing")
+    for key in sorted(indices["pred"].keys() | indices["target"].keys()):
+        lacking = next((role for role, index in indices.items() if key not in index), None)
+        if lacking is None:
+            result.pairs.append(Pair(key, {role: (index[key],) for role, index in indices.items()}))
+        else:
+            kind = "extra" if lacking == "target" else "missing"
+            result.unpaired.append(Unpaired(key, lacking, kind, f"{key!r} has no {lacking}"))
+    return result
+
+
+def _numbered(given: Any) -> Iterator[tuple[str, Any]]:
+    """The samples of a sequence, or of an array's first axis, by number."""
+    for number, sample in enumerate(given):
+        yield f"{number:06d}", sample
 
 
 def _index(role: str, folder: str, pattern: str | None, result: Pairing) -> Index:
@@ -181,6 +196,9 @@ def _index(role: str, folder: str, pattern: str | None, result: Pairing) -> Inde
     foreign: Counter[str] = Counter()
     for path, relative in _walk(folder):
         stem, ending = os.path.splitext(relative)
+        if os.path.basename(relative).startswith("."):
+            foreign["hidden"] += 1
+            continue
         if ending.lower() not in ENDINGS:
             foreign[ending or "none"] += 1
             continue
@@ -202,24 +220,37 @@ def _index(role: str, folder: str, pattern: str | None, result: Pairing) -> Inde
 
 
 def _walk(folder: str) -> Iterator[tuple[str, str]]:
-    """Every visible file below a folder, in order, with its path inside it."""
+    """Every file below a folder but hidden folders, in order, with its path inside it."""
     if os.path.isfile(folder):
         yield folder, os.path.basename(folder)
         return
     for here, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name for name in folders if not (name.startswith(".") or _loops(here, name))
+        )
         inside = os.path.relpath(here, folder).replace(os.sep, "/")
         for name in sorted(files):
-            if not name.startswith("."):
-                yield os.path.join(here, name), name if inside == "." else f"{inside}/{name}"
+            yield os.path.join(here, name), name if inside == "." else f"{inside}/{name}"
+
+
+def _loops(folder: str, name: str) -> bool:
+    """Whether a link leads back to a folder that it is in."""
+    path = os.path.join(folder, name)
+    if not os.path.islink(path):
+        return False
+    inside, back = os.path.realpath(folder), os.path.realpath(path)
+    return os.path.commonpath([inside, back]) == back
 
 
 def _matcher(pattern: str | None) -> Any:
     """A function from a relative path to its id and class, None where the pattern does not fit."""
     if pattern is None:
         return lambda relative, stem: (stem, "")
-    if "{id}" not in pattern:
-        raise SettingError(f"the pattern {pattern!r} needs {{id}}, such as '{{id}}_pred.png'")
+    if "{id}" not in pattern or set("{}") & set(PLACEHOLDER.sub("", pattern)):
+        raise SettingError(
+            f"the pattern {pattern!r}: expected {{id}}, and further names in braces, such as"
+            " '{id}_{class}.png'"
+        )
     whole = PurePosixPath(pattern).suffix.lower() in ENDINGS
     parts, end, seen = [], 0, set[str]()
     for place in PLACEHOLDER.finditer(pattern):
@@ -268,7 +299,12 @@ def _no_match(folders: Mapping[str, Any], pred: Index, target: Index) -> str:
     )
     best = max(
         (
-            (len(_strip(pred, *p) & _strip(target, *t)), -sum(map(len, (*p, *t))), p, t)
+            (
+                len(_strip(pred, *p) & _strip(target, *t)),
+                -_odd_ends(pred, *p) - _odd_ends(target, *t),
+                p,
+                t,
+            )
             for p in _affixes(pred)
             for t in _affixes(target)
         ),
@@ -303,6 +339,13 @@ def _shared(names: Sequence[str]) -> str:
 def _cuts(text: str) -> list[int]:
     inner = [place.start() for place in SEPARATORS.finditer(text)]
     return sorted({*inner, len(text), 0})
+
+
+def _odd_ends(index: Index, before: str, after: str) -> int:
+    """How unlike an id the rest of a name is: separators at its ends first, then what is lost."""
+    rest = min(_strip(index, before, after), default="")
+    edges = sum(end in "_-." for end in (rest[:1], rest[-1:]) if end)
+    return 1000 * edges + len(before) + len(after)
 
 
 def _strip(index: Index, before: str, after: str) -> set[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lossbench.data.classes import Classes, numbered
+from lossbench.data.classes import MOST, Classes, numbered
 from lossbench.data.look import Seen, look
 from lossbench.data.pairing import Pair
 from lossbench.data.reading import HARD, Reading
@@ -61,7 +61,7 @@ class Plan:
             return self.pred.dtype == self.target.dtype == "uint8"
         if not self.target.hard or not self.pred.levels:
             return False
-        return self.task != "multiclass" or self.pred.hard
+        return self.task != "multiclass" or not (self.pred.stacked or self.target.stacked)
 
     def __str__(self) -> str:
         parts = [self.task, f"pred: {self.pred}", f"gt: {self.target}"]
@@ -93,7 +93,8 @@ def make_plan(
     pred, target = look(pairs, "pred"), look(pairs, "target")
     given = parse_ignore(ignore)
     ranges = given or ()
-    gt = gt_encoding or _guess_target(target, task, classes, ranges)
+    one_hot = target.dimensions == pred.dimensions + (not pred.floats)
+    gt = gt_encoding or _guess_target(target, task, classes, ranges, one_hot)
     task = task or _guess_task(gt, pred, target, bool(class_files))
     if (task == "image") != (gt == "image") or gt == "logits":
         raise SettingError(f"the ground truth cannot be {gt} on a {task} task")
@@ -101,17 +102,23 @@ def make_plan(
     if (task == "image") != (found == "image"):
         raise SettingError(f"predictions cannot be {found} on a {task} task")
     notes = []
-    if given is None and gt in ("labels", "palette") and _void(target.values):
+    if given is None and gt in HARD and _void(target.values, 1 if gt == "mask" else LABELS):
         ranges = ((VOID, VOID),)
         notes.append(f"gt value {VOID} is taken for ignored; --ignore none makes it a class")
-    if target.jpeg and gt in HARD:
+    if target.jpeg and task != "image":
         notes.append(f"{target.jpeg} is a JPEG: its compression changes the values of a mask")
-    named = _name_classes(task, [(found, pred), (gt, target)], classes, class_files, ranges)
+    pred_stacked = task in ("multilabel", "image") or (task == "multiclass" and found not in HARD)
+    target_stacked = pred_stacked
+    if task == "multiclass":
+        target_stacked = gt not in HARD or target.dimensions == pred.dimensions + (not pred_stacked)
+    stacks = [seen for seen, on in ((pred, pred_stacked), (target, target_stacked)) if on]
+    labels = [seen for seen in (pred, target) if seen not in stacks]
+    named = _name_classes(task, stacks, labels, classes, class_files, ranges)
     roles = pairs[0].sources
     return Plan(
         task,
-        _reading("pred", found, pred, named, (), task),
-        _reading("target", gt, target, named, ranges, task),
+        _reading("pred", found, pred, named, (), task, pred_stacked),
+        _reading("target", gt, target, named, ranges, task, target_stacked),
         named.names,
         {"image": target.channels, "binary": 1}.get(task, len(named.names)),
         tuple(role for role in ("ignore", "valid") if role in roles),
@@ -128,7 +135,7 @@ def parse_ignore(given: Any) -> Ranges | None:
     ranges = []
     for part in given if isinstance(given, list | tuple) else str(given).split(","):
         found = re.fullmatch(r"\s*(-?\d+)\s*(?:-\s*(\d+))?\s*", str(part))
-        if found:
+        if found and int(found[1]) <= int(found[2] or found[1]):
             ranges.append((int(found[1]), int(found[2] or found[1])))
         elif str(part).strip().lower() != "none":
             raise SettingError(
@@ -137,8 +144,10 @@ def parse_ignore(given: Any) -> Ranges | None:
     return tuple(ranges)
 
 
-def _guess_target(target: Seen, task: str | None, classes: Classes | None, ranges: Ranges) -> str:
-    """What the ground truth holds."""
+def _guess_target(
+    target: Seen, task: str | None, classes: Classes | None, ranges: Ranges, one_hot: bool
+) -> str:
+    """What the ground truth holds; `one_hot` if its shape allows classes along the first axis."""
     if task == "image":
         return "image"
     if classes and (classes.colours or task in (None, "multiclass")):
@@ -151,9 +160,13 @@ def _guess_target(target: Seen, task: str | None, classes: Classes | None, range
     if not target.whole or not values:
         graded = target.probable and (task or target.sums_to_one)
         return "probability" if graded or task else "image"
-    if len(values | {0}) <= 2 and not (task == "multiclass" and values <= {0, 1}):
+    if len(values | {0}) <= 2 and (task != "multiclass" or one_hot or not values <= {0, 1}):
+        return "mask"
+    if target.mostly_masks and task != "multiclass":  # the others are errors of their own
         return "mask"
     one_by_one = task in ("binary", "multilabel")
+    if one_by_one and values <= {0, 1, VOID}:
+        return "mask"
     if task == "multiclass" or (not one_by_one and _like_labels(values - {VOID})):
         return "labels"
     if not one_by_one and len(values) > GRADES:
@@ -178,10 +191,10 @@ def _largest(seen: Seen) -> float:
     return 1.0 if seen.floats else float(np.iinfo(seen.dtype).max)
 
 
-def _void(values: set[int]) -> bool:
-    """Whether 255 stands apart from the labels."""
+def _void(values: set[int], most: int) -> bool:
+    """Whether 255 stands apart from labels up to `most`."""
     labels = values - {VOID}
-    return VOID in values and bool(labels - {0}) and max(labels) <= LABELS
+    return VOID in values and bool(labels - {0}) and max(labels) <= most
 
 
 def _guess_task(encoding: str, pred: Seen, target: Seen, class_files: bool) -> str:
@@ -192,9 +205,11 @@ def _guess_task(encoding: str, pred: Seen, target: Seen, class_files: bool) -> s
         return "multilabel"
     if encoding in ("labels", "palette"):
         return "multiclass"
-    if pred.dimensions == target.dimensions + 1 and pred.leading > 1:
+    more = pred.dimensions - target.dimensions
+    if (more == 1 and pred.leading > 1) or (more == -1 and target.leading > 1 and not pred.floats):
         return "multiclass"
-    if encoding == "probability" and target.floats and target.sums_to_one and target.leading > 1:
+    exclusive = pred.floats and pred.sums_to_one and target.sums_to_one
+    if more == 0 and target.leading > 1 and exclusive:
         return "multiclass"
     stacked = pred.dimensions == target.dimensions > 2 and target.leading <= SLICES
     return "multilabel" if stacked else "binary"
@@ -220,19 +235,18 @@ def _guess_pred(pred: Seen, task: str) -> str:
 
 def _name_classes(
     task: str,
-    sides: Sequence[tuple[str, Seen]],
+    stacks: Sequence[Seen],
+    labels: Sequence[Seen],
     classes: Classes | None,
     class_files: Sequence[str],
     ranges: Ranges,
 ) -> Classes:
-    """The classes of the run, as named or as the sample shows them; `sides` with encodings."""
+    """The classes of the run, as named or as the sample shows them.
+
+    `stacks` have a class along the first axis or one a file, `labels` have one number a pixel.
+    """
     if task == "image":
         return Classes((), ())
-    stacks = {
-        seen.leading
-        for encoding, seen in sides
-        if not class_files and (task == "multilabel" or encoding not in HARD)
-    }
     if task == "binary":
         named = classes or numbered(2, ("background", "foreground"))
         if len(named.names) != 2:
@@ -240,36 +254,41 @@ def _name_classes(
         return named
     if class_files:
         return numbered(len(class_files), class_files)
+    lengths = {seen.leading for seen in stacks}
     if classes:
-        if task == "multilabel" or stacks:
-            for count in stacks - {len(classes.names)}:
-                raise SettingError(f"{len(classes.names)} classes are named, arrays hold {count}")
+        for length in lengths - {len(classes.names)}:
+            raise SettingError(f"{len(classes.names)} classes are named, arrays hold {length}")
         return classes
-    hard = [seen for encoding, seen in sides if encoding in HARD]
-    if any(seen.colour for seen in hard):
+    if any(seen.colour for seen in labels):
         raise SettingError(
             "colour pictures as labels need their colours: --classes '{road: \"#804080\", …}'"
         )
-    values = {value for seen in hard for value in seen.without(ranges)}
-    return numbered(max(stacks, default=0) or max(2, max(values, default=0) + 1))
+    found = {value for seen in labels for value in seen.without(ranges)}
+    count = max(lengths, default=0) or max(2, max(found, default=0) + 1)
+    if count > MOST:
+        raise SettingError(f"labels go up to {count - 1:,}, {MOST:,} classes are the most")
+    return numbered(count)
 
 
 def _reading(
-    role: str, encoding: str, seen: Seen, classes: Classes, ignore: Ranges, task: str
+    role: str,
+    encoding: str,
+    seen: Seen,
+    classes: Classes,
+    ignore: Ranges,
+    task: str,
+    stacked: bool,
 ) -> Reading:
     """How a role is read, its values settled."""
-    stacked = task in ("multilabel", "image") or (task == "multiclass" and encoding not in HARD)
     if encoding not in HARD:
         whole = np.dtype(seen.dtype).kind in "ui" and encoding != "logits"
         scale = float(np.iinfo(seen.dtype).max) if whole else 1.0
         return Reading(role, encoding, seen.dtype, scale, ignore=ignore, stacked=stacked)
-    values, colours = classes.values, classes.colours
-    one_by_one = task == "multilabel" or encoding == "mask"
-    if one_by_one and not colours:
-        values = ((0, 0), (_white(seen, ignore), 1))
+    values, colours, count = classes.values, classes.colours, len(classes.names)
+    if stacked or (encoding == "mask" and not colours):
+        values, colours, count = ((0, 0), (_white(seen, ignore), 1)), False, 2
     elif role == "pred" and _indexed(seen, classes):
-        values, colours = numbered(len(classes.names)).values, False
-    count = 2 if one_by_one else len(classes.names)
+        values, colours = numbered(count).values, False
     return Reading(role, encoding, seen.dtype, 1.0, values, count, colours, ignore, stacked)
 
 
@@ -286,6 +305,6 @@ def _white(seen: Seen, ignore: Ranges) -> int:
 def _indexed(seen: Seen, classes: Classes) -> bool:
     """Whether predicted labels are class indices where the ground truth stores other values."""
     if classes.colours:
-        return not seen.colour
+        return not (seen.colour or seen.palette)
     stored = {value for value, _ in classes.values}
     return not seen.values <= stored and max(seen.values, default=0) < len(classes.names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -88,10 +88,10 @@ class Reading:
             array = self._opaque(array)[..., 0]
         elif picture.colour or (self.colours and array.ndim > 2):
             return self._coloured(picture)
-        elif picture.palette is not None and not self.hard:
-            if self.encoding != "image":
+        elif picture.palette is not None and (self.colours or not self.hard):
+            if self.encoding == "probability":
                 raise self.unfit(f"has a palette where the plan reads {self}")
-            return self._image(picture.palette[array])
+            return self._coloured(replace(picture, array=picture.palette[array]))
         if self.colours:
             grey = array.astype(np.uint32)
             return grey << 16 | grey << 8 | grey
@@ -101,11 +101,11 @@ class Reading:
 
     def coded(self, stored: Array) -> NDArray[np.integer[Any]]:
         """Class indices; `classes` where ignored, `classes + 1` where a value has no meaning."""
+        if stored.dtype == np.bool_:
+            stored = stored.astype(np.uint8)  # Pillow's own True is 255
         if stored.dtype == np.uint8:
             codes = self._compared(stored)
             return self._lookup.take(stored) if codes is None else codes
-        if stored.dtype == np.bool_:
-            return self._lookup.take(stored.view(np.uint8))
         keys = np.array(sorted(self.values))
         place = np.searchsorted(keys[:, 0], stored).clip(max=len(keys) - 1)
         codes = np.where(keys[place, 0] == stored, keys[place, 1], self.classes + 1)

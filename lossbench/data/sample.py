@@ -115,7 +115,9 @@ def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
         raise InputError(f"is {here} where {file} is {there}{advice}", kind="size", role=role)
     for role, array in loaded.items():
         several = array.ndim > len(space) and (role != "weight" or len(array) > 1)
-        if several and len(array) != plan.channels:
+        if several and (
+            len(array) != plan.channels or (role in plan.masks and plan.task != "multilabel")
+        ):
             what = "channels" if plan.task == "image" else "classes"
             raise InputError(
                 f"has {len(array)} {what} where the plan reads {plan.channels}",
@@ -158,7 +160,8 @@ def _count(plan: Plan, loaded: dict[str, Array]) -> Counted:
         return _differences(pred, target, ignored)
     if plan.task != "multilabel":
         return Counted(_joint(plan, pred, target, ignored), int(target.size))
-    tables = [_joint(plan, p, t, ignored)[0] for p, t in zip(pred, target, strict=True)]
+    each = np.broadcast_to(ignored, target.shape) if ignored is not None else [None] * len(target)
+    tables = [_joint(plan, *planes)[0] for planes in zip(pred, target, each, strict=True)]
     return Counted(np.stack(tables), int(target[0].size))
 
 
@@ -205,7 +208,7 @@ def _pixels(plan: Plan, loaded: dict[str, Array]) -> Pixels:
         weight = _weights(loaded["weight"].reshape(-1, count))
     ignored = _ignored(plan, loaded)
     if ignored is not None:
-        weight = np.where(ignored.reshape(1, count), 0.0, weight)
+        weight = np.where(ignored.reshape(-1, count), 0.0, weight)
     if plan.target.hard:
         codes = plan.target.coded(target)
         if (codes > plan.target.classes).any():

@@ -25,17 +25,22 @@ def check_path(path: str) -> None:
         SettingError: an ending without a format, or a folder that cannot be written to.
     """
     ending = os.path.splitext(path)[1].lower()
-    if ending not in ENDINGS and not _special(path):
-        known = ", ".join(ENDINGS)
-        raise SettingError(f"--output {path}: the ending tells the format, one of {known}")
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path):
         raise SettingError(f"--output {path} is a folder, expected a file")
+    if _special(path):
+        return
+    if ending not in ENDINGS:
+        known = ", ".join(ENDINGS)
+        raise SettingError(f"--output {path}: the ending tells the format, one of {known}")
     if not os.path.isdir(folder):
         raise SettingError(f"--output {path}: the folder {folder} does not exist")
-    target = path if os.path.exists(path) else folder
-    if not os.access(target, os.W_OK):
-        raise SettingError(f"--output {path} cannot be written: permission denied")
+    try:
+        handle, draft = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
+    except OSError as error:
+        raise SettingError(f"--output {path} cannot be written: {error.strerror}") from None
+    os.close(handle)
+    os.unlink(draft)
 
 
 def write(result: Result, path: str, **how: Any) -> None:
@@ -48,12 +53,12 @@ def write(result: Result, path: str, **how: Any) -> None:
     text = FORMATS[format](result, **how)
     try:
         if _special(path):
-            Path(path).write_text(text, encoding="utf-8")
+            Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
             return
         folder = os.path.dirname(path) or "."
         handle, draft = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
         try:
-            with open(handle, "w", encoding="utf-8") as file:
+            with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(text)
             mask = os.umask(0)
             os.umask(mask)

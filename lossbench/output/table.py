@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from lossbench.columns import Column
-from lossbench.errors import SettingError, nearest
+from lossbench.columns import Column, named
+from lossbench.errors import printable
 from lossbench.results import Result
 
 UNDEFINED = "–"
@@ -41,7 +42,7 @@ def render_table(
         color: whether to style the text for a terminal.
     """
     columns = result.columns
-    by = _column(columns, sort)
+    by = named(columns, sort) if sort else columns[0]
     parts: list[Any] = []
     if top != 0:
         order = worst_first(result.values[by.name].samples, by.better)[:top]
@@ -88,27 +89,15 @@ def plain(value: float) -> str:
     return f"{value:.3e}"
 
 
-def printable(text: str) -> str:
-    """A name whose control characters cannot reach a terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-
-
-def _column(columns: Sequence[Column], name: str | None) -> Column:
-    found = next((column for column in columns if name in (None, column.name)), None)
-    if found is None:
-        names = [column.name for column in columns]
-        raise SettingError(
-            f"there is no column {name!r} to sort by{nearest(str(name), names)};"
-            f" there are {', '.join(names)}"
-        )
-    return found
-
-
 def _title(result: Result) -> str:
-    parts = [f"{len(result.ids)} of {result.counts['found']} pairs"]
-    parts += [
-        f"{n} {what}" for what in ("missing", "extra", "errors") if (n := result.counts[what])
-    ]
+    """How many pairs the aggregates are of, and what is not among them."""
+    failed = Counter(each.kind for each in result.failed)
+    left_out = {
+        "missing": result.counts["missing"] - failed["missing"],
+        "extra": result.counts["extra"] - failed["extra"],
+        "error" if len(result.failed) == 1 else "errors": len(result.failed),
+    }
+    parts = [f"{len(result.ids)} pairs", *(f"{n} {what}" for what, n in left_out.items() if n)]
     return " · ".join(parts)
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import partial, reduce
 from typing import Any
 
-from lossbench.columns import USUAL, Column, check_task, resolve
+from lossbench.columns import USUAL, Column, check_task, named, resolve
 from lossbench.data.classes import parse_classes
 from lossbench.data.pairing import Pairing, pair
 from lossbench.data.plan import Plan, make_plan
@@ -85,6 +85,10 @@ class Run:
     def journal(self, path: str) -> Journal:
         """A file that keeps what is finished; hand it to `evaluate`."""
         return Journal(path, self.describe())
+
+    def column(self, name: str) -> Column:
+        """A column by its name; an unknown one is an error."""
+        return named(self.columns, name)
 
     def describe(self) -> dict[str, Any]:
         """What is read and how, as the result file holds it."""
@@ -167,7 +171,8 @@ def read_baseline(path: Any) -> Mapping[str, Any]:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
     except (OSError, ValueError) as error:
-        raise InputError(f"the baseline {path} cannot be read: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"the baseline {path} cannot be read: {reason}") from None
     if not isinstance(found, dict) or not isinstance(found.get("aggregate"), dict):
         raise InputError(f"the baseline {path} is not a result of lossbench", kind="mismatch")
     return found

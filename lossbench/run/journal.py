@@ -19,7 +19,7 @@ class Journal:
     def __init__(self, path: str, run: Mapping[str, Any]) -> None:
         self.path, self.samples = Path(path), 0
         try:
-            self.file = self.path.open("w", encoding="utf-8")
+            self.file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise OutputError(f"{path} could not be written: {error.strerror}") from None
         self._line({"run": run})

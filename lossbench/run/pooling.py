@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.data.plan import Plan
+from lossbench.results import number
 
 Array = NDArray[np.float64]
 COMPACT = 8
@@ -20,34 +21,54 @@ class ExactSum:
 
     def __init__(self) -> None:
         self.parts: list[Array] = []
+        self.unbounded: Array | None = None  # the sum of what is not finite
 
     def add(self, numbers: Array) -> None:
         """Add an array; nothing is rounded away."""
-        carried, parts = np.asarray(numbers, np.float64), list[Array]()
-        for part in self.parts:
-            added = carried + part
-            back = added - carried
-            error = (carried - (added - back)) + (part - back)
-            if error.any():
-                parts.append(error)
-            carried = added
+        carried, parts = self._finite(np.array(numbers, np.float64)), list[Array]()
+        with np.errstate(over="ignore", invalid="ignore"):
+            for part in self.parts:
+                added = self._finite(carried + part)
+                back = added - carried
+                error = (carried - (added - back)) + (part - back)
+                if error.any():
+                    parts.append(error)
+                carried = added
         self.parts = [*parts, carried]
         if len(self.parts) > COMPACT:
-            self.parts = list(np.moveaxis(self.canonical(), -1, 0))
+            self.parts = list(np.moveaxis(self._expanded(), -1, 0))
 
     def canonical(self) -> Array:
         """The parts of every number, largest first, along a last axis: the same for equal sums."""
-        stacked = np.stack(self.parts, -1)
-        rows = [_expansion(row.tolist()) for row in stacked.reshape(-1, len(self.parts))]
-        longest = max(map(len, rows), default=1)
-        padded = np.array([row + [0.0] * (longest - len(row)) for row in rows])
-        return padded.reshape(*stacked.shape[:-1], longest)
+        expanded = self._expanded()
+        if self.unbounded is not None:
+            expanded[self.unbounded != 0] = 0
+            expanded[..., 0] += self.unbounded
+        return expanded
 
     def value(self) -> Array:
         """The sum, rounded once."""
         stacked = np.stack(self.parts, -1)
         sums = [math.fsum(row) for row in stacked.reshape(-1, len(self.parts)).tolist()]
-        return np.array(sums).reshape(stacked.shape[:-1])
+        finite = np.array(sums).reshape(stacked.shape[:-1])
+        return finite if self.unbounded is None else finite + self.unbounded
+
+    def _finite(self, numbers: Array) -> Array:
+        """Numbers with those that are not finite taken out and added on their own."""
+        strange = ~np.isfinite(numbers)
+        if strange.any():
+            if self.unbounded is None:
+                self.unbounded = np.zeros(numbers.shape)
+            self.unbounded = self.unbounded + np.where(strange, numbers, 0.0)
+            numbers = np.where(strange, 0.0, numbers)
+        return numbers
+
+    def _expanded(self) -> Array:
+        stacked = np.stack(self.parts, -1)
+        rows = [_expansion(row.tolist()) for row in stacked.reshape(-1, len(self.parts))]
+        longest = max(map(len, rows), default=1)
+        padded = np.array([row + [0.0] * (longest - len(row)) for row in rows])
+        return padded.reshape(*stacked.shape[:-1], longest)
 
 
 def _expansion(numbers: Sequence[float]) -> list[float]:
@@ -58,6 +79,11 @@ def _expansion(numbers: Sequence[float]) -> list[float]:
         if not rest:
             break
     return parts
+
+
+def _words(numbers: Any) -> Any:
+    """Nested lists with every number as files hold it."""
+    return [_words(each) for each in numbers] if isinstance(numbers, list) else number(numbers)
 
 
 class SumPool:
@@ -76,7 +102,7 @@ class SumPool:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            name: {quantity: exact.canonical().tolist() for quantity, exact in sums.items()}
+            name: {quantity: _words(exact.canonical().tolist()) for quantity, exact in sums.items()}
             for name, sums in self.sums.items()
         }
 

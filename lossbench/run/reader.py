@@ -105,7 +105,8 @@ def reader(plan: Plan, children: int) -> Iterator[Callable[[Sequence[Pair]], Chu
             child = _spawn(plan)
             all_children.append(child)
             chunk = _one_by_one(plan, pairs)
-        idle.put(child)
+        finally:
+            idle.put(child)
         return chunk
 
     try:

@@ -80,7 +80,8 @@ def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
 
 def _numbers(numbers: Any, reading: Reading, classes: int, device: str) -> Tensor:
     """(1, C, N) float64; labels of several classes become one-hot."""
-    tensor = torch.as_tensor(np.ascontiguousarray(numbers), device=device)
-    if reading.hard and classes:
+    writable = np.require(numbers, requirements=["C", "W"])  # torch warns of others
+    tensor = torch.as_tensor(writable, device=device)
+    if reading.hard and classes and not reading.stacked:
         return functional.one_hot(tensor[0].long(), classes).T[None].to(torch.float64)
     return tensor[None].to(torch.float64)

@@ -1,0 +1,91 @@
+"""What a command must not wait for: torch where nothing is computed, and more where it can."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SAMPLES = Path(__file__).parent.parent / "sample_data"
+IMAGES = (str(SAMPLES / "image" / "pred"), str(SAMPLES / "image" / "gt"))
+HEAVY = {"torch", "numpy", "rich", "scipy", "PIL", "yaml"}
+
+
+def imported(*arguments: str, status: int = 0) -> set[str]:
+    """The top-level packages that a Python process imports, as the interpreter reports them."""
+    command = [sys.executable, "-X", "importtime", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == status, done.stderr[-500:]
+    lines = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+def by_command(*arguments: str, status: int = 0) -> set[str]:
+    found = imported("-m", "lossbench_cli", *arguments, status=status)
+    assert "click" in found  # the report is there and was read
+    return found
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["eval", "--help"], ["losses"], ["losses", "-h"],
+     ["losses", "--family", "scores"], ["explain", "dice"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_help_and_the_catalogue_import_nothing_heavy(arguments: list[str]) -> None:
+    assert not by_command(*arguments) & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("sample", "arguments"),
+    [
+        ("image", []),
+        ("image", ["--loss", "l1", "--gate", "l2.mean <= 0.5"]),
+        ("binary", ["--loss", "seg = dice + 0.5*bce"]),
+        ("multiclass", ["--per-class"]),
+    ],
+)
+def test_a_dry_run_imports_no_torch(sample: str, arguments: list[str]) -> None:
+    folders = [str(SAMPLES / sample / role) for role in ("pred", "gt")]
+    found = by_command("eval", *folders, "--dry-run", *arguments)
+    assert not found & {"torch", "rich", "scipy"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["eval", *IMAGES, "--loss", "l3"], 2),
+        (["eval", *IMAGES, "--gate", "l1.mean >= 0.1"], 2),
+        (["eval", *IMAGES, "--wokers", "2"], 2),
+        (["eval", "no/such/folder", IMAGES[1]], 3),
+    ],
+    ids=["loss", "gate", "option", "folder"],
+)
+def test_a_mistake_is_told_without_waiting_for_torch(arguments: list[str], status: int) -> None:
+    assert "torch" not in by_command(*arguments, status=status)
+
+
+def test_the_library_imports_nothing_heavy_until_it_is_asked() -> None:
+    code = "import lossbench; lossbench.list_losses(); lossbench.find_loss('f1')"
+    found = imported("-c", code)
+    assert "lossbench" in found
+    assert not found & HEAVY
+
+
+def test_planning_a_run_imports_no_torch() -> None:
+    found = imported("-c", f"import lossbench; lossbench.plan{IMAGES!r}")
+    assert "numpy" in found
+    assert "torch" not in found
+
+
+def test_a_process_that_reads_imports_no_torch() -> None:
+    found = imported("-c", "import lossbench.run.reader")
+    assert "PIL" in found
+    assert "torch" not in found
+
+
+def test_computing_does_import_torch() -> None:
+    """The control: what the other tests look for is seen where it is there."""
+    assert "torch" in by_command("eval", *IMAGES, "--loss", "l1")

@@ -1,0 +1,390 @@
+"""The reading plan: what is found out, what overrides it, and that every file is held to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lossbench
+from lossbench.data.look import spread
+
+RANDOM = np.random.default_rng(0)
+SHAPE = (8, 9)
+ON = RANDOM.random(SHAPE) > 0.5
+M01, M255 = ON.astype(np.uint8), ON.astype(np.uint8) * 255
+GREY = RANDOM.permutation(256)[:72].reshape(SHAPE).astype(np.uint8)
+UNIT = RANDOM.random(SHAPE)
+LOGITS = RANDOM.normal(size=SHAPE) * 3
+LABELS = (np.arange(72).reshape(SHAPE) % 4).astype(np.uint8)
+VOID = np.where(GREY < 60, 255, LABELS).astype(np.uint8)
+RGB = RANDOM.integers(0, 256, (*SHAPE, 3), dtype=np.uint8)
+STACK = RANDOM.normal(size=(4, *SHAPE))
+SOFTMAX = np.exp(STACK) / np.exp(STACK).sum(0)
+SEVERAL = RANDOM.random((3, *SHAPE))
+ON_SEVERAL = SEVERAL > 0.5
+
+
+def palette(labels: np.ndarray) -> Image.Image:
+    image = Image.fromarray(labels).convert("P")
+    image.putdata(labels.ravel().tolist())
+    image.putpalette(list(range(256)) * 3)
+    return image
+
+
+def plan_of(tmp_path: Path, pred: Any, target: Any, ending: str = "", **how: Any) -> Any:
+    """The plan of a folder with one pair; arrays that are no pictures become .npy."""
+    for role, content in (("pred", pred), ("gt", target)):
+        (tmp_path / role).mkdir()
+        if isinstance(content, Image.Image):
+            content.save(tmp_path / role / f"a{ending or '.png'}")
+        elif content.dtype.kind == "f" or (content.ndim == 3 and content.shape[-1] != 3):
+            np.save(tmp_path / role / "a.npy", content)
+        else:
+            Image.fromarray(content).save(tmp_path / role / f"a{ending or '.png'}")
+    return lossbench.plan(tmp_path / "pred", tmp_path / "gt", **how).plan
+
+
+@pytest.mark.parametrize(
+    ("pred", "target", "text"),
+    [
+        (M01, M01, "binary · pred: mask {0,1} · gt: mask {0,1}"),
+        (M255, M255, "binary · pred: mask {0,255} · gt: mask {0,255}"),
+        (ON, ON, "binary · pred: mask {0,1} · gt: mask {0,1}"),
+        (M01, M255, "binary · pred: mask {0,1} · gt: mask {0,255}"),
+        (M255 * 0, M255, "binary · pred: mask {0,255} · gt: mask {0,255}"),
+        (M01.astype(np.float32), M01, "binary · pred: mask {0,1} · gt: mask {0,1}"),
+        (GREY, M255, "binary · pred: probability (uint8/255) · gt: mask {0,255}"),
+        (GREY, M01, "binary · pred: probability (uint8/255) · gt: mask {0,1}"),
+        (
+            GREY.astype(np.uint16) * 257,
+            M255,
+            "binary · pred: probability (uint16/65535) · gt: mask {0,255}",
+        ),
+        (UNIT, M255, "binary · pred: probability (float64) · gt: mask {0,255}"),
+        (
+            UNIT.astype(np.float16),
+            M255,
+            "binary · pred: probability (float16) · gt: mask {0,255}",
+        ),
+        (LOGITS, M255, "binary · pred: logits (float64) · gt: mask {0,255}"),
+        (LABELS, LABELS, "multiclass · pred: labels 0…3 · gt: labels 0…3 · 4 classes"),
+        (
+            LABELS,
+            VOID,
+            "multiclass · pred: labels 0…3 · gt: labels 0…3, ignore 255 · 4 classes",
+        ),
+        (
+            palette(LABELS),
+            palette(LABELS),
+            "multiclass · pred: palette 0…3 · gt: palette 0…3 · 4 classes",
+        ),
+        (
+            LABELS,
+            palette(VOID),
+            "multiclass · pred: labels 0…3 · gt: palette 0…3, ignore 255 · 4 classes",
+        ),
+        (
+            LABELS.astype(np.uint16),
+            LABELS.astype(np.uint16),
+            "multiclass · pred: labels 0…3 · gt: labels 0…3 · 4 classes",
+        ),
+        (
+            SOFTMAX,
+            LABELS,
+            "multiclass · pred: probability (float64) · gt: labels 0…3 · 4 classes",
+        ),
+        (
+            STACK.astype(np.float32),
+            VOID,
+            "multiclass · pred: logits (float32) · gt: labels 0…3, ignore 255 · 4 classes",
+        ),
+        (
+            SEVERAL,
+            ON_SEVERAL,
+            "multilabel · pred: probability (float64) · gt: mask {0,1} · 3 classes",
+        ),
+        (
+            STACK[:3],
+            ON_SEVERAL.astype(np.uint8) * 255,
+            "multilabel · pred: logits (float64) · gt: mask {0,255} · 3 classes",
+        ),
+        (
+            ON_SEVERAL.astype(np.uint8),
+            ON_SEVERAL.astype(np.uint8),
+            "multilabel · pred: mask {0,1} · gt: mask {0,1} · 3 classes",
+        ),
+        (RGB, RGB, "image · pred: image (uint8/255) · gt: image (uint8/255)"),
+        (
+            GREY.astype(np.uint16) * 257,
+            GREY.astype(np.uint16) * 255,
+            "image · pred: image (uint16/65535) · gt: image (uint16/65535)",
+        ),
+        (LOGITS, LOGITS, "image · pred: image (float64) · gt: image (float64)"),
+    ],
+)
+def test_the_plan_is_found_out_and_said_in_one_line(tmp_path, pred, target, text):
+    assert str(plan_of(tmp_path, pred, target)) == text
+
+
+@pytest.mark.parametrize(
+    ("pred", "target", "counted"),
+    [
+        (M01, M255, True),
+        (GREY, M255, True),
+        (LABELS, VOID, True),
+        (RGB, RGB, True),
+        (UNIT, M255, False),
+        (LOGITS, M255, False),
+        (SOFTMAX, LABELS, False),
+        (GREY.astype(np.uint16), M255, False),
+    ],
+)
+def test_integers_are_counted_and_the_rest_keeps_its_pixels(tmp_path, pred, target, counted):
+    assert plan_of(tmp_path, pred, target).counted is counted
+
+
+@pytest.mark.parametrize(
+    ("pred", "target", "how", "text"),
+    [
+        (GREY, GREY, {"task": "image"}, "image · pred: image (uint8/255) · gt: image (uint8/255)"),
+        (M01, M01, {"task": "multiclass"}, "multiclass · pred: labels {0,1} · gt: labels {0,1}"),
+        (M255, M255, {"pred_encoding": "probability"}, "pred: probability (uint8/255) · gt: mask"),
+        (M255, M255, {"gt_encoding": "probability"}, "mask {0,255} · gt: probability (uint8/255)"),
+        (UNIT, M255, {"pred_encoding": "logits"}, "pred: logits (float64)"),
+        (LOGITS, M255, {"pred_encoding": "probability"}, "pred: probability (float64)"),
+        (GREY, GREY, {"gt_encoding": "mask"}, "gt: mask {0,255}"),
+        (LABELS, GREY, {"gt_encoding": "labels", "classes": 256}, "gt: labels 0…255 · 256 classes"),
+        (LABELS, VOID, {"ignore": "none"}, "gt: labels 0…255 · 256 classes"),
+        (LABELS, VOID, {"ignore": "2,255"}, "gt: labels 0…3, ignore 2, 255 · 4 classes"),
+        (LABELS, LABELS, {"classes": ["a", "b", "c", "d", "e"]}, "labels 0…4 · 5 classes"),
+        (
+            LABELS,
+            LABELS * 7,
+            {"classes": {0: "a", 7: "b", 14: "c", 21: "d"}},
+            "pred: labels 0…3 · gt: labels {0,7,14,21}",
+        ),
+        (LABELS, RGB, {"classes": {"a": [0, 0, 0], "b": "#ff0000"}}, "gt: labels by 2 colours"),
+        (palette(LABELS), LABELS, {"pred_encoding": "labels"}, "pred: labels 0…3"),
+        (M255, M255, {"resize": "nearest"}, "resize nearest"),
+    ],
+)
+def test_every_guess_can_be_overridden(tmp_path, pred, target, how, text):
+    assert text in str(plan_of(tmp_path, pred, target, **how))
+
+
+def test_roles_are_part_of_the_plan(folder):
+    names = ("pred", "gt", "valid", "ignore", "weight")
+    made = {name: folder(name, {"a.png": M255}) for name in names}
+    roles = {role: made[role] for role in names[2:]}
+    text = str(lossbench.plan(made["pred"], made["gt"], inputs=roles).plan)
+    assert "ignore masks" in text
+    assert "valid masks" in text
+    assert "weighted" in text
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"task": "binary", "pred_encoding": "image"},
+        {"task": "image", "gt_encoding": "labels"},
+        {"gt_encoding": "logits"},
+        {"task": "bynary"},
+        {"pred_encoding": "prob"},
+        {"resize": "cubic"},
+        {"threshold": 1.5},
+        {"task": "multiclass", "threshold": 0.3},
+        {"task": "binary", "classes": ["a", "b", "c"]},
+        {"inputs": {"wheight": "."}},
+        {"workers": 0},
+        {"batch_size": 0},
+    ],
+)
+def test_settings_that_contradict_are_refused(how):
+    with pytest.raises(lossbench.SettingError):
+        lossbench.plan([M255], [M255], **how)
+
+
+def test_colour_pictures_as_labels_ask_for_their_colours(tmp_path):
+    with pytest.raises(lossbench.SettingError, match="--classes"):
+        plan_of(tmp_path, LABELS, RGB, gt_encoding="labels")
+
+
+@pytest.mark.parametrize("how", [{}, {"task": "binary"}])
+def test_void_of_a_0_1_mask_is_never_foreground(how):
+    # 0 and 1 are the mask and 255 its void: 1 may not become the grey level 1/255.
+    gt = np.where(GREY < 60, 255, M01).astype(np.uint8)
+    run = lossbench.plan([M01], [gt], "dice", **how)
+    assert "ignore 255" in str(run.plan)
+    assert any("255" in note for note in run.plan.notes)
+    assert run.evaluate().values["dice"].samples == [0]
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_jpeg_used_as_a_mask_is_warned_about(tmp_path, soft):
+    # Sharp edges inside an 8×8 block come back with grey fringes; between blocks they do not.
+    mask = np.zeros((32, 32), np.uint8)
+    mask[:, 13 if soft else 16 :] = 255
+    image = Image.fromarray(mask)
+    plan = plan_of(tmp_path, image, image, ending=".jpg")
+    stored = np.asarray(Image.open(tmp_path / "gt/a.jpg"))
+    assert (len(np.unique(stored)) > 2) == soft
+    assert any("JPEG" in note and "a.jpg" in note for note in plan.notes)
+
+
+def test_a_png_mask_is_not_warned_about(tmp_path):
+    assert plan_of(tmp_path, M255, M255).notes == ()
+
+
+def test_a_jpeg_as_an_image_is_not_warned_about(tmp_path):
+    image = Image.fromarray(RGB)
+    assert plan_of(tmp_path, image, image, ending=".jpg").notes == ()
+
+
+def test_the_plan_is_in_the_result(folder):
+    pred, gt = folder("pred", {"a.png": GREY}), folder("gt", {"a.png": M255})
+    found = lossbench.evaluate(pred, gt).as_json()["run"]["plan"]
+    assert found["text"] == "binary · pred: probability (uint8/255) · gt: mask {0,255}"
+    assert (found["task"], found["counted"]) == ("binary", True)
+
+
+@pytest.mark.parametrize(
+    ("count", "places"),
+    [
+        (1, [0]),
+        (2, [0, 1]),
+        (16, list(range(16))),
+        (31, list(range(0, 31, 2))),
+        (46, list(range(0, 46, 3))),
+        (1501, list(range(0, 1501, 100))),
+    ],
+)
+def test_the_sample_is_a_fixed_even_spread(count, places):
+    assert spread(count) == places
+
+
+@pytest.mark.parametrize("count", [17, 20, 40, 199, 1_000_000])
+def test_a_spread_has_both_ends_and_even_gaps(count):
+    places = spread(count)
+    gaps = np.diff(places)
+    assert len(places) == 16
+    assert (places[0], places[-1]) == (0, count - 1)
+    assert gaps.max() - gaps.min() <= 1
+
+
+# 46 pairs, of which every third is looked at: number 4 is not.
+COUNT, OUTSIDE = 46, 4
+
+
+@pytest.mark.parametrize(
+    ("usual", "strange", "role", "word"),
+    [
+        ((M255, M255), (M255, GREY), "target", "value"),
+        ((M255, M255), (GREY, M255), "pred", "value"),
+        ((M255, M255), (M255, M01), "target", "value 1 "),
+        ((GREY, M255), (RGB, M255), "pred", "colour"),
+        ((GREY, M255), (GREY, RGB), "target", "colour"),
+        ((GREY, M255), (GREY.astype(np.uint16) * 257, M255), "pred", "uint16"),
+        ((GREY, M255), (UNIT, M255), "pred", "float64"),
+        ((GREY, M255), (GREY[:, :4], M255), "pred", "4×8"),
+        ((GREY, M255), (palette(LABELS), M255), "pred", "palette"),
+        ((UNIT, M255), (UNIT * 1.5, M255), "pred", "outside"),
+        ((UNIT, M255), (UNIT - 0.5, M255), "pred", "outside"),
+        ((UNIT, M255), (np.where(ON, np.nan, UNIT), M255), "pred", "finite"),
+        ((UNIT, M255), (GREY, M255), "pred", "uint8"),
+        ((LOGITS, M255), (np.where(ON, np.inf, LOGITS), M255), "pred", "finite"),
+        ((LABELS, LABELS), (LABELS, LABELS + 3), "target", "4, 5, 6"),
+        ((LABELS, LABELS), (LABELS + 3, LABELS), "pred", "4, 5, 6"),
+        ((LABELS, LABELS), (LABELS, RGB), "target", "colour"),
+        ((LABELS, VOID), (VOID, LABELS), "pred", "255"),
+        ((SOFTMAX, LABELS), (SOFTMAX[:3], LABELS), "pred", "3"),
+        ((SOFTMAX, LABELS), (SOFTMAX[0], LABELS), "pred", ""),
+        ((SOFTMAX, LABELS), (STACK, LABELS), "pred", "outside"),
+        ((SEVERAL, ON_SEVERAL), (SEVERAL[:2], ON_SEVERAL[:2]), "pred", "2"),
+        ((RGB, RGB), (RGB[..., 0], RGB), "pred", ""),
+        ((RGB, RGB), (RGB, RGB[:4]), "pred", "9×4"),
+        ((UNIT, M255), (UNIT[:0], M255[:0]), "pred", "pixel"),
+    ],
+)
+def test_a_file_outside_the_plan_is_one_error_and_the_rest_is_evaluated(
+    tmp_path, usual, strange, role, word
+):
+    for name, good, bad in zip(("pred", "target"), usual, strange, strict=True):
+        (tmp_path / name).mkdir()
+        for number in range(COUNT):
+            content = bad if number == OUTSIDE else good
+            path = tmp_path / name / f"{number:02d}"
+            if isinstance(content, np.ndarray) and (
+                content.dtype.kind == "f"
+                or content.size == 0
+                or (content.ndim == 3 and content.shape[-1] != 3)
+            ):
+                np.save(f"{path}.npy", content)
+            else:
+                image = content if isinstance(content, Image.Image) else Image.fromarray(content)
+                image.save(f"{path}.png")
+    result = lossbench.evaluate(tmp_path / "pred", tmp_path / "target")
+    assert [each.id for each in result.failed] == ["04"]
+    [failed] = result.failed
+    assert (failed.role, Path(failed.file).parent.name) == (role, role)
+    assert failed.file in failed.error
+    assert word in failed.error
+    assert len(result.ids) == COUNT - 1
+    assert result.exit_status == 3
+    without = {name: table["mean"] for name, table in result.aggregates.items()}
+    for name in ("pred", "target"):
+        next((tmp_path / name).glob("04.*")).unlink()
+    clean = lossbench.evaluate(tmp_path / "pred", tmp_path / "target")
+    assert not clean.failed
+    assert {name: table["mean"] for name, table in clean.aggregates.items()} == without
+
+
+@pytest.mark.parametrize(
+    ("usual", "strange"),
+    [
+        ((M255, M255), (M255 * 0, M255)),
+        ((UNIT, M255), (UNIT.astype(np.float32), M255)),
+        ((LABELS, VOID), (LABELS, LABELS * 0 + 255)),
+    ],
+)
+def test_what_fits_the_plan_in_another_guise_is_evaluated(usual, strange):
+    arrays = [
+        {f"{number:02d}": bad if number == OUTSIDE else good for number in range(COUNT)}
+        for good, bad in zip(usual, strange, strict=True)
+    ]
+    result = lossbench.evaluate(*arrays)
+    assert not result.failed
+    assert len(result.ids) == COUNT
+
+
+def test_a_grey_picture_stored_as_colour_is_evaluated(folder):
+    pred = folder("pred", {f"{number:02d}.png": GREY for number in range(COUNT)})
+    gt = folder("gt", {f"{number:02d}.png": M255 for number in range(COUNT)})
+    folder("pred", {f"{OUTSIDE:02d}.png": np.dstack([GREY] * 3)})
+    result = lossbench.evaluate(pred, gt, "dice")
+    assert not result.failed
+    assert len(set(result.values["dice"].samples)) == 1
+
+
+def test_a_file_in_the_sample_that_cannot_be_read_does_not_decide():
+    masks = {f"{number:02d}": M255 for number in range(COUNT)}
+    result = lossbench.evaluate({**masks, "00": np.array("text")}, masks, "dice")
+    assert "mask {0,255}" in result.run["plan"]["text"]
+    assert [failed.id for failed in result.failed] == ["00"]
+    assert result.ids == sorted(masks)[1:]
+
+
+def test_finding_the_plan_survives_infinite_numbers():
+    logits = np.where(ON, np.inf, -1.0)
+    result = lossbench.evaluate([logits, LOGITS], [M01, M01], "bce")
+    assert "logits" in result.run["plan"]["text"]
+    assert [failed.id for failed in result.failed] == ["000000"]
+
+
+def test_numbers_that_are_missing_do_not_turn_logits_into_probabilities():
+    broken = np.where(ON, np.nan, LOGITS)
+    result = lossbench.evaluate([broken, broken, LOGITS * 0.01], [M01] * 3, "bce")
+    assert "logits" in result.run["plan"]["text"]
