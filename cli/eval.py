@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import lossbench
+from lossbench.errors import printable
 
 from .main import Terminated, complain, note, write
 
@@ -249,11 +250,11 @@ def _before(run: Run, shown: dict[str, Any]) -> None:
         return
     note(f"{run.plan} · {len(run.pairing.pairs):,} pairs · {run.device} ×{run.settings.readers}")
     for remark in run.plan.notes:
-        note(lossbench.printable(f"note: {remark}"))
+        note(printable(f"note: {remark}"))
     left_out = run.pairing.left_out
     if left_out:
         kinds = ", ".join(f"{ending} ×{count}" for ending, count in sorted(left_out.items()))
-        note(lossbench.printable(f"note: {left_out.total():,} files left out ({kinds})"))
+        note(printable(f"note: {left_out.total():,} files left out ({kinds})"))
 
 
 def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
@@ -273,7 +274,7 @@ def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
             )
         )
     for failed in result.failed[:COMPLAINTS]:
-        complain(lossbench.printable(failed.error))
+        complain(printable(failed.error))
     if len(result.failed) > COMPLAINTS:
         more = len(result.failed) - COMPLAINTS
         note(f"… and {more:,} more errors; --output result.json has them all")
@@ -285,7 +286,7 @@ def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
         rate = len(result.ids) / seconds if seconds else 0
         note(f"{seconds:.2f} s, {rate:,.0f} pairs/s on {result.session['device']}")
         for each in run.pairing.unpaired:
-            note(lossbench.printable(f"{each.kind}: {each.message}"))
+            note(printable(f"{each.kind}: {each.message}"))
     if unwritten:
         raise unwritten[0]
     status = result.exit_status

@@ -10,7 +10,7 @@ from lossbench.api import (
     render,
     save,
 )
-from lossbench.errors import InputError, LossbenchError, OutputError, SettingError, printable
+from lossbench.errors import InputError, LossbenchError, OutputError, SettingError
 from lossbench.version import __version__
 
 __all__ = [
@@ -25,7 +25,6 @@ __all__ = [
     "list_losses",
     "loss",
     "plan",
-    "printable",
     "render",
     "save",
 ]

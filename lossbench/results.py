@@ -113,7 +113,7 @@ class Result:
             "schema": SCHEMA,
             "session": self.session,
             "run": {
-                **self.run,
+                **jsonable(self.run),
                 "classes": list(self.class_names),
                 "pairs": {"digest": digest(self.ids), **self.counts},
                 "losses": [_loss(column) for column in self.columns],
@@ -197,7 +197,7 @@ def combine(column: Column, terms: Mapping[Any, Any]) -> Values:
 
 def digest(ids: Sequence[str]) -> str:
     """What tells whether two results are of the same pairs."""
-    return sha256("\n".join(ids).encode()).hexdigest()
+    return sha256("\n".join(ids).encode(errors="surrogatepass")).hexdigest()
 
 
 def number(value: float) -> Number:
@@ -207,6 +207,15 @@ def number(value: float) -> Number:
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
     return value
+
+
+def jsonable(value: Any) -> Any:
+    """Settings and options as files hold them."""
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [jsonable(each) for each in value]
+    return number(value) if isinstance(value, float) else value
 
 
 def from_number(value: Number) -> float:
@@ -225,9 +234,9 @@ def _loss(column: Column) -> dict[str, Any]:
     return {
         "name": column.name,
         "expression": column.expression,
-        "options": terms[0].options if alone else {},
+        "options": jsonable(terms[0].options) if alone else {},
         "revision": max(term.entry.revision for term in terms),
         "better": column.better,
         "definition": entry.definition if alone else column.expression,
-        "terms": [{"loss": term.name, "options": term.options} for term in terms],
+        "terms": [{"loss": term.name, "options": jsonable(term.options)} for term in terms],
     }

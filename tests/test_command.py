@@ -172,7 +172,7 @@ def test_as_many_samples_are_shown_as_asked_for(
 def test_no_sample_need_be_shown(command: Callable[..., Outcome]) -> None:
     shown = command("eval", *BINARY, "--top", "0").out
     assert "plate" not in shown
-    assert shown.startswith("12 of 12 pairs\n")
+    assert shown.startswith("12 pairs\n")
 
 
 def test_classes_are_shown_where_they_are_asked_for(command: Callable[..., Outcome]) -> None:
@@ -207,7 +207,7 @@ def test_a_title_is_one_line_however_narrow_its_table(
     shown = command("eval", tmp_path / "pred", tmp_path / "gt", "-l", "l1").out
     titles = [line for line in shown.splitlines() if "worst" in line or " pairs" in line]
     assert titles[0] == "worst 2 of 2 by l1"
-    assert titles[1].startswith("2 of 2 pairs · 1 missing · 1 extra")
+    assert titles[1].startswith("2 pairs · 2 errors")
 
 
 def test_small_and_large_numbers_keep_their_digits() -> None:

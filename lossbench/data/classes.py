@@ -54,11 +54,7 @@ def parse_classes(given: Any) -> Classes | None:
         if len({value for value, _ in stored}) < len(stored):
             raise SettingError("classes give one stored value or colour to two names")
         return Classes(names, stored, kinds == {"colour"})
-    if (
-        isinstance(given, Sequence)
-        and given
-        and all(isinstance(name, str) and name for name in given)
-    ):
+    if isinstance(given, Sequence) and given and all(map(_is_name, given)):
         if len(set(given)) < len(given):
             raise SettingError("classes name one class twice")
         return numbered(len(given), given)

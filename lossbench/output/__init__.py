@@ -53,12 +53,12 @@ def write(result: Result, path: str, **how: Any) -> None:
     text = FORMATS[format](result, **how)
     try:
         if _special(path):
-            Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+            Path(path).write_text(text, encoding="utf-8")
             return
         folder = os.path.dirname(path) or "."
         handle, draft = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
         try:
-            with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            with open(handle, "w", encoding="utf-8") as file:
                 file.write(text)
             mask = os.umask(0)
             os.umask(mask)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lossbench.errors import OutputError
-from lossbench.results import number
+from lossbench.results import jsonable, number
 from lossbench.run.work import Progress
 
 
@@ -22,7 +22,7 @@ class Journal:
             self.file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             raise OutputError(f"{path} could not be written: {error.strerror}") from None
-        self._line({"run": run})
+        self._line({"run": jsonable(run)})
 
     def add(self, step: Progress) -> None:
         """The samples of one batch."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.data.plan import Plan
-from lossbench.results import number
+from lossbench.results import jsonable
 
 Array = NDArray[np.float64]
 COMPACT = 8
@@ -81,11 +81,6 @@ def _expansion(numbers: Sequence[float]) -> list[float]:
     return parts
 
 
-def _words(numbers: Any) -> Any:
-    """Nested lists with every number as files hold it."""
-    return [_words(each) for each in numbers] if isinstance(numbers, list) else number(numbers)
-
-
 class SumPool:
     """The additive state of every loss that has one, over all samples of a run on pixels."""
 
@@ -102,7 +97,9 @@ class SumPool:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            name: {quantity: _words(exact.canonical().tolist()) for quantity, exact in sums.items()}
+            name: {
+                quantity: jsonable(exact.canonical().tolist()) for quantity, exact in sums.items()
+            }
             for name, sums in self.sums.items()
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,10 +62,8 @@ class Settings:
                     f"no loss asks for a role {role!r}{nearest(role, ROLES)};"
                     f" roles are {', '.join(ROLES)}"
                 )
-        if self.empty != "skip" and not (
-            isinstance(self.empty, int | float) and math.isfinite(self.empty)
-        ):
-            raise SettingError(f"empty is skip or a finite number, not {self.empty!r}")
+        if self.empty != "skip" and isinstance(self.empty, str):
+            raise SettingError(f"empty is skip or a number, not {self.empty!r}")
         if not 0 <= self.threshold <= 1:
             raise SettingError(f"threshold {self.threshold} is not a probability from 0 to 1")
         if self.batch_size < 1 or (self.workers is not None and self.workers < 1):
