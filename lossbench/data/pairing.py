@@ -40,7 +40,7 @@ PLACEHOLDER = re.compile(r"\{([^\W\d]\w*)\}|(\*)")
 Source = Any  # a path as text, or an array in memory
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Pair:
     """One sample: its id and, for each role, its file, or one file a class."""
 
@@ -48,7 +48,7 @@ class Pair:
     sources: dict[str, tuple[Source, ...]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Unpaired:
     """An id that cannot be evaluated, and why."""
 

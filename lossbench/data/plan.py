@@ -98,7 +98,7 @@ def make_plan(
     task = task or _guess_task(gt, pred, target, bool(class_files))
     if (task == "image") != (gt == "image") or gt == "logits":
         raise SettingError(f"the ground truth cannot be {gt} on a {task} task")
-    found = pred_encoding or _guess_pred(pred, task)
+    found = pred_encoding or _guess_pred(pred, task, pred.dimensions > target.dimensions)
     if (task == "image") != (found == "image"):
         raise SettingError(f"predictions cannot be {found} on a {task} task")
     notes = []
@@ -111,8 +111,8 @@ def make_plan(
     target_stacked = pred_stacked
     if task == "multiclass":
         target_stacked = gt not in HARD or target.dimensions == pred.dimensions + (not pred_stacked)
-    stacks = [seen for seen, on in ((pred, pred_stacked), (target, target_stacked)) if on]
-    labels = [seen for seen in (pred, target) if seen not in stacks]
+    sides = ((pred, pred_stacked), (target, target_stacked))
+    stacks, labels = ([seen for seen, on in sides if on is stacked] for stacked in (True, False))
     named = _name_classes(task, stacks, labels, classes, class_files, ranges)
     roles = pairs[0].sources
     return Plan(
@@ -158,8 +158,7 @@ def _guess_target(
         return "image"
     values = target.without(ranges)
     if not target.whole or not values:
-        graded = target.probable and (task or target.sums_to_one)
-        return "probability" if graded or task else "image"
+        return "probability" if task or (target.probable and target.sums_to_one) else "image"
     if len(values | {0}) <= 2 and (task != "multiclass" or one_hot or not values <= {0, 1}):
         return "mask"
     if target.mostly_masks and task != "multiclass":  # the others are errors of their own
@@ -215,13 +214,13 @@ def _guess_task(encoding: str, pred: Seen, target: Seen, class_files: bool) -> s
     return "multilabel" if stacked else "binary"
 
 
-def _guess_pred(pred: Seen, task: str) -> str:
-    """What predictions hold, given the task."""
+def _guess_pred(pred: Seen, task: str, stack: bool) -> str:
+    """What predictions hold, given the task; `stack` if they have an axis more than the truth."""
     if task == "image":
         return "image"
     if pred.floats and not (pred.whole and pred.probable and task != "multiclass"):
         return "probability" if pred.probable else "logits"
-    if task == "multiclass":
+    if task == "multiclass" and not stack:
         return "palette" if pred.palette else "labels"
     if pred.values <= {0, 1} or pred.values <= {0, VOID}:
         return "mask"
