@@ -30,7 +30,7 @@ class Seen:
         images: some are image files, in place of arrays.
         jpeg: the name of one that is a JPEG.
         dtype: how numbers are stored.
-        dimensions: of an array.
+        dimensions: of an array; a picture has two.
         leading: the length of an array's first axis.
         values: the distinct values of whole numbers, up to MANY of them.
         whole: there are only whole numbers.
@@ -47,7 +47,7 @@ class Seen:
     images: bool = False
     jpeg: str = ""
     dtype: str = ""
-    dimensions: int = 0
+    dimensions: int = 2
     leading: int = 0
     values: set[int] = field(default_factory=set)
     whole: bool = True

@@ -98,7 +98,8 @@ def make_plan(
     task = task or _guess_task(gt, pred, target, bool(class_files))
     if (task == "image") != (gt == "image") or gt == "logits":
         raise SettingError(f"the ground truth cannot be {gt} on a {task} task")
-    found = pred_encoding or _guess_pred(pred, task, pred.dimensions > target.dimensions)
+    stack = pred.dimensions == target.dimensions + 1
+    found = pred_encoding or _guess_pred(pred, task, stack)
     if (task == "image") != (found == "image"):
         raise SettingError(f"predictions cannot be {found} on a {task} task")
     notes = []
