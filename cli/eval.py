@@ -214,7 +214,7 @@ def command(context: click.Context, /, pred: str, gt: str, **options: Any) -> in
     """Compare the predictions in PRED with the ground truth in GT.
 
     PRED and GT are folders whose files pair by relative path without suffix, or two files.
-    """  # fmt: skip
+    """
     shown = {name: options.pop(name) for name in OUTPUTS}
     for path in shown["output"]:
         lossbench.check_path(path)
