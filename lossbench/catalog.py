@@ -33,9 +33,14 @@ class Option:
     owner: str  # the loss, a view, or the function that finishes what the loss returns
     doc: str = ""
 
+    @property
+    def words(self) -> str:
+        """What it can be, for a message."""
+        return _kind(ast.parse(self.type, mode="eval").body)[0]
+
     def accepts(self, value: Any) -> bool:
         """Whether a value from an expression has the annotated type."""
-        return _fits(ast.parse(self.type, mode="eval").body, value)
+        return _kind(ast.parse(self.type, mode="eval").body)[1](value)
 
 
 @dataclass(frozen=True)
@@ -229,24 +234,39 @@ def _arguments(text: str) -> dict[str, str]:
     return {name: " ".join(words.split()) for name, words in found}
 
 
-def _fits(annotation: ast.expr, value: Any) -> bool:
+def _number(low: float, high: float) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    )
+
+
+# What an option can be: how a message says it, and which values have it.
+KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "float": ("a number", _number(-UNBOUNDED, UNBOUNDED)),
+    "NonNegative": ("a number from 0", _number(0, UNBOUNDED)),
+    "Share": ("a number from 0 to 1", _number(0, 1)),
+    "int": ("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool)),
+    "bool": ("true or false", lambda v: isinstance(v, bool)),
+    "str": ("a word", lambda v: isinstance(v, str)),
+    "None": ("none", lambda v: v is None),
+}
+
+
+def _kind(annotation: ast.expr) -> tuple[str, Callable[[Any], bool]]:
+    """An annotation in words, and whether a value has it."""
     match annotation:
         case ast.BinOp(left=left, right=right):
-            return _fits(left, value) or _fits(right, value)
-        case ast.Constant(value=None):
-            return value is None
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=words):
-            allowed = ast.literal_eval(words)
-            return value in (allowed if isinstance(allowed, tuple) else (allowed,))
+            (words, fits), (other_words, other_fits) = _kind(left), _kind(right)
+            return f"{words} or {other_words}", lambda value: fits(value) or other_fits(value)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
+            allowed = ast.literal_eval(choices)
+            known = allowed if isinstance(allowed, tuple) else (allowed,)
+            words = " or ".join(", ".join(known).rsplit(", ", 1))
+            return words, lambda value: isinstance(value, str) and value in known
         case ast.Subscript(value=ast.Name(id="Sequence"), slice=item):
-            return isinstance(value, list | tuple) and all(_fits(item, each) for each in value)
-        case ast.Name(id="float"):
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case ast.Name(id="int"):
-            return isinstance(value, int) and not isinstance(value, bool)
-        case ast.Name(id="bool"):
-            return isinstance(value, bool)
-        case ast.Name(id="str"):
-            return isinstance(value, str)
+            words, fits = _kind(item)
+            return f"a list of {words.removeprefix('a ').replace('number', 'numbers')}", (
+                lambda value: isinstance(value, list | tuple) and all(map(fits, value))
+            )
         case _:
-            raise TypeError(f"options cannot be annotated {ast.unparse(annotation)}")
+            return KINDS[ast.unparse(annotation)]

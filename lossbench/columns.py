@@ -175,7 +175,7 @@ def check_options(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
             close = nearest(name, entry.options)
             raise OptionError(name, f"{entry.name} has no option {name!r}{close}; it has {known}")
         if not option.accepts(_meant(option, value)):
-            raise OptionError(name, f"{entry.name}: {name} is {option.type}, not {value!r}")
+            raise OptionError(name, f"{entry.name}: {name} is {option.words}, not {value!r}")
     filled = {name: option.default for name, option in entry.options.items()}
     for name, value in given.items():
         meant = _meant(entry.options[name], value)

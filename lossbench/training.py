@@ -54,10 +54,12 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
         weight = weight[:, None] if weight.ndim == pred.ndim - 1 else weight
         _check_shape("target", target, pred, [classes])
         _check_shape("weight", weight, pred, [1, classes])
+        ignored = (weight == 0).all(1, keepdim=True)
+        pred, target = pred.masked_fill(ignored, 0), target.to(pred.dtype).masked_fill(ignored, 0)
         values = Values(
             {
                 "pred": Side(_flat(pred), task, logits=encoding == "logits"),
-                "target": Side(_flat(target.to(pred.dtype)), task),
+                "target": Side(_flat(target), task),
             },
             _flat(weight),
             pixels=torch.full_like(pred[:, 0].reshape(len(pred), -1)[:, 0], pred[0, 0].numel()),

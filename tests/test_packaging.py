@@ -229,7 +229,6 @@ def pip(*arguments: Any) -> None:
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 
-@pytest.mark.slow
 def test_the_wheel_holds_every_module_and_no_other(wheel: Path) -> None:
     held = set(zipfile.ZipFile(wheel).namelist())
     shipped = {name for folder in INSTALLED for name in modules(folder)}
@@ -240,7 +239,6 @@ def test_the_wheel_holds_every_module_and_no_other(wheel: Path) -> None:
     assert not any(name.startswith(("tests/", "sample_data/")) for name in held)
 
 
-@pytest.mark.slow
 def test_the_wheel_has_the_command_the_licence_and_the_version(wheel: Path) -> None:
     archive = zipfile.ZipFile(wheel)
     facts = f"lossbench-{lossbench.__version__}.dist-info"
@@ -251,7 +249,6 @@ def test_the_wheel_has_the_command_the_licence_and_the_version(wheel: Path) -> N
     assert f"\nVersion: {lossbench.__version__}\n" in metadata
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", ["wheel", "editable"])
 def test_what_is_installed_runs(way: str, checkout: Path, wheel: Path, tmp_path: Path) -> None:
     environment = tmp_path / "venv"

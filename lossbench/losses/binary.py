@@ -1,7 +1,7 @@
 """Losses that judge each pixel, and each label of a multilabel task, as one yes or no."""
 
 from lossbench.losses import loss
-from lossbench.views.forms import LogPair, PerPixel, Probability
+from lossbench.views.forms import LogPair, NonNegative, PerPixel, Probability, Share
 
 
 @loss(
@@ -12,7 +12,11 @@ from lossbench.views.forms import LogPair, PerPixel, Probability
     example="bce(pos_weight=3, label_smoothing=0.1)",
 )
 def bce(
-    pred: LogPair, target: Probability, *, pos_weight: float = 1.0, label_smoothing: float = 0.0
+    pred: LogPair,
+    target: Probability,
+    *,
+    pos_weight: NonNegative = 1.0,
+    label_smoothing: Share = 0.0,
 ) -> PerPixel:
     """Binary cross-entropy.
 

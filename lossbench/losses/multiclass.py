@@ -1,7 +1,7 @@
 """Losses that judge the probability of a pixel's one class among several."""
 
 from lossbench.losses import loss
-from lossbench.views.forms import Distribution, LogProbability, PerPixel
+from lossbench.views.forms import Distribution, LogProbability, PerPixel, Share
 
 
 @loss(
@@ -12,7 +12,7 @@ from lossbench.views.forms import Distribution, LogProbability, PerPixel
     example="cross_entropy(label_smoothing=0.1, class_weights=auto)",
 )
 def cross_entropy(
-    pred: LogProbability, target: Distribution, *, label_smoothing: float = 0.0
+    pred: LogProbability, target: Distribution, *, label_smoothing: Share = 0.0
 ) -> PerPixel:
     """Cross-entropy between the target's class and the predicted class probabilities.
 

@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from lossbench.losses import loss
-from lossbench.views.forms import PerClass
+from lossbench.views.forms import NonNegative, PerClass
 from lossbench.views.overlap import Overlap
 from lossbench.views.sums import logarithm, ratio
 
@@ -32,9 +32,9 @@ def as_loss(coefficient: Tensor, log: bool) -> Tensor:
 def dice(
     overlap: Overlap,
     *,
-    smooth: float = 0.0,
-    smooth_nr: float | None = None,
-    smooth_dr: float | None = None,
+    smooth: NonNegative = 0.0,
+    smooth_nr: NonNegative | None = None,
+    smooth_dr: NonNegative | None = None,
     log: bool = False,
 ) -> PerClass:
     """Dice loss: one minus twice the overlap over the sum of both areas.
@@ -73,9 +73,9 @@ def dice(
 def jaccard(
     overlap: Overlap,
     *,
-    smooth: float = 0.0,
-    smooth_nr: float | None = None,
-    smooth_dr: float | None = None,
+    smooth: NonNegative = 0.0,
+    smooth_nr: NonNegative | None = None,
+    smooth_dr: NonNegative | None = None,
     log: bool = False,
 ) -> PerClass:
     """Jaccard loss: one minus the intersection over the union.
@@ -111,11 +111,11 @@ def jaccard(
 def tversky(
     overlap: Overlap,
     *,
-    alpha: float = 0.5,
-    beta: float = 0.5,
-    smooth: float = 0.0,
-    smooth_nr: float | None = None,
-    smooth_dr: float | None = None,
+    alpha: NonNegative = 0.5,
+    beta: NonNegative = 0.5,
+    smooth: NonNegative = 0.0,
+    smooth_nr: NonNegative | None = None,
+    smooth_dr: NonNegative | None = None,
     log: bool = False,
 ) -> PerClass:
     """Tversky loss: overlap in which false alarms and misses weigh differently.

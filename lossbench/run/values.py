@@ -61,21 +61,20 @@ def _against_the_rest(joint: Tensor) -> Tensor:
 
 
 def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
-    """One sample's pixels as values; what weighs nothing is overwritten, whatever it was."""
+    """One sample's pixels as values."""
     task = cast(Task, plan.task)
-    weight = torch.as_tensor(sample.weight, dtype=torch.float64, device=device)[None]
     classes = len(plan.names) if task == "multiclass" else 0
-
-    def side(numbers: Any, reading: Reading) -> Side:
-        stored = _numbers(numbers, reading, classes, device)
-        ignored = (weight == 0).expand(-1, max(stored.shape[1], weight.shape[1]), -1)
-        if ignored.shape[1] != stored.shape[1]:
-            ignored = ignored.all(1, keepdim=True)
-        return Side(stored.masked_fill(ignored, 0.0), task, logits=reading.encoding == "logits")
-
-    sides = {"pred": side(sample.pred, plan.pred), "target": side(sample.target, plan.target)}
-    total = torch.tensor([float(sample.pixels)], dtype=torch.float64, device=device)
-    return Values(sides, weight, total)
+    sides = {
+        role: Side(
+            _numbers(numbers, reading, classes, device), task, logits=reading.encoding == "logits"
+        )
+        for role, numbers, reading in (
+            ("pred", sample.pred, plan.pred),
+            ("target", sample.target, plan.target),
+        )
+    }
+    weight = torch.as_tensor(sample.weight, dtype=torch.float64, device=device)[None]
+    return Values(sides, weight, torch.full((1,), sample.pixels, device=device).double())
 
 
 def _numbers(numbers: Any, reading: Reading, classes: int, device: str) -> Tensor:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lossbench.views.forms import Share
 from lossbench.views.sums import total
 from lossbench.views.values import Values
 
@@ -21,7 +22,7 @@ class Confusion(NamedTuple):
     matrix: Tensor
 
     @classmethod
-    def of(cls, values: Values, *, threshold: float = 0.5) -> Confusion:
+    def of(cls, values: Values, *, threshold: Share = 0.5) -> Confusion:
         """The matrix over valid pixels.
 
         Args:

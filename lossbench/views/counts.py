@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from lossbench.views.forms import Weight
+from lossbench.views.forms import Share, Weight
 from lossbench.views.sums import total
 from lossbench.views.values import Side
 
@@ -20,7 +20,7 @@ class Counts(NamedTuple):
     tn: Tensor
 
     @classmethod
-    def of(cls, pred: Side, target: Side, weight: Weight, *, threshold: float = 0.5) -> Counts:
+    def of(cls, pred: Side, target: Side, weight: Weight, *, threshold: Share = 0.5) -> Counts:
         """The counts over valid pixels.
 
         Args:

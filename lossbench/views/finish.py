@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lossbench.errors import SettingError
 from lossbench.views import forms
-from lossbench.views.forms import PerPixel
+from lossbench.views.forms import NonNegative, PerPixel
 from lossbench.views.sums import ratio, total
 from lossbench.views.values import Values
 
@@ -68,7 +68,7 @@ def finish_pixels(
     *,
     reduction: Literal["mean", "sum"] = "mean",
     over: Literal["valid", "all"] = "valid",
-    class_weights: Sequence[float] | Literal["auto", "median_frequency"] | None = None,
+    class_weights: Sequence[NonNegative] | Literal["auto", "median_frequency"] | None = None,
     empty: float | Literal["skip"] = "skip",
 ) -> Finished:
     """Mean or sum over the elements of a sample, and of each class.
@@ -98,7 +98,7 @@ def finish_classes(
     support: Tensor,
     *,
     class_reduction: Literal["mean", "sum", "weighted", "none"] = "mean",
-    class_weights: Sequence[float] | Literal["auto", "median_frequency"] | None = None,
+    class_weights: Sequence[NonNegative] | Literal["auto", "median_frequency"] | None = None,
     background: bool = True,
     empty: float | Literal["skip"] = "skip",
 ) -> Finished:

@@ -20,6 +20,11 @@ Difference = Annotated[Tensor, "difference"]  # (B, C, N) prediction − target
 Weight = Annotated[Tensor, "weight"]  # (B, C or 1, N) how many pixels an element stands for
 
 
+# Options that are no number whatever: the names are checked where expressions are.
+NonNegative = Annotated[float, "0 or more"]
+Share = Annotated[float, "0 to 1"]
+
+
 class Pair(NamedTuple):
     """log p and log(1 − p), each (B, C, N), from logits where there are logits."""
 

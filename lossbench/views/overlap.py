@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbench.views.forms import Probability, Weight
+from lossbench.views.forms import Probability, Share, Weight
 from lossbench.views.sums import total
 
 
@@ -27,7 +27,7 @@ class Overlap(NamedTuple):
         *,
         squared: bool = False,
         intersection: Literal["product", "min"] = "product",
-        threshold: float | None = None,
+        threshold: Share | None = None,
     ) -> Overlap:
         """The sums over valid pixels.
 
