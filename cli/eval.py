@@ -273,6 +273,9 @@ def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
                 result, shown["format"], per_class=shown["per_class"], **(how if table else {})
             )
         )
+    earlier = (run.baseline or {}).get("run", {}).get("pairs", {}).get("digest")
+    if earlier not in (None, result.digest):
+        note("note: the baseline is of other pairs")
     for failed in result.failed[:COMPLAINTS]:
         complain(printable(failed.error))
     if len(result.failed) > COMPLAINTS:

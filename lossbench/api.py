@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench import catalog
 from lossbench.catalog import Entry
+from lossbench.errors import SettingError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,10 +78,25 @@ def plan(
     from lossbench.run.settings import Settings
 
     settings = Settings(
-        dict(inputs or {}), task, classes, ignore, threshold, empty, pred_encoding, gt_encoding,
-        pred_pattern, gt_pattern, missing, extra, resize, _several(gates), baseline, device,
-        workers, batch_size,
-    )  # fmt: skip
+        inputs=dict(inputs or {}),
+        task=task,
+        classes=classes,
+        ignore=ignore,
+        threshold=threshold,
+        empty=empty,
+        pred_encoding=pred_encoding,
+        gt_encoding=gt_encoding,
+        pred_pattern=pred_pattern,
+        gt_pattern=gt_pattern,
+        missing=missing,
+        extra=extra,
+        resize=resize,
+        gates=_several(gates),
+        baseline=baseline,
+        device=device,
+        workers=workers,
+        batch_size=batch_size,
+    )
     return prepare(pred, target, _several(losses), settings)
 
 
@@ -151,6 +167,8 @@ def render(result: Result, format: str = "table", **how: Any) -> str:
     """
     from lossbench.output import FORMATS
 
+    if format not in FORMATS:
+        raise SettingError(f"format is one of {', '.join(FORMATS)}, not {format!r}")
     return FORMATS[format](result, **how)
 
 

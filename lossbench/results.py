@@ -75,6 +75,11 @@ class Result:
             return 3
         return 0 if all(decision.passed for decision in self.decisions) else 1
 
+    @property
+    def digest(self) -> str:
+        """What tells whether two results are of the same pairs."""
+        return sha256("\n".join(self.ids).encode(errors="surrogatepass")).hexdigest()
+
     @cached_property
     def aggregates(self) -> dict[str, dict[str, float]]:
         """Every aggregate of every column."""
@@ -115,8 +120,8 @@ class Result:
             "run": {
                 **jsonable(self.run),
                 "classes": list(self.class_names),
-                "pairs": {"digest": digest(self.ids), **self.counts},
-                "losses": [_loss(column) for column in self.columns],
+                "pairs": {"digest": self.digest, **self.counts},
+                "losses": [described(column) for column in self.columns],
             },
             "aggregate": {name: self._aggregate(name, per_class) for name in self.values},
             "samples": [self.sample(place, per_class) for place in range(len(self.ids))],
@@ -195,11 +200,6 @@ def combine(column: Column, terms: Mapping[Any, Any]) -> Values:
     )
 
 
-def digest(ids: Sequence[str]) -> str:
-    """What tells whether two results are of the same pairs."""
-    return sha256("\n".join(ids).encode(errors="surrogatepass")).hexdigest()
-
-
 def number(value: float) -> Number:
     """A number as files hold it."""
     if math.isnan(value):
@@ -227,7 +227,7 @@ def _numbers(table: Mapping[str, float]) -> dict[str, Number]:
     return {name: number(value) for name, value in table.items()}
 
 
-def _loss(column: Column) -> dict[str, Any]:
+def described(column: Column) -> dict[str, Any]:
     """What a column is: of a single loss also its options and definition."""
     terms = column.terms
     entry, alone = terms[0].entry, column.node == terms[0]

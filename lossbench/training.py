@@ -41,7 +41,8 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
             raise SettingError(f"encoding is one of {', '.join(ENCODINGS)}, not {encoding!r}")
         if pred.ndim < 2:
             raise SettingError(f"pred is {tuple(pred.shape)}; expected (B, C, *space)")
-        classes = pred.shape[1]
+        given, classes = pred.dtype, pred.shape[1]
+        pred = pred.float() if given in (torch.float16, torch.bfloat16) else pred
         default: Task = "binary" if classes == 1 else "multiclass"
         task = "image" if encoding == "image" else task or default
         term = Term(entry.name, tuple(sorted(check_options(entry, options).items())))
@@ -54,6 +55,10 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
         weight = weight[:, None] if weight.ndim == pred.ndim - 1 else weight
         _check_shape("target", target, pred, [classes])
         _check_shape("weight", weight, pred, [1, classes])
+        if task != "image":
+            _check_range("target", target)
+        if encoding == "probability":
+            _check_range("pred", pred.masked_fill(weight == 0, 0))
         ignored = (weight == 0).all(1, keepdim=True)
         pred, target = pred.masked_fill(ignored, 0), target.to(pred.dtype).masked_fill(ignored, 0)
         values = Values(
@@ -64,7 +69,7 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
             _flat(weight),
             pixels=torch.full_like(pred[:, 0].reshape(len(pred), -1)[:, 0], pred[0, 0].numel()),
         )
-        return evaluate(entry.function, values, term.options)[0]
+        return evaluate(entry.function, values, term.options)[0].to(given)
 
     return on_tensors
 
@@ -74,6 +79,14 @@ def _check_shape(name: str, given: Tensor, pred: Tensor, channels: list[int]) ->
         raise SettingError(
             f"{name} is {tuple(given.shape)} where pred is {tuple(pred.shape)}; expected the same"
             " shape, or that without the class axis"
+        )
+
+
+def _check_range(name: str, given: Tensor) -> None:
+    low, high = (float(end) for end in torch.aminmax(given.detach())) if given.numel() else (0, 0)
+    if low < 0 or high > 1:
+        raise SettingError(
+            f"{name} goes from {low:.4g} to {high:.4g}; expected probabilities from 0 to 1"
         )
 
 

@@ -424,3 +424,24 @@ def test_the_class_of_a_gate_must_be_there(gate: str, words: str) -> None:
 def test_a_wrong_gate_is_told_before_any_folder_is_opened() -> None:
     with pytest.raises(SettingError, match="better when lower"):
         lossbench.plan("no/pred", "no/gt", gates="dice.mean >= 0.2")
+
+
+def test_the_baseline_is_asked_for_the_same_loss_however_it_was_called() -> None:
+    masks = {"a": np.array([[0, 255]], np.uint8)}
+    half = {"a": np.array([[0, 128]], np.uint8)}
+    earlier = lossbench.evaluate(half, masks, ["x = bce", "y = dice(smooth=1)"])
+    gates = ["dice(smooth=1.0).mean <= baseline"]
+    [decision] = lossbench.evaluate(half, masks, gates=gates, baseline=earlier).decisions
+    assert decision.passed
+    assert decision.bound == earlier.aggregates["y"]["mean"]
+    with pytest.raises(lossbench.SettingError, match="baseline has no"):
+        lossbench.evaluate(half, masks, "x = dice", gates=["x.mean <= baseline"], baseline=earlier)
+
+
+def test_a_missing_prediction_at_its_worst_cannot_pass_by_another_aggregate() -> None:
+    masks = {name: np.array([[0, 255]], np.uint8) for name in "abc"}
+    pred = {name: masks[name] for name in "ab"}
+    gates = ["iou.pooled >= 0.5", "iou.min >= 0.5", "evaluated == 2", "missing == 1"]
+    result = lossbench.evaluate(pred, masks, "iou", missing="worst", gates=gates)
+    assert [decision.passed for decision in result.decisions] == [False, False, True, True]
+    assert result.values["iou"].samples == [1, 1, 0]

@@ -388,3 +388,41 @@ def test_numbers_that_are_missing_do_not_turn_logits_into_probabilities():
     broken = np.where(ON, np.nan, LOGITS)
     result = lossbench.evaluate([broken, broken, LOGITS * 0.01], [M01] * 3, "bce")
     assert "logits" in result.run["plan"]["text"]
+
+
+def test_two_foreground_values_in_one_folder_are_no_void() -> None:
+    white, one = np.array([[0, 255]], np.uint8), np.array([[0, 1]], np.uint8)
+    masks = {"a": white, "b": white, "c": white, "d": np.array([[1, 255]], np.uint8)}
+    result = lossbench.evaluate(dict.fromkeys(masks, white), masks, "dice")
+    assert [failed.id for failed in result.failed] == ["d"]
+    assert result.values["dice"].samples == [0, 0, 0]
+    with pytest.raises(lossbench.SettingError, match="what do"):
+        lossbench.evaluate([white] * 4, [white, white, one, one], "dice")
+
+
+def test_labels_are_never_interpolated() -> None:
+    with pytest.raises(lossbench.SettingError, match="bilinear"):
+        lossbench.plan([np.eye(4, dtype=np.uint8) * 3], [np.eye(8)], task="multiclass",
+                       resize="bilinear")  # fmt: skip
+
+
+def test_a_joint_table_is_no_larger_than_a_picture() -> None:
+    labels = [np.arange(6).reshape(2, 3)]
+    assert lossbench.plan(labels, labels, classes=256).plan.counted
+    assert not lossbench.plan(labels, labels, classes=257).plan.counted
+    few, many = (
+        lossbench.evaluate(labels, [1 - labels[0] % 2], "accuracy", task="multiclass", classes=n)
+        for n in (256, 257)
+    )
+    assert few.values["accuracy"].samples == many.values["accuracy"].samples
+
+
+@pytest.mark.parametrize("inputs", [{}, {"weight": [np.ones((1, 3))]}])
+def test_a_strange_value_where_nothing_counts_is_no_error(inputs: dict[str, Any]) -> None:
+    inputs = inputs | {"valid": [np.array([[1, 1, 0]])]}
+    target = [np.array([[0, 255, 7]], np.uint8)]
+    result = lossbench.evaluate(
+        [np.array([[0, 255, 255]], np.uint8)], target, "dice", inputs=inputs, gt_encoding="mask"
+    )
+    assert not result.failed
+    assert result.values["dice"].samples == [0]

@@ -38,7 +38,7 @@ class Seen:
         high: the largest.
         channels: of an image, the last axis or else the first.
         sums_to_one: along the first axis, as probabilities of classes do.
-        files: how many have one number a pixel.
+        filled: how many have one number a pixel and are not 0 throughout.
         masks: how many of those hold nothing but 0 and 255.
     """
 
@@ -55,13 +55,13 @@ class Seen:
     high: float = -np.inf
     channels: int = 3
     sums_to_one: bool = True
-    files: int = 0
+    filled: int = 0
     masks: int = 0
 
     @property
     def mostly_masks(self) -> bool:
         """Whether more than half are masks of 0 and 255."""
-        return self.masks * 2 > self.files
+        return self.masks * 2 > self.filled
 
     @property
     def floats(self) -> bool:
@@ -95,7 +95,7 @@ class Seen:
         return {v for v in self.values if not any(low <= v <= high for low, high in ranges)}
 
     def _add_numbers(self, array: Array) -> None:
-        self.files += 1
+        self.filled += bool(array.any())
         self.low, self.high = min(self.low, array.min()), max(self.high, array.max())
         sums = array.sum(0, dtype=np.float64)
         self.sums_to_one &= bool(np.abs(sums - 1).max() < 0.02)
@@ -105,7 +105,7 @@ class Seen:
             self.whole = False
             return
         values = {int(value) for value in np.unique(array)[:MANY]}
-        self.masks += values <= {0, WHITE}
+        self.masks += WHITE in values and values <= {0, WHITE}
         if len(self.values) < MANY:
             self.values |= values
 

@@ -206,7 +206,7 @@ def _index(role: str, folder: str, pattern: str | None, result: Pairing) -> Inde
         if found is None:
             foreign["not of the pattern"] += 1
             continue
-        name, of_class = found
+        name, of_class = found[0], normalize("NFC", found[1])
         index.setdefault(normalize("NFC", name), {}).setdefault(of_class, []).append(path)
     result.left_out += foreign
     if not index:

@@ -24,6 +24,7 @@ LABELS = 200  # above this, values are taken for grey levels and 255 for the ign
 VOID = 255
 DIM = 32  # a picture with nothing above this holds labels, not grey levels
 FULL = 0.75  # grey levels reach up to this share of the largest value
+MOST_COUNTED = 256  # classes whose joint table is no larger than a picture
 SLICES = 32  # a stack with more than these along its first axis is taken for a volume
 
 
@@ -61,7 +62,9 @@ class Plan:
             return self.pred.dtype == self.target.dtype == "uint8"
         if not self.target.hard or not self.pred.levels:
             return False
-        return self.task != "multiclass" or not (self.pred.stacked or self.target.stacked)
+        if self.task != "multiclass":
+            return True
+        return not (self.pred.stacked or self.target.stacked) and len(self.names) <= MOST_COUNTED
 
     def __str__(self) -> str:
         parts = [self.task, f"pred: {self.pred}", f"gt: {self.target}"]
@@ -102,8 +105,11 @@ def make_plan(
     found = pred_encoding or _guess_pred(pred, task, stack)
     if (task == "image") != (found == "image"):
         raise SettingError(f"predictions cannot be {found} on a {task} task")
+    if resize == "bilinear" and found in HARD:
+        raise SettingError(f"--resize bilinear would make up {found}; use nearest")
     notes = []
-    if given is None and gt in HARD and _void(target.values, 1 if gt == "mask" else LABELS):
+    voids = target.masks == 0 and _void(target.values, 1 if gt == "mask" else LABELS)
+    if given is None and gt in HARD and voids:
         ranges = ((VOID, VOID),)
         notes.append(f"gt value {VOID} is taken for ignored; --ignore none makes it a class")
     if target.jpeg and task != "image":
@@ -165,13 +171,16 @@ def _guess_target(
     if target.mostly_masks and task != "multiclass":  # the others are errors of their own
         return "mask"
     one_by_one = task in ("binary", "multilabel")
-    if one_by_one and values <= {0, 1, VOID}:
+    two_whites = values <= {0, 1, VOID} and target.masks > 0 and task != "multiclass"
+    if one_by_one and values <= {0, 1, VOID} and not two_whites:
         return "mask"
-    if task == "multiclass" or (not one_by_one and _like_labels(values - {VOID})):
+    if not two_whites and (
+        task == "multiclass" or (not one_by_one and _like_labels(values - {VOID}))
+    ):
         return "labels"
     if not one_by_one and len(values) > GRADES:
         return "image"
-    if target.high < FULL * _largest(target):
+    if two_whites or target.high < FULL * _largest(target):
         shown = ", ".join(map(str, sorted(values)[:8]))
         raise SettingError(
             f"what do the ground truth's values {shown}{', …' if len(values) > 8 else ''} mean?"

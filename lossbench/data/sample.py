@@ -211,6 +211,7 @@ def _pixels(plan: Plan, loaded: dict[str, Array]) -> Pixels:
         weight = np.where(ignored.reshape(-1, count), 0.0, weight)
     if plan.target.hard:
         codes = plan.target.coded(target)
+        codes = np.where(_seen(weight, codes), codes, plan.target.classes)
         if (codes > plan.target.classes).any():
             raise plan.target.refuse(target, codes)
         weight = np.where(codes == plan.target.classes, 0.0, weight)
@@ -236,10 +237,14 @@ def _rows(array: Array, reading: Reading) -> Array:
 
 def _overwritten(rows: Array, weight: Array) -> Array:
     """0 where nothing weighs."""
-    seen = weight > 0
-    if seen.all():
-        return rows
-    return np.where(seen if len(seen) in (1, len(rows)) else seen.any(0), rows, rows.dtype.type(0))
+    seen = _seen(weight, rows)
+    return rows if seen.all() else np.where(seen, rows, rows.dtype.type(0))
+
+
+def _seen(weight: Array, rows: Array) -> Array:
+    """Where something weighs, in the shape of rows or broadcast to it."""
+    seen: Array = weight > 0
+    return seen if len(seen) in (1, len(rows)) else np.any(seen, 0)[None]
 
 
 def _weights(stored: Array) -> NDArray[np.float64]:

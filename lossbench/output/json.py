@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from lossbench.results import Result
 
 
-def render_json(result: Result, *, per_class: bool | None = None, **_: Any) -> str:
+def render_json(result: Result, *, per_class: bool | None = None) -> str:
     """The result file's text; class columns are left out where `per_class` is False."""
     model = result.as_json(per_class is not False)
     text = json.dumps(model, ensure_ascii=False, allow_nan=False, indent=1)

@@ -16,7 +16,7 @@ from torch import Tensor
 from lossbench.columns import Term
 from lossbench.data.plan import Plan
 from lossbench.data.sample import Pixels
-from lossbench.errors import SettingError
+from lossbench.errors import InputError, SettingError
 from lossbench.run.pooling import SumPool, TablePool
 from lossbench.run.reader import Chunk
 from lossbench.run.values import counted_values, pixel_values
@@ -73,7 +73,8 @@ def evaluate_chunk(plan: Plan, terms: Sequence[Term], device: str, chunk: Chunk)
     with torch.inference_mode():
         if chunk.tables is not None:
             return _evaluate(counted_values(plan, chunk.tables, chunk.pixels, device), plan, terms)
-        for sample in chunk.samples:
+        if chunk.samples:
+            (sample,) = chunk.samples
             return _pixel_rows(plan, terms, device, sample)
         return Rows()
 
@@ -115,6 +116,11 @@ def finish_weighted(
     """
     support = np.concatenate([rows.support for rows in parts if rows.support is not None])
     valid = np.concatenate([rows.valid for rows in parts if rows.valid is not None])
+    if task != "multiclass" and not support.any():
+        raise InputError(
+            f"class_weights={term.automatic}: no ground truth has a pixel of any class",
+            kind="mismatch",
+        )
     pieces = [rows.unfinished[term] for rows in parts]
     first = pieces[0]
     result = (

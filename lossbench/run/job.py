@@ -20,7 +20,7 @@ from lossbench.data.plan import Plan, make_plan
 from lossbench.errors import InputError, SettingError, nearest
 from lossbench.expressions import parse_gate
 from lossbench.gates import Check, check, decide
-from lossbench.results import Result, from_number
+from lossbench.results import Result, described, from_number
 from lossbench.run.journal import Journal
 from lossbench.run.settings import Settings
 from lossbench.run.work import Progress, Work
@@ -179,17 +179,33 @@ def read_baseline(path: Any) -> Mapping[str, Any]:
 
 
 def baseline_value(baseline: Mapping[str, Any], check: Check) -> float:
-    """The quantity of a gate in an earlier result; it must be there."""
-    path = ["run", "pairs", check.gate.loss.name]
-    if check.column is not None:
-        of_class = ["classes", check.gate.of_class] if check.gate.of_class else []
-        path = ["aggregate", check.column.name, *of_class, str(check.gate.aggregate)]
+    """The quantity of a gate in an earlier result; it must be there, of the same loss."""
     try:
+        path = ["run", "pairs", check.gate.loss.name]
+        if check.column is not None:
+            of_class = ["classes", check.gate.of_class] if check.gate.of_class else []
+            name = _same_loss(baseline["run"]["losses"], check.column)
+            path = ["aggregate", name, *of_class, str(check.gate.aggregate)]
         found: Any = reduce(lambda table, name: table[name], path, baseline)
         return from_number(found)
     except (KeyError, TypeError, ValueError):
-        known = ", ".join(baseline["aggregate"])
+        known = ", ".join(baseline.get("aggregate", {}))
         raise SettingError(f"the baseline has no {check.gate.quantity}; it has {known}") from None
+
+
+def _same_loss(losses: Sequence[Mapping[str, Any]], column: Column) -> str:
+    """The name that an earlier result has for what a column computes.
+
+    Raises:
+        KeyError: it computed no such thing.
+    """
+    wanted = described(column)
+    for loss in losses:
+        alone = len(loss["terms"]) == 1 and wanted["options"] == loss["options"]
+        same = alone or loss["expression"] == wanted["expression"]
+        if same and loss["terms"] == wanted["terms"]:
+            return str(loss["name"])
+    raise KeyError(column.name)
 
 
 def _check_class(check: Check, plan: Plan) -> None:

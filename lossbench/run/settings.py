@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,8 +65,13 @@ class Settings:
                 )
         if self.empty != "skip" and isinstance(self.empty, str):
             raise SettingError(f"empty is skip or a number, not {self.empty!r}")
-        if not 0 <= self.threshold <= 1:
-            raise SettingError(f"threshold {self.threshold} is not a probability from 0 to 1")
+        if not isinstance(self.threshold, int | float) or not 0 <= self.threshold <= 1:
+            raise SettingError(f"threshold {self.threshold!r} is not a probability from 0 to 1")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+            raise SettingError(
+                f"device {self.device!r} cannot be used: expected auto, cpu, cuda or cuda:N;"
+                " try --device cpu"
+            )
         if self.batch_size < 1 or (self.workers is not None and self.workers < 1):
             raise SettingError("workers and batch_size are 1 or more")
 

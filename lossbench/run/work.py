@@ -129,7 +129,7 @@ class Work:
         pairing = self.pairing
         counts = {
             "found": len(self.pairs),
-            "evaluated": len(ids),
+            "evaluated": int(self.good.sum()),
             "missing": pairing.count("missing"),
             "extra": pairing.count("extra"),
             "errors": len(failed),
@@ -180,6 +180,7 @@ class Work:
             self.unfinished.append(rows)
         if isinstance(self.pool, SumPool):
             self.pool.add(rows.states)
+            rows.states = {}
         elif chunk.tables is not None:
             self.pool.add(chunk.tables, chunk.pixels)
 
@@ -208,8 +209,9 @@ class Work:
         """All that failed, sorted by id, and the ids that count as the worst possible value."""
         settings, failed, worst = self.settings, list(self.failed), []
         for each in self.pairing.unpaired:
-            policy = {"missing": settings.missing, "extra": settings.extra}.get(each.kind, "error")
-            if policy == "worst" and each.role == "pred":
+            policies = {("missing", "pred"): settings.missing, ("extra", "target"): settings.extra}
+            policy = policies.get((each.kind, each.role), "error")
+            if policy == "worst":
                 worst.append(each.id)
             elif policy != "skip":
                 failed.append(Failed(each.id, each.role, each.file, each.kind, each.message))
@@ -218,17 +220,19 @@ class Work:
     def _add_worst(
         self, ids: list[str], columns: Mapping[str, Values], worst: Sequence[str]
     ) -> list[str]:
-        """Missing predictions as rows at the bad end of the range, their classes undefined."""
+        """Missing predictions as rows at the bad end of the range; nothing is pooled with them."""
         every = [*ids, *worst]
         order = sorted(range(len(every)), key=every.__getitem__)
+
+        def filled(row: Sequence[float], value: float) -> list[float]:
+            longer = [*row, *[value] * len(worst)]
+            return [longer[place] for place in order]
+
         for column in self.columns:
             values = columns[column.name]
-            samples = [*values.samples, *[column.worst] * len(worst)]
-            values.samples = [samples[place] for place in order]
-            values.classes = [
-                [[*row, *[math.nan] * len(worst)][place] for place in order]
-                for row in values.classes
-            ]
+            values.samples = filled(values.samples, column.worst)
+            values.classes = [filled(row, column.worst) for row in values.classes]
+            values.pooled, values.pooled_classes = math.nan, [math.nan] * len(values.classes)
         return [every[place] for place in order]
 
     def _pooled_state(self) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from torch import Tensor
 Probability = Annotated[Tensor, "probability"]  # (B, C, N) in [0, 1]; of labels 0 or 1
 Distribution = Annotated[Tensor, "distribution"]  # (B, K, N) summing to 1 over the K classes
 LogProbability = Annotated[Tensor, "log_probability"]  # (B, K, N), −100 to 0
-Channels = Annotated[Tensor, "channels"]  # (B, C, N) stored numbers; of class masks probabilities
 Difference = Annotated[Tensor, "difference"]  # (B, C, N) prediction − target
 Weight = Annotated[Tensor, "weight"]  # (B, C or 1, N) how many pixels an element stands for
 
