@@ -1294,3 +1294,11 @@ def test_published_errors_of_alpha_mattes(data):
         sad, mse = whole.values["sad"].samples[place], part.values["l2"].samples[place]
         assert sad == pytest.approx(float(rows[name]["recomputed_sad_div_1000_clean"]), abs=6e-7)
         assert mse == pytest.approx(float(rows[name]["recomputed_mse_unknown_clean"]), abs=6e-7)
+
+
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+def test_balance_without_a_positive_is_an_error(task):
+    """LOSSES.md, class balance: "no positive at all is an error"."""
+    empty = [np.zeros((2, 3, 4), np.uint8)] * 2
+    with pytest.raises(lossbench.InputError, match="class_weights=auto"):
+        lossbench.evaluate(empty, empty, "dice(class_weights=auto)", task=task)

@@ -53,12 +53,14 @@ def expressions(task: str) -> list[str]:
 
 def few(task: str) -> list[str]:
     """Each loss alone, and some with several options, for laws that are tried often."""
+    # Without a pixel of any class, `auto` is an error: that cannot be of labels.
+    balance = ", class_weights=auto" if task == "multiclass" else ""
     several = {
         "l1": "reduction=sum",
         "bce": "pos_weight=3, label_smoothing=0.1",
         "cross_entropy": "label_smoothing=0.1, over=all",
         "dice": "squared=true, intersection=min, log=true",
-        "jaccard": "smooth_nr=2, smooth_dr=0.5, class_weights=auto",
+        "jaccard": f"smooth_nr=2, smooth_dr=0.5{balance}",
         "tversky": "alpha=0.3, beta=2, class_reduction=weighted",
         "iou": "class_reduction=sum, empty=1",
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -63,7 +64,7 @@ class Settings:
                     f"no loss asks for a role {role!r}{nearest(role, ROLES)};"
                     f" roles are {', '.join(ROLES)}"
                 )
-        if self.empty != "skip" and isinstance(self.empty, str):
+        if self.empty != "skip" and (isinstance(self.empty, str) or math.isnan(self.empty)):
             raise SettingError(f"empty is skip or a number, not {self.empty!r}")
         if not isinstance(self.threshold, int | float) or not 0 <= self.threshold <= 1:
             raise SettingError(f"threshold {self.threshold!r} is not a probability from 0 to 1")
