@@ -431,6 +431,12 @@ def test_any_value_for_what_is_undefined_makes_a_file(empty: Any) -> None:
     assert document["samples"][0]["dice"] == wanted
 
 
+def test_what_replaces_an_undefined_value_is_not_undefined_itself() -> None:
+    masks = {"a": np.zeros((2, 2), np.uint8)}
+    with pytest.raises(lossbench.SettingError, match="empty"):
+        lossbench.evaluate(masks, masks, "dice", task="binary", empty=math.nan)
+
+
 @pytest.mark.parametrize("name", ["id", "classes"])
 def test_a_column_cannot_have_the_name_of_a_key_of_the_samples(name: str) -> None:
     with pytest.raises(lossbench.SettingError, match=name):
