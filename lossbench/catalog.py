@@ -51,7 +51,7 @@ class Entry:
     module: str
     line: int
     inputs: dict[str, str]  # parameter -> annotation: which input -> in which form
-    returns: str  # PerPixel, PerClass or PerSample
+    returns: str  # PerPixel, PerClass, PerSample … or Expression
     options: dict[str, Option]
     doc: str
     family: str
@@ -61,6 +61,7 @@ class Entry:
     tasks: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     example: str = ""
+    couples: bool = False
     revision: int = 1
 
     @cached_property
@@ -176,9 +177,10 @@ def _views() -> dict[str, dict[str, Option]]:
 def _finishers() -> dict[str, dict[str, Option]]:
     """The common options, by the kind of result that they apply to."""
     return {
-        signature.marks["finishes"]["kind"]: signature.options
+        kind: signature.options
         for signature in _functions(HERE / "views" / "finish.py")
         if "finishes" in signature.marks
+        for kind in signature.marks["finishes"]["kinds"]
     }
 
 
@@ -246,6 +248,10 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "NonNegative": ("a number from 0", _number(0, UNBOUNDED)),
     "Share": ("a number from 0 to 1", _number(0, 1)),
     "int": ("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool)),
+    "Count": (
+        "a whole number from 1",
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and v > 0,
+    ),
     "bool": ("true or false", lambda v: isinstance(v, bool)),
     "str": ("a word", lambda v: isinstance(v, str)),
     "None": ("none", lambda v: v is None),

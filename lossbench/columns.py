@@ -31,6 +31,15 @@ COUNTS = ("found", "evaluated", "missing", "extra", "errors")  # that gates can 
 RESERVED = ("id", "classes", "error", *COUNTS)
 # With these the values leave the range that the catalogue states.
 RESCALING = (("log", True), ("reduction", "sum"), ("class_reduction", "sum"))
+# Options whose number follows from all ground truth of the run.
+RULES = (
+    ("class_weights", "auto"),
+    ("class_weights", "median_frequency"),
+    ("class_weights", "root_frequency"),
+    ("pos_weight", "auto"),
+    ("alpha", "auto"),
+)
+IN_PLACE = ("Image", "Valid")  # forms that are more than a set of values
 
 
 @dataclass(frozen=True)
@@ -56,10 +65,28 @@ class Term:
         return self.entry.worst
 
     @property
-    def automatic(self) -> str | None:
-        """The rule for class weights that needs the whole data set, if one is asked for."""
-        rule = self.options.get("class_weights")
-        return rule if isinstance(rule, str) else None
+    def automatic(self) -> dict[str, str]:
+        """Options whose number needs the whole data set: name -> rule."""
+        return dict(setting for setting in self.settings if setting in RULES)
+
+    @property
+    def inside(self) -> list[str]:
+        """Those that the loss itself takes; the others are applied to what it returns."""
+        options = self.entry.options
+        return [name for name in self.automatic if options[name].owner == self.entry.name]
+
+    @property
+    def roles(self) -> list[str]:
+        """Options that are a further input: a map of its own for each sample."""
+        return [name for name, value in self.settings if value == "role"]
+
+    def countable(self, task: str) -> bool:
+        """Whether distinct value pairs with counts can stand for the pixels."""
+        forms = set(self.entry.inputs.values())
+        if task == "image":
+            return forms <= {"Difference"}
+        coupled = self.entry.couples and task == "multiclass"
+        return not (coupled or self.roles or forms & set(IN_PLACE))
 
 
 @dataclass(frozen=True)
@@ -100,7 +127,7 @@ def resolve(
     columns: dict[str, Column] = {}
     for text in losses:
         item = parse_item(text)
-        column = Column(item.name, item.text, _node(item, text, defaults))
+        column = Column(item.name, item.text, _node(item, defaults, text))
         if column.name in RESERVED:
             raise SettingError(
                 f"a loss cannot be called {column.name!r}; result files use the name"
@@ -113,7 +140,7 @@ def resolve(
         loss, text = gate.loss, gate.written
         if column_for(loss, columns.values(), text, defaults) is None:
             name = _spelled(loss)
-            columns[name] = Column(name, name, term(loss, text, defaults))
+            columns[name] = Column(name, name, meaning(loss, text, defaults))
     return list(columns.values())
 
 
@@ -136,12 +163,15 @@ def column_for(
     for column in columns:
         if not loss.options and column.name == loss.name:
             return column
-    wanted = term(loss, text, defaults)
+    wanted = meaning(loss, text, defaults)
     return next((column for column in columns if column.node == wanted), None)
 
 
-def term(loss: Loss, text: str, defaults: Mapping[str, Any]) -> Term:
-    """A loss of an expression, found in the catalogue; errors point at its place in the text."""
+def meaning(loss: Loss, text: str, defaults: Mapping[str, Any]) -> Term | Operation[Term]:
+    """A loss of an expression, found in the catalogue; errors point at its place in the text.
+
+    A combination is replaced by the expression that it stands for.
+    """
     try:
         entry = catalog.find(loss.name)
     except SettingError as error:
@@ -149,13 +179,25 @@ def term(loss: Loss, text: str, defaults: Mapping[str, Any]) -> Term:
     run = {
         name: value
         for name, value in defaults.items()
-        if name in entry.options and entry.options[name].default is not None
+        if name in entry.options and entry.options[name].owner != entry.name
+        if entry.options[name].default is not None
     }
     try:
-        options = check_options(entry, {**run, **loss.options})
+        return filled(entry, {**run, **loss.options}, defaults)
     except OptionError as error:
         raise ExpressionError(text, loss.columns.get(error.option, 0), str(error)) from None
-    return Term(entry.name, tuple(sorted(options.items())))
+
+
+def filled(
+    entry: Entry, given: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> Term | Operation[Term]:
+    """A loss with all its options; of a combination, the losses that it is made of."""
+    options = check_options(entry, given)
+    if entry.returns != "Expression":
+        return Term(entry.name, tuple(sorted(options.items())))
+    item = parse_item(entry.function(**options))
+    node: Operation[Term] = _node(item, defaults)
+    return node
 
 
 class OptionError(SettingError):
@@ -188,13 +230,14 @@ def _meant(option: Option, value: Any) -> Any:
     return "none" if value is None and not option.accepts(None) else value
 
 
-def check_task(terms: Iterable[Term], task: str, classes: int) -> None:
+def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) -> None:
     """Refuse what has no meaning on a task, before anything is computed.
 
     Args:
         terms: what would be computed.
         task: binary, multiclass, multilabel or image.
         classes: how many are judged; one, the foreground, on a binary task.
+        encoding: what predictions hold.
     """
     for term in terms:
         name, options, entry = term.name, term.options, term.entry
@@ -205,8 +248,14 @@ def check_task(terms: Iterable[Term], task: str, classes: int) -> None:
                 f" (it is for {', '.join(entry.tasks)});"
                 f" these have: {', '.join(fitting) or 'none'}"
             )
+        if "Logits" in entry.inputs.values() and encoding != "logits":
+            raise SettingError(
+                f"{name} needs logits, predictions are read as {encoding}; where they are logits,"
+                " say so: --pred-encoding logits"
+            )
         threshold = entry.options.get("threshold")
-        if task == "multiclass" and threshold and options["threshold"] != threshold.default:
+        of_view = threshold is not None and threshold.owner != name
+        if task == "multiclass" and of_view and options["threshold"] not in (None, 0.5):
             raise SettingError(
                 f"{name}: a multiclass task has no threshold; each pixel is its most likely class"
             )
@@ -214,12 +263,17 @@ def check_task(terms: Iterable[Term], task: str, classes: int) -> None:
             raise SettingError(
                 f"{name}: background is an option of multiclass tasks; this is {task}"
             )
-        weights = options.get("class_weights")
-        judged = 2 if task == "binary" and "Distribution" in entry.inputs.values() else classes
-        if isinstance(weights, tuple) and len(weights) != judged:
-            raise SettingError(
-                f"{name}: class_weights has {len(weights)} numbers, the task has {judged} classes"
-            )
+        wanted = judged(term, task, classes)
+        for option, given in options.items():
+            if isinstance(given, tuple) and len(given) != wanted:
+                raise SettingError(
+                    f"{name}: {option} has {len(given)} numbers, the task has {wanted} classes"
+                )
+
+
+def judged(term: Term, task: str, classes: int) -> int:
+    """How many classes a loss tells apart: on a binary task some have the background as well."""
+    return 2 if task == "binary" and "Distribution" in term.entry.inputs.values() else classes
 
 
 FLIPPED = {"lower": "higher", "higher": "lower", "mixed": "mixed"}
@@ -243,9 +297,9 @@ def _join_directions(op: str, left: Any, right: Any) -> Any:
     return FLIPPED[word] if number < 0 else "mixed"
 
 
-def _node(item: Item, written: str, defaults: Mapping[str, Any]) -> Any:
+def _node(item: Item, defaults: Mapping[str, Any], written: str = "") -> Any:
     """The expression with its losses found in the catalogue."""
-    return fold(item.node, lambda loss: term(loss, written, defaults), Operation)
+    return fold(item.node, lambda loss: meaning(loss, written or item.text, defaults), Operation)
 
 
 def _spelled(loss: Loss) -> str:

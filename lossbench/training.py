@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from lossbench import catalog
-from lossbench.columns import Term, check_options, check_task
+from lossbench.columns import check_task, filled
 from lossbench.errors import SettingError
+from lossbench.expressions import fold, leaves
 from lossbench.views.call import evaluate
 from lossbench.views.values import Side, Task, Values
 
@@ -45,10 +46,13 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
         pred = pred.float() if given in (torch.float16, torch.bfloat16) else pred
         default: Task = "binary" if classes == 1 else "multiclass"
         task = "image" if encoding == "image" else task or default
-        term = Term(entry.name, tuple(sorted(check_options(entry, options).items())))
-        check_task([term], task, classes)
-        if term.automatic:
-            raise SettingError(f"class_weights={term.automatic} needs a data set; give numbers")
+        node = filled(entry, options, {})
+        check_task(leaves(node), task, classes, encoding)
+        for term in leaves(node):
+            for option, rule in term.automatic.items():
+                raise SettingError(f"{option}={rule} needs a data set; give numbers")
+            if term.roles:
+                raise SettingError(f"{term.roles[0]}=role needs maps; give a number")
         if target.ndim == pred.ndim - 1:
             target = _one_hot(target, classes) if task == "multiclass" else target[:, None]
         weight = torch.ones_like(pred[:, :1]) if weight is None else weight.to(pred)
@@ -61,15 +65,19 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
             _check_range("pred", pred.masked_fill(weight == 0, 0))
         ignored = (weight == 0).all(1, keepdim=True)
         pred, target = pred.masked_fill(ignored, 0), target.to(pred.dtype).masked_fill(ignored, 0)
+        space = tuple(pred.shape[2:]) or (1,)
         values = Values(
             {
-                "pred": Side(_flat(pred), task, logits=encoding == "logits"),
-                "target": Side(_flat(target), task),
+                "pred": Side(_flat(pred), task, logits=encoding == "logits", space=space),
+                "target": Side(_flat(target), task, space=space),
             },
             _flat(weight),
             pixels=torch.full_like(pred[:, 0].reshape(len(pred), -1)[:, 0], pred[0, 0].numel()),
         )
-        return evaluate(entry.function, values, term.options)[0].to(given)
+        found: Tensor = fold(
+            node, lambda term: evaluate(term.entry.function, values, term.options)[0]
+        )
+        return found.to(given)
 
     return on_tensors
 

@@ -25,6 +25,8 @@ VOID = 255
 DIM = 32  # a picture with nothing above this holds labels, not grey levels
 FULL = 0.75  # grey levels reach up to this share of the largest value
 MOST_COUNTED = 256  # classes whose joint table is no larger than a picture
+MASKS = ("ignore", "valid")  # further roles: where pixels leave every sum
+MAPS = ("weight", "pos_weight")  # and numbers for each pixel
 SLICES = 32  # a stack with more than these along its first axis is taken for a volume
 
 
@@ -39,8 +41,10 @@ class Plan:
         names: the classes; background and foreground of a binary task.
         channels: how many classes or channels a stacked input has.
         masks: roles `ignore` and `valid` that are given.
-        weighted: whether there is a role `weight`.
+        maps: roles `weight` and `pos_weight` that are given.
         resize: how a prediction of another size is fitted to its ground truth, if at all.
+        counted: whether tables of counts are made.
+        pixels: whether the pixels themselves are kept.
     """
 
     task: str
@@ -49,14 +53,16 @@ class Plan:
     names: tuple[str, ...]
     channels: int
     masks: tuple[str, ...] = ()
-    weighted: bool = False
+    maps: tuple[str, ...] = ()
     resize: str | None = None
+    counted: bool = False
+    pixels: bool = True
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
-    def counted(self) -> bool:
+    def countable(self) -> bool:
         """Whether distinct value pairs with counts can stand for the pixels."""
-        if self.weighted or (self.pred.scale == 1 and not self.pred.hard):
+        if "weight" in self.maps or (self.pred.scale == 1 and not self.pred.hard):
             return False
         if self.task == "image":
             return self.pred.dtype == self.target.dtype == "uint8"
@@ -71,8 +77,7 @@ class Plan:
         if self.task in ("multiclass", "multilabel"):
             parts.append(f"{len(self.names)} classes")
         parts += [f"{role} masks" for role in self.masks]
-        if self.weighted:
-            parts.append("weighted")
+        parts += [{"weight": "weighted"}.get(role, role) for role in self.maps]
         if self.resize:
             parts.append(f"resize {self.resize}")
         return " · ".join(parts)
@@ -128,10 +133,10 @@ def make_plan(
         _reading("target", gt, target, named, ranges, task, target_stacked),
         named.names,
         {"image": target.channels, "binary": 1}.get(task, len(named.names)),
-        tuple(role for role in ("ignore", "valid") if role in roles),
-        "weight" in roles,
+        tuple(role for role in MASKS if role in roles),
+        tuple(role for role in MAPS if role in roles),
         resize,
-        tuple(notes),
+        notes=tuple(notes),
     )
 
 

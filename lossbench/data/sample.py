@@ -10,23 +10,14 @@ from PIL import Image
 
 from lossbench.data.decode import Array, Picture, read
 from lossbench.data.pairing import Pair, label
-from lossbench.data.plan import Plan
+from lossbench.data.plan import MAPS, Plan
 from lossbench.data.reading import Reading
 from lossbench.errors import InputError
 
 FILTERS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
 
 
-@dataclass(frozen=True)
-class Counted:
-    """A table of counts.
-
-    Binary and multilabel: (C, 2, levels) target by prediction; multiclass: (K, K) target by
-    prediction; images: (channels, 511) for the differences −255 … 255.
-    """
-
-    table: NDArray[np.int64]
-    pixels: int
+Table = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -36,7 +27,21 @@ class Pixels:
     pred: Array
     target: Array
     weight: Array  # (C or 1, N), 0 where ignored
-    pixels: int
+    space: tuple[int, ...]  # their places: height and width
+    positive: Array | None = None  # (C or 1, N) role `pos_weight`
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A pair as the plan wants it: a table of counts, its pixels, or both.
+
+    Tables are (C, 2, levels) target by prediction for binary and multilabel tasks, (K, K) target by
+    prediction for label maps, and (channels, 511) for the differences −255 … 255 of images.
+    """
+
+    size: int  # pixels, ignored ones included
+    table: Table | None
+    pixels: Pixels | None
 
 
 @dataclass(frozen=True)
@@ -49,15 +54,17 @@ class Failure:
     message: str
 
 
-Sample = Counted | Pixels | Failure
-
-
-def make_sample(plan: Plan, pair: Pair) -> Sample:
+def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
     """Decode a pair and hold it against the plan."""
     try:
         loaded = {role: _load(plan, role, pair) for role in pair.sources}
         _fit(plan, loaded, pair)
-        return (_count if plan.counted else _pixels)(plan, loaded)
+        target = loaded["target"]
+        return Sample(
+            int(target[0].size if plan.target.stacked else target.size),
+            _count(plan, loaded) if plan.counted else None,
+            _pixels(plan, loaded) if plan.pixels else None,
+        )
     except InputError as error:
         role = error.role or "pred"
         error.located(role, label(pair.sources[role][0]))
@@ -114,7 +121,7 @@ def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
         advice = "; --resize nearest|bilinear fits it" if role == "pred" else ""
         raise InputError(f"is {here} where {file} is {there}{advice}", kind="size", role=role)
     for role, array in loaded.items():
-        several = array.ndim > len(space) and (role != "weight" or len(array) > 1)
+        several = array.ndim > len(space) and (role not in MAPS or len(array) > 1)
         if several and (
             len(array) != plan.channels or (role in plan.masks and plan.task != "multilabel")
         ):
@@ -153,19 +160,19 @@ def _ignored(plan: Plan, loaded: dict[str, Array]) -> Array | None:
     return np.logical_or.reduce(masks) if masks else None
 
 
-def _count(plan: Plan, loaded: dict[str, Array]) -> Counted:
+def _count(plan: Plan, loaded: dict[str, Array]) -> Table:
     ignored = _ignored(plan, loaded)
     pred, target = loaded["pred"], loaded["target"]
     if plan.task == "image":
         return _differences(pred, target, ignored)
     if plan.task != "multilabel":
-        return Counted(_joint(plan, pred, target, ignored), int(target.size))
+        return _joint(plan, pred, target, ignored)
     each = np.broadcast_to(ignored, target.shape) if ignored is not None else [None] * len(target)
     tables = [_joint(plan, *planes)[0] for planes in zip(pred, target, each, strict=True)]
-    return Counted(np.stack(tables), int(target[0].size))
+    return np.stack(tables)
 
 
-def _joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> NDArray[np.int64]:
+def _joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table:
     """How often each prediction meets each target class, of valid pixels.
 
     Values without a meaning get a row or column of their own, so that holding a file against the
@@ -188,7 +195,7 @@ def _joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> NDA
     return table if plan.task == "multiclass" else table[None]
 
 
-def _differences(pred: Array, target: Array, ignored: Array | None) -> Counted:
+def _differences(pred: Array, target: Array, ignored: Array | None) -> Table:
     """How often each difference of two 8-bit images occurs in each channel."""
     difference = np.subtract(pred, target, dtype=np.int16)
     difference += 255
@@ -196,16 +203,15 @@ def _differences(pred: Array, target: Array, ignored: Array | None) -> Counted:
         np.bincount((channel if ignored is None else channel[~ignored]).ravel(), minlength=511)
         for channel in difference
     ]
-    return Counted(np.stack(tables), int(target[0].size))
+    return np.stack(tables)
 
 
 def _pixels(plan: Plan, loaded: dict[str, Array]) -> Pixels:
     """Pixels in rows; what weighs nothing is overwritten first, whatever it was."""
     pred, target = _rows(loaded["pred"], plan.pred), _rows(loaded["target"], plan.target)
     count = target.shape[1]
-    weight = np.ones((1, count))
-    if "weight" in loaded:
-        weight = _weights(loaded["weight"].reshape(-1, count))
+    maps = {role: _weights(role, loaded[role].reshape(-1, count)) for role in plan.maps}
+    weight = maps.get("weight", np.ones((1, count)))
     ignored = _ignored(plan, loaded)
     if ignored is not None:
         weight = np.where(ignored.reshape(-1, count), 0.0, weight)
@@ -227,7 +233,8 @@ def _pixels(plan: Plan, loaded: dict[str, Array]) -> Pixels:
         pred = codes
     else:
         pred = plan.pred.numbers(_overwritten(pred, weight))
-    return Pixels(pred, target, weight, count)
+    space = loaded["target"].shape[1:] if plan.target.stacked else loaded["target"].shape
+    return Pixels(pred, target, weight, space, maps.get("pos_weight"))
 
 
 def _rows(array: Array, reading: Reading) -> Array:
@@ -247,10 +254,10 @@ def _seen(weight: Array, rows: Array) -> Array:
     return seen if len(seen) in (1, len(rows)) else np.any(seen, 0)[None]
 
 
-def _weights(stored: Array) -> NDArray[np.float64]:
+def _weights(role: str, stored: Array) -> NDArray[np.float64]:
     weight = stored.astype(np.float64)
     if not np.isfinite(weight).all() or weight.min() < 0:
         raise InputError(
-            "holds weights that are negative or not finite", kind="mismatch", role="weight"
+            "holds weights that are negative or not finite", kind="mismatch", role=role
         )
     return weight

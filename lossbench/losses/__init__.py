@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
+Expression = str  # what a combination returns: other losses, as they would be typed
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -21,6 +22,7 @@ def loss(
     better: Literal["lower", "higher"] | None = "lower",
     aliases: Sequence[str] = (),
     example: str = "",
+    couples: bool = False,
     revision: int = 1,
 ) -> Callable[[Function], Function]:
     """Mark a function as a loss of the catalogue, which reads these facts from the source.
@@ -33,6 +35,8 @@ def loss(
         better: whether a lower or a higher value is better.
         aliases: other names that can be typed.
         example: an expression that shows its options, such as "dice(smooth=1)".
+        couples: whether the classes of a pixel are judged together, so that label maps keep their
+            pixels in place of tables of one class against the rest.
         revision: rises when a fix changes the numbers.
     """
     return lambda function: function

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lossbench.columns import Term
+from lossbench.columns import Term, judged
 from lossbench.data.plan import Plan
-from lossbench.data.sample import Pixels
-from lossbench.errors import InputError, SettingError
+from lossbench.errors import SettingError
+from lossbench.run.balance import Numbers, linear, probes, settled
 from lossbench.run.pooling import SumPool, TablePool
 from lossbench.run.reader import Chunk
 from lossbench.run.values import counted_values, pixel_values
@@ -34,7 +34,7 @@ class Rows:
     values: dict[Term, Array] = field(default_factory=dict)  # (B,)
     classes: dict[Term, Array] = field(default_factory=dict)  # (B, K)
     states: dict[str, dict[str, Array]] = field(default_factory=dict)  # what adds up, of pixels
-    unfinished: dict[Term, Any] = field(default_factory=dict)  # class weights still unknown
+    unfinished: dict[Term, list[Any]] = field(default_factory=dict)  # with options still unknown
     support: Array | None = None  # (B, K) target pixels of each class, where a rule needs them
     valid: Array | None = None  # (B, K) pixels that each class could have
 
@@ -70,100 +70,94 @@ def evaluate_chunk(plan: Plan, terms: Sequence[Term], device: str, chunk: Chunk)
     Counted samples are evaluated together, samples of pixels come alone: rows are never padded, and
     a value does not depend on its neighbours.
     """
+    rows = Rows()
     with torch.inference_mode():
         if chunk.tables is not None:
-            return _evaluate(counted_values(plan, chunk.tables, chunk.pixels, device), plan, terms)
-        if chunk.samples:
-            (sample,) = chunk.samples
-            return _pixel_rows(plan, terms, device, sample)
-        return Rows()
+            counted = [term for term in terms if on_tables(plan, term)]
+            values = counted_values(plan, chunk.tables, chunk.sizes, device)
+            _evaluate(rows, values, plan, counted)
+        if chunk.pixels:
+            (sample,) = chunk.pixels
+            others = [term for term in terms if not on_tables(plan, term)]
+            values = pixel_values(plan, sample, device)
+            _evaluate(rows, values, plan, others)
+            _add_states(rows, values, others)
+    return rows
+
+
+def on_tables(plan: Plan, term: Term) -> bool:
+    """Whether a term is computed from tables of counts."""
+    return plan.counted and term.countable(plan.task)
 
 
 def pooled(
-    plan: Plan, terms: Mapping[Term, Mapping[str, Any]], device: str, pool: TablePool | SumPool
+    plan: Plan,
+    terms: Mapping[Term, Mapping[str, Any]],
+    device: str,
+    tables: TablePool,
+    sums: SumPool,
 ) -> dict[Term, tuple[float, list[float]]]:
     """The value of every term over all samples as one, and of each class; nan where undefined.
 
-    Terms come with their options, class weights among them; those with no such value are left out.
+    Terms come with their options, automatic ones as numbers; those with no such value are left out.
     """
     found: dict[Term, tuple[float, list[float]]] = {}
     with torch.inference_mode():
         whole = None
-        if isinstance(pool, TablePool):
-            if pool.table is None:
-                return found
-            whole = counted_values(plan, pool.table[None], [pool.pixels], device)
+        if tables.table is not None:
+            whole = counted_values(plan, tables.table[None], [tables.pixels], device)
         for term, options in terms.items():
             function = term.entry.function
             added: Mapping[str, Any] | None
-            if whole is not None:
-                added, support = state(function, whole, options), whole.support
-            elif isinstance(pool, SumPool):
-                added, support = _rebuilt(pool, term, device)
+            if not on_tables(plan, term):
+                added, support = _rebuilt(sums, term, options, device)
+            elif whole is not None:
+                added, support = state(function, whole, options, whole=True), whole.support
+            else:
+                continue
             if added is not None:
                 sample, classes = conclude(function, added, support, options)
                 found[term] = float(sample[0]), [] if classes is None else classes[0].tolist()
     return found
 
 
-def finish_weighted(
+def finish_balanced(
     term: Term, parts: Sequence[Rows], task: str, device: str
-) -> tuple[Array, Array | None, tuple[float, ...]]:
-    """A term whose class weights follow from the whole data set, now that all of it is known.
+) -> tuple[Array, Array | None, dict[str, Numbers]]:
+    """A term with options that follow from the whole data set, now that all of it is known.
 
     Returns:
-        Values (n,), class values (n, K) or None, and the weights.
+        Values (n,), class values (n, K) or None, and the options' numbers.
     """
     support = np.concatenate([rows.support for rows in parts if rows.support is not None])
     valid = np.concatenate([rows.valid for rows in parts if rows.valid is not None])
-    if task != "multiclass" and not support.any():
-        raise InputError(
-            f"class_weights={term.automatic}: no ground truth has a pixel of any class",
-            kind="mismatch",
-        )
-    pieces = [rows.unfinished[term] for rows in parts]
-    first = pieces[0]
-    result = (
-        Sums(*(torch.cat(tensors) for tensors in zip(*pieces, strict=True)))
-        if isinstance(first, Sums)
-        else torch.cat(pieces)
-    )
-    judged = (first.top if isinstance(first, Sums) else first).shape[1]
-    if judged == 2 and support.shape[1] == 1:  # a binary task with its background
-        support, valid = np.concatenate([valid - support, support], 1), valid.repeat(2, 1)
-    weights = class_weights(str(term.automatic), support, valid)
-    options = {**term.options, "class_weights": weights}
+    numbers = settled(term, support, valid, task)
+    results = [
+        _joined(each) for each in zip(*(rows.unfinished[term] for rows in parts), strict=True)
+    ]
+    result = linear(results, [n for name in term.inside for n in numbers[name]])
+    if judged(term, task, support.shape[1]) > support.shape[1]:
+        support = np.concatenate([valid - support, support], 1)
     on_device = torch.as_tensor(support, device=device)
-    sample, classes = finish(term.entry.function, result, on_device, options)
+    sample, classes = finish(term.entry.function, result, on_device, {**term.options, **numbers})
     keep = classes is not None and task in ("multiclass", "multilabel")
-    return _array(sample), _array(classes) if keep and classes is not None else None, weights
+    return _array(sample), _array(classes) if keep and classes is not None else None, numbers
 
 
-def class_weights(rule: str, support: Array, valid: Array) -> tuple[float, ...]:
-    """Class weights from the pixels of each class in each sample.
-
-    `auto`: w_c = N/(K·n_c) over the data set, K the classes present. `median_frequency`: f_c =
-    pixels of c / valid pixels of the samples that contain c; w_c = median of f over the classes
-    present / f_c (Eigen & Fergus 2015). An absent class weighs 0.
-    """
-    counts = support.sum(0)
-    present = counts > 0
-    weights = np.zeros(len(counts))
-    if rule == "median_frequency":
-        share = counts[present] / (valid * (support > 0)).sum(0)[present]
-        weights[present] = np.median(share) / share if len(share) else share
-    else:
-        weights[present] = valid.sum(0)[present] / (present.sum() * counts[present])
-    return tuple(weights.tolist())
+def _joined(results: Sequence[Any]) -> Any:
+    """The results of several chunks in one."""
+    if isinstance(results[0], Sums):
+        return Sums(*(torch.cat(tensors) for tensors in zip(*results, strict=True)))
+    return torch.cat(list(results))
 
 
-def _evaluate(values: Values, plan: Plan, terms: Sequence[Term]) -> Rows:
-    rows = Rows()
+def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> None:
     keep = plan.task in ("multiclass", "multilabel")
     for term in terms:
         function, options = term.entry.function, term.options
         if term.automatic:
-            rows.unfinished[term] = raw(function, values, options)
+            count = judged(term, plan.task, values.support.shape[1])
+            rows.unfinished[term] = [raw(function, values, each) for each in probes(term, count)]
             continue
         sample, classes = evaluate(function, values, options)
         rows.values[term] = _array(sample)
@@ -172,37 +166,39 @@ def _evaluate(values: Values, plan: Plan, terms: Sequence[Term]) -> Rows:
     if rows.unfinished:
         rows.support = _array(values.support)
         rows.valid = _array(values.weight.sum(-1).expand_as(values.support))
-    return rows
 
 
-def _pixel_rows(plan: Plan, terms: Sequence[Term], device: str, sample: Pixels) -> Rows:
-    values = pixel_values(plan, sample, device)
-    rows = _evaluate(values, plan, terms)
+def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
+    """What adds up of one sample's pixels; with probes, one after another along the second axis."""
     rows.states[""] = {"support": _array(values.support)}
     for term in terms:
-        added = state(term.entry.function, values, term.options)
-        if added is not None:
-            rows.states[_key(term)] = {
-                f"{name}.{quantity}": _array(numbers)
-                for name, view in added.items()
-                for quantity, numbers in view._asdict().items()
-            }
-    return rows
+        function = term.entry.function
+        options = probes(term, judged(term, values.task, values.support.shape[1]))
+        added = [state(function, values, each) for each in options]
+        if added[0] is None:
+            continue
+        rows.states[_key(term)] = {
+            f"{name}.{quantity}": np.stack(
+                [_array(getattr(each[name], quantity)) for each in added if each], 1
+            )
+            for name, view in added[0].items()
+            for quantity in view._fields
+        }
 
 
-def _rebuilt(pool: SumPool, term: Term, device: str) -> tuple[Mapping[str, Any] | None, Tensor]:
+def _rebuilt(
+    pool: SumPool, term: Term, options: Mapping[str, Any], device: str
+) -> tuple[Mapping[str, Any] | None, Tensor]:
     """A term's views over all samples, from the sums of their fields."""
     if "" not in pool.sums or _key(term) not in pool.sums:
         return None, torch.empty(0)
-    tensors = {
-        key: torch.as_tensor(exact.value(), device=device)[None]
-        for key, exact in pool.sums[_key(term)].items()
-    }
     forms = asked(term.entry.function).inputs
+    numbers = [n for name in term.inside for n in options[name]]
     views: dict[str, dict[str, Tensor]] = {}
-    for key, tensor in tensors.items():
+    for key, exact in pool.sums[_key(term)].items():
         name, quantity = key.split(".")
-        views.setdefault(name, {})[quantity] = tensor
+        probed = torch.as_tensor(exact.value(), device=device)
+        views.setdefault(name, {})[quantity] = linear(list(probed[:, None]), numbers)
     added = {
         name: (Sums if name == "" else forms[name])(**fields) for name, fields in views.items()
     }

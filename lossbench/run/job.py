@@ -8,12 +8,12 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial, reduce
 from typing import Any
 
-from lossbench.columns import USUAL, Column, check_task, named, resolve
+from lossbench.columns import USUAL, Column, Term, check_task, named, resolve
 from lossbench.data.classes import parse_classes
 from lossbench.data.pairing import Pairing, pair
 from lossbench.data.plan import Plan, make_plan
@@ -155,7 +155,11 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     if not losses:
         columns, checks = checked(USUAL[plan.task])
     terms = [term for column in columns for term in column.terms]
-    check_task(terms, plan.task, 1 if plan.task == "binary" else len(plan.names))
+    judged = 1 if plan.task == "binary" else len(plan.names)
+    check_task(terms, plan.task, judged, plan.pred.encoding)
+    _check_roles(terms, settings.inputs)
+    counted = [plan.countable and term.countable(plan.task) for term in terms]
+    plan = replace(plan, counted=any(counted), pixels=not all(counted))
     for each in checks:
         _check_class(each, plan)
         if each.needs_baseline:
@@ -206,6 +210,16 @@ def _same_loss(losses: Sequence[Mapping[str, Any]], column: Column) -> str:
         if same and loss["terms"] == wanted["terms"]:
             return str(loss["name"])
     raise KeyError(column.name)
+
+
+def _check_roles(terms: Sequence[Term], inputs: Mapping[str, Any]) -> None:
+    """Options that are maps need their folders, and the folders a loss."""
+    asked = {role: term.name for term in terms for role in term.roles}
+    for role, name in asked.items():
+        if role not in inputs:
+            raise SettingError(f"{name}({role}=role) needs its maps: --input {role}=DIR")
+    if "pos_weight" in inputs and "pos_weight" not in asked:
+        raise SettingError("no loss asks for the role pos_weight; try bce(pos_weight=role)")
 
 
 def _check_class(check: Check, plan: Plan) -> None:

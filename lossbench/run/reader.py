@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from lossbench.data.pairing import Pair
 from lossbench.data.plan import Plan
-from lossbench.data.sample import Counted, Failure, Pixels, make_sample
+from lossbench.data.sample import Failure, Pixels, make_sample
 
 # Below this many pairs threads are done before child processes have paid for themselves.
 WORTH_PROCESSES = 200
@@ -55,28 +55,28 @@ class Child:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some pairs after reading: their tables stacked, or their pixels, and what failed.
+    """Some pairs after reading: their tables stacked, their pixels, and what failed.
 
-    `places` says which pair of the task each sample is.
+    `places` says which pair of the task each sample is; `sizes` how many pixels it has.
     """
 
     places: tuple[int, ...]
     tables: NDArray[np.uint32] | None
-    samples: tuple[Pixels, ...]
-    pixels: NDArray[np.int64]
+    pixels: tuple[Pixels, ...]
+    sizes: NDArray[np.int64]
     failures: tuple[tuple[int, Failure], ...]
 
 
 def read_chunk(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
-    """Decode some pairs and, where the plan allows it, count them."""
+    """Decode some pairs and, where the plan says so, count them."""
     made = [make_sample(plan, pair) for pair in pairs]
     good = [(place, each) for place, each in enumerate(made) if not isinstance(each, Failure)]
-    tables = [each.table for _, each in good if isinstance(each, Counted)]
+    tables = [each.table for _, each in good if each.table is not None]
     return Chunk(
         tuple(place for place, _ in good),
         np.stack(tables).astype(np.uint32) if tables else None,
-        tuple(each for _, each in good if isinstance(each, Pixels)),
-        np.array([each.pixels for _, each in good], np.int64),
+        tuple(each.pixels for _, each in good if each.pixels is not None),
+        np.array([each.size for _, each in good], np.int64),
         tuple((place, each) for place, each in enumerate(made) if isinstance(each, Failure)),
     )
 
@@ -238,7 +238,7 @@ def _one_by_one(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
     return Chunk(
         tuple(place for place, chunk in enumerate(made) if chunk.places),
         np.concatenate(tables) if tables else None,
-        tuple(sample for chunk in made for sample in chunk.samples),
-        np.concatenate([chunk.pixels for chunk in made]),
+        tuple(pixels for chunk in made for pixels in chunk.pixels),
+        np.concatenate([chunk.sizes for chunk in made]),
         tuple((place, f) for place, chunk in enumerate(made) for _, f in chunk.failures),
     )

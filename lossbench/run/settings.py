@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lossbench.columns import USUAL
+from lossbench.data.plan import MAPS, MASKS
 from lossbench.data.reading import ENCODINGS
 from lossbench.data.sample import FILTERS
 from lossbench.errors import SettingError, nearest
 
-ROLES = ("ignore", "valid", "weight")
+ROLES = (*MASKS, *MAPS)
 TASKS = tuple(USUAL)
 POLICIES = {"missing": ("error", "skip", "worst"), "extra": ("error", "skip")}
 BATCH = 128

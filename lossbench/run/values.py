@@ -18,17 +18,17 @@ PRED_CELLS = (0.0, 0.0, 1.0, 1.0)  # of one class against the rest: TN, FN, FP, 
 TARGET_CELLS = (0.0, 1.0, 0.0, 1.0)
 
 
-def counted_values(plan: Plan, tables: Any, pixels: Any, device: str) -> Values:
+def counted_values(plan: Plan, tables: Any, sizes: Any, device: str) -> Values:
     """Tables of counts, one a sample, as values with weights.
 
     Args:
         plan: what the tables count.
-        tables: (B, …) as `Counted` describes them.
-        pixels: (B,) pixels of each sample, ignored ones included.
+        tables: (B, …) as `Sample` describes them.
+        sizes: (B,) pixels of each sample, ignored ones included.
         device: where to compute.
     """
     counts = torch.as_tensor(np.asarray(tables, np.float64), device=device)
-    total = torch.as_tensor(np.asarray(pixels, np.float64), device=device)
+    total = torch.as_tensor(np.asarray(sizes, np.float64), device=device)
     task = cast(Task, plan.task)
 
     def cells(numbers: Any, classes: int) -> Tensor:
@@ -66,15 +66,22 @@ def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
     classes = len(plan.names) if task == "multiclass" else 0
     sides = {
         role: Side(
-            _numbers(numbers, reading, classes, device), task, logits=reading.encoding == "logits"
+            _numbers(numbers, reading, classes, device),
+            task,
+            logits=reading.encoding == "logits",
+            space=sample.space,
         )
         for role, numbers, reading in (
             ("pred", sample.pred, plan.pred),
             ("target", sample.target, plan.target),
         )
     }
-    weight = torch.as_tensor(sample.weight, dtype=torch.float64, device=device)[None]
-    return Values(sides, weight, torch.full((1,), sample.pixels, device=device).double())
+    weight, positive = (
+        None if each is None else torch.as_tensor(each, dtype=torch.float64, device=device)[None]
+        for each in (sample.weight, sample.positive)
+    )
+    size = torch.full((1,), sample.weight.shape[1], dtype=torch.float64, device=device)
+    return Values(sides, cast(Tensor, weight), size, emphasis=positive)
 
 
 def _numbers(numbers: Any, reading: Reading, classes: int, device: str) -> Tensor:

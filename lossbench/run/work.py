@@ -62,22 +62,23 @@ class Work:
         self.values = {term: np.full(len(self.pairs), math.nan) for term in self.terms}
         self.classes: dict[Term, Array] = {}
         self.failed: list[Failed] = []
-        self.unfinished: list[Rows] = []  # waiting for class weights
-        self.pool: TablePool | SumPool = TablePool() if self.plan.counted else SumPool()
+        self.unfinished: list[Rows] = []  # waiting for options that follow from all of them
+        self.tables, self.sums = TablePool(), SumPool()
         self.device: Future[str] = Future()
         self.running: dict[str, tuple[float, int]] = {}  # sum and count so far, by column
 
     def go(self, watchers: Sequence[Callable[[Progress], None]]) -> None:
         """Read while torch is being imported, then evaluate what has been read."""
         on_files = isinstance(self.pairs[0].sources["pred"][0], str)
-        many = self.plan.counted and on_files and len(self.pairs) >= WORTH_PROCESSES
+        counts_only = not self.plan.pixels
+        many = counts_only and on_files and len(self.pairs) >= WORTH_PROCESSES
         size, ahead = self._batches()
         starts = range(0, len(self.pairs), size)
         with reader(self.plan, self.settings.readers if many else 0) as read:
 
             def task(start: int) -> tuple[Chunk, Rows | None]:
                 chunk = read(self.pairs[start : start + size])
-                return chunk, None if self.plan.counted else self._evaluated(chunk)
+                return chunk, None if counts_only else self._evaluated(chunk)
 
             chunks = in_order(task, starts, self.settings.readers, ahead)
             try:
@@ -99,18 +100,18 @@ class Work:
 
     def result(self) -> Result:
         """Columns from terms, in the order of the ids."""
-        from lossbench.run.evaluate import finish_weighted, pooled
+        from lossbench.run.evaluate import finish_balanced, pooled
 
         for term in self.terms:
             if term.automatic and self.unfinished:
-                values, classes, weights = finish_weighted(
+                values, classes, numbers = finish_balanced(
                     term, self.unfinished, self.plan.task, self.device.result()
                 )
-                self.options[term] = {**self.options[term], "class_weights": weights}
+                self.options[term] |= numbers
                 self.values[term][self.good] = values
                 if classes is not None:
                     self._class_rows(term, classes.shape[1])[self.good] = classes
-        whole = pooled(self.plan, self.options, self.device.result(), self.pool)
+        whole = pooled(self.plan, self.options, self.device.result(), self.tables, self.sums)
         nothing = (math.nan, [math.nan] * len(self.plan.names))
         terms = {
             term: (
@@ -148,7 +149,7 @@ class Work:
     def _batches(self) -> tuple[int, int]:
         """How many pairs go together, and how many such batches may be under way."""
         workers = self.settings.readers
-        if not self.plan.counted:
+        if self.plan.pixels:
             return 1, 2 * workers
         fair = -(-len(self.pairs) // (4 * workers))
         size = max(1, min(self.settings.batch_size, fair))
@@ -178,11 +179,10 @@ class Work:
             self._class_rows(term, classes.shape[1])[places] = classes
         if rows.unfinished:
             self.unfinished.append(rows)
-        if isinstance(self.pool, SumPool):
-            self.pool.add(rows.states)
-            rows.states = {}
-        elif chunk.tables is not None:
-            self.pool.add(chunk.tables, chunk.pixels)
+        self.sums.add(rows.states)
+        rows.states = {}
+        if chunk.tables is not None:
+            self.tables.add(chunk.tables, chunk.sizes)
 
     def _class_rows(self, term: Term, classes: int) -> Array:
         if term not in self.classes:
@@ -237,9 +237,10 @@ class Work:
 
     def _pooled_state(self) -> dict[str, Any]:
         """What adds up over shards: tables of counts, or exact sums."""
-        if isinstance(self.pool, SumPool):
-            return {"sums": self.pool.as_json()}
-        return {"pixels": self.pool.pixels, "tables": self.pool.as_json(self.plan)}
+        found: dict[str, Any] = {}
+        if self.plan.counted:
+            found = {"pixels": self.tables.pixels, "tables": self.tables.as_json(self.plan)}
+        return {**found, "sums": self.sums.as_json()} if self.plan.pixels else found
 
 
 @contextmanager

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, get_type_hints
 
 from torch import Tensor
 
-from lossbench.views.finish import FINISHERS, Finished, Sums
+from lossbench.views.finish import AFTER, FINISHERS, PIXEL_KINDS, Finished, Sums
 from lossbench.views.forms import PerPixel
 from lossbench.views.values import Side, Values
 
 Options = Mapping[str, Any]
-OF_BOTH_SIDES = ("difference", "weight")
+OF_BOTH_SIDES = ("difference", "weight", "positive", "mass", "valid")
 
 
 class Asked(NamedTuple):
@@ -42,12 +42,22 @@ def is_view(form: Any) -> bool:
     return hasattr(form, "of")
 
 
-def state(function: Callable[..., Any], values: Values, options: Options) -> dict[str, Any] | None:
-    """What of a sample adds up for this loss: its views, or its sums; None where nothing does."""
+def adds_up(form: Any) -> bool:
+    """Whether a form is a view whose fields of several samples can be added."""
+    return is_view(form) and getattr(form, "adds_up", True)
+
+
+def state(
+    function: Callable[..., Any], values: Values, options: Options, whole: bool = False
+) -> dict[str, Any] | None:
+    """What of a sample adds up for this loss: its views, or its sums; None where nothing does.
+
+    With `whole` the values are of all samples already, and any view will do.
+    """
     wanted = asked(function)
-    if wanted.returns is PerPixel:
+    if wanted.returns in PIXEL_KINDS:
         return {"": Sums.over(_call(function, values, options), values)}
-    if all(is_view(form) for form in wanted.inputs.values()):
+    if all((is_view if whole else adds_up)(form) for form in wanted.inputs.values()):
         return {name: _given(values, name, form, options) for name, form in wanted.inputs.items()}
     return None
 
@@ -56,7 +66,7 @@ def conclude(
     function: Callable[..., Any], added: Mapping[str, Any], support: Tensor, options: Options
 ) -> Finished:
     """Values from what adds up, of one sample or of many samples added."""
-    if asked(function).returns is PerPixel:
+    if asked(function).returns in PIXEL_KINDS:
         return finish(function, added[""], support, options)
     return finish(function, function(**added, **_own(function, options)), support, options)
 
@@ -76,8 +86,9 @@ def finish(
     function: Callable[..., Any], result: Any, support: Tensor, options: Options
 ) -> Finished:
     """The common options applied."""
-    finisher = FINISHERS[asked(function).returns]
-    return finisher(result, support, **_own(finisher, options))
+    kind = asked(function).returns
+    finisher, after = FINISHERS[kind], [AFTER[kind]] if kind in AFTER else []
+    return finisher(result, support, *after, **_own(finisher, options))
 
 
 def _own(function: Callable[..., Any], options: Options) -> dict[str, Any]:

@@ -13,13 +13,14 @@ from torch import Tensor
 
 from lossbench.errors import SettingError
 from lossbench.views import forms
-from lossbench.views.forms import NonNegative, PerPixel
-from lossbench.views.sums import ratio, total
+from lossbench.views.forms import Decibels, NonNegative, PerPixel, RootMean
+from lossbench.views.sums import ratio, root, total
 from lossbench.views.values import Values
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Finished = tuple[Tensor, Tensor | None]
 FINISHERS: dict[Any, Callable[..., Finished]] = {}
+PIXEL_KINDS = (PerPixel, RootMean, Decibels)
 
 
 class Sums(NamedTuple):
@@ -51,20 +52,30 @@ class Sums(NamedTuple):
         return cls(top, total(mass, values.weight), of_class, values.pixels)
 
 
-def finishes(*, kind: str) -> Callable[[Function], Function]:
-    """Register the function that finishes a kind of result, by its word in `forms`."""
+def finishes(*, kinds: Sequence[str]) -> Callable[[Function], Function]:
+    """Register the function that finishes some kinds of result, by their words in `forms`."""
 
     def register(function: Function) -> Function:
-        FINISHERS[getattr(forms, kind)] = function
+        FINISHERS.update((getattr(forms, kind), function) for kind in kinds)
         return function
 
     return register
 
 
-@finishes(kind="PerPixel")
+def decibels(mean: Tensor) -> Tensor:
+    """−10·log10 of a mean; nothing is infinitely far below."""
+    return -10 * mean.log10()
+
+
+# What is done with the mean or the sum of the elements.
+AFTER: dict[Any, Callable[[Tensor], Tensor]] = {RootMean: root, Decibels: decibels}
+
+
+@finishes(kinds=["PerPixel", "RootMean", "Decibels"])
 def finish_pixels(
     sums: Sums,
     support: Tensor,
+    then: Callable[[Tensor], Tensor] = torch.positive,
     *,
     reduction: Literal["mean", "sum"] = "mean",
     over: Literal["valid", "all"] = "valid",
@@ -89,10 +100,10 @@ def finish_pixels(
     if reduction == "mean":
         divisor = (mass * weight).sum(-1) if over == "valid" else elements.to(top)
         sample = ratio(sample, divisor)
-    return _fill(sample.where(seen, torch.nan), empty), _fill(per_class, empty)
+    return _fill(then(sample.where(seen, torch.nan)), empty), _fill(then(per_class), empty)
 
 
-@finishes(kind="PerClass")
+@finishes(kinds=["PerClass"])
 def finish_classes(
     values: Tensor,
     support: Tensor,
@@ -129,7 +140,7 @@ def finish_classes(
     return _fill(sample, empty), values
 
 
-@finishes(kind="PerSample")
+@finishes(kinds=["PerSample"])
 def finish_samples(
     values: Tensor, support: Tensor, *, empty: float | Literal["skip"] = "skip"
 ) -> Finished:

@@ -3,7 +3,7 @@
 The name in an annotation is the attribute of `Side`, or of `Values`, that holds the form.
 
 B samples, C classes (each against the rest) or channels, N elements: pixels, or cells of a table of
-distinct value pairs.
+distinct value pairs. K classes of a pixel sum to one; a binary task has two of those.
 """
 
 from __future__ import annotations
@@ -15,13 +15,24 @@ from torch import Tensor
 Probability = Annotated[Tensor, "probability"]  # (B, C, N) in [0, 1]; of labels 0 or 1
 Distribution = Annotated[Tensor, "distribution"]  # (B, K, N) summing to 1 over the K classes
 LogProbability = Annotated[Tensor, "log_probability"]  # (B, K, N), −100 to 0
+Logits = Annotated[Tensor, "logit"]  # (B, C, N); probabilities are refused
+Stored = Annotated[Tensor, "stored"]  # (B, C, N) numbers as they are in the file
+Decision = Annotated[Tensor, "half"]  # (B, C, N) 0 or 1: p ≥ ½, or the most likely class
+
+# Of both sides, or of the sample.
 Difference = Annotated[Tensor, "difference"]  # (B, C, N) prediction − target
 Weight = Annotated[Tensor, "weight"]  # (B, C or 1, N) how many pixels an element stands for
+PositiveWeight = Annotated[Tensor, "positive"]  # (B, C or 1, N) role `pos_weight`, 1 without it
+Mass = Annotated[Tensor | None, "mass"]  # (B, C, N) what a class is of its pixel; None: all of it
 
+# Pixels in their places, *space being height and width.
+Image = Annotated[Tensor, "image"]  # (B, C, *space)
+Valid = Annotated[Tensor, "valid"]  # (B, C or 1, *space), whether a pixel counts
 
 # Options that are no number whatever: the names are checked where expressions are.
 NonNegative = Annotated[float, "0 or more"]
 Share = Annotated[float, "0 to 1"]
+Count = Annotated[int, "1 or more"]
 
 
 class Pair(NamedTuple):
@@ -32,6 +43,20 @@ class Pair(NamedTuple):
 
 
 LogPair = Annotated[Pair, "log_pair"]
+OneVsRest = Annotated[Pair, "one_vs_rest"]  # a sigmoid of each logit, of several classes too
+
+
+class Chances(NamedTuple):
+    """Every outcome's probability and its logarithm, each (O, B, C, N).
+
+    A class of a pixel is one outcome (O = 1), a label of its own has two: yes and no.
+    """
+
+    chance: Tensor
+    log: Tensor
+
+
+Outcomes = Annotated[Chances, "outcomes"]
 
 
 class PerPixel(NamedTuple):
@@ -44,5 +69,7 @@ class PerPixel(NamedTuple):
     mass: Tensor | None = None
 
 
+RootMean = Annotated[PerPixel, "root of the mean"]
+Decibels = Annotated[PerPixel, "−10·log10 of the mean"]
 PerClass = Annotated[Tensor, "per_class"]  # (B, C), nan where undefined
 PerSample = Annotated[Tensor, "per_sample"]  # (B,), nan where undefined

@@ -1,4 +1,8 @@
-"""The three operations that keep every loss finite, exact and differentiable."""
+"""The operations that keep every loss finite, exact and differentiable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,3 +24,31 @@ def ratio(top: Tensor, bottom: Tensor) -> Tensor:
 def logarithm(x: Tensor) -> Tensor:
     """log x, never below −100, with a gradient of 0 and not nan at x = 0."""
     return x.clamp(min=SMALLEST).log()
+
+
+def power(x: Tensor, exponent: float | Tensor) -> Tensor:
+    """x to a power of 0 or more, of x ≥ 0, with a finite gradient at x = 0."""
+    return x.clamp(min=SMALLEST) ** exponent if _below_one(exponent) else x**exponent
+
+
+def _below_one(exponent: float | Tensor) -> bool:
+    """Whether the slope at 0 is infinite."""
+    return (
+        bool(((exponent < 1) & (exponent > 0)).any())
+        if isinstance(exponent, Tensor)
+        else (0 < exponent < 1)
+    )
+
+
+def root(x: Tensor) -> Tensor:
+    """√x with a gradient of 0 at x = 0."""
+    positive = x > 0
+    return x.where(positive, 1.0).sqrt().where(positive, x * 0)
+
+
+def by_class(numbers: float | Sequence[float], like: Tensor, axis: int = 1) -> float | Tensor:
+    """One number for all classes, or one for each along an axis of `like`."""
+    if isinstance(numbers, int | float):
+        return numbers
+    tail = like.ndim - axis - 1
+    return torch.as_tensor(numbers, dtype=like.dtype, device=like.device).reshape(-1, *[1] * tail)

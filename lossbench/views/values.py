@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lossbench.views.forms import Pair
+from lossbench.errors import SettingError
+from lossbench.views.forms import Chances, Pair
 from lossbench.views.sums import logarithm
 
 Task = Literal["binary", "multiclass", "multilabel", "image"]
@@ -23,12 +24,14 @@ class Side:
 
     `stored` is (B or 1, C, N): probabilities, logits, or plain numbers on an image task. Table
     cells hold one class against the rest, so that no class can be compared with another there.
+    `space` is the shape of N pixels in their places.
     """
 
     stored: Tensor
     task: Task
     logits: bool = False
     cells: bool = False
+    space: tuple[int, ...] | None = None
 
     @cached_property
     def probability(self) -> Tensor:
@@ -56,8 +59,37 @@ class Side:
         return self.stored.log_softmax(1) if self.logits else logarithm(self.probability)
 
     @property
+    def logit(self) -> Tensor:
+        if not self.logits:
+            raise SettingError("this loss needs logits; probabilities are refused")
+        return self.stored
+
+    @cached_property
+    def one_vs_rest(self) -> Pair:
+        if self.logits:
+            return Pair(functional.logsigmoid(self.stored), functional.logsigmoid(-self.stored))
+        return Pair(logarithm(self.stored), logarithm(1 - self.stored))
+
+    @cached_property
+    def outcomes(self) -> Chances:
+        if self.task == "multiclass":
+            return Chances(self.probability[None], self.log_probability[None])
+        probability, log = self.probability, self.log_pair
+        return Chances(torch.stack([probability, 1 - probability]), torch.stack([log.yes, log.no]))
+
+    @property
     def channels(self) -> Tensor:
         return self.stored if self.task == "image" else self.probability
+
+    @property
+    def image(self) -> Tensor:
+        if self.space is None:
+            raise SettingError("this loss needs pixels in their places")
+        return self.channels.reshape(*self.channels.shape[:2], *self.space)
+
+    @property
+    def half(self) -> Tensor:
+        return self.decision(0.5)
 
     def decision(self, threshold: float) -> Tensor:
         """0 or 1: p ≥ threshold, or the most likely class of a pixel, the first one on ties."""
@@ -78,6 +110,7 @@ class Values:
     pixels: Tensor  # (B,) of each sample, ignored ones included
     joint: Tensor | None = None  # (B, K, K) target by prediction, of pairs of label maps
     differences: Tensor | None = None  # (1, C, N) where only p − y was counted
+    emphasis: Tensor | None = None  # (B, C or 1, N) role `pos_weight`
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -89,6 +122,19 @@ class Values:
         if self.differences is not None:
             return self.differences
         return self.sides["pred"].channels - self.sides["target"].channels
+
+    @property
+    def positive(self) -> Tensor:
+        return torch.ones_like(self.weight[:1, :1, :1]) if self.emphasis is None else self.emphasis
+
+    @property
+    def mass(self) -> Tensor | None:
+        return self.sides["target"].probability if self.task == "multiclass" else None
+
+    @property
+    def valid(self) -> Tensor:
+        space = self.sides["target"].space or (-1,)
+        return (self.weight > 0).reshape(*self.weight.shape[:2], *space)
 
     @cached_property
     def support(self) -> Tensor:
