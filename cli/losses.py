@@ -12,11 +12,14 @@ import lossbench
 from .main import write
 
 WIDTH = 80
-FAMILIES = ("binary", "multiclass", "overlap", "regression", "scores")
 
 
 @click.command("losses", epilog="Example: lossbench losses --family overlap")
-@click.option("--family", type=click.Choice(FAMILIES), help="Only one family.")
+@click.option(
+    "--family",
+    type=click.Choice(sorted({entry.family for entry in lossbench.list_losses()})),
+    help="Only one family.",
+)
 def command(family: str | None) -> None:
     """List the losses and scores that can be named at --loss."""
     entries = lossbench.list_losses(family)
@@ -25,7 +28,7 @@ def command(family: str | None) -> None:
     for group, members in groupby(entries, key=lambda entry: entry.family):
         lines.append(group)
         for entry in members:
-            arrow = "↑" if entry.better == "higher" else "↓"
+            arrow = {"lower": "↓", "higher": "↑", None: " "}[entry.better]
             also = f" (also {', '.join(entry.aliases)})" if entry.aliases else ""
             text = f"  {entry.name:{width}} {arrow}  {entry.summary.rstrip('.')}{also}"
             lines += textwrap.wrap(text, WIDTH, subsequent_indent=" " * (width + 6))

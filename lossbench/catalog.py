@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import sys
 import textwrap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from lossbench.errors import SettingError, nearest
 
 HERE = Path(__file__).parent
 UNBOUNDED = float("inf")
+SMALLEST = sys.float_info.min
 
 
 @dataclass(frozen=True)
@@ -246,6 +248,7 @@ def _number(low: float, high: float) -> Callable[[Any], bool]:
 KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "float": ("a number", _number(-UNBOUNDED, UNBOUNDED)),
     "NonNegative": ("a number from 0", _number(0, UNBOUNDED)),
+    "Positive": ("a number above 0", _number(SMALLEST, UNBOUNDED)),
     "Share": ("a number from 0 to 1", _number(0, 1)),
     "int": ("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool)),
     "Count": (

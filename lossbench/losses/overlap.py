@@ -1,11 +1,28 @@
 """Region overlap, with I = Σpy, P = Σp and Y = Σy over the valid pixels of one class."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
 from torch import Tensor
 
 from lossbench.losses import loss
-from lossbench.views.forms import NonNegative, PerClass
+from lossbench.views.forms import (
+    Distribution,
+    LogProbability,
+    NonNegative,
+    PerClass,
+    PerSample,
+    Probability,
+    Share,
+    Weight,
+)
 from lossbench.views.overlap import Overlap
-from lossbench.views.sums import logarithm, ratio
+from lossbench.views.soft import Powers, SoftCounts, SquaredErrors
+from lossbench.views.sums import by_class, logarithm, power, ratio, root, total
+from lossbench.views.values import Side
 
 
 def smoothed(
@@ -144,3 +161,315 @@ def tversky(
     false_negative = overlap.target - overlap.both
     bottom = overlap.both + alpha * false_positive + beta * false_negative
     return as_loss(smoothed(overlap.both, bottom, smooth, smooth_nr, smooth_dr), log)
+
+
+@loss(
+    family="overlap",
+    tasks=["binary", "multiclass", "multilabel"],
+    range=(0, 1),
+    sources=["Sudre et al. 2017", "Crum et al. 2006"],
+    example="generalized_dice(class_weights=simple)",
+)
+def generalized_dice(
+    overlap: Overlap,
+    *,
+    class_weights: Literal["square", "simple", "uniform"] = "square",
+    smooth: NonNegative = 0.0,
+    background: bool = True,
+) -> PerSample:
+    """Generalized Dice loss: one overlap of all classes, small ones weighing more.
+
+    1 − (2·Σ_c w_c·I_c + s) / (Σ_c w_c·(P_c + Y_c) + s), with w_c = 1/Y_c², 1/Y_c or 1.
+
+    Args:
+        overlap: soft overlap sums, each field of shape (B, C).
+        class_weights: square is 1/Y², simple 1/Y, uniform 1.
+        smooth: s ≥ 0, added above and below.
+        background: whether class 0 of a multiclass task counts.
+
+    Returns:
+        Loss per sample, shape (B,), in [0, 1]; undefined where nothing is in either mask.
+
+    Note:
+        A class that the target lacks takes the sample's largest finite weight, as in MONAI; all
+        weigh 1 where none is finite. torchmetrics' GeneralizedDiceScore is one minus this.
+    """
+    start = 0 if background else 1
+    both, area, target = (
+        x[:, start:] for x in (overlap.both, overlap.pred + overlap.target, overlap.target)
+    )
+    exponent = {"square": 2, "simple": 1, "uniform": 0}[class_weights]
+    present = target > 0
+    weight = 1 / target.where(present, 1.0) ** exponent
+    largest = weight.where(present, 0.0).amax(1, keepdim=True)
+    weight = weight.where(present, largest.where(largest > 0, 1.0))
+    return 1 - ratio(2 * (weight * both).sum(1) + smooth, (weight * area).sum(1) + smooth)
+
+
+@loss(
+    family="overlap",
+    tasks=["binary", "multiclass", "multilabel"],
+    range=(0, 1),
+    sources=["Abraham & Khan 2019", "segmentation_models.pytorch TverskyLoss"],
+    example="focal_tversky(alpha=0.3, beta=0.7, gamma=1.5)",
+)
+def focal_tversky(
+    overlap: Overlap,
+    *,
+    alpha: NonNegative | Sequence[NonNegative] = 0.5,
+    beta: NonNegative | Sequence[NonNegative] = 0.5,
+    gamma: NonNegative | Sequence[NonNegative] = 0.75,
+    smooth: NonNegative = 0.0,
+) -> PerClass:
+    """Focal Tversky loss: the Tversky loss of each class to a power.
+
+    (1 − TI_c)^γ, with TI = (I + s) / (I + α·FP + β·FN + s); a mean over the classes, weighted by
+    class_weights.
+
+    Args:
+        overlap: soft overlap sums, each field of shape (B, C).
+        alpha: α ≥ 0, the weight of false positives: a number, or one for each class.
+        beta: β ≥ 0, the weight of false negatives, likewise.
+        gamma: γ ≥ 0, below 1 good overlaps gain weight: a number, or one for each class.
+        smooth: s ≥ 0, added above and below.
+
+    Returns:
+        Loss per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
+        mask and s = 0.
+
+    Note:
+        Abraham & Khan write the exponent 1/γ with γ = 4/3, which is γ = 0.75 here, and let α weigh
+        false negatives. segmentation_models.pytorch takes the power of the mean over classes.
+    """
+    index = tversky_index(overlap, alpha, beta, smooth)
+    return power(1 - index, by_class(gamma, index))
+
+
+def tversky_index(
+    overlap: Overlap,
+    alpha: float | Sequence[float],
+    beta: float | Sequence[float],
+    smooth: float,
+) -> Tensor:
+    """(I + s) / (I + α·FP + β·FN + s), shape (B, C)."""
+    false_positive, false_negative = overlap.pred - overlap.both, overlap.target - overlap.both
+    wrong = by_class(alpha, overlap.both) * false_positive
+    wrong = wrong + by_class(beta, overlap.both) * false_negative
+    return ratio(overlap.both + smooth, overlap.both + wrong + smooth)
+
+
+@loss(
+    family="overlap",
+    tasks=["binary", "multiclass", "multilabel"],
+    range=(0, 1),
+    sources=["Duque-Arias et al. 2021"],
+    example="power_jaccard(power=1.5, smooth=1)",
+)
+def power_jaccard(powers: Powers, *, smooth: NonNegative = 0.0) -> PerClass:
+    """Jaccard loss with powered areas.
+
+    1 − (I + s) / (Σp^q + Σy^q − I + s).
+
+    Args:
+        powers: Σpy, Σp^q and Σy^q, each of shape (B, C).
+        smooth: s ≥ 0, added above and below.
+
+    Returns:
+        Loss per sample and class, shape (B, C), in [0, 1] for q from 1 to 2; undefined where a
+        class is in neither mask and s = 0.
+
+    Note:
+        power=1 is `jaccard`, power=2 is `jaccard(squared=true)`.
+    """
+    union = powers.pred + powers.target - powers.both
+    return 1 - ratio(powers.both + smooth, union + smooth)
+
+
+@loss(
+    family="overlap",
+    tasks=["binary", "multiclass", "multilabel"],
+    range=(0, 2),
+    sources=["Abhishek & Hamarneh 2021"],
+    example="mcc_loss(class_reduction=sum)",
+)
+def mcc_loss(counts: SoftCounts) -> PerClass:
+    """Matthews correlation loss of soft counts.
+
+    1 − (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)) of one class.
+
+    Args:
+        counts: soft hits, false alarms, misses and the rest, each of shape (B, C).
+
+    Returns:
+        Loss per sample and class, shape (B, C), in [0, 2]; undefined where either mask is empty or
+        full.
+    """
+    shares = [x / sum(counts) for x in counts]  # products of counts would leave their digits
+    tp, fp, fn, tn = shares
+    bottom = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    return 1 - ratio(tp * tn - fp * fn, root(bottom))
+
+
+@loss(
+    family="overlap",
+    tasks=["binary", "multiclass", "multilabel"],
+    range=(0, 1),
+    sources=["Brosch et al. 2015"],
+    example="sensitivity_specificity(b=0.05, form=brosch)",
+)
+def sensitivity_specificity(
+    counts: SoftCounts,
+    errors: SquaredErrors,
+    *,
+    b: Share = 0.5,
+    form: Literal["counts", "brosch"] = "counts",
+) -> PerClass:
+    """Sensitivity and specificity, one weighed against the other.
+
+    1 − [b·TP/(TP+FN) + (1−b)·TN/(TN+FP)] of one class; with form=brosch
+    b·Σ(y−p)²y/Σy + (1−b)·Σ(y−p)²(1−y)/Σ(1−y).
+
+    Args:
+        counts: soft hits, false alarms, misses and the rest, each of shape (B, C).
+        errors: squared errors on and off the target, each of shape (B, C).
+        b: the weight of sensitivity.
+        form: from counts, or from squared errors as Brosch et al. write it.
+
+    Returns:
+        Loss per sample and class, shape (B, C), in [0, 1]; undefined where the target is empty or
+        full.
+    """
+    if form == "brosch":
+        on, off = ratio(errors.on, errors.on_pixels), ratio(errors.off, errors.off_pixels)
+        return b * on + (1 - b) * off
+    sensitivity = ratio(counts.tp, counts.tp + counts.fn)
+    specificity = ratio(counts.tn, counts.tn + counts.fp)
+    return 1 - (b * sensitivity + (1 - b) * specificity)
+
+
+@loss(
+    family="overlap",
+    tasks=["binary", "multilabel"],
+    range=(0, 1),
+    sources=["Yeung et al. 2022"],
+    example="asymmetric_focal_tversky(delta=0.6, gamma=0.5)",
+)
+def asymmetric_focal_tversky(
+    counts: SoftCounts, *, delta: Share = 0.7, gamma: Share = 0.75
+) -> PerClass:
+    """Tversky loss of background and foreground, of which only the foreground is focal.
+
+    ½·[(1 − mTI_bg) + (1 − mTI_fg)^(1−γ)], with mTI = TP / (TP + δ·FN + (1−δ)·FP).
+
+    Args:
+        counts: soft hits, false alarms, misses and the rest, each of shape (B, C).
+        delta: δ, the weight of misses against 1−δ of false alarms.
+        gamma: γ in [0, 1], how much a poor foreground gains.
+
+    Returns:
+        Loss per sample and label, shape (B, C), in [0, 1]; undefined where foreground or background
+        is in neither mask.
+    """
+    tp, fp, fn, tn = counts
+    foreground = ratio(tp, tp + delta * fn + (1 - delta) * fp)
+    background = ratio(tn, tn + delta * fp + (1 - delta) * fn)
+    return ((1 - background) + power(1 - foreground, 1 - gamma)) / 2
+
+
+@loss(
+    family="overlap",
+    tasks=["binary", "multiclass", "multilabel"],
+    sources=["Berman, Triki & Blaschko 2018"],
+    example="lovasz(classes=all)",
+)
+def lovasz(
+    pred: Side,
+    target: Probability,
+    weight: Weight,
+    *,
+    classes: Literal["present", "all"] = "present",
+) -> PerClass:
+    """Lovász loss: the convex surrogate of the Jaccard loss.
+
+    Σ_i e_i·(J_i − J_{i−1}) over the errors e of one class in falling order, J_i the Jaccard loss
+    with the first i pixels wrong. Errors are |y − p|; on the logits of a yes or no the hinge
+    max(0, 1 − ỹx).
+
+    Args:
+        pred: probabilities, or logits of a binary or multilabel task, shape (B, C, N).
+        target: y, shape (B, C, N).
+        weight: how many pixels an element stands for, shape (B, C or 1, N).
+        classes: present leaves out a class that the target lacks, where the hinge is not used; all
+            counts it.
+
+    Returns:
+        Loss per sample and class, shape (B, C), in [0, 1], 0 or more with the hinge; undefined
+        where classes=present and the target lacks the class.
+
+    Note:
+        Each sample is an image of its own, which is per_image=True elsewhere; the pixels of all
+        samples as one have no sum to be taken from.
+    """
+    margin = pred.logits and pred.task != "multiclass"
+    errors = (target - pred.probability).abs()
+    if margin:
+        errors = (1 - (2 * target - 1) * pred.stored).clamp(min=0)
+    ordered, order = errors.sort(dim=-1, descending=True, stable=True)
+    shape = torch.broadcast_shapes(errors.shape, weight.shape)
+    order = order.expand(shape)
+    hits, others = (
+        (side * weight).expand(shape).gather(-1, order).cumsum(-1) for side in (target, 1 - target)
+    )
+    every = hits[..., -1:]
+    jaccard_loss = 1 - ratio(every - hits, every + others)
+    jaccard_loss = jaccard_loss.where(every + others > 0, 0.0)  # weightless pixels come first
+    before = torch.cat([torch.zeros_like(every), jaccard_loss[..., :-1]], -1)
+    value = (ordered * (jaccard_loss - before)).sum(-1)
+    seen = (weight.sum(-1) > 0).expand_as(value)
+    present = seen if margin or classes == "all" else every[..., 0] > 0
+    return value.where(present, torch.nan)
+
+
+@loss(
+    family="overlap",
+    tasks=["binary", "multiclass"],
+    sources=["Wong et al. 2018"],
+    example="exp_log(gamma=0.5)",
+)
+def exp_log(
+    overlap: Overlap,
+    pred: LogProbability,
+    target: Distribution,
+    weight: Weight,
+    *,
+    mix: Share = 0.8,
+    gamma: NonNegative = 0.3,
+    smooth: NonNegative = 1.0,
+    class_weights: Sequence[NonNegative] | Literal["root_frequency"] | None = "root_frequency",
+) -> PerSample:
+    """Exponential logarithmic loss of overlap and cross-entropy.
+
+    .8·mean_c (−ln D_c)^.3 + .2·mean_x w_c·(−ln p_c)^.3, with D_c the smoothed Dice coefficient and
+    c the class of pixel x.
+
+    Args:
+        overlap: soft overlap sums, each field of shape (B, C).
+        pred: log p_c, shape (B, K, N).
+        target: y_c, shape (B, K, N).
+        weight: how many pixels an element stands for, shape (B, 1, N).
+        mix: the share of the Dice part.
+        gamma: the exponent of both logarithms.
+        smooth: s ≥ 0, added above and below in D_c.
+        class_weights: w_c: numbers for each class, root_frequency for √(N/n_c) over the data set,
+            none for 1; the mean divides by the pixels.
+
+    Returns:
+        Loss per sample, shape (B,), 0 or more; undefined without a valid pixel.
+    """
+    coefficient = smoothed(2 * overlap.both, overlap.pred + overlap.target, smooth, None, None)
+    dice_part = power(-logarithm(coefficient), gamma).nanmean(1)
+    given = None if isinstance(class_weights, str) else class_weights
+    factor = 1.0 if given is None else by_class(given, target)
+    top = total(factor * target * power(-pred, gamma), weight).sum(1)
+    entropy_part = ratio(top, weight.sum(-1)[:, 0])
+    return mix * dice_part + (1 - mix) * entropy_part

@@ -1,7 +1,21 @@
 """Losses of the difference d = p − y between two images, probability maps or float maps."""
 
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional
+
 from lossbench.losses import loss
-from lossbench.views.forms import Difference, PerPixel
+from lossbench.views.forms import (
+    Decibels,
+    Difference,
+    NonNegative,
+    PerPixel,
+    Positive,
+    RootMean,
+)
 
 
 @loss(
@@ -50,3 +64,183 @@ def l2(difference: Difference) -> PerPixel:
         optax's `l2_loss` is half of this.
     """
     return PerPixel(difference**2)
+
+
+@loss(
+    family="regression",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    sources=["sklearn.metrics.root_mean_squared_error"],
+    example="rmse(reduction=sum)",
+)
+def rmse(difference: Difference) -> RootMean:
+    """Root of the mean squared error.
+
+    √(mean d²), with d = p − y over the valid elements; the Euclidean norm √(Σ d²) with
+    reduction=sum.
+
+    Args:
+        difference: p − y, shape (B, C, N).
+
+    Returns:
+        d² for each element, shape (B, C, N); the root is taken of its mean or sum.
+
+    Note:
+        The root of a mean over several samples is not the mean of their roots: `pooled` is the root
+        of the pooled mean squared error.
+    """
+    return PerPixel(difference**2)
+
+
+@loss(
+    family="regression",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    sources=["Huber 1964", "torch.nn.HuberLoss"],
+    example="huber(delta=0.1)",
+)
+def huber(difference: Difference, *, delta: NonNegative = 1.0) -> PerPixel:
+    """Huber loss: squared near zero, absolute further out.
+
+    mean of ½d² where |d| ≤ δ, else δ·|d| − ½δ², with d = p − y over the valid elements.
+
+    Args:
+        difference: p − y, shape (B, C, N).
+        delta: δ ≥ 0, where the square ends.
+
+    Returns:
+        The loss of each element, shape (B, C, N), 0 or more.
+
+    Note:
+        With δ = 1, differences of images and probabilities in [0, 1] never leave the square: it is
+        half of `l2`. It is δ times `smooth_l1(beta=δ)`.
+    """
+    size = difference.abs()
+    square = 0.5 * difference**2
+    return PerPixel(square.where(size <= delta, delta * size - 0.5 * delta**2))
+
+
+@loss(
+    family="regression",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    sources=["Girshick 2015, Fast R-CNN", "torch.nn.SmoothL1Loss"],
+    example="smooth_l1(beta=0.1)",
+)
+def smooth_l1(difference: Difference, *, beta: NonNegative = 1.0) -> PerPixel:
+    """Smooth L1 loss: absolute, with the corner at zero rounded off.
+
+    mean of ½d²/β where |d| < β, else |d| − ½β, with d = p − y over the valid elements.
+
+    Args:
+        difference: p − y, shape (B, C, N).
+        beta: β ≥ 0, where the square ends; 0 leaves `l1`.
+
+    Returns:
+        The loss of each element, shape (B, C, N), 0 or more.
+    """
+    size = difference.abs()
+    if not beta:
+        return PerPixel(size)
+    return PerPixel((0.5 * difference**2 / beta).where(size < beta, size - 0.5 * beta))
+
+
+@loss(
+    family="regression",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    sources=["optax.losses.log_cosh", "keras.losses.LogCosh"],
+    example="log_cosh(reduction=sum)",
+)
+def log_cosh(difference: Difference) -> PerPixel:
+    """Logarithm of the hyperbolic cosine of the error.
+
+    mean log cosh d, with d = p − y over the valid elements: about ½d² near zero, |d| − log 2 far
+    from it.
+
+    Args:
+        difference: p − y, shape (B, C, N).
+
+    Returns:
+        log cosh d for each element, shape (B, C, N), 0 or more.
+
+    Note:
+        Computed as log(1 + 2·sinh²(d/2)) for |d| < 1 and as |d| + log(1 + e^(−2|d|)) − log 2
+        elsewhere: the first would overflow far out, the second loses its digits near zero.
+    """
+    size = difference.abs()
+    near = torch.log1p(2 * torch.sinh(size.clamp(max=1) / 2) ** 2)
+    far = size + functional.softplus(-2 * size) - math.log(2)
+    return PerPixel(near.where(size < 1, far))
+
+
+@loss(
+    family="regression",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    sources=["Charbonnier et al. 1997", "Hartley & Zisserman 2003"],
+    example="pseudo_huber(delta=0.1, scaled=false)",
+)
+def pseudo_huber(difference: Difference, *, delta: Positive = 1.0, scaled: bool = True) -> PerPixel:
+    """Pseudo-Huber loss: a smooth passage from the square to the absolute error.
+
+    mean δ²·(√(1 + (d/δ)²) − 1), with d = p − y over the valid elements.
+
+    Args:
+        difference: p − y, shape (B, C, N).
+        delta: δ > 0, where the passage is.
+        scaled: with the factor δ², so that it is ½d² near zero.
+
+    Returns:
+        The loss of each element, shape (B, C, N), 0 or more.
+
+    Note:
+        Computed as d² / (1 + √(1 + (d/δ)²)), which keeps its digits near zero. kornia's
+        `charbonnier_loss` is this with δ = 1.
+    """
+    value = difference**2 / (1 + torch.sqrt(1 + (difference / delta) ** 2))
+    return PerPixel(value if scaled else value / delta**2)
+
+
+@loss(
+    family="regression",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    sources=["Lai et al. 2017, LapSRN"],
+    example="charbonnier(eps=0.01)",
+)
+def charbonnier(difference: Difference, *, eps: Positive = 1e-3) -> PerPixel:
+    """Charbonnier loss: the absolute error with a rounded corner.
+
+    mean √(d² + ε²), with d = p − y over the valid elements.
+
+    Args:
+        difference: p − y, shape (B, C, N).
+        eps: ε > 0, the value at d = 0.
+
+    Returns:
+        The loss of each element, shape (B, C, N), ε or more.
+
+    Note:
+        Identical images cost ε, not 0.
+    """
+    return PerPixel(torch.sqrt(difference**2 + eps**2))
+
+
+@loss(
+    family="regression",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    better="higher",
+    range=(None, None),
+    sources=["skimage.metrics.peak_signal_noise_ratio"],
+    example="psnr(data_range=1)",
+)
+def psnr(difference: Difference, *, data_range: Positive = 1.0) -> Decibels:
+    """Peak signal-to-noise ratio in decibels.
+
+    10·log10(range² / mse), with the mean squared error over the valid elements of all channels.
+
+    Args:
+        difference: p − y, shape (B, C, N).
+        data_range: largest minus smallest value that an image can have; 1 for 8-bit images, which
+            are read in [0, 1].
+
+    Returns:
+        (d/range)² for each element, shape (B, C, N); −10·log10 is taken of its mean. Identical
+        images give infinity, which the mean over samples then has as well.
+    """
+    return PerPixel((difference / data_range) ** 2)

@@ -111,6 +111,6 @@ def _given(values: Values, role: str, form: Any, options: Options) -> Any:
     if form is Values:
         return values
     if form is Side:
-        return values.sides[role]
+        return values.side(role)
     name = form.__metadata__[0]
-    return getattr(values if name in OF_BOTH_SIDES else values.sides[role], name)
+    return getattr(values if name in OF_BOTH_SIDES else values.side(role), name)

@@ -31,6 +31,7 @@ Valid = Annotated[Tensor, "valid"]  # (B, C or 1, *space), whether a pixel count
 
 # Options that are no number whatever: the names are checked where expressions are.
 NonNegative = Annotated[float, "0 or more"]
+Positive = Annotated[float, "more than 0"]
 Share = Annotated[float, "0 to 1"]
 Count = Annotated[int, "1 or more"]
 

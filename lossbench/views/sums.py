@@ -28,16 +28,10 @@ def logarithm(x: Tensor) -> Tensor:
 
 def power(x: Tensor, exponent: float | Tensor) -> Tensor:
     """x to a power of 0 or more, of x ≥ 0, with a finite gradient at x = 0."""
-    return x.clamp(min=SMALLEST) ** exponent if _below_one(exponent) else x**exponent
-
-
-def _below_one(exponent: float | Tensor) -> bool:
-    """Whether the slope at 0 is infinite."""
-    return (
-        bool(((exponent < 1) & (exponent > 0)).any())
-        if isinstance(exponent, Tensor)
-        else (0 < exponent < 1)
-    )
+    if isinstance(exponent, int | float) and exponent >= 1:
+        return x**exponent
+    nothing = x <= 0
+    return (x.where(~nothing, 1.0) ** exponent).where(~nothing, torch.zeros_like(x) ** exponent)
 
 
 def root(x: Tensor) -> Tensor:

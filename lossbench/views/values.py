@@ -66,6 +66,9 @@ class Side:
 
     @cached_property
     def one_vs_rest(self) -> Pair:
+        if self.task == "binary":  # its background is the other class
+            yes, no = self.log_pair
+            return Pair(torch.cat([no, yes], 1), torch.cat([yes, no], 1))
         if self.logits:
             return Pair(functional.logsigmoid(self.stored), functional.logsigmoid(-self.stored))
         return Pair(logarithm(self.stored), logarithm(1 - self.stored))
@@ -140,6 +143,10 @@ class Values:
     def support(self) -> Tensor:
         """Pixels of the target that belong to each class, (B, C)."""
         return (self.sides["target"].probability * self.weight).sum(-1)
+
+    def side(self, name: str) -> Side:
+        """The input that a parameter names; further words tell two forms of one input apart."""
+        return self.sides[name if name in self.sides else name.partition("_")[0]]
 
     def remembered(self, key: Any, make: Callable[[], Any]) -> Any:
         """A view by its name and options, made when it is first asked for."""

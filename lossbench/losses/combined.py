@@ -1,0 +1,112 @@
+"""Combinations with a name: each function returns the expression that it stands for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lossbench.losses import Expression, loss
+
+if TYPE_CHECKING:
+    from lossbench.views.forms import NonNegative, Share
+
+
+@loss(
+    family="combined",
+    tasks=["binary", "multiclass"],
+    sources=["Isensee et al. 2021, nnU-Net", "monai.losses.DiceCELoss"],
+    example="dice_ce(mix=0.3, smooth=1)",
+)
+def dice_ce(
+    *, mix: Share = 0.5, smooth: NonNegative = 0.0, label_smoothing: Share = 0.0
+) -> Expression:
+    """Dice loss and cross-entropy.
+
+    m·dice + (1−m)·cross_entropy.
+
+    Args:
+        mix: m, the share of the Dice loss.
+        smooth: s of the Dice loss, added above and below.
+        label_smoothing: ε of the cross-entropy.
+
+    Returns:
+        The expression, 0 or more.
+
+    Note:
+        MONAI's DiceCELoss and nnU-Net add the two: twice this.
+    """
+    return (
+        f"{mix} * dice(smooth={smooth})"
+        f" + {1 - mix} * cross_entropy(label_smoothing={label_smoothing})"
+    )
+
+
+@loss(
+    family="combined",
+    tasks=["binary", "multilabel"],
+    sources=["Milletari et al. 2016, V-Net", "torch.nn.BCELoss"],
+    example="dice_bce(mix=0.3, smooth=1)",
+)
+def dice_bce(
+    *, mix: Share = 0.5, smooth: NonNegative = 0.0, label_smoothing: Share = 0.0
+) -> Expression:
+    """Dice loss and binary cross-entropy.
+
+    m·dice + (1−m)·bce.
+
+    Args:
+        mix: m, the share of the Dice loss.
+        smooth: s of the Dice loss, added above and below.
+        label_smoothing: ε of the cross-entropy.
+
+    Returns:
+        The expression, 0 or more.
+    """
+    return f"{mix} * dice(smooth={smooth}) + {1 - mix} * bce(label_smoothing={label_smoothing})"
+
+
+@loss(
+    family="combined",
+    tasks=["binary", "multilabel"],
+    range=(None, None),
+    sources=["Taghanaki et al. 2019"],
+    example="combo(alpha=0.7, beta=0.4)",
+)
+def combo(*, alpha: Share = 0.5, beta: Share = 0.5, smooth: NonNegative = 0.0) -> Expression:
+    """Combo loss: weighted cross-entropy less the Dice coefficient.
+
+    α·mean −[β·y·log p + (1−β)·(1−y)·log(1−p)] − (1−α)·(2I + s)/(P + Y + s).
+
+    Args:
+        alpha: α, the share of the cross-entropy.
+        beta: β, above ½ misses cost more than false alarms.
+        smooth: s of the Dice coefficient, added above and below.
+
+    Returns:
+        The expression; a good prediction is negative, −(1−α) at best.
+    """
+    return (
+        f"{alpha} * binary_focal(alpha={beta}, gamma=0) - {1 - alpha} * (1 - dice(smooth={smooth}))"
+    )
+
+
+@loss(
+    family="combined",
+    tasks=["binary", "multilabel"],
+    sources=["Yeung et al. 2022"],
+    example="unified_focal(mix=0.3)",
+)
+def unified_focal(*, mix: Share = 0.5, delta: Share = 0.6, gamma: Share = 0.5) -> Expression:
+    """Unified focal loss: the asymmetric focal and focal Tversky losses.
+
+    λ·asymmetric_focal(δ, γ) + (1−λ)·asymmetric_focal_tversky(δ, γ).
+
+    Args:
+        mix: λ, the share of the cross-entropy part.
+        delta: δ, the weight of positives, and of misses.
+        gamma: γ, how much the background loses and the foreground gains.
+
+    Returns:
+        The expression, 0 or more.
+    """
+    given = f"delta={delta}, gamma={gamma}"
+    return f"{mix} * asymmetric_focal({given}) + {1 - mix} * asymmetric_focal_tversky({given})"

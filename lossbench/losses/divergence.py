@@ -1,0 +1,222 @@
+"""Divergences between the target's and the predicted distribution of a pixel.
+
+Multiclass tasks compare K classes; on binary and multilabel tasks every label compares (p, 1−p)
+with (y, 1−y). Natural logarithms.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lossbench.losses import Expression, loss
+from lossbench.views.forms import Chances, Difference, Mass, Outcomes, PerPixel, Share
+from lossbench.views.sums import logarithm
+
+
+def divergence(of: Tensor, log: Tensor, other: Tensor) -> Tensor:
+    """Σ q·(log q − log r) over the outcomes."""
+    return (of * (log - other)).sum(0)
+
+
+def mixed(pred: Chances, target: Chances, alpha: float) -> Tensor:
+    """log(α·p + (1−α)·y)."""
+    if alpha == 1:
+        return pred.log
+    return logarithm(alpha * pred.chance + (1 - alpha) * target.chance)
+
+
+@loss(
+    family="divergence",
+    tasks=["binary", "multiclass", "multilabel"],
+    range=(0, 2),
+    sources=["Brier 1950", "sklearn.metrics.brier_score_loss"],
+    example="brier(reduction=sum)",
+)
+def brier(difference: Difference, mass: Mass) -> PerPixel:
+    """Brier score: squared error of the probabilities.
+
+    mean (p−y)², summed over the classes of a multiclass task.
+
+    Args:
+        difference: p − y, shape (B, C, N).
+        mass: what each class is of its pixel on a multiclass task.
+
+    Returns:
+        (p−y)² of each class, shape (B, C, N); at most 1 for a label, 2 over all classes.
+
+    Note:
+        A score by name, but lower is better. On binary and multilabel tasks it equals `l2`.
+    """
+    return PerPixel(difference**2, mass)
+
+
+@loss(
+    family="divergence",
+    tasks=["binary", "multiclass", "multilabel"],
+    better=None,
+    sources=["Shannon 1948", "scipy.stats.entropy"],
+    example="entropy(reduction=sum)",
+)
+def entropy(target: Outcomes, mass: Mass) -> PerPixel:
+    """Entropy of the target: what cross-entropy cannot fall below.
+
+    mean −Σ_c y_c·log y_c; cross-entropy is this plus `kl`.
+
+    Args:
+        target: y and log y of each outcome, each (O, B, C, N).
+        mass: what each class is of its pixel on a multiclass task.
+
+    Returns:
+        The share of each class, shape (B, C, N), 0 or more; 0 for hard targets.
+    """
+    return PerPixel(-(target.chance * target.log).sum(0), mass)
+
+
+@loss(
+    family="divergence",
+    tasks=["binary", "multiclass", "multilabel"],
+    aliases=["kl_divergence", "relative_entropy"],
+    sources=["Kullback & Leibler 1951", "torch.nn.KLDivLoss"],
+    example="kl(reduction=sum)",
+)
+def kl(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
+    """Kullback–Leibler divergence of the prediction from the target.
+
+    mean Σ_c y_c·(log y_c − log p_c).
+
+    Args:
+        pred: p and log p of each outcome, each (O, B, C, N).
+        target: y and log y, likewise.
+        mass: what each class is of its pixel on a multiclass task.
+
+    Returns:
+        The share of each class, shape (B, C, N); the sum over classes is 0 or more.
+
+    Note:
+        For hard targets this is the cross-entropy. torch's reduction="mean" divides by the classes
+        as well; its "batchmean" is meant to be this.
+    """
+    return PerPixel(divergence(target.chance, target.log, pred.log), mass)
+
+
+@loss(
+    family="divergence",
+    tasks=["binary", "multiclass", "multilabel"],
+    sources=["Jeffreys 1946"],
+    example="jeffreys(reduction=sum)",
+)
+def jeffreys(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
+    """Jeffreys divergence: Kullback–Leibler both ways.
+
+    mean KL(y‖p) + KL(p‖y) = mean Σ_c (y_c − p_c)·(log y_c − log p_c).
+
+    Args:
+        pred: p and log p of each outcome, each (O, B, C, N).
+        target: y and log y, likewise.
+        mass: what each class is of its pixel on a multiclass task.
+
+    Returns:
+        The share of each class, shape (B, C, N), 0 or more.
+
+    Note:
+        Hard targets have log 0 = −100, so that a value says how far p is from certainty.
+    """
+    apart = (target.chance - pred.chance) * (target.log - pred.log)
+    return PerPixel(apart.sum(0), mass)
+
+
+@loss(
+    family="divergence",
+    tasks=["binary", "multiclass", "multilabel"],
+    sources=["Jeffreys 1946"],
+    example="symmetric_kl",
+)
+def symmetric_kl() -> Expression:
+    """Mean of the Kullback–Leibler divergences both ways: half of `jeffreys`.
+
+    ½·(KL(y‖p) + KL(p‖y)).
+
+    Returns:
+        The expression 0.5·jeffreys, 0 or more.
+
+    Note:
+        Some tutorials call this Jensen–Shannon; that is `js`.
+    """
+    return "0.5 * jeffreys"
+
+
+@loss(
+    family="divergence",
+    tasks=["binary", "multiclass", "multilabel"],
+    aliases=["jensen_shannon"],
+    sources=["Lin 1991", "scipy.spatial.distance.jensenshannon"],
+    example="js(reduction=sum)",
+)
+def js(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
+    """Jensen–Shannon divergence: both sides against their mean.
+
+    mean ½·KL(y‖m) + ½·KL(p‖m), with m = (y + p)/2.
+
+    Args:
+        pred: p and log p of each outcome, each (O, B, C, N).
+        target: y and log y, likewise.
+        mass: what each class is of its pixel on a multiclass task.
+
+    Returns:
+        The share of each class, shape (B, C, N); the sum over classes is in [0, log 2].
+
+    Note:
+        scipy's jensenshannon is the square root of this.
+    """
+    middle = mixed(pred, target, 0.5)
+    both = divergence(target.chance, target.log, middle)
+    return PerPixel((both + divergence(pred.chance, pred.log, middle)) / 2, mass)
+
+
+@loss(
+    family="divergence",
+    tasks=["binary", "multiclass", "multilabel"],
+    aliases=["skew_divergence"],
+    sources=["Lee 1999"],
+    example="alpha_kl(alpha=0.9)",
+)
+def alpha_kl(pred: Outcomes, target: Outcomes, mass: Mass, *, alpha: Share = 0.5) -> PerPixel:
+    """Skew divergence: Kullback–Leibler from the target to a mixture with the prediction.
+
+    mean KL(y ‖ α·p + (1−α)·y).
+
+    Args:
+        pred: p and log p of each outcome, each (O, B, C, N).
+        target: y and log y, likewise.
+        mass: what each class is of its pixel on a multiclass task.
+        alpha: α in [0, 1], the share of the prediction; 1 is `kl`, 0 is always 0.
+
+    Returns:
+        The share of each class, shape (B, C, N); the sum over classes is 0 or more.
+    """
+    return PerPixel(divergence(target.chance, target.log, mixed(pred, target, alpha)), mass)
+
+
+@loss(
+    family="divergence",
+    tasks=["binary", "multiclass", "multilabel"],
+    sources=["Nielsen 2010"],
+    example="alpha_js(alpha=0.9)",
+)
+def alpha_js(pred: Outcomes, target: Outcomes, mass: Mass, *, alpha: Share = 0.5) -> PerPixel:
+    """Skewed Jensen–Shannon divergence.
+
+    mean ½·KL(y ‖ α·p + (1−α)·y) + ½·KL(p ‖ α·y + (1−α)·p).
+
+    Args:
+        pred: p and log p of each outcome, each (O, B, C, N).
+        target: y and log y, likewise.
+        mass: what each class is of its pixel on a multiclass task.
+        alpha: α in [0, 1], the share of the other side; ½ is `js`, 1 is `symmetric_kl`.
+
+    Returns:
+        The share of each class, shape (B, C, N); the sum over classes is 0 or more.
+    """
+    first = divergence(target.chance, target.log, mixed(pred, target, alpha))
+    second = divergence(pred.chance, pred.log, mixed(target, pred, alpha))
+    return PerPixel((first + second) / 2, mass)

@@ -1,0 +1,343 @@
+"""Losses of images with their pixels in place: structure, edges, variation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lossbench.errors import InputError
+from lossbench.losses import Expression, loss
+from lossbench.views.forms import Count, Image, PerClass, PerPixel, PerSample, Positive, Valid
+from lossbench.views.sums import power, ratio, root
+
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
+
+
+class Similarity(NamedTuple):
+    """Of every window: the whole index, and its part of contrast and structure."""
+
+    whole: Tensor
+    contrast: Tensor
+
+
+def compared(
+    pred: Tensor,
+    target: Tensor,
+    window: int,
+    sigma: float,
+    data_range: float,
+    k1: float,
+    k2: float,
+) -> Similarity:
+    """Structural similarity of the windows that lie wholly inside the image."""
+    places = torch.arange(window, dtype=pred.dtype, device=pred.device) - (window - 1) / 2
+    weights = torch.exp(-((places / sigma) ** 2) / 2)
+    kernel = (weights / weights.sum()).tolist()
+    first, second = (k1 * data_range) ** 2, (k2 * data_range) ** 2
+    pred_mean, target_mean = averaged(pred, kernel), averaged(target, kernel)
+    pred_variance = averaged(pred**2, kernel) - pred_mean**2
+    target_variance = averaged(target**2, kernel) - target_mean**2
+    covariance = averaged(pred * target, kernel) - pred_mean * target_mean
+    contrast = (2 * covariance + second) / (pred_variance + target_variance + second)
+    light = (2 * pred_mean * target_mean + first) / (pred_mean**2 + target_mean**2 + first)
+    return Similarity(light * contrast, contrast)
+
+
+def averaged(image: Tensor, kernel: Sequence[float]) -> Tensor:
+    """The weighted mean of every window inside (B, C, *space), one axis after another."""
+    for axis in range(2, image.ndim):
+        size = image.shape[axis] - len(kernel) + 1
+        parts = (w * image.narrow(axis, place, size) for place, w in enumerate(kernel))
+        image = sum(parts, start=torch.zeros((), dtype=image.dtype, device=image.device))
+    return image
+
+
+def whole_windows(valid: Tensor, window: int) -> Tensor:
+    """Where no pixel of a window is ignored."""
+    if bool(valid.all()):
+        return torch.ones((), dtype=torch.bool, device=valid.device)
+    return averaged((~valid).double(), [1.0] * window) == 0
+
+
+def over_windows(values: Tensor, inside: Tensor) -> Tensor:
+    """The mean over the windows that count, (B, C)."""
+    counts = inside.expand_as(values).to(values)
+    return ratio((values * counts).flatten(2).sum(-1), counts.flatten(2).sum(-1))
+
+
+def check_size(image: Tensor, least: int, what: str) -> None:
+    """An image that no window fits into has no value."""
+    if min(image.shape[2:]) < least:
+        shown = "×".join(map(str, reversed(image.shape[2:])))
+        raise InputError(
+            f"is {shown} where {what} needs {least} pixels along every axis", kind="size"
+        )
+
+
+@loss(
+    family="structure",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    better="higher",
+    range=(-1, 1),
+    sources=["Wang et al. 2004", "skimage.metrics.structural_similarity"],
+    example="ssim(data_range=1)",
+)
+def ssim(
+    pred: Image,
+    target: Image,
+    valid: Valid,
+    *,
+    window: Count = 11,
+    sigma: Positive = 1.5,
+    data_range: Positive = 1.0,
+    k1: Positive = 0.01,
+    k2: Positive = 0.03,
+) -> PerClass:
+    """Structural similarity index.
+
+    mean of (2·μp·μy + c₁)(2·σpy + c₂) / ((μp² + μy² + c₁)(σp² + σy² + c₂)) over all windows inside
+    the image, μ and σ weighted by a Gaussian, c₁ = (k₁·range)², c₂ = (k₂·range)²; each channel by
+    itself.
+
+    Args:
+        pred: images, shape (B, C, *space).
+        target: images, likewise.
+        valid: whether a pixel counts; windows that touch an ignored one are left out.
+        window: width of a window in pixels.
+        sigma: width of the Gaussian in pixels.
+        data_range: largest minus smallest value that an image can have; 1 for 8-bit images.
+        k1: keeps the light of dark windows apart from 0/0.
+        k2: keeps the contrast of flat windows apart from 0/0.
+
+    Returns:
+        Similarity per sample and channel, shape (B, C), in [−1, 1]; undefined where no window is
+        wholly valid. An image smaller than a window is an error.
+
+    Note:
+        As skimage's with gaussian_weights=True, sigma=1.5, use_sample_covariance=False, and as
+        MONAI's. torchmetrics counts windows over a reflected border, piq shrinks large images
+        first, and kornia's `ssim_loss` is half of 1 − ssim.
+    """
+    check_size(pred, window, f"ssim(window={window})")
+    found = compared(pred, target, window, sigma, data_range, k1, k2)
+    return over_windows(found.whole, whole_windows(valid, window))
+
+
+@loss(
+    family="structure",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    better="higher",
+    range=(0, 1),
+    sources=["Wang, Simoncelli & Bovik 2003"],
+    example="ms_ssim(data_range=1)",
+)
+def ms_ssim(
+    pred: Image,
+    target: Image,
+    valid: Valid,
+    *,
+    window: Count = 11,
+    sigma: Positive = 1.5,
+    data_range: Positive = 1.0,
+    k1: Positive = 0.01,
+    k2: Positive = 0.03,
+) -> PerClass:
+    """Structural similarity at five scales.
+
+    ssim₅^w₅ · Π_{j<5} cs_j^w_j with cs_j the mean contrast and structure at scale j, negative means
+    counted as 0, w = .0448, .2856, .3001, .2363, .1333; each scale halves the last by 2×2 means.
+
+    Args:
+        pred: images, shape (B, C, *space).
+        target: images, likewise.
+        valid: whether a pixel counts; windows that touch an ignored one are left out.
+        window: width of a window in pixels.
+        sigma: width of the Gaussian in pixels.
+        data_range: largest minus smallest value that an image can have; 1 for 8-bit images.
+        k1: keeps the light of dark windows apart from 0/0.
+        k2: keeps the contrast of flat windows apart from 0/0.
+
+    Returns:
+        Similarity per sample and channel, shape (B, C), in [0, 1]; undefined where a scale has no
+        valid window. An image below 16·(window − 1) + 1 pixels, 161 by default, is an error.
+
+    Note:
+        A last row or column that finds no neighbour is dropped when a scale is halved.
+    """
+    least = (window - 1) * 2 ** (len(SCALES) - 1) + 1
+    check_size(pred, least, f"ms_ssim(window={window})")
+    product = torch.ones(pred.shape[:2], dtype=pred.dtype, device=pred.device)
+    for place, weight in enumerate(SCALES):
+        last = place == len(SCALES) - 1
+        found = compared(pred, target, window, sigma, data_range, k1, k2)
+        inside = whole_windows(valid, window)
+        mean = over_windows(found.whole if last else found.contrast, inside)
+        product = product * power(mean.clamp(min=0), weight)
+        if not last:
+            pred, target = halved(pred), halved(target)
+            valid = halved((~valid).double()) == 0
+    return product
+
+
+def halved(image: Tensor) -> Tensor:
+    """Means of two neighbours along every axis."""
+    for axis in range(2, image.ndim):
+        even = image.shape[axis] // 2
+        pairs = image.narrow(axis, 0, 2 * even).unflatten(axis, (even, 2))
+        image = pairs.mean(axis + 1)
+    return image
+
+
+@loss(
+    family="structure",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    range=(0, 2),
+    sources=["Wang et al. 2004"],
+    example="ssim_loss(data_range=1)",
+)
+def ssim_loss(
+    *,
+    window: Count = 11,
+    sigma: Positive = 1.5,
+    data_range: Positive = 1.0,
+    k1: Positive = 0.01,
+    k2: Positive = 0.03,
+) -> Expression:
+    """One minus the structural similarity index.
+
+    1 − ssim, with the options of `ssim`.
+
+    Args:
+        window: width of a window in pixels.
+        sigma: width of the Gaussian in pixels.
+        data_range: largest minus smallest value that an image can have; 1 for 8-bit images.
+        k1: keeps the light of dark windows apart from 0/0.
+        k2: keeps the contrast of flat windows apart from 0/0.
+
+    Returns:
+        The expression 1 − ssim(…), in [0, 2].
+
+    Note:
+        kornia's `ssim_loss` is half of this.
+    """
+    return f"1 - ssim(window={window}, sigma={sigma}, data_range={data_range}, k1={k1}, k2={k2})"
+
+
+def steps(image: Tensor, valid: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Forward differences: axis, differences (0 where a pixel is ignored), which of them count."""
+    for axis in range(2, image.ndim):
+        size = image.shape[axis] - 1
+        both = valid.narrow(axis, 0, size) & valid.narrow(axis, 1, size)
+        step = image.narrow(axis, 1, size) - image.narrow(axis, 0, size)
+        yield axis, step.where(both, 0.0), both.expand_as(step)
+
+
+def variation(image: Tensor, valid: Tensor, isotropic: bool) -> Tensor:
+    """How much each pixel differs from its next neighbours, (B, C, *space); 0 beyond the last."""
+    found = torch.zeros_like(image)
+    for axis, step, _ in steps(image, valid):
+        end = torch.zeros_like(image.narrow(axis, 0, 1))
+        full = torch.cat([step, end], axis)
+        found = found + (full**2 if isotropic else full.abs())
+    return root(found) if isotropic else found
+
+
+@loss(
+    family="structure",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    sources=["Rudin, Osher & Fatemi 1992", "kornia.losses.total_variation"],
+    example="total_variation(reduction=sum)",
+)
+def total_variation(pred: Image, valid: Valid, *, isotropic: bool = False) -> PerPixel:
+    """Total variation of the prediction alone.
+
+    Σ |∇p| / (C·N), with |∇p| the sum of both absolute forward differences of a pixel, or their
+    Euclidean norm; 0 beyond the last row and column. reduction=sum leaves out the division.
+
+    Args:
+        pred: images, shape (B, C, *space).
+        valid: whether a pixel counts; a difference to an ignored pixel is 0.
+        isotropic: the norm of both differences in place of their sum.
+
+    Returns:
+        |∇p| for each element, shape (B, C, N), 0 or more.
+
+    Note:
+        The ground truth only decides which pixels count. kornia's mean divides each direction by
+        its own number of differences, torchmetrics' mean is over samples only.
+    """
+    return PerPixel(variation(pred, valid, isotropic).flatten(2))
+
+
+@loss(
+    family="structure",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    sources=["Rudin, Osher & Fatemi 1992"],
+    example="tv_difference(isotropic=true)",
+)
+def tv_difference(
+    pred: Image,
+    target: Image,
+    valid: Valid,
+    *,
+    isotropic: bool = False,
+    reduction: Literal["mean", "sum"] = "mean",
+) -> PerSample:
+    """Difference of the total variations of prediction and ground truth.
+
+    |TV(p) − TV(y)|, with TV as in `total_variation`.
+
+    Args:
+        pred: images, shape (B, C, *space).
+        target: images, likewise.
+        valid: whether a pixel counts; a difference to an ignored pixel is 0.
+        isotropic: the norm of both differences of a pixel in place of their sum.
+        reduction: mean divides each variation by the valid elements, sum does not.
+
+    Returns:
+        The difference, shape (B,), 0 or more; undefined without a valid pixel.
+    """
+    counts = valid.expand_as(pred).to(pred).flatten(1).sum(1)
+    both = (variation(image, valid, isotropic).flatten(1).sum(1) for image in (pred, target))
+    difference = torch.sub(*both).abs()
+    return reduced(difference, counts, reduction)
+
+
+def reduced(top: Tensor, counts: Tensor, reduction: str) -> Tensor:
+    """A sum over so many, or divided by them; undefined over nothing."""
+    return ratio(top, counts) if reduction == "mean" else top.where(counts > 0, torch.nan)
+
+
+@loss(
+    family="structure",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    sources=["Mathieu, Couprie & LeCun 2016"],
+    example="gradient_l1(reduction=sum)",
+)
+def gradient_l1(
+    pred: Image, target: Image, valid: Valid, *, reduction: Literal["mean", "sum"] = "mean"
+) -> PerSample:
+    """Mean absolute difference of the gradients.
+
+    mean |∇p − ∇y| over the forward differences of both directions and all channels.
+
+    Args:
+        pred: images, shape (B, C, *space).
+        target: images, likewise.
+        valid: whether a pixel counts; differences between two valid pixels do.
+        reduction: over all differences of a sample.
+
+    Returns:
+        The mean, shape (B,), 0 or more; undefined where no two neighbours are valid.
+
+    Note:
+        The gradient difference loss of Mathieu et al. compares the sizes of the differences,
+        ||∇p| − |∇y||; this compares the differences with their signs.
+    """
+    found = [(step.abs(), both) for _, step, both in steps(pred - target, valid)]
+    top = torch.cat([step.flatten(1) for step, _ in found], 1).sum(1)
+    counts = torch.cat([both.flatten(1) for _, both in found], 1).sum(1)
+    return reduced(top, counts, reduction)
