@@ -108,13 +108,14 @@ class _Signature:
 
 @cache
 def builtin() -> Mapping[str, Entry]:
-    """The shipped catalogue by name, families in the order of their files."""
+    """The shipped catalogue by name, one family after another."""
     asked = _views() | _finishers()
-    return {
-        entry.name: entry
+    entries = [
+        entry
         for path in sorted((HERE / "losses").glob("[!_]*.py"))
         for entry in read(path, f"lossbench.losses.{path.stem}", asked)
-    }
+    ]
+    return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.family)}
 
 
 def find(name: str) -> Entry:

@@ -2,9 +2,10 @@
 
     python tests/speed.py [--pairs 2000] [--small 20000] [--repeat 3] [--folder FOLDER]
 
-Prints, for large and for small images, the time of `lossbench eval` with every loss and score, the
-limit measured in the same run with as many threads, and their ratio; the peak memory for many and
-for few pairs; and the start of `lossbench --help` next to `import click`. Medians of the repeats.
+Prints, for large and for small images, the time of `lossbench eval` with every loss and score that
+does not look at positions, the limit measured in the same run with as many threads, and their
+ratio; what twenty losses cost next to one; the peak memory for many and for few pairs; and the
+start of `lossbench --help` next to `import click`. Medians of the repeats.
 """
 
 from __future__ import annotations
@@ -61,7 +62,13 @@ def main() -> None:
 def measure(folder: Path, pairs: int, small: int, repeat: int) -> None:
     """Make the pairs that are not there yet, and print the figures."""
     threads = len(os.sched_getaffinity(0))
-    names = [entry.name for entry in lossbench.list_losses() if "binary" in entry.tasks]
+    names = [
+        entry.name
+        for entry in lossbench.list_losses()
+        if "binary" in entry.tasks
+        and entry.family != "structure"
+        and "Logits" not in entry.inputs.values()
+    ]
     print(f"{threads} threads, {len(names)} losses and scores: {', '.join(names)}")
     for count, size in ((pairs, 512), (small, 64)):
         made = make_pairs(folder / f"{count}x{size}", count, size)
@@ -76,6 +83,14 @@ def measure(folder: Path, pairs: int, small: int, repeat: int) -> None:
             f"{count:,} pairs of {size}×{size}: import torch {torch:.2f} s + decode {decode:.2f} s"
             f" = limit {torch + decode:.2f} s; run {run:.2f} s; ratio {ratio:.2f}"
         )
+    made, twenty = folder / f"{pairs}x512", names[:: len(names) // 20][:20]
+    rows = [
+        (seconds(*evaluation(made, ["dice"])), seconds(*evaluation(made, twenty)))
+        for _ in range(repeat)
+    ]
+    one, several = (statistics.median(column) for column in zip(*rows, strict=True))
+    ratio = statistics.median(several / one for one, several in rows)
+    print(f"one loss {one:.2f} s, {len(twenty)} losses {several:.2f} s: ratio {ratio:.2f}")
     few = make_pairs(folder / "1000x64", 1000, 64)
     peaks = [peak(*evaluation(made, names)) for made in (few, folder / f"{small}x64")]
     print(

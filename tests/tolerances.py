@@ -15,6 +15,8 @@ def check_close(found: Any, wanted: Any, tolerance: float, what: Any = "") -> No
     """|a − b| <= tolerance·max(1, |b|) everywhere; undefined in the same places."""
     found, wanted = np.asarray(found, np.float64), np.asarray(wanted, np.float64)
     assert found.shape == wanted.shape, (what, found.shape, wanted.shape)
-    apart = np.abs(found - wanted) > tolerance * np.maximum(1, np.abs(wanted))
-    wrong = (np.isnan(found) != np.isnan(wanted)) | apart
+    with np.errstate(invalid="ignore"):  # infinities, which are told by being equal
+        apart = np.abs(found - wanted) > tolerance * np.maximum(1, np.abs(wanted))
+    unbounded = (np.isinf(found) | np.isinf(wanted)) & (found != wanted)
+    wrong = (np.isnan(found) != np.isnan(wanted)) | apart | unbounded
     assert not wrong.any(), f"{what}: found {found[wrong]}, wanted {wanted[wrong]}"

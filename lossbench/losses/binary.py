@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lossbench.losses import Expression, loss
+from lossbench.losses import loss
 from lossbench.views.forms import (
     Logits,
     LogPair,
@@ -118,29 +118,6 @@ def bce_with_logits(
     return PerPixel(
         factor * soft * functional.softplus(-pred) + (1 - soft) * functional.softplus(pred)
     )
-
-
-@loss(
-    family="binary",
-    tasks=["binary", "multilabel"],
-    sources=["Panchapagesan et al. 2016", "torch.nn.BCEWithLogitsLoss"],
-    example="weighted_bce(label_smoothing=0.1)",
-)
-def weighted_bce(*, label_smoothing: Share = 0.0) -> Expression:
-    """Binary cross-entropy with both sides of equal weight over the data set.
-
-    mean −[w⁺·y·log p + (1−y)·log(1−p)], with w⁺ = #neg/#pos over all ground truth.
-
-    Args:
-        label_smoothing: ε in [0, 1]; y becomes (1−ε)·y + ε/2.
-
-    Returns:
-        The expression bce(pos_weight=auto); an error where no ground truth has a positive pixel.
-
-    Note:
-        A weight of your own is `bce(pos_weight=3)`. `balanced_bce` weighs by each sample.
-    """
-    return f"bce(pos_weight=auto, label_smoothing={label_smoothing})"
 
 
 @loss(

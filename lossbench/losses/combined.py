@@ -1,4 +1,7 @@
-"""Combinations with a name: each function returns the expression that it stands for."""
+"""Combinations with a name: each function returns the expression that it stands for.
+
+They are called before anything is computed, so that nothing here imports torch.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING
 from lossbench.losses import Expression, loss
 
 if TYPE_CHECKING:
-    from lossbench.views.forms import NonNegative, Share
+    from lossbench.views.forms import Count, NonNegative, Positive, Share
 
 
 @loss(
@@ -110,3 +113,81 @@ def unified_focal(*, mix: Share = 0.5, delta: Share = 0.6, gamma: Share = 0.5) -
     """
     given = f"delta={delta}, gamma={gamma}"
     return f"{mix} * asymmetric_focal({given}) + {1 - mix} * asymmetric_focal_tversky({given})"
+
+
+@loss(
+    family="binary",
+    tasks=["binary", "multilabel"],
+    sources=["Panchapagesan et al. 2016", "torch.nn.BCEWithLogitsLoss"],
+    example="weighted_bce(label_smoothing=0.1)",
+)
+def weighted_bce(*, label_smoothing: Share = 0.0) -> Expression:
+    """Binary cross-entropy with both sides of equal weight over the data set.
+
+    mean −[w⁺·y·log p + (1−y)·log(1−p)], with w⁺ = #neg/#pos over all ground truth.
+
+    Args:
+        label_smoothing: ε in [0, 1]; y becomes (1−ε)·y + ε/2.
+
+    Returns:
+        The expression bce(pos_weight=auto); an error where no ground truth has a positive pixel.
+
+    Note:
+        A weight of your own is `bce(pos_weight=3)`. `balanced_bce` weighs by each sample.
+    """
+    return f"bce(pos_weight=auto, label_smoothing={label_smoothing})"
+
+
+@loss(
+    family="divergence",
+    tasks=["binary", "multiclass", "multilabel"],
+    sources=["Jeffreys 1946"],
+    example="symmetric_kl",
+)
+def symmetric_kl() -> Expression:
+    """Mean of the Kullback–Leibler divergences both ways: half of `jeffreys`.
+
+    ½·(KL(y‖p) + KL(p‖y)).
+
+    Returns:
+        The expression 0.5·jeffreys, 0 or more.
+
+    Note:
+        Some tutorials call this Jensen–Shannon; that is `js`.
+    """
+    return "0.5 * jeffreys"
+
+
+@loss(
+    family="structure",
+    tasks=["binary", "multiclass", "multilabel", "image"],
+    range=(0, 2),
+    sources=["Wang et al. 2004"],
+    example="ssim_loss(data_range=1)",
+)
+def ssim_loss(
+    *,
+    window: Count = 11,
+    sigma: Positive = 1.5,
+    data_range: Positive = 1.0,
+    k1: Positive = 0.01,
+    k2: Positive = 0.03,
+) -> Expression:
+    """One minus the structural similarity index.
+
+    1 − ssim, with the options of `ssim`.
+
+    Args:
+        window: width of a window in pixels.
+        sigma: width of the Gaussian in pixels.
+        data_range: largest minus smallest value that an image can have; 1 for 8-bit images.
+        k1: keeps the light of dark windows apart from 0/0.
+        k2: keeps the contrast of flat windows apart from 0/0.
+
+    Returns:
+        The expression 1 − ssim(…), in [0, 2].
+
+    Note:
+        kornia's `ssim_loss` is half of this.
+    """
+    return f"1 - ssim(window={window}, sigma={sigma}, data_range={data_range}, k1={k1}, k2={k2})"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from lossbench.losses import Expression, loss
+from lossbench.losses import loss
 from lossbench.views.forms import Chances, Difference, Mass, Outcomes, PerPixel, Share
 from lossbench.views.sums import logarithm
 
@@ -123,26 +123,6 @@ def jeffreys(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
     """
     apart = (target.chance - pred.chance) * (target.log - pred.log)
     return PerPixel(apart.sum(0), mass)
-
-
-@loss(
-    family="divergence",
-    tasks=["binary", "multiclass", "multilabel"],
-    sources=["Jeffreys 1946"],
-    example="symmetric_kl",
-)
-def symmetric_kl() -> Expression:
-    """Mean of the Kullback–Leibler divergences both ways: half of `jeffreys`.
-
-    ½·(KL(y‖p) + KL(p‖y)).
-
-    Returns:
-        The expression 0.5·jeffreys, 0 or more.
-
-    Note:
-        Some tutorials call this Jensen–Shannon; that is `js`.
-    """
-    return "0.5 * jeffreys"
 
 
 @loss(

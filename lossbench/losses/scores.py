@@ -159,9 +159,9 @@ def tp(counts: Counts) -> PerClass:
         counts: hits, false alarms, misses and the rest, each of shape (B, C).
 
     Returns:
-        Pixels per sample and class, shape (B, C), 0 or more.
+        Pixels per sample and class, shape (B, C), 0 or more; undefined without a valid pixel.
     """
-    return counts.tp
+    return of_valid(counts.tp, counts)
 
 
 @loss(
@@ -180,9 +180,9 @@ def fp(counts: Counts) -> PerClass:
         counts: hits, false alarms, misses and the rest, each of shape (B, C).
 
     Returns:
-        Pixels per sample and class, shape (B, C), 0 or more.
+        Pixels per sample and class, shape (B, C), 0 or more; undefined without a valid pixel.
     """
-    return counts.fp
+    return of_valid(counts.fp, counts)
 
 
 @loss(
@@ -201,9 +201,9 @@ def fn(counts: Counts) -> PerClass:
         counts: hits, false alarms, misses and the rest, each of shape (B, C).
 
     Returns:
-        Pixels per sample and class, shape (B, C), 0 or more.
+        Pixels per sample and class, shape (B, C), 0 or more; undefined without a valid pixel.
     """
-    return counts.fn
+    return of_valid(counts.fn, counts)
 
 
 @loss(
@@ -222,9 +222,9 @@ def tn(counts: Counts) -> PerClass:
         counts: hits, false alarms, misses and the rest, each of shape (B, C).
 
     Returns:
-        Pixels per sample and class, shape (B, C), 0 or more.
+        Pixels per sample and class, shape (B, C), 0 or more; undefined without a valid pixel.
     """
-    return counts.tn
+    return of_valid(counts.tn, counts)
 
 
 @loss(
@@ -300,6 +300,11 @@ def volume_similarity(counts: Counts) -> PerClass:
         mask.
     """
     return 1 - ratio((counts.fp - counts.fn).abs(), 2 * counts.tp + counts.fp + counts.fn)
+
+
+def of_valid(pixels: Tensor, counts: Counts) -> Tensor:
+    """A number of pixels; undefined where none is valid."""
+    return pixels.where(counts.tp + counts.fp + counts.fn + counts.tn > 0, torch.nan)
 
 
 def recalls(confusion: Confusion) -> Tensor:

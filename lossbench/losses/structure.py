@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lossbench.errors import InputError
-from lossbench.losses import Expression, loss
+from lossbench.losses import loss
 from lossbench.views.forms import Count, Image, PerClass, PerPixel, PerSample, Positive, Valid
 from lossbench.views.sums import power, ratio, root
 
@@ -162,13 +162,12 @@ def ms_ssim(
 
     Returns:
         Similarity per sample and channel, shape (B, C), in [0, 1]; undefined where a scale has no
-        valid window. An image below 16·(window − 1) + 1 pixels, 161 by default, is an error.
+        valid window. An image below 16·window pixels along an axis, 176 by default, is an error.
 
     Note:
         A last row or column that finds no neighbour is dropped when a scale is halved.
     """
-    least = (window - 1) * 2 ** (len(SCALES) - 1) + 1
-    check_size(pred, least, f"ms_ssim(window={window})")
+    check_size(pred, window * 2 ** (len(SCALES) - 1), f"ms_ssim(window={window})")
     product = torch.ones(pred.shape[:2], dtype=pred.dtype, device=pred.device)
     for place, weight in enumerate(SCALES):
         last = place == len(SCALES) - 1
@@ -189,41 +188,6 @@ def halved(image: Tensor) -> Tensor:
         pairs = image.narrow(axis, 0, 2 * even).unflatten(axis, (even, 2))
         image = pairs.mean(axis + 1)
     return image
-
-
-@loss(
-    family="structure",
-    tasks=["binary", "multiclass", "multilabel", "image"],
-    range=(0, 2),
-    sources=["Wang et al. 2004"],
-    example="ssim_loss(data_range=1)",
-)
-def ssim_loss(
-    *,
-    window: Count = 11,
-    sigma: Positive = 1.5,
-    data_range: Positive = 1.0,
-    k1: Positive = 0.01,
-    k2: Positive = 0.03,
-) -> Expression:
-    """One minus the structural similarity index.
-
-    1 − ssim, with the options of `ssim`.
-
-    Args:
-        window: width of a window in pixels.
-        sigma: width of the Gaussian in pixels.
-        data_range: largest minus smallest value that an image can have; 1 for 8-bit images.
-        k1: keeps the light of dark windows apart from 0/0.
-        k2: keeps the contrast of flat windows apart from 0/0.
-
-    Returns:
-        The expression 1 − ssim(…), in [0, 2].
-
-    Note:
-        kornia's `ssim_loss` is half of this.
-    """
-    return f"1 - ssim(window={window}, sigma={sigma}, data_range={data_range}, k1={k1}, k2={k2})"
 
 
 def steps(image: Tensor, valid: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:

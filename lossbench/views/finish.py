@@ -64,7 +64,8 @@ def finishes(*, kinds: Sequence[str]) -> Callable[[Function], Function]:
 
 def decibels(mean: Tensor) -> Tensor:
     """−10·log10 of a mean; nothing is infinitely far below."""
-    return -10 * mean.log10()
+    some = mean > 0
+    return (-10 * mean.where(some, 1.0).log10()).where(some, torch.inf + mean)
 
 
 # What is done with the mean or the sum of the elements.

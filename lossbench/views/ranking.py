@@ -29,7 +29,8 @@ class Ranking:
     @classmethod
     def of(cls, pred: Probability, target: Decision, weight: Weight) -> Ranking:
         """The ranking of valid pixels; a soft target is positive from ½."""
-        score, order = pred.sort(dim=-1, stable=True)
+        score, order = pred.contiguous().sort(dim=-1, stable=True)
+        score = score.contiguous()
         first = torch.searchsorted(score, score)  # of those with the same score
         shape = torch.broadcast_shapes(pred.shape, target.shape, weight.shape)
         order, first = order.expand(shape), first.expand(shape)

@@ -1,0 +1,126 @@
+"""Values to try for every option of the catalogue, in tests of laws that all losses obey."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import lossbench
+from lossbench.catalog import Entry
+
+ENTRIES = {entry.name: entry for entry in lossbench.list_losses()}
+JUDGED = {"binary": 1, "multiclass": 3, "multilabel": 3, "image": 3}
+
+# By option, or by loss and option where that loss means something else by it.
+VALUES: dict[str | tuple[str, str], list[Any]] = {
+    "alpha": [0.3],
+    "b": [0.2],
+    "background": [False],
+    "beta": [2.0],
+    ("smooth_l1", "beta"): [0.1, 0.0],
+    ("combo", "beta"): [0.2],
+    "bins": [7],
+    "class_reduction": ["sum", "weighted"],
+    "class_weights": [[0.5, 2.0, 1.5], "auto", "median_frequency"],
+    ("generalized_dice", "class_weights"): ["simple", "uniform"],
+    ("exp_log", "class_weights"): [[0.5, 2.0, 1.5], "root_frequency", None],
+    "classes": ["all"],
+    "data_range": [3.0],
+    "delta": [0.2],
+    "empty": [1.0],
+    "eps": [0.1],
+    "epsilon": [2.0],
+    "form": ["brosch"],
+    "fraction": [0.6],
+    "gamma": [0.0, 0.4, 1.0],
+    ("binary_focal", "alpha"): [0.3, [0.3, 0.8, 0.5], "auto", None],
+    ("focal", "alpha"): [0.3, [0.3, 1.8, 0.5], "auto"],
+    ("focal", "gamma"): [0.0, 0.4, [2.0, 0.0, 1.0]],
+    ("focal_tversky", "gamma"): [0.4, [0.4, 2.0, 1.0]],
+    ("focal_tversky", "alpha"): [[0.3, 1.8, 0.5]],
+    ("focal_tversky", "beta"): [[0.3, 1.8, 0.5]],
+    "intersection": ["min"],
+    "isotropic": [True],
+    "k1": [0.1],
+    "k2": [0.1],
+    "label_smoothing": [0.1],
+    "log": [True],
+    "min_kept": [5],
+    "mix": [0.2],
+    "one_vs_all": [True],
+    "over": ["all"],
+    "pos_weight": [3.0, [3.0, 0.5, 1.0], "auto"],
+    "power": [1.5, 0.5],
+    "prior": [[0.2, 0.5, 0.3]],
+    "reduction": ["sum"],
+    "scaled": [False],
+    "sigma": [0.7],
+    "smooth": [1.0],
+    "smooth_dr": [0.5],
+    "smooth_nr": [2.0],
+    "squared": [True],
+    "threshold": [0.2, 0.7],
+    "window": [1],
+}
+# What a loss is given besides, so that it has a meaning on small pictures or the option an effect.
+BESIDES: dict[str | tuple[str, str], dict[str, Any]] = {
+    "ssim": {"window": 2},
+    "ssim_loss": {"window": 2},
+    "ms_ssim": {"window": 1},
+    "exp_log": {"class_weights": None},
+    ("bce", "prior"): {"label_smoothing": 0.3},
+    ("bce_with_logits", "prior"): {"label_smoothing": 0.3},
+    ("cross_entropy", "prior"): {"label_smoothing": 0.3},
+}
+LOGITS = {name for name, entry in ENTRIES.items() if "Logits" in entry.inputs.values()}
+STRUCTURE = {name for name, entry in ENTRIES.items() if entry.family == "structure"}
+
+
+def judged(entry: Entry, task: str, classes: int | None = None) -> int:
+    """How many numbers a list of one a class has: a binary task may have its background, too."""
+    if task == "binary":
+        return 2 if "Distribution" in entry.inputs.values() else 1
+    return JUDGED[task] if classes is None else classes
+
+
+def has_meaning(entry: Entry, option: str, task: str) -> bool:
+    """LOSSES.md: no threshold on a multiclass task but a loss's own, a background only there."""
+    if option == "threshold":
+        return task != "multiclass" or entry.options[option].owner == entry.name
+    if option == "background":
+        return task == "multiclass"
+    return option != "class_weights" or task != "image"
+
+
+def option_sets(
+    name: str, task: str, classes: int | None = None, rules: bool = False
+) -> Iterator[dict[str, Any]]:
+    """A loss as it is, and with each value of each option that has a meaning on a task.
+
+    Args:
+        name: the loss.
+        task: binary, multiclass, multilabel or image.
+        classes: how long lists are, where not as usual.
+        rules: with values that follow from the data set, too.
+    """
+    entry, always = ENTRIES[name], BESIDES.get(name, {})
+    yield always
+    for option in entry.options:
+        if not has_meaning(entry, option, task):
+            continue
+        for value in VALUES.get((name, option), VALUES.get(option, [])):
+            if value in ("auto", "median_frequency", "root_frequency") and not rules:
+                continue
+            if isinstance(value, list):
+                value = [*value, 0.4][: judged(entry, task, classes)]
+            yield {**always, **BESIDES.get((name, option), {}), option: value}
+
+
+def typed(name: str, options: dict[str, Any]) -> str:
+    """A loss as an expression."""
+    given = ", ".join(f"{option}={_word(value)}" for option, value in options.items())
+    return f"{name}({given})" if given else name
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) or value is None else str(value)
