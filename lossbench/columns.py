@@ -242,11 +242,12 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
     for term in terms:
         name, options, entry = term.name, term.options, term.entry
         if task not in entry.tasks:
-            fitting = [e.name for e in catalog.builtin().values() if task in e.tasks]
+            every = [each for each in catalog.builtin().values() if task in each.tasks]
+            fitting = [each.name for each in every if each.family == entry.family]
             raise SettingError(
                 f"{name} has no meaning on {'an' if task == 'image' else 'a'} {task} task"
                 f" (it is for {', '.join(entry.tasks)});"
-                f" these have: {', '.join(fitting) or 'none'}"
+                f" these have: {', '.join(fitting or [each.name for each in every])}"
             )
         if "Logits" in entry.inputs.values() and encoding != "logits":
             raise SettingError(

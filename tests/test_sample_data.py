@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conftest import SAMPLES
+from drawn import picture
 from PIL import Image
+from sklearn import metrics
+from tolerances import REFERENCE, check_close
+from torch.nn import functional
 
 import lossbench
 
@@ -167,3 +173,28 @@ def test_a_class_in_no_slice_of_a_sample_is_undefined_there():
     }
     assert undefined == empty
     assert empty
+
+
+def test_real_weight_maps_and_valid_masks():
+    """The sample data's float weights: torch's and scikit-learn's own weighted means."""
+    root = SAMPLES / "binary"
+    inputs = {"weight": str(root / "weight"), "valid": str(root / "valid")}
+    found = lossbench.evaluate(
+        str(root / "pred"), str(root / "gt"), ["bce", "iou", "accuracy"], inputs=inputs
+    )
+    for place, name in enumerate(found.ids):
+        pred, target, valid = (
+            picture(root / role / f"{name.removesuffix('.png')}.png") / 255
+            for role in ("pred", "gt", "valid")
+        )
+        weight = np.load(root / "weight" / f"{name.removesuffix('.png')}.npy") * (valid > 0)
+        tensors = [torch.tensor(x, dtype=torch.float64) for x in (pred, target, weight)]
+        bce = functional.binary_cross_entropy(*tensors, reduction="sum") / tensors[2].sum()
+        check_close(found.values["bce"].samples[place], float(bce), REFERENCE)
+        hard = [target.ravel() > 0, pred.ravel() >= 0.5]
+        each = {"sample_weight": weight.ravel(), "zero_division": math.nan}
+        defined = ((hard[0] | hard[1]) & (weight.ravel() > 0)).any()
+        iou = metrics.jaccard_score(*hard, **each | {"zero_division": 0}) if defined else math.nan
+        check_close(found.values["iou"].samples[place], iou, REFERENCE)
+        accuracy = metrics.accuracy_score(*hard, sample_weight=weight.ravel())
+        check_close(found.values["accuracy"].samples[place], accuracy, REFERENCE)

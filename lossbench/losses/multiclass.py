@@ -241,7 +241,7 @@ def ohem_cross_entropy(
     entropy = -(target * pred).sum(1)
     right = (target * pred.exp()).sum(1)
     least = torch.full_like(weight[:, 0, 0], min_kept)
-    taken = torch.maximum(hardest(entropy, weight[:, 0], least), weight[:, 0] * (right < threshold))
+    taken = torch.maximum(hardest(-right, weight[:, 0], least), weight[:, 0] * (right < threshold))
     return ratio(total(entropy, taken), taken.sum(-1))
 
 

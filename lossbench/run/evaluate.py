@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lossbench.columns import Term, judged
 from lossbench.data.plan import Plan
-from lossbench.errors import SettingError
+from lossbench.errors import InputError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled
 from lossbench.run.pooling import SumPool, TablePool
 from lossbench.run.reader import Chunk
@@ -37,6 +37,7 @@ class Rows:
     unfinished: dict[Term, list[Any]] = field(default_factory=dict)  # with options still unknown
     support: Array | None = None  # (B, K) target pixels of each class, where a rule needs them
     valid: Array | None = None  # (B, K) pixels that each class could have
+    failure: InputError | None = None  # why a sample that came alone has no values
 
 
 def pick_device(wanted: str) -> str:
@@ -80,7 +81,10 @@ def evaluate_chunk(plan: Plan, terms: Sequence[Term], device: str, chunk: Chunk)
             (sample,) = chunk.pixels
             others = [term for term in terms if not on_tables(plan, term)]
             values = pixel_values(plan, sample, device)
-            _evaluate(rows, values, plan, others)
+            try:
+                _evaluate(rows, values, plan, others)
+            except InputError as error:
+                return Rows(failure=error)
             _add_states(rows, values, others)
     return rows
 
@@ -159,7 +163,11 @@ def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> 
             count = judged(term, plan.task, values.support.shape[1])
             rows.unfinished[term] = [raw(function, values, each) for each in probes(term, count)]
             continue
-        sample, classes = evaluate(function, values, options)
+        try:
+            sample, classes = evaluate(function, values, options)
+        except InputError as error:
+            error.loss = term.name
+            raise
         rows.values[term] = _array(sample)
         if keep and classes is not None:
             rows.classes[term] = _array(classes)

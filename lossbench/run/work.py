@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.columns import Column, Term
-from lossbench.data.pairing import Pairing
+from lossbench.data.pairing import Pair, Pairing, label
 from lossbench.data.plan import Plan
+from lossbench.errors import InputError
 from lossbench.results import Failed, Result, Values, combine
 from lossbench.run.pooling import SumPool, TablePool
 from lossbench.run.reader import WORTH_PROCESSES, Chunk, in_order, reader
@@ -164,6 +165,9 @@ class Work:
         return evaluate_chunk(self.plan, self.terms, device, chunk)
 
     def _take(self, start: int, chunk: Chunk, rows: Rows) -> None:
+        if rows.failure:
+            self._refuse(self.pairs[start], rows.failure)
+            return
         places = np.array(chunk.places, np.int64) + start
         for place, failure in chunk.failures:
             pair = self.pairs[start + place]
@@ -183,6 +187,12 @@ class Work:
         rows.states = {}
         if chunk.tables is not None:
             self.tables.add(chunk.tables, chunk.sizes)
+
+    def _refuse(self, pair: Pair, error: InputError) -> None:
+        """A sample that a loss has no value of."""
+        error.located("pred", label(pair.sources["pred"][0]))
+        failed = Failed(pair.id, error.role, error.file, error.kind, str(error), error.loss)
+        self.failed.append(failed)
 
     def _class_rows(self, term: Term, classes: int) -> Array:
         if term not in self.classes:
