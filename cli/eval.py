@@ -226,9 +226,9 @@ def command(context: click.Context, /, pred: str | None, gt: str | None, **optio
     PRED and GT are folders whose files pair by relative path without suffix, or two files.
     """
     if options["manifest"] is None:
-        for argument in context.command.params[:2]:
-            if context.params[str(argument.name)] is None:
-                raise click.MissingParameter(ctx=context, param=argument)
+        for argument, given in (("PRED", pred), ("GT", gt)):
+            if given is None:
+                raise click.UsageError(f"Missing argument '{argument}', or --manifest.", context)
     shown = {name: options.pop(name) for name in OUTPUTS}
     for path in shown["output"]:
         lossbench.check_path(path)

@@ -163,8 +163,12 @@ def _pair(
                 message = f"{where}: the cell of {header.names[column]!r} is empty"
                 return Unpaired(sample, role, kind, message)
             files.append(os.path.join(folder, cells[column]))
-            if not os.path.exists(files[-1]):
-                message = f"{where}: {files[-1]} does not exist"
-                return Unpaired(sample, role, "missing", message, files[-1])
+            if not os.path.isfile(files[-1]):
+                there = os.path.exists(files[-1])
+                kind, what = (
+                    ("unreadable", "is no file") if there else ("missing", "does not exist")
+                )
+                message = f"{where}: {files[-1]} {what}"
+                return Unpaired(sample, role, kind, message, files[-1])
         sources[role] = tuple(files)
     return Pair(sample, {role: sources[role] for role in header.files})
