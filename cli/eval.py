@@ -73,8 +73,8 @@ def _count(given: str, word: str, least: int) -> int:
     epilog="Example: lossbench eval pred/ gt/ --loss dice --loss '0.5*dice + 0.5*bce'"
     " --gate 'dice.mean <= 0.15' -o result.json",
 )
-@click.argument("pred")
-@click.argument("gt")
+@click.argument("pred", required=False)
+@click.argument("gt", required=False)
 @click.option(
     "-l",
     "--loss",
@@ -98,6 +98,11 @@ def _count(given: str, word: str, least: int) -> int:
     multiple=True,
     callback=_roles,
     help="A further folder: weight=, ignore= or valid=; several times.",
+)
+@click.option(
+    "--manifest",
+    metavar="FILE",
+    help="A CSV or TSV table of pairs (pred, gt, roles, groups) for PRED and GT; - is stdin.",
 )
 @click.option(
     "--task",
@@ -156,6 +161,11 @@ def _count(given: str, word: str, least: int) -> int:
     type=click.Choice(["nearest", "bilinear"]),
     help="Fit predictions of another size to their ground truth.",
 )
+@click.option(
+    "--group-by",
+    metavar="PATTERN|COLUMN",
+    help="Aggregate per group: by '{patient}/{slice}' over ids, or by manifest columns.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--workers",
@@ -210,16 +220,22 @@ def _count(given: str, word: str, least: int) -> int:
     help="Style the table.",
 )
 @click.pass_context
-def command(context: click.Context, /, pred: str, gt: str, **options: Any) -> int:
+def command(context: click.Context, /, pred: str | None, gt: str | None, **options: Any) -> int:
     """Compare the predictions in PRED with the ground truth in GT.
 
     PRED and GT are folders whose files pair by relative path without suffix, or two files.
     """
+    if options["manifest"] is None:
+        for argument, given in (("PRED", pred), ("GT", gt)):
+            if given is None:
+                raise click.UsageError(f"Missing argument '{argument}', or --manifest.", context)
     shown = {name: options.pop(name) for name in OUTPUTS}
     for path in shown["output"]:
         lossbench.check_path(path)
         if _same(path, options["baseline"]) and not shown["force"]:
             raise lossbench.SettingError(f"--output {path} is the baseline; --force overwrites it")
+        if _same(path, options["manifest"]):
+            raise lossbench.SettingError(f"--output {path} is the manifest")
     run = lossbench.plan(pred, gt, **options)
     if shown["sort"]:
         run.column(shown["sort"])
@@ -276,6 +292,8 @@ def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
     earlier = (run.baseline or {}).get("run", {}).get("pairs", {}).get("digest")
     if earlier not in (None, result.digest):
         note("note: the baseline is of other pairs")
+    elif result.groups is not None and _other_groups(run, result):
+        note("note: the baseline is of other groups")
     for failed in result.failed[:COMPLAINTS]:
         complain(printable(failed.error))
     if len(result.failed) > COMPLAINTS:
@@ -294,6 +312,12 @@ def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
         raise unwritten[0]
     status = result.exit_status
     return 0 if status == 1 and shown["exit_zero"] else status
+
+
+def _other_groups(run: Run, result: Result) -> bool:
+    """Whether the baseline has groups, and not these."""
+    earlier = (run.baseline or {}).get("groups")
+    return earlier is not None and set(earlier) != set(result.group_places)
 
 
 def _dry_run(run: Run, context: click.Context) -> str:

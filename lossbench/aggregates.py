@@ -10,6 +10,8 @@ AGGREGATES = (
     "mean", "sum", "std", "median", "p5", "p25", "p75", "p95", "min", "max",
     "ci_low", "ci_high", "count", "undefined", "infinite", "pooled",
 )  # fmt: skip
+# The same of the means of groups, each group counting once.
+OVER_GROUPS = {f"group_{name}": name for name in AGGREGATES if name != "pooled"}
 # Those that are a value of the loss itself, so that a gate on the wrong side can be told.
 VALUES = frozenset(AGGREGATES) - {"std", "count", "undefined", "infinite"}
 PERCENTILES = {"p5": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95, "min": 0, "max": 100}
@@ -34,18 +36,15 @@ def aggregate(values: Sequence[float], pooled: float = math.nan) -> dict[str, fl
     defined = sorted(value + 0.0 for value in values if not math.isnan(value))  # no -0.0
     count = len(defined)
     infinite = sum(map(math.isinf, defined))
-    total = exact_sum(defined) if count else math.nan
-    mean = total / count if count else math.nan
-    if math.isinf(mean) and not infinite:  # the sum is too large, the mean is not
-        mean = math.fsum(value / count for value in defined)
-    std = deviation(defined, mean) if count > 1 and not infinite else math.nan
+    middle = mean(defined)
+    std = deviation(defined, middle) if count > 1 and not infinite else math.nan
     half = student(count - 1) * std / math.sqrt(count) if count > 1 else math.nan
     found = {
-        "mean": mean,
-        "sum": total,
+        "mean": middle,
+        "sum": exact_sum(defined) if count else math.nan,
         "std": std,
-        "ci_low": mean - half,
-        "ci_high": mean + half,
+        "ci_low": middle - half,
+        "ci_high": middle + half,
         "count": count,
         "undefined": len(values) - count,
         "infinite": infinite,
@@ -53,6 +52,17 @@ def aggregate(values: Sequence[float], pooled: float = math.nan) -> dict[str, fl
         **{name: percentile(defined, share) for name, share in PERCENTILES.items()},
     }
     return {name: found[name] for name in AGGREGATES}
+
+
+def mean(values: Sequence[float]) -> float:
+    """The mean of the defined values, nan where there are none."""
+    defined = [value + 0.0 for value in values if not math.isnan(value)]  # no -0.0
+    if not defined:
+        return math.nan
+    found = exact_sum(defined) / len(defined)
+    if math.isinf(found) and not any(map(math.isinf, defined)):  # the sum is too large, it is not
+        found = math.fsum(value / len(defined) for value in defined)
+    return found
 
 
 def exact_sum(values: Sequence[float]) -> float:

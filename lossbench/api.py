@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 def plan(
-    pred: Any,
-    target: Any,
+    pred: Any = None,
+    target: Any = None,
     losses: str | Sequence[str] = (),
     *,
+    manifest: str | os.PathLike[str] | None = None,
     inputs: Mapping[str, Any] | None = None,
     task: str | None = None,
     classes: Any = None,
@@ -41,6 +42,7 @@ def plan(
     device: str = "auto",
     workers: int | None = None,
     batch_size: int = 128,
+    group_by: str | None = None,
 ) -> Run:
     """Pair the files, decide how they are read and check every setting; compute nothing.
 
@@ -48,6 +50,8 @@ def plan(
         pred: a folder, a file, or arrays in memory: a mapping id -> array, or a sequence.
         target: the ground truth, likewise.
         losses: expressions such as "dice" or "0.5*dice + 0.5*bce"; none for the task's usual ones.
+        manifest: in place of pred, target and inputs: a table (CSV, TSV, "-" for stdin) with the
+            columns pred and gt and, where wanted, id, further roles and groups.
         inputs: further roles: `weight` (maps), `ignore` and `valid` (masks).
         task: binary, multiclass, multilabel or image; found out where it is not given.
         classes: a number, names, {value: name} or {name: [r, g, b]}.
@@ -66,6 +70,8 @@ def plan(
         device: auto, cpu, cuda or cuda:N.
         workers: pairs that are read at a time; all cores by default.
         batch_size: pairs that are evaluated together, where they are counted.
+        group_by: a pattern over the ids such as "{patient}/{slice}", grouped by all names but the
+            last; or columns of the manifest, with commas.
 
     Returns:
         A run: `.plan`, `.pairing`, `.columns`, `.settings`, and `.evaluate()`.
@@ -79,6 +85,8 @@ def plan(
 
     settings = Settings(
         inputs=dict(inputs or {}),
+        manifest=None if manifest is None else os.fspath(manifest),
+        group_by=group_by,
         task=task,
         classes=classes,
         ignore=ignore,
@@ -101,8 +109,8 @@ def plan(
 
 
 def evaluate(
-    pred: Any,
-    target: Any,
+    pred: Any = None,
+    target: Any = None,
     losses: str | Sequence[str] = (),
     *,
     progress: Callable[[Progress], None] | None = None,
@@ -118,7 +126,8 @@ def evaluate(
         **settings: as for `lossbench.plan`.
 
     Returns:
-        The result: `.ids`, `.values`, `.aggregates`, `.failed`, `.decisions`, `.exit_status`.
+        The result: `.ids`, `.values`, `.aggregates`, `.failed`, `.decisions`, `.exit_status`, and
+        with `group_by` also `.groups`, `.group_aggregates`, `.over_groups`.
     """
     return plan(pred, target, losses, **settings).evaluate(progress)
 

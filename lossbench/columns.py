@@ -28,7 +28,7 @@ USUAL = {
     "image": ("l1", "l2"),
 }
 COUNTS = ("found", "evaluated", "missing", "extra", "errors")  # that gates can judge
-RESERVED = ("id", "classes", "error", *COUNTS)
+RESERVED = ("id", "group", "classes", "error", *COUNTS)
 # With these the values leave the range that the catalogue states.
 RESCALING = (("log", True), ("reduction", "sum"), ("class_reduction", "sum"))
 # Options whose number follows from all ground truth of the run.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lossbench.aggregates import AGGREGATES, VALUES
+from lossbench.aggregates import AGGREGATES, OVER_GROUPS, VALUES
 from lossbench.columns import COUNTS, Column, column_for
 from lossbench.errors import SettingError, nearest
 from lossbench.expressions import COMPARE, ExpressionError, Gate, fold, leaves
@@ -53,7 +53,12 @@ OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 
 
 def check(
-    gate: Gate, columns: Iterable[Column], defaults: Mapping[str, Any], has_baseline: bool
+    gate: Gate,
+    columns: Iterable[Column],
+    defaults: Mapping[str, Any],
+    *,
+    has_baseline: bool,
+    has_groups: bool,
 ) -> Check:
     """A gate against the columns of the run, before anything is read."""
     name = gate.loss.name
@@ -68,16 +73,20 @@ def check(
                 f"expected an aggregate, such as {name}.mean, or one of {', '.join(COUNTS)}",
             )
         return Check(gate, None)
-    if gate.aggregate not in AGGREGATES:
+    if gate.aggregate not in (*AGGREGATES, *OVER_GROUPS):
+        close = nearest(gate.aggregate, [*AGGREGATES, *OVER_GROUPS])
         raise ExpressionError(
             gate.written,
             gate.columns["aggregate"],
-            f"no aggregate is called {gate.aggregate!r}{nearest(gate.aggregate, AGGREGATES)};"
-            f" there are {', '.join(AGGREGATES)}",
+            f"no aggregate is called {gate.aggregate!r}{close}; there are {', '.join(AGGREGATES)},"
+            " and group_mean and so on over groups",
         )
+    if gate.aggregate in OVER_GROUPS and not has_groups:
+        raise SettingError(f"the gate `{gate.text}` needs --group-by PATTERN")
     column = column_for(gate.loss, columns, gate.written, defaults)
     better = column.better if column else None
-    if gate.aggregate in VALUES and gate.compare in WRONG_SIDE.get(str(better), ()):
+    judged = OVER_GROUPS.get(gate.aggregate, gate.aggregate)
+    if judged in VALUES and gate.compare in WRONG_SIDE.get(str(better), ()):
         raise ExpressionError(
             gate.written,
             gate.columns["compare"],

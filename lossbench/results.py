@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
 
-from lossbench.aggregates import aggregate
+from lossbench.aggregates import OVER_GROUPS, aggregate, mean
 from lossbench.columns import Column
 from lossbench.expressions import fold
 from lossbench.gates import Check, Decision
@@ -55,6 +55,8 @@ class Result:
         session: what differs from one run to the next: time, device, versions.
         pooled: the additive state.
         decisions: gates, decided.
+        groups: the group of each sample, None without groups.
+        group_pooled: by column, the pooled value of each group, in the order of `group_places`.
     """
 
     ids: list[str]
@@ -67,6 +69,8 @@ class Result:
     session: dict[str, Any] = field(default_factory=dict)
     pooled: dict[str, Any] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
+    groups: list[str] | None = None
+    group_pooled: dict[str, Values] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> int:
@@ -83,25 +87,54 @@ class Result:
     @cached_property
     def aggregates(self) -> dict[str, dict[str, float]]:
         """Every aggregate of every column."""
-        return {
-            name: aggregate(values.samples, values.pooled) for name, values in self.values.items()
-        }
+        return _aggregates(self.values)
 
     @cached_property
     def class_aggregates(self) -> dict[str, dict[str, dict[str, float]]]:
         """Column -> class -> aggregates, of columns that have classes."""
+        return self._class_aggregates(self.values)
+
+    @cached_property
+    def group_places(self) -> dict[str, list[int]]:
+        """Group -> its samples by their place in `ids`; groups sorted."""
+        places: dict[str, list[int]] = {}
+        for place, group in enumerate(self.groups or ()):
+            places.setdefault(group, []).append(place)
+        return dict(sorted(places.items()))
+
+    @cached_property
+    def group_means(self) -> dict[str, Values]:
+        """By column: the mean of each group, and of each class in it, groups sorted."""
+
+        def means(row: Sequence[float]) -> list[float]:
+            return [mean([row[place] for place in each]) for each in self.group_places.values()]
+
         return {
-            name: {
-                of_class: aggregate(row, pooled)
-                for of_class, row, pooled in zip(
-                    self.class_names,
-                    values.classes,
-                    values.pooled_classes or [math.nan] * len(values.classes),
-                    strict=True,
-                )
-            }
+            name: Values(means(values.samples), [means(row) for row in values.classes])
             for name, values in self.values.items()
-            if values.classes
+        }
+
+    @cached_property
+    def group_aggregates(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Group -> column -> aggregates over the samples of the group."""
+        return {group: _aggregates(values) for group, values in self._group_values()}
+
+    @cached_property
+    def group_class_aggregates(self) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+        """Group -> column -> class -> aggregates, of columns that have classes."""
+        return {group: self._class_aggregates(values) for group, values in self._group_values()}
+
+    @cached_property
+    def over_groups(self) -> dict[str, dict[str, float]]:
+        """Column -> aggregates of the means of groups, each group counting once."""
+        return {name: _over(table) for name, table in _aggregates(self.group_means).items()}
+
+    @cached_property
+    def class_over_groups(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Column -> class -> aggregates of the means of groups, of columns that have classes."""
+        return {
+            name: {of_class: _over(table) for of_class, table in tables.items()}
+            for name, tables in self._class_aggregates(self.group_means).items()
         }
 
     def quantity(self, check: Check) -> float:
@@ -109,8 +142,13 @@ class Result:
         if check.column is None:
             return float(self.counts[check.gate.loss.name])
         name, of_class = check.column.name, check.gate.of_class
-        table = self.class_aggregates[name][of_class] if of_class else self.aggregates[name]
-        return table[str(check.gate.aggregate)]
+        aggregate = str(check.gate.aggregate)
+        over = aggregate in OVER_GROUPS
+        if of_class:
+            table = (self.class_over_groups if over else self.class_aggregates)[name][of_class]
+        else:
+            table = (self.over_groups if over else self.aggregates)[name]
+        return table[OVER_GROUPS.get(aggregate, aggregate)]
 
     def as_json(self, per_class: bool = True) -> dict[str, Any]:
         """The result file: nan is null, infinities are words."""
@@ -124,6 +162,7 @@ class Result:
                 "losses": [described(column) for column in self.columns],
             },
             "aggregate": {name: self._aggregate(name, per_class) for name in self.values},
+            **({"groups": self._groups(per_class)} if self.groups is not None else {}),
             "samples": [self.sample(place, per_class) for place in range(len(self.ids))],
             "pooled": self.pooled,
             "gates": [
@@ -151,6 +190,8 @@ class Result:
     def sample(self, place: int, per_class: bool = True) -> dict[str, Any]:
         """One sample's row of the result file."""
         row: dict[str, Any] = {"id": self.ids[place]}
+        if self.groups is not None:
+            row["group"] = self.groups[place]
         row |= {name: number(values.samples[place]) for name, values in self.values.items()}
         if per_class and self.class_aggregates:
             row["classes"] = {
@@ -165,12 +206,74 @@ class Result:
         return row
 
     def _aggregate(self, name: str, per_class: bool) -> dict[str, Any]:
-        found: dict[str, Any] = _numbers(self.aggregates[name])
-        if per_class and name in self.class_aggregates:
-            found["classes"] = {
-                of_class: _numbers(table) for of_class, table in self.class_aggregates[name].items()
-            }
+        found = _tables(self.aggregates, self.class_aggregates, name, per_class)
+        if self.groups is not None:
+            found["groups"] = _tables(self.over_groups, self.class_over_groups, name, per_class)
         return found
+
+    def _groups(self, per_class: bool) -> dict[str, Any]:
+        return {
+            group: {
+                name: _tables(tables, self.group_class_aggregates[group], name, per_class)
+                for name in tables
+            }
+            for group, tables in self.group_aggregates.items()
+        }
+
+    def _group_values(self) -> Iterator[tuple[str, dict[str, Values]]]:
+        """Each group with the columns of its samples."""
+        for number, (group, places) in enumerate(self.group_places.items()):
+            of_group = {}
+            for name, values in self.values.items():
+                pooled = self.group_pooled[name]
+                of_group[name] = Values(
+                    [values.samples[place] for place in places],
+                    [[row[place] for place in places] for row in values.classes],
+                    pooled.samples[number],
+                    [row[number] for row in pooled.classes],
+                )
+            yield group, of_group
+
+    def _class_aggregates(
+        self, columns: Mapping[str, Values]
+    ) -> dict[str, dict[str, dict[str, float]]]:
+        return {
+            name: {
+                of_class: aggregate(row, pooled)
+                for of_class, row, pooled in zip(
+                    self.class_names,
+                    values.classes,
+                    values.pooled_classes or [math.nan] * len(values.classes),
+                    strict=True,
+                )
+            }
+            for name, values in columns.items()
+            if values.classes
+        }
+
+
+def _aggregates(columns: Mapping[str, Values]) -> dict[str, dict[str, float]]:
+    return {name: aggregate(values.samples, values.pooled) for name, values in columns.items()}
+
+
+def _over(table: Mapping[str, float]) -> dict[str, float]:
+    """The aggregates that there are over groups."""
+    return {name: table[name] for name in OVER_GROUPS.values()}
+
+
+def _tables(
+    tables: Mapping[str, Mapping[str, float]],
+    class_tables: Mapping[str, Mapping[str, Mapping[str, float]]],
+    name: str,
+    per_class: bool,
+) -> dict[str, Any]:
+    """The aggregates of a column as files hold them, those of its classes among them."""
+    found: dict[str, Any] = _numbers(tables[name])
+    if per_class and name in class_tables:
+        found["classes"] = {
+            of_class: _numbers(table) for of_class, table in class_tables[name].items()
+        }
+    return found
 
 
 def combine(column: Column, terms: Mapping[Any, Any]) -> Values:

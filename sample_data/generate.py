@@ -45,6 +45,7 @@ def generate(root: Path) -> None:
     write_cells(root, "plate_b/04", cells=7)
     write_cells(root, "plate_b/05", cells=7, missed=3, false_alarms=2, growth=0.75)
     write_cells(root, "plate_b/06", cells=8)
+    write_pairs(root)
 
     write_drive(root, "drive_01", [CAR, PERSON, CAR], soft=True)
     write_drive(root, "drive_02", [CAR, CAR], soft=True)
@@ -82,6 +83,16 @@ def write_cells(
     save(root / f"binary/gt/{name}.png", to_bytes(depths > 0))
     save(root / f"binary/valid/{name}.png", np.pad(to_bytes(np.ones(shape))[4:-4, 4:-4], 4))
     save(root / f"binary/weight/{name}.npy", 1 + 4 * np.exp(-((depths / 3) ** 2)))
+
+
+def write_pairs(root: Path) -> None:
+    """Write a manifest of the cells: every second well was seen through another lens."""
+    wells = sorted(path.relative_to(root / "binary/gt") for path in root.glob("binary/gt/*/*.png"))
+    lines = [
+        f"{well.with_suffix('')},pred/{well},gt/{well},{well.parent},{('10x', '20x')[place % 2]}\n"
+        for place, well in enumerate(wells)
+    ]
+    (root / "binary/pairs.csv").write_text("".join(["id,pred,gt,plate,lens\n", *lines]))
 
 
 def place_cells(random: Generator, shape: Shape, count: int) -> NDArray:

@@ -61,12 +61,13 @@ class Unpaired:
 
 @dataclass
 class Pairing:
-    """What two folders hold, in the order of the ids."""
+    """What two folders or a manifest hold, in the order of the ids."""
 
     pairs: list[Pair] = field(default_factory=list)
     unpaired: list[Unpaired] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     classes: tuple[str, ...] = ()  # from {class} in a pattern
+    groups: dict[str, str] = field(default_factory=dict)  # by id, where samples are grouped
 
     def count(self, kind: str) -> int:
         return sum(each.kind == kind for each in self.unpaired)
@@ -102,7 +103,8 @@ def pair(
     if all(os.path.isfile(folder) for folder in folders.values()):  # names need not agree
         name = next(iter(indices["pred"]))
         indices = {role: {name: next(iter(index.values()))} for role, index in indices.items()}
-    result.classes = _classes(indices, classes)
+    found = {name for index in indices.values() for files in index.values() for name in files}
+    result.classes = ordered_classes(found - {""}, classes)
     pred, target = indices["pred"], indices["target"]
     if not pred.keys() & target.keys():
         raise InputError(_no_match(folders, pred, target), kind="missing")
@@ -246,12 +248,31 @@ def _matcher(pattern: str | None) -> Any:
     """A function from a relative path to its id and class, None where the pattern does not fit."""
     if pattern is None:
         return lambda relative, stem: (stem, "")
-    if "{id}" not in pattern or set("{}") & set(PLACEHOLDER.sub("", pattern)):
+    if "{id}" not in pattern or stray_braces(pattern):
         raise SettingError(
             f"the pattern {pattern!r}: expected {{id}}, and further names in braces, such as"
             " '{id}_{class}.png'"
         )
     whole = PurePosixPath(pattern).suffix.lower() in ENDINGS
+    rule = compiled(pattern)
+
+    def match(relative: str, stem: str) -> tuple[str, str] | None:
+        found = rule.fullmatch(relative if whole else stem)
+        return (found["id"], found.groupdict().get("class", "")) if found else None
+
+    return match
+
+
+def stray_braces(pattern: str) -> bool:
+    """Whether a pattern has braces that are not around a name."""
+    return bool(set("{}") & set(PLACEHOLDER.sub("", pattern)))
+
+
+def compiled(pattern: str) -> re.Pattern[str]:
+    """A pattern as a regular expression with a group for each name.
+
+    A name takes as much as it can within one folder, `{id}` across folders as well.
+    """
     parts, end, seen = [], 0, set[str]()
     for place in PLACEHOLDER.finditer(pattern):
         name = place[1] or ""
@@ -264,24 +285,15 @@ def _matcher(pattern: str | None) -> Any:
             parts.append(f"(?P<{name}>{'.+' if name == 'id' else '[^/]+'})")
         seen.add(name)
         end = place.end()
-    rule = re.compile("".join(parts) + re.escape(pattern[end:]))
-
-    def match(relative: str, stem: str) -> tuple[str, str] | None:
-        found = rule.fullmatch(relative if whole else stem)
-        return (found["id"], found["class"] if "class" in seen else "") if found else None
-
-    return match
+    return re.compile("".join(parts) + re.escape(pattern[end:]))
 
 
-def _classes(indices: Mapping[str, Index], wanted: Sequence[str]) -> tuple[str, ...]:
-    """The classes that a pattern found, in the order wanted or else sorted."""
-    found = {name for index in indices.values() for files in index.values() for name in files} - {
-        ""
-    }
+def ordered_classes(found: set[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """The classes that have files of their own, in the order wanted or else sorted."""
     unknown = found - set(wanted)
-    if wanted and unknown and found:
+    if wanted and unknown:
         raise InputError(
-            f"the pattern finds a class {min(unknown)!r} that is not among {', '.join(wanted)}",
+            f"there are files of a class {min(unknown)!r} that is not among {', '.join(wanted)}",
             kind="mismatch",
         )
     return tuple(wanted) if wanted and found else tuple(sorted(found))

@@ -17,6 +17,7 @@ SHOWN = (
     "mean", "ci_low", "ci_high", "std", "median", "p5", "p25", "p75", "p95", "min", "max", "pooled",
     "count",
 )  # fmt: skip
+SHOWN_OVER_GROUPS = ("mean", "ci_low", "ci_high", "std", "median", "min", "max", "count")
 WHEN_ANY = ("undefined", "infinite")
 WHOLE = ("count", "undefined", "infinite")
 TOP = 10
@@ -52,7 +53,9 @@ def render_table(
             + [plain(result.values[column.name].samples[place]) for column in columns]
             for place in order
         ]
-        parts.append(_table(title, "id", columns, rows))
+        parts.append(_table(title, ["id"], columns, rows))
+        if result.groups is not None:
+            parts.append(_groups(result, top, by))
     if per_class and result.class_aggregates:
         with_classes = [column for column in columns if column.name in result.class_aggregates]
         rows = [
@@ -63,8 +66,8 @@ def render_table(
             ]
             for of_class in result.class_names
         ]
-        parts.append(_table("mean of each class", "class", with_classes, rows))
-    parts.append(_table(_title(result), "aggregate", columns, _aggregate_rows(result)))
+        parts.append(_table("mean of each class", ["class"], with_classes, rows))
+    parts.append(_table(_title(result), ["aggregate"], columns, _aggregate_rows(result)))
     lines = [("✓ " if each.passed else "✗ ") + str(each) for each in result.decisions]
     return _print(parts, ["gates", *lines] if lines else [], width, color)
 
@@ -97,31 +100,61 @@ def _title(result: Result) -> str:
         "extra": result.counts["extra"] - failed["extra"],
         "error" if len(result.failed) == 1 else "errors": len(result.failed),
     }
-    parts = [f"{len(result.ids)} pairs", *(f"{n} {what}" for what, n in left_out.items() if n)]
+    groups = [f"{len(result.group_places)} groups"] if result.groups is not None else []
+    parts = [
+        f"{len(result.ids)} pairs",
+        *groups,
+        *(f"{n} {what}" for what, n in left_out.items() if n),
+    ]
     return " · ".join(parts)
+
+
+def _groups(result: Result, top: int | None, by: Column) -> tuple[Any, Any]:
+    """The groups whose means are worst."""
+    groups = list(result.group_places)
+    order = worst_first(result.group_means[by.name].samples, by.better)[:top]
+    rows = [
+        [printable(groups[place]), str(len(result.group_places[groups[place]]))]
+        + [plain(result.group_means[column.name].samples[place]) for column in result.columns]
+        for place in order
+    ]
+    title = f"mean of the worst {len(order)} of {len(groups)} groups by {by.name}"
+    return _table(title, ["group", "pairs"], result.columns, rows)
 
 
 def _aggregate_rows(result: Result) -> list[list[str]]:
     tables = [result.aggregates[column.name] for column in result.columns]
-    names = [*SHOWN, *(name for name in WHEN_ANY if any(table[name] for table in tables))]
+    rows = _rows(tables, {name: name for name in (*SHOWN, *WHEN_ANY)})
+    if result.groups is not None:
+        tables = [result.over_groups[column.name] for column in result.columns]
+        over = {f"group_{name}": name for name in (*SHOWN_OVER_GROUPS, *WHEN_ANY)}
+        rows += _rows(tables, over)
+    return rows
+
+
+def _rows(tables: Sequence[dict[str, float]], names: dict[str, str]) -> list[list[str]]:
+    """A row for each aggregate, under the name that gates call it by."""
     return [
-        [name] + [f"{table[name]:.0f}" if name in WHOLE else plain(table[name]) for table in tables]
-        for name in names
+        [shown]
+        + [f"{table[name]:.0f}" if name in WHOLE else plain(table[name]) for table in tables]
+        for shown, name in names.items()
+        if name not in WHEN_ANY or any(table[name] for table in tables)
     ]
 
 
 def _table(
-    title: str, first: str, columns: Sequence[Column], rows: Sequence[list[str]]
+    title: str, first: Sequence[str], columns: Sequence[Column], rows: Sequence[list[str]]
 ) -> tuple[Any, Any]:
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    table.add_column(first, overflow="fold")
+    for place, heading in enumerate(first):
+        table.add_column(heading, justify="right" if place else "left", overflow="fold")
     for column in columns:
-        heading = Text(printable(column.name) + ARROWS[column.better])
-        table.add_column(heading, justify="right", overflow="fold")
+        name = Text(printable(column.name) + ARROWS[column.better])
+        table.add_column(name, justify="right", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
     return Text(title, style="bold"), table

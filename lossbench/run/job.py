@@ -13,8 +13,11 @@ from datetime import UTC, datetime
 from functools import partial, reduce
 from typing import Any
 
+from lossbench.aggregates import OVER_GROUPS
 from lossbench.columns import USUAL, Column, Term, check_task, named, resolve
 from lossbench.data.classes import parse_classes
+from lossbench.data.groups import by_pattern, manifest_columns
+from lossbench.data.manifest import read_manifest
 from lossbench.data.pairing import Pairing, pair
 from lossbench.data.plan import Plan, make_plan
 from lossbench.errors import InputError, SettingError, nearest
@@ -22,7 +25,7 @@ from lossbench.expressions import parse_gate
 from lossbench.gates import Check, check, decide
 from lossbench.results import Result, described, from_number
 from lossbench.run.journal import Journal
-from lossbench.run.settings import Settings
+from lossbench.run.settings import ROLES, Settings
 from lossbench.run.work import Progress, Work
 from lossbench.version import __version__
 
@@ -125,16 +128,20 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
 
     def checked(losses: Sequence[str]) -> tuple[list[Column], list[Check]]:
         columns = resolve(losses, defaults, gates)
-        return columns, [check(gate, columns, defaults, baseline is not None) for gate in gates]
+        return columns, [
+            check(
+                gate,
+                columns,
+                defaults,
+                has_baseline=baseline is not None,
+                has_groups=settings.group_by is not None,
+            )
+            for gate in gates
+        ]
 
     columns, checks = checked(losses)  # what is wrong here is told before any folder is opened
     classes = parse_classes(settings.classes)
-    patterns = dict.fromkeys(settings.inputs, settings.gt_pattern)
-    pairing = pair(
-        {"pred": pred, "target": target, **settings.inputs},
-        {"pred": settings.pred_pattern, "target": settings.gt_pattern, **patterns},
-        classes.names if classes else (),
-    )
+    pairing = _paired(pred, target, settings, classes.names if classes else ())
     if not pairing.pairs:
         first = pairing.unpaired[0]
         raise InputError(f"no pair is left to evaluate: {first.message}", kind=first.kind)
@@ -157,7 +164,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     terms = [term for column in columns for term in column.terms]
     judged = 1 if plan.task == "binary" else len(plan.names)
     check_task(terms, plan.task, judged, plan.pred.encoding)
-    _check_roles(terms, settings.inputs)
+    _check_roles(terms, pairing.pairs[0].sources)
     counted = [plan.countable and term.countable(plan.task) for term in terms]
     plan = replace(plan, counted=any(counted), pixels=not all(counted))
     for each in checks:
@@ -165,6 +172,31 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         if each.needs_baseline:
             baseline_value(baseline or {}, each)
     return Run(pred, target, settings, pairing, plan, columns, checks, baseline)
+
+
+def _paired(pred: Any, target: Any, settings: Settings, classes: Sequence[str]) -> Pairing:
+    """The pairs of two folders or of a manifest, and their groups."""
+    columns = manifest_columns(settings.group_by)
+    given = [name for name, side in (("PRED", pred), ("GT", target)) if side is not None]
+    if settings.manifest is not None:
+        if given:
+            raise SettingError(f"give {' and '.join(given)} or --manifest, not both")
+        pairing = read_manifest(settings.manifest, ROLES, classes, columns)
+    else:
+        if len(given) < 2:
+            raise SettingError("give PRED and GT, or --manifest with both in its columns")
+        patterns = dict.fromkeys(settings.inputs, settings.gt_pattern)
+        pairing = pair(
+            {"pred": pred, "target": target, **settings.inputs},
+            {"pred": settings.pred_pattern, "target": settings.gt_pattern, **patterns},
+            classes,
+        )
+    if settings.group_by is not None and not columns:
+        ids = [each.id for each in pairing.pairs]
+        if settings.missing == "worst":
+            ids += [each.id for each in pairing.unpaired if each.kind == "missing"]
+        pairing.groups = by_pattern(settings.group_by, ids)
+    return pairing
 
 
 def read_baseline(path: Any) -> Mapping[str, Any]:
@@ -189,7 +221,9 @@ def baseline_value(baseline: Mapping[str, Any], check: Check) -> float:
         if check.column is not None:
             of_class = ["classes", check.gate.of_class] if check.gate.of_class else []
             name = _same_loss(baseline["run"]["losses"], check.column)
-            path = ["aggregate", name, *of_class, str(check.gate.aggregate)]
+            aggregate = str(check.gate.aggregate)
+            over = ["groups"] if aggregate in OVER_GROUPS else []
+            path = ["aggregate", name, *over, *of_class, OVER_GROUPS.get(aggregate, aggregate)]
         found: Any = reduce(lambda table, name: table[name], path, baseline)
         return from_number(found)
     except (KeyError, TypeError, ValueError):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lossbench.columns import USUAL
+from lossbench.data.groups import manifest_columns
 from lossbench.data.plan import MAPS, MASKS
 from lossbench.data.reading import ENCODINGS
 from lossbench.data.sample import FILTERS
@@ -26,6 +27,8 @@ class Settings:
     """Everything a user can say about a run, with its defaults; see `lossbench.plan`."""
 
     inputs: Mapping[str, Any] = field(default_factory=dict)
+    manifest: str | None = None
+    group_by: str | None = None
     task: str | None = None
     classes: Any = None
     ignore: Any = None
@@ -65,6 +68,19 @@ class Settings:
                     f"no loss asks for a role {role!r}{nearest(role, ROLES)};"
                     f" roles are {', '.join(ROLES)}"
                 )
+        folders = {
+            "--input": self.inputs,
+            "--pred-pattern": self.pred_pattern,
+            "--gt-pattern": self.gt_pattern,
+        }
+        for option, given in folders.items():
+            if self.manifest is not None and given:
+                raise SettingError(f"{option} is for folders; the columns of a manifest name files")
+        if manifest_columns(self.group_by) and self.manifest is None:
+            raise SettingError(
+                f"--group-by {self.group_by} names a column, which needs --manifest; for ids give a"
+                " pattern such as '{patient}/{slice}'"
+            )
         if self.empty != "skip" and (isinstance(self.empty, str) or math.isnan(self.empty)):
             raise SettingError(f"empty is skip or a number, not {self.empty!r}")
         if not isinstance(self.threshold, int | float) or not 0 <= self.threshold <= 1:

@@ -19,6 +19,7 @@ from lossbench.data.pairing import Pair, Pairing, label
 from lossbench.data.plan import Plan
 from lossbench.errors import InputError
 from lossbench.results import Failed, Result, Values, combine
+from lossbench.run.groups import GroupPools, Pooled
 from lossbench.run.pooling import SumPool, TablePool
 from lossbench.run.reader import WORTH_PROCESSES, Chunk, in_order, reader
 from lossbench.run.settings import Settings
@@ -65,6 +66,7 @@ class Work:
         self.failed: list[Failed] = []
         self.unfinished: list[Rows] = []  # waiting for options that follow from all of them
         self.tables, self.sums = TablePool(), SumPool()
+        self.groups = self._groups()
         self.device: Future[str] = Future()
         self.running: dict[str, tuple[float, int]] = {}  # sum and count so far, by column
 
@@ -126,6 +128,7 @@ class Work:
         columns = {column.name: combine(column, terms) for column in self.columns}
         ids = [pair.id for pair, good in zip(self.pairs, self.good, strict=True) if good]
         failed, worst = self._unpaired()
+        of_groups = self._group_columns(ids, worst)
         if worst:
             ids = self._add_worst(ids, columns, worst)
         pairing = self.pairing
@@ -145,6 +148,8 @@ class Work:
             counts,
             failed,
             pooled=self._pooled_state(),
+            groups=[self.pairing.groups[each] for each in ids] if self.groups else None,
+            group_pooled=of_groups,
         )
 
     def _batches(self) -> tuple[int, int]:
@@ -174,6 +179,8 @@ class Work:
             self.failed.append(
                 Failed(pair.id, failure.role, failure.file, failure.kind, failure.message)
             )
+        if self.groups:
+            self.groups.add(start, chunk, rows)
         if not len(places):
             return
         self.good[places] = True
@@ -193,6 +200,34 @@ class Work:
         error.located("pred", label(pair.sources["pred"][0]))
         failed = Failed(pair.id, error.role, error.file, error.kind, str(error), error.loss)
         self.failed.append(failed)
+
+    def _groups(self) -> GroupPools | None:
+        """A pool for each group, where there are groups."""
+        if not self.pairing.groups:
+            return None
+
+        def value(tables: TablePool, sums: SumPool) -> Pooled:
+            from lossbench.run.evaluate import pooled
+
+            return pooled(self.plan, self.options, self.device.result(), tables, sums)
+
+        groups = [self.pairing.groups[pair.id] for pair in self.pairs]
+        return GroupPools(groups, value, wait=any(term.automatic for term in self.terms))
+
+    def _group_columns(self, ids: Sequence[str], worst: Sequence[str]) -> dict[str, Values]:
+        """By column: the value of each group's pixels as one, groups sorted.
+
+        It is undefined where a missing prediction counts as the worst possible value.
+        """
+        if not self.groups:
+            return {}
+        of = self.pairing.groups
+        terms = self.groups.finish(
+            sorted({of[each] for each in (*ids, *worst)}),
+            {of[each] for each in worst},
+            {term: len(self.plan.names) if term in self.classes else 0 for term in self.terms},
+        )
+        return {column.name: combine(column, terms) for column in self.columns}
 
     def _class_rows(self, term: Term, classes: int) -> Array:
         if term not in self.classes:

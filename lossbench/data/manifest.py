@@ -1,0 +1,174 @@
+"""Which files belong together, as a table says it: a header, then one line a sample."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from unicodedata import normalize
+
+from lossbench.data.groups import Names
+from lossbench.data.header import Header, read_header
+from lossbench.data.pairing import ENDINGS, Pair, Pairing, Unpaired
+from lossbench.errors import InputError
+
+STANDARD_INPUT = "-"
+TABS = (".tsv", ".tab")
+Line = tuple[str, list[str]]  # where it stands, such as "pairs.csv line 7", and its cells
+
+
+def read_manifest(
+    path: str, roles: Sequence[str], classes: Sequence[str] = (), group_by: Sequence[str] = ()
+) -> Pairing:
+    """The pairs that a manifest names, in the order of their ids.
+
+    Args:
+        path: a file of comma or tab separated values with a header; "-" is the standard input.
+            Paths in it are relative to its folder, in the standard input to the working directory.
+        roles: roles beside pred and target that a column may name.
+        classes: names in the order wanted, for columns such as `pred[liver]`.
+        group_by: columns whose cells make the group of a sample.
+
+    Raises:
+        InputError: it cannot be read, or is no such table.
+        SettingError: no column is called as in `group_by`.
+    """
+    standard = path == STANDARD_INPUT
+    name, folder = ("stdin", "") if standard else (path, os.path.dirname(path))
+    samples: dict[str, tuple[str, Pair | Unpaired]] = {}
+    groups, names = dict[str, str](), Names()
+    lines = _lines(path, name)
+    header = read_header(*next(lines), roles, classes, group_by)
+    for where, cells in lines:
+        _check_line(where, cells, header)
+        sample = _id(where, cells, header)
+        found = _pair(sample, where, cells, header, folder)
+        if sample in samples:
+            where = samples[sample][0] + " and" + where.removeprefix(name)
+            found = Unpaired(sample, "pred", "duplicate", f"{where} have one id, {sample!r}")
+        samples[sample] = where, found
+        if header.groups:
+            groups[sample] = names.of(_group(where, cells, header))
+    if not samples:
+        raise InputError(f"the manifest {name} has no line below its header", kind="missing")
+    each = [samples[sample][1] for sample in sorted(samples)]
+    return Pairing(
+        [found for found in each if isinstance(found, Pair)],
+        [found for found in each if isinstance(found, Unpaired)],
+        classes=header.classes,
+        groups=groups,
+    )
+
+
+def _lines(path: str, name: str) -> Iterator[Line]:
+    """The lines that are not empty; the first is the header."""
+    standard = path == STANDARD_INPUT
+    try:
+        with open(
+            0 if standard else path,
+            encoding="utf-8-sig",
+            errors="surrogateescape",
+            newline="",
+            closefd=not standard,
+        ) as file:
+            yield from _rows(file, name)
+    except OSError as error:
+        kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+        reason = f"the manifest {name} cannot be read: {error.strerror}"
+        raise InputError(reason, kind=kind) from None
+
+
+def _rows(file: Iterable[str], name: str) -> Iterator[Line]:
+    """A text as rows of cells, those without any text left out."""
+    texts, start = iter(file), list[str]()
+    for text in texts:
+        start.append(text)
+        if text.strip():
+            break
+    else:
+        raise InputError(f"the manifest {name} is empty", kind="missing")
+    separator = "\t" if name.lower().endswith(TABS) else _separator(start[-1])
+    rows = csv.reader(chain(start, texts), delimiter=separator, skipinitialspace=True, strict=True)
+    last = 0
+    try:
+        for cells in rows:
+            where, last = f"{name} line {last + 1}", rows.line_num
+            try:
+                "".join(cells).encode()
+            except UnicodeEncodeError:  # bytes that are no text were read as surrogates
+                raise InputError(f"{where} is not UTF-8; save it in that encoding") from None
+            if any(map(str.strip, cells)):
+                yield where, cells
+    except csv.Error as error:
+        raise InputError(f"{name} line {last + 1} cannot be read: {error}") from None
+
+
+def _separator(header: str) -> str:
+    """What cuts the header into the most columns."""
+    return max(",\t;", key=lambda each: len(next(csv.reader([header], delimiter=each))))
+
+
+def _check_line(where: str, cells: Sequence[str], header: Header) -> None:
+    """Refuse what shows that the table is not what its header says."""
+    if len(cells) != len(header.names):
+        raise InputError(
+            f"{where} has {len(cells)} cells where the header has {len(header.names)}",
+            kind="mismatch",
+        )
+    for column, role in header.slips.items():
+        if os.path.splitext(cells[column])[1].lower() in ENDINGS:
+            raise InputError(
+                f"{where}: the column {header.names[column]!r} names a file and is no role"
+                f" (did you mean {role!r}?)",
+                kind="mismatch",
+            )
+
+
+def _id(where: str, cells: Sequence[str], header: Header) -> str:
+    """The id of a line; without a column for it, the prediction's path without suffix."""
+    if header.id is not None:
+        written = cells[header.id]
+    else:
+        columns = [*header.files["pred"].values(), *header.files["target"].values()]
+        written = os.path.splitext(next(filter(None, map(cells.__getitem__, columns)), ""))[0]
+    if not written.strip():
+        lacks = "names neither prediction nor truth" if header.id is None else "has no id"
+        raise InputError(f"{where} {lacks}", kind="mismatch")
+    return normalize("NFC", written)
+
+
+def _group(where: str, cells: Sequence[str], header: Header) -> tuple[str, ...]:
+    """The cells that make the group of a line."""
+    parts = tuple(normalize("NFC", cells[column].strip()) for column in header.groups)
+    for column, part in zip(header.groups, parts, strict=True):
+        if not part:
+            raise InputError(
+                f"{where}: the cell of {header.names[column]!r} is empty; --group-by needs it",
+                kind="mismatch",
+            )
+    return parts
+
+
+def _pair(
+    sample: str, where: str, cells: Sequence[str], header: Header, folder: str
+) -> Pair | Unpaired:
+    """The files of a line, or what keeps it from being evaluated."""
+    sources: dict[str, tuple[str, ...]] = {}
+    for role in sorted(header.files, key=lambda role: role != "target"):  # it is never forgiven
+        files = []
+        for column in header.files[role].values():
+            if not cells[column]:
+                kind = "extra" if role == "target" else "missing"
+                message = f"{where}: the cell of {header.names[column]!r} is empty"
+                return Unpaired(sample, role, kind, message)
+            files.append(os.path.join(folder, cells[column]))
+            if not os.path.isfile(files[-1]):
+                there = os.path.exists(files[-1])
+                kind, what = (
+                    ("unreadable", "is no file") if there else ("missing", "does not exist")
+                )
+                message = f"{where}: {files[-1]} {what}"
+                return Unpaired(sample, role, kind, message, files[-1])
+        sources[role] = tuple(files)
+    return Pair(sample, {role: sources[role] for role in header.files})
