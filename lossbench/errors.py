@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 
 
 class LossbenchError(Exception):
@@ -62,5 +62,13 @@ def printable(text: str) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'dice'?)`, or nothing where no known word is close."""
-    close = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    close = get_close_matches(word, list(known), n=5, cutoff=0.6)
+    if not close:
+        return ""
+    best = max(close, key=lambda each: (similar(word, each), sorted(each) == sorted(word)))
+    return f" (did you mean {best!r}?)"
+
+
+def similar(one: str, other: str) -> float:
+    """How much two words have in common, from 0 to 1."""
+    return SequenceMatcher(None, one, other).ratio()

@@ -24,7 +24,6 @@ import click
 import numpy as np
 import pytest
 from lossbench_cli.explain import page
-from lossbench_cli.losses import FAMILIES
 from lossbench_cli.main import COMMANDS, cli
 from PIL import Image
 
@@ -648,9 +647,8 @@ def test_the_catalogue_lists_every_loss_with_its_direction(command: Callable[...
 
 def test_the_catalogue_can_be_listed_by_family(command: Callable[..., Outcome]) -> None:
     families = {entry.family for entry in lossbench.list_losses()}
-    assert set(FAMILIES) == families
     for family in families:
-        shown = re.findall(r"^  (\w+) +[↑↓]", command("losses", "--family", family).out, re.M)
+        shown = re.findall(r"^  (\w+) +(?:[↑↓] )?  ", command("losses", "--family", family).out, re.M)
         assert shown == [entry.name for entry in lossbench.list_losses(family)]
 
 
