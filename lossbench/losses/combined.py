@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from lossbench.views.forms import NonNegative, Share
 
 
+def mixed(share: float | None, first: str, second: str) -> Expression:
+    """m·first + (1−m)·second, or their sum."""
+    return f"{first} + {second}" if share is None else f"{share} * {first} + {1 - share} * {second}"
+
+
 @loss(
     family="combined",
     tasks=["binary", "multiclass"],
@@ -17,14 +22,14 @@ if TYPE_CHECKING:
     example="dice_ce(mix=0.3, smooth=1)",
 )
 def dice_ce(
-    *, mix: Share = 0.5, smooth: NonNegative = 0.0, label_smoothing: Share = 0.0
+    *, mix: Share | None = 0.5, smooth: NonNegative = 0.0, label_smoothing: Share = 0.0
 ) -> Expression:
     """Dice loss and cross-entropy.
 
     m·dice + (1−m)·cross_entropy.
 
     Args:
-        mix: m, the share of the Dice loss.
+        mix: m, the share of the Dice loss; none adds the two as they are.
         smooth: s of the Dice loss, added above and below.
         label_smoothing: ε of the cross-entropy.
 
@@ -32,12 +37,9 @@ def dice_ce(
         The expression, 0 or more.
 
     Note:
-        MONAI's DiceCELoss and nnU-Net add the two: twice this.
+        MONAI's DiceCELoss and nnU-Net add the two, mix=none: twice this.
     """
-    return (
-        f"{mix} * dice(smooth={smooth})"
-        f" + {1 - mix} * cross_entropy(label_smoothing={label_smoothing})"
-    )
+    return mixed(mix, f"dice(smooth={smooth})", f"cross_entropy(label_smoothing={label_smoothing})")
 
 
 @loss(
@@ -47,21 +49,21 @@ def dice_ce(
     example="dice_bce(mix=0.3, smooth=1)",
 )
 def dice_bce(
-    *, mix: Share = 0.5, smooth: NonNegative = 0.0, label_smoothing: Share = 0.0
+    *, mix: Share | None = 0.5, smooth: NonNegative = 0.0, label_smoothing: Share = 0.0
 ) -> Expression:
     """Dice loss and binary cross-entropy.
 
     m·dice + (1−m)·bce.
 
     Args:
-        mix: m, the share of the Dice loss.
+        mix: m, the share of the Dice loss; none adds the two as they are.
         smooth: s of the Dice loss, added above and below.
         label_smoothing: ε of the cross-entropy.
 
     Returns:
         The expression, 0 or more.
     """
-    return f"{mix} * dice(smooth={smooth}) + {1 - mix} * bce(label_smoothing={label_smoothing})"
+    return mixed(mix, f"dice(smooth={smooth})", f"bce(label_smoothing={label_smoothing})")
 
 
 @loss(
