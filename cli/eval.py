@@ -41,9 +41,9 @@ def _roles(
     return roles
 
 
-def _empty(context: click.Context, _: click.Parameter, given: str) -> float | str:
-    """`skip`, or a number."""
-    if given == "skip":
+def _empty(context: click.Context, _: click.Parameter, given: str | None) -> float | str | None:
+    """`skip`, or a number; nothing leaves it to the convention."""
+    if given is None or given == "skip":
         return given
     try:
         return float(given)
@@ -124,10 +124,15 @@ def _count(given: str, word: str, least: int) -> int:
 @click.option(
     "--empty",
     metavar="skip|NUMBER",
-    default="skip",
-    show_default=True,
     callback=_empty,
-    help="What replaces an undefined value.",
+    help="What replaces an undefined value.  [default: skip, or as the convention has it]",
+)
+@click.option(
+    "--convention",
+    metavar="NAME|all",
+    default="lossbench",
+    show_default=True,
+    help="Whose defaults the losses have: torch, monai, smp, nnunet, …; all for a row of each.",
 )
 @click.option("--pred-encoding", type=click.Choice(ENCODINGS), help="What predictions hold.")
 @click.option("--gt-encoding", type=click.Choice(ENCODINGS), help="What the ground truth holds.")
@@ -248,13 +253,20 @@ def _before(run: Run, shown: dict[str, Any]) -> None:
     """What is about to be done, on stderr."""
     if shown["quiet"]:
         return
-    note(f"{run.plan} · {len(run.pairing.pairs):,} pairs · {run.device} ×{run.settings.readers}")
+    note(f"{_planned(run)} · {run.device} ×{run.settings.readers}")
     for remark in run.plan.notes:
         note(printable(f"note: {remark}"))
     left_out = run.pairing.left_out
     if left_out:
         kinds = ", ".join(f"{ending} ×{count}" for ending, count in sorted(left_out.items()))
         note(printable(f"note: {left_out.total():,} files left out ({kinds})"))
+
+
+def _planned(run: Run) -> str:
+    """The reading plan in one line, with the convention where it is not our own."""
+    named = run.settings.convention
+    convention = "" if named == "lossbench" else f" · convention {named}"
+    return f"{run.plan} · {len(run.pairing.pairs):,} pairs{convention}"
 
 
 def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
@@ -298,7 +310,7 @@ def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
 
 def _dry_run(run: Run, context: click.Context) -> str:
     """Everything that was decided, and where each setting came from."""
-    lines = [f"plan: {run.plan} · {len(run.pairing.pairs):,} pairs", "", "losses"]
+    lines = [f"plan: {_planned(run)}", "", "losses"]
     for column in run.columns:
         arrow = {"lower": "↓", "higher": "↑"}.get(str(column.better), "")
         named = "" if column.expression == column.name else f"  ({column.expression})"

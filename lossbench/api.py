@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench import catalog
 from lossbench.catalog import Entry
+from lossbench.conventions import CONVENTIONS, Convention
 from lossbench.errors import SettingError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def plan(
     classes: Any = None,
     ignore: Any = None,
     threshold: float = 0.5,
-    empty: float | str = "skip",
+    empty: float | str | None = None,
+    convention: str = "lossbench",
     pred_encoding: str | None = None,
     gt_encoding: str | None = None,
     pred_pattern: str | None = None,
@@ -53,7 +55,8 @@ def plan(
         classes: a number, names, {value: name} or {name: [r, g, b]}.
         ignore: a target label, a range "250-255", a list of them, or "none".
         threshold: probability from which a pixel is foreground, for scores.
-        empty: what replaces an undefined value, or "skip".
+        empty: what replaces an undefined value, or "skip"; by default as the convention has it.
+        convention: whose defaults the losses have, such as "monai"; "all" for a row of each.
         pred_encoding: labels, mask, probability, logits, image or palette.
         gt_encoding: likewise.
         pred_pattern: such as "{id}_pred.png"; with {class}, one file a class.
@@ -84,6 +87,7 @@ def plan(
         ignore=ignore,
         threshold=threshold,
         empty=empty,
+        convention=convention,
         pred_encoding=pred_encoding,
         gt_encoding=gt_encoding,
         pred_pattern=pred_pattern,
@@ -144,6 +148,11 @@ def list_losses(family: str | None = None) -> list[Entry]:
 def find_loss(name: str) -> Entry:
     """One loss of the catalogue, by name or alias; an unknown name offers the nearest."""
     return catalog.find(name)
+
+
+def list_conventions() -> list[Convention]:
+    """The presets that `convention` may name, each with its rules for the losses that it has."""
+    return list(CONVENTIONS.values())
 
 
 def check_path(path: str | os.PathLike[str]) -> None:

@@ -30,6 +30,15 @@ class Failed:
     loss: str | None = None
 
 
+@dataclass(frozen=True)
+class Reported:
+    """What a convention makes of a column: one number, which aggregate it is, and of what."""
+
+    value: float
+    aggregate: str
+    column: Column
+
+
 @dataclass
 class Values:
     """One column: a value a sample, values of each class, and both over all samples as one."""
@@ -55,6 +64,7 @@ class Result:
         session: what differs from one run to the next: time, device, versions.
         pooled: the additive state.
         decisions: gates, decided.
+        conventions: convention -> column -> what it would report, where all were asked for.
     """
 
     ids: list[str]
@@ -67,6 +77,7 @@ class Result:
     session: dict[str, Any] = field(default_factory=dict)
     pooled: dict[str, Any] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
+    conventions: dict[str, dict[str, Reported]] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> int:
@@ -114,7 +125,7 @@ class Result:
 
     def as_json(self, per_class: bool = True) -> dict[str, Any]:
         """The result file: nan is null, infinities are words."""
-        return {
+        model = {
             "schema": SCHEMA,
             "session": self.session,
             "run": {
@@ -147,6 +158,12 @@ class Result:
                 for each in self.failed
             ],
         }
+        if self.conventions:
+            model["conventions"] = {
+                name: {column: _reported(each) for column, each in row.items()}
+                for name, row in self.conventions.items()
+            }
+        return model
 
     def sample(self, place: int, per_class: bool = True) -> dict[str, Any]:
         """One sample's row of the result file."""
@@ -225,6 +242,17 @@ def from_number(value: Number) -> float:
 
 def _numbers(table: Mapping[str, float]) -> dict[str, Number]:
     return {name: number(value) for name, value in table.items()}
+
+
+def _reported(each: Reported) -> dict[str, Any]:
+    what = described(each.column)
+    several = {} if what["options"] else {"terms": what["terms"]}
+    return {
+        "value": number(each.value),
+        "aggregate": each.aggregate,
+        "options": what["options"],
+        **several,
+    }
 
 
 def described(column: Column) -> dict[str, Any]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lossbench.columns import Column, named
 from lossbench.errors import printable
-from lossbench.results import Result
+from lossbench.results import Reported, Result
 
 UNDEFINED = "–"
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
@@ -65,6 +65,9 @@ def render_table(
         ]
         parts.append(_table("mean of each class", "class", with_classes, rows))
     parts.append(_table(_title(result), "aggregate", columns, _aggregate_rows(result)))
+    if result.conventions:
+        title = "conventions: what each tool would report of the losses that it has"
+        parts.append(_table(title, "convention", columns, _convention_rows(result)))
     lines = [("✓ " if each.passed else "✗ ") + str(each) for each in result.decisions]
     return _print(parts, ["gates", *lines] if lines else [], width, color)
 
@@ -107,6 +110,25 @@ def _aggregate_rows(result: Result) -> list[list[str]]:
     return [
         [name] + [f"{table[name]:.0f}" if name in WHOLE else plain(table[name]) for table in tables]
         for name in names
+    ]
+
+
+def _convention_rows(result: Result) -> list[list[str]]:
+    rows = result.conventions
+    widths = {
+        column.name: max(
+            len(row[column.name].aggregate) for row in rows.values() if column.name in row
+        )
+        for column in result.columns
+    }
+
+    def cell(name: str, row: Mapping[str, Reported]) -> str:
+        if name not in row:
+            return ""
+        return f"{plain(row[name].value)} {row[name].aggregate:{widths[name]}}"
+
+    return [
+        [name, *(cell(column.name, row) for column in result.columns)] for name, row in rows.items()
     ]
 
 
