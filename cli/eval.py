@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette")
 COMPLAINTS = 20
+FORMATS = lossbench.list_formats()
+FOR_PEOPLE = ("table", "text", "markdown")
+SUMMARY = "GITHUB_STEP_SUMMARY"
 OUTPUTS = ("quiet", "verbose", "color", "no_progress", "format", "output", "sort", "top",
            "per_class", "exit_zero", "dry_run", "force")  # fmt: skip
 
@@ -41,9 +44,9 @@ def _roles(
     return roles
 
 
-def _empty(context: click.Context, _: click.Parameter, given: str) -> float | str:
-    """`skip`, or a number."""
-    if given == "skip":
+def _empty(context: click.Context, _: click.Parameter, given: str | None) -> float | str | None:
+    """`skip`, or a number; nothing leaves it to the convention."""
+    if given is None or given == "skip":
         return given
     try:
         return float(given)
@@ -129,10 +132,15 @@ def _count(given: str, word: str, least: int) -> int:
 @click.option(
     "--empty",
     metavar="skip|NUMBER",
-    default="skip",
-    show_default=True,
     callback=_empty,
-    help="What replaces an undefined value.",
+    help="What replaces an undefined value.  [default: skip, or as the convention has it]",
+)
+@click.option(
+    "--convention",
+    metavar="NAME|all",
+    default="lossbench",
+    show_default=True,
+    help="Whose defaults the losses have: torch, monai, smp, nnunet, …; all for a row of each.",
 )
 @click.option("--pred-encoding", type=click.Choice(ENCODINGS), help="What predictions hold.")
 @click.option("--gt-encoding", type=click.Choice(ENCODINGS), help="What the ground truth holds.")
@@ -185,17 +193,18 @@ def _count(given: str, word: str, least: int) -> int:
 @click.option(
     "-f",
     "--format",
-    type=click.Choice(["table", "json"]),
+    type=click.Choice(list(FORMATS)),
     default="table",
     show_default=True,
-    help="What is printed.",
+    help="What is printed; github annotates a workflow and writes its summary.",
 )
 @click.option(
     "-o",
     "--output",
     metavar="FILE",
     multiple=True,
-    help="Write the result too, the ending tells the format (.json); several times.",
+    help="Write the result too; several times. The ending tells the format:"
+    f" {', '.join(ending for endings in FORMATS.values() for ending in endings)}.",
 )
 @click.option("--sort", metavar="COLUMN", help="The loss that orders the samples, worst first.")
 @click.option(
@@ -204,7 +213,7 @@ def _count(given: str, word: str, least: int) -> int:
     default="10",
     show_default=True,
     callback=_top,
-    help="How many samples the table shows.",
+    help="How many samples tables show; other formats have them all.",
 )
 @click.option("--per-class/--no-per-class", default=None, help="With or without class columns.")
 @click.option("--exit-zero", is_flag=True, help="A failed gate ends with 0 as well.")
@@ -264,7 +273,7 @@ def _before(run: Run, shown: dict[str, Any]) -> None:
     """What is about to be done, on stderr."""
     if shown["quiet"]:
         return
-    note(f"{run.plan} · {len(run.pairing.pairs):,} pairs · {run.device} ×{run.settings.readers}")
+    note(f"{_planned(run)} · {run.device} ×{run.settings.readers}")
     for remark in run.plan.notes:
         note(printable(f"note: {remark}"))
     left_out = run.pairing.left_out
@@ -273,22 +282,30 @@ def _before(run: Run, shown: dict[str, Any]) -> None:
         note(printable(f"note: {left_out.total():,} files left out ({kinds})"))
 
 
+def _planned(run: Run) -> str:
+    """The reading plan in one line, with the convention where it is not our own."""
+    named = run.settings.convention
+    convention = "" if named == "lossbench" else f" · convention {named}"
+    return f"{run.plan} · {len(run.pairing.pairs):,} pairs{convention}"
+
+
 def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
     """Files first, then stdout, then what went wrong; the exit status."""
     unwritten = []
+    how = {name: shown[name] for name in ("top", "sort", "per_class")}
     for path in shown["output"]:
         try:
-            lossbench.save(result, path, per_class=shown["per_class"])
+            lossbench.save(result, path, **how)
         except lossbench.OutputError as failure:
             unwritten.append(failure)
     table = shown["format"] == "table"
-    if not (shown["quiet"] and table):
-        how = {"top": shown["top"], "sort": shown["sort"], **_terminal(shown["color"])}
-        write(
-            lossbench.render(
-                result, shown["format"], per_class=shown["per_class"], **(how if table else {})
-            )
-        )
+    if not (shown["quiet"] and shown["format"] in FOR_PEOPLE):
+        write(lossbench.render(result, shown["format"], **how, **_terminal(shown["color"])))
+    if shown["format"] == "github":
+        try:
+            _summarize(lossbench.render(result, "markdown", **how))
+        except lossbench.OutputError as failure:
+            unwritten.append(failure)
     earlier = (run.baseline or {}).get("run", {}).get("pairs", {}).get("digest")
     if earlier not in (None, result.digest):
         note("note: the baseline is of other pairs")
@@ -314,6 +331,21 @@ def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
     return 0 if status == 1 and shown["exit_zero"] else status
 
 
+def _summarize(text: str) -> None:
+    """A report for the page of a GitHub workflow's run; on stdout where there is no such run."""
+    path = os.environ.get(SUMMARY)
+    if not path:
+        write(text)
+        return
+    try:
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise lossbench.OutputError(
+            f"{path} ({SUMMARY}) could not be written: {error.strerror}"
+        ) from None
+
+
 def _other_groups(run: Run, result: Result) -> bool:
     """Whether the baseline has groups, and not these."""
     earlier = (run.baseline or {}).get("groups")
@@ -322,7 +354,7 @@ def _other_groups(run: Run, result: Result) -> bool:
 
 def _dry_run(run: Run, context: click.Context) -> str:
     """Everything that was decided, and where each setting came from."""
-    lines = [f"plan: {run.plan} · {len(run.pairing.pairs):,} pairs", "", "losses"]
+    lines = [f"plan: {_planned(run)}", "", "losses"]
     for column in run.columns:
         arrow = {"lower": "↓", "higher": "↑"}.get(str(column.better), "")
         named = "" if column.expression == column.name else f"  ({column.expression})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator
+from typing import Any
 
 import click
 
@@ -14,6 +15,7 @@ from lossbench.catalog import Entry, Option
 from .main import write
 
 WIDTH = 80
+AGGREGATES = {"pooled": "pooled", "class_mean": "the mean of the classes' means"}
 FINISHERS = ("finish_pixels", "finish_classes", "finish_samples")
 
 
@@ -54,7 +56,33 @@ def page(entry: Entry) -> Iterator[str]:
             yield heading.lower()
             yield from _paragraph(entry.sections[heading])
             yield ""
+    yield from _elsewhere(entry)
     yield f"defined in {entry.module.replace('.', '/')}.py, line {entry.line}"
+
+
+def _elsewhere(entry: Entry) -> Iterator[str]:
+    """What other tools have in place of the defaults, and which of them agree."""
+    agreeing, lines = [], []
+    for convention in lossbench.list_conventions():
+        for rule in convention.rules_for(entry.name):
+            if not rule.changes:
+                agreeing.append(f"{convention.name} ({rule.tool})")
+                continue
+            options = ", ".join(f"{name}={_word(value)}" for name, value in rule.options.items())
+            where = f" on {', '.join(rule.tasks)}" if rule.tasks else ""
+            parts = [
+                options,
+                "" if rule.aggregate == "mean" else f"reports {AGGREGATES[rule.aggregate]}",
+                rule.note,
+            ]
+            said = "; ".join(filter(None, parts))
+            lines += _paragraph(f"{convention.name}  {rule.tool}{where}: {said}", "  ", 6)
+    if agreeing:
+        lines += _paragraph(f"as here  {', '.join(agreeing)}", "  ", 6)
+    if lines:
+        yield "conventions elsewhere"
+        yield from lines
+        yield ""
 
 
 def _groups(entry: Entry) -> dict[str, list[Option]]:
@@ -69,7 +97,10 @@ def _groups(entry: Entry) -> dict[str, list[Option]]:
 
 
 def _default(option: Option) -> str:
-    value = option.default
+    return _word(option.default)
+
+
+def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) or value is None else f"{value}"
 
 

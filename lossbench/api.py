@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench import catalog
 from lossbench.catalog import Entry
-from lossbench.errors import SettingError
+from lossbench.conventions import CONVENTIONS, Convention
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,8 @@ def plan(
     classes: Any = None,
     ignore: Any = None,
     threshold: float = 0.5,
-    empty: float | str = "skip",
+    empty: float | str | None = None,
+    convention: str = "lossbench",
     pred_encoding: str | None = None,
     gt_encoding: str | None = None,
     pred_pattern: str | None = None,
@@ -57,7 +58,8 @@ def plan(
         classes: a number, names, {value: name} or {name: [r, g, b]}.
         ignore: a target label, a range "250-255", a list of them, or "none".
         threshold: probability from which a pixel is foreground, for scores.
-        empty: what replaces an undefined value, or "skip".
+        empty: what replaces an undefined value, or "skip"; by default as the convention has it.
+        convention: whose defaults the losses have, such as "monai"; "all" for a row of each.
         pred_encoding: labels, mask, probability, logits, image or palette.
         gt_encoding: likewise.
         pred_pattern: such as "{id}_pred.png"; with {class}, one file a class.
@@ -92,6 +94,7 @@ def plan(
         ignore=ignore,
         threshold=threshold,
         empty=empty,
+        convention=convention,
         pred_encoding=pred_encoding,
         gt_encoding=gt_encoding,
         pred_pattern=pred_pattern,
@@ -155,6 +158,11 @@ def find_loss(name: str) -> Entry:
     return catalog.find(name)
 
 
+def list_conventions() -> list[Convention]:
+    """The presets that `convention` may name, each with its rules for the losses that it has."""
+    return list(CONVENTIONS.values())
+
+
 def check_path(path: str | os.PathLike[str]) -> None:
     """Refuse a result file that could not be written, before anything is computed.
 
@@ -171,14 +179,22 @@ def render(result: Result, format: str = "table", **how: Any) -> str:
 
     Args:
         result: what `evaluate` returned.
-        format: table or json.
-        **how: of a table: top, sort, per_class, width, color; of JSON: per_class.
+        format: one of `list_formats()`.
+        **how: top, sort and per_class, for the formats that have them; width and color of a table.
     """
-    from lossbench.output import FORMATS
+    from lossbench.output import render
 
-    if format not in FORMATS:
-        raise SettingError(f"format is one of {', '.join(FORMATS)}, not {format!r}")
-    return FORMATS[format](result, **how)
+    return render(result, format, **how)
+
+
+def list_formats() -> dict[str, tuple[str, ...]]:
+    """The formats of results, each with the endings of files that are written in it."""
+    from lossbench.output import ENDINGS, FORMATS
+
+    return {
+        format: tuple(ending for ending, of in ENDINGS.items() if of == format)
+        for format in FORMATS
+    }
 
 
 def save(result: Result, path: str | os.PathLike[str], **how: Any) -> None:

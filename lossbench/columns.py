@@ -62,7 +62,7 @@ class Term:
         """The value that a missing prediction gets: the bad end of the range."""
         if any(setting in self.settings for setting in RESCALING):
             return UNBOUNDED if self.entry.better == "lower" else -UNBOUNDED
-        return self.entry.worst
+        return self.entry.worst - (("negative", True) in self.settings)
 
     @property
     def automatic(self) -> dict[str, str]:
@@ -121,7 +121,8 @@ def resolve(
 
     Args:
         losses: `--loss` values.
-        defaults: options of the run (threshold, empty) for every loss that has them.
+        defaults: options of the run (threshold, empty) for every loss that has them, and by the
+            name of a loss those of the convention for that loss alone.
         gates: the losses that they judge become columns, where they are none yet.
     """
     columns: dict[str, Column] = {}
@@ -142,6 +143,12 @@ def resolve(
             name = _spelled(loss)
             columns[name] = Column(name, name, meaning(loss, text, defaults))
     return list(columns.values())
+
+
+def under(column: Column, defaults: Mapping[str, Any]) -> Column:
+    """The same expression with other defaults."""
+    item = parse_item(column.expression)
+    return Column(column.name, column.expression, _node(item, defaults))
 
 
 def named(columns: Sequence[Column], name: str) -> Column:
@@ -183,7 +190,7 @@ def meaning(loss: Loss, text: str, defaults: Mapping[str, Any]) -> Term | Operat
         if entry.options[name].default is not None
     }
     try:
-        return filled(entry, {**run, **loss.options}, defaults)
+        return filled(entry, {**defaults.get(entry.name, {}), **run, **loss.options}, defaults)
     except OptionError as error:
         raise ExpressionError(text, loss.columns.get(error.option, 0), str(error)) from None
 

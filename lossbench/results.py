@@ -30,6 +30,15 @@ class Failed:
     loss: str | None = None
 
 
+@dataclass(frozen=True)
+class Reported:
+    """What a convention makes of a column: one number, which aggregate it is, and of what."""
+
+    value: float
+    aggregate: str
+    column: Column
+
+
 @dataclass
 class Values:
     """One column: a value a sample, values of each class, and both over all samples as one."""
@@ -57,6 +66,7 @@ class Result:
         decisions: gates, decided.
         groups: the group of each sample, None without groups.
         group_pooled: by column, the pooled value of each group, in the order of `group_places`.
+        conventions: convention -> column -> what it would report, where all were asked for.
     """
 
     ids: list[str]
@@ -71,6 +81,7 @@ class Result:
     decisions: list[Decision] = field(default_factory=list)
     groups: list[str] | None = None
     group_pooled: dict[str, Values] = field(default_factory=dict)
+    conventions: dict[str, dict[str, Reported]] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> int:
@@ -152,7 +163,7 @@ class Result:
 
     def as_json(self, per_class: bool = True) -> dict[str, Any]:
         """The result file: nan is null, infinities are words."""
-        return {
+        model = {
             "schema": SCHEMA,
             "session": self.session,
             "run": {
@@ -186,6 +197,12 @@ class Result:
                 for each in self.failed
             ],
         }
+        if self.conventions:
+            model["conventions"] = {
+                name: {column: _reported(each) for column, each in row.items()}
+                for name, row in self.conventions.items()
+            }
+        return model
 
     def sample(self, place: int, per_class: bool = True) -> dict[str, Any]:
         """One sample's row of the result file."""
@@ -328,6 +345,17 @@ def from_number(value: Number) -> float:
 
 def _numbers(table: Mapping[str, float]) -> dict[str, Number]:
     return {name: number(value) for name, value in table.items()}
+
+
+def _reported(each: Reported) -> dict[str, Any]:
+    what = described(each.column)
+    several = {} if what["options"] else {"terms": what["terms"]}
+    return {
+        "value": number(each.value),
+        "aggregate": each.aggregate,
+        "options": what["options"],
+        **several,
+    }
 
 
 def described(column: Column) -> dict[str, Any]:

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tried import BESIDES, ENTRIES, LOGITS, STRUCTURE, typed
 
 import lossbench
 from lossbench.results import Result
@@ -30,7 +31,12 @@ NEVER = 10**9
 
 def losses(task: str) -> list[str]:
     """Every loss of a task, and those whose class weights wait for the whole data set."""
-    names = [entry.name for entry in lossbench.list_losses() if task in entry.tasks]
+    others = LOGITS | STRUCTURE
+    names = [
+        typed(name, BESIDES.get(name, {}))
+        for name, entry in ENTRIES.items()
+        if task in entry.tasks and name not in others
+    ]
     if task == "multiclass":
         rules = ("auto", "median_frequency")
         names += [f"{name}(class_weights={rule})" for name in ("dice", "bce") for rule in rules]

@@ -105,6 +105,21 @@ def gradient_l1(
     return total / (count if mean else 1) if count else math.nan
 
 
+def ssim_by_torchmetrics(pred: np.ndarray, target: np.ndarray, valid: np.ndarray) -> float:
+    """Windows over a reflected border."""
+    sides = [torch.tensor(x)[None] for x in (pred, target)]
+    return float(torchmetrics.structural_similarity_index_measure(*sides, data_range=1.0))
+
+
+def variation_of_means(pred: np.ndarray, target: np.ndarray, valid: np.ndarray) -> float:
+    """The mean of each direction by itself, added."""
+    return sum(float(np.abs(np.diff(pred, axis=axis)).mean()) for axis in (1, 2))
+
+
+def half(reference: Callable[..., float]) -> Callable[..., float]:
+    return lambda *images: reference(*images) / 2
+
+
 def one_minus(reference: Callable[..., float], **how: Any) -> Callable[..., float]:
     return lambda *images: 1 - reference(*images, **how)
 
@@ -115,6 +130,7 @@ WHOLE: dict[str, list[Row]] = {
     "ssim": [
         Row("", SKIMAGE, "scikit-image"),
         Row(NARROW, partial(ssim_by_skimage, sigma=0.7), "scikit-image"),
+        Row("border=reflect", ssim_by_torchmetrics, "torchmetrics"),
         Row("data_range=2, k1=0.02, k2=0.05",
             partial(SKIMAGE, data_range=2.0, K1=0.02, K2=0.05), "scikit-image"),
     ],
@@ -123,10 +139,13 @@ WHOLE: dict[str, list[Row]] = {
         Row("window=5, sigma=0.7, data_range=2, k1=0.02, k2=0.05",
             one_minus(ssim_by_skimage, sigma=0.7, data_range=2.0, K1=0.02, K2=0.05),
             "scikit-image"),
+        Row("half=true", half(one_minus(SKIMAGE)), "kornia's half of scikit-image"),
+        Row("border=reflect", one_minus(ssim_by_torchmetrics), "torchmetrics"),
     ],
     "total_variation": [
         Row("", variation_by_torchmetrics, "torchmetrics, divided by C·H·W"),
         Row("over=all", variation_by_torchmetrics, "torchmetrics, divided by C·H·W"),
+        Row("apart=true", variation_of_means, "kornia's two means"),
     ],
 }  # fmt: skip
 PARTLY: dict[str, list[Row]] = {

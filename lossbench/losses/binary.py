@@ -72,7 +72,7 @@ def bce(
 
     Note:
         A hard mask as prediction is a probability of 0 or 1: each wrong pixel costs 100. With a
-        role `weight` the mean divides by Σw, where torch's BCELoss(weight) divides by N.
+        role `weight` the mean divides by Σw, where torch's BCELoss(weight) divides by N, over=all.
     """
     soft = smoothed(target, label_smoothing, prior)
     factor = weighted(pos_weight, positive, target)

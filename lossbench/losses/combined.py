@@ -5,12 +5,17 @@ They are called before anything is computed, so that nothing here imports torch.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from lossbench.losses import Expression, loss
 
 if TYPE_CHECKING:
     from lossbench.views.forms import Count, NonNegative, Positive, Share
+
+
+def mixed(share: float | None, first: str, second: str) -> Expression:
+    """m·first + (1−m)·second, or their sum."""
+    return f"{first} + {second}" if share is None else f"{share} * {first} + {1 - share} * {second}"
 
 
 @loss(
@@ -20,14 +25,14 @@ if TYPE_CHECKING:
     example="dice_ce(mix=0.3, smooth=1)",
 )
 def dice_ce(
-    *, mix: Share = 0.5, smooth: NonNegative = 0.0, label_smoothing: Share = 0.0
+    *, mix: Share | None = 0.5, smooth: NonNegative = 0.0, label_smoothing: Share = 0.0
 ) -> Expression:
     """Dice loss and cross-entropy.
 
     m·dice + (1−m)·cross_entropy.
 
     Args:
-        mix: m, the share of the Dice loss.
+        mix: m, the share of the Dice loss; none adds the two as they are.
         smooth: s of the Dice loss, added above and below.
         label_smoothing: ε of the cross-entropy.
 
@@ -35,12 +40,9 @@ def dice_ce(
         The expression, 0 or more.
 
     Note:
-        MONAI's DiceCELoss and nnU-Net add the two: twice this.
+        MONAI's DiceCELoss and nnU-Net add the two, mix=none: twice this.
     """
-    return (
-        f"{mix} * dice(smooth={smooth})"
-        f" + {1 - mix} * cross_entropy(label_smoothing={label_smoothing})"
-    )
+    return mixed(mix, f"dice(smooth={smooth})", f"cross_entropy(label_smoothing={label_smoothing})")
 
 
 @loss(
@@ -50,21 +52,21 @@ def dice_ce(
     example="dice_bce(mix=0.3, smooth=1)",
 )
 def dice_bce(
-    *, mix: Share = 0.5, smooth: NonNegative = 0.0, label_smoothing: Share = 0.0
+    *, mix: Share | None = 0.5, smooth: NonNegative = 0.0, label_smoothing: Share = 0.0
 ) -> Expression:
     """Dice loss and binary cross-entropy.
 
     m·dice + (1−m)·bce.
 
     Args:
-        mix: m, the share of the Dice loss.
+        mix: m, the share of the Dice loss; none adds the two as they are.
         smooth: s of the Dice loss, added above and below.
         label_smoothing: ε of the cross-entropy.
 
     Returns:
         The expression, 0 or more.
     """
-    return f"{mix} * dice(smooth={smooth}) + {1 - mix} * bce(label_smoothing={label_smoothing})"
+    return mixed(mix, f"dice(smooth={smooth})", f"bce(label_smoothing={label_smoothing})")
 
 
 @loss(
@@ -172,6 +174,8 @@ def ssim_loss(
     data_range: Positive = 1.0,
     k1: Positive = 0.01,
     k2: Positive = 0.03,
+    border: Literal["inside", "reflect"] = "inside",
+    half: bool = False,
 ) -> Expression:
     """One minus the structural similarity index.
 
@@ -183,11 +187,15 @@ def ssim_loss(
         data_range: largest minus smallest value that an image can have; 1 for 8-bit images.
         k1: keeps the light of dark windows apart from 0/0.
         k2: keeps the contrast of flat windows apart from 0/0.
+        border: as for `ssim`.
+        half: half of it, in [0, 1].
 
     Returns:
         The expression 1 − ssim(…), in [0, 2].
 
     Note:
-        kornia's `ssim_loss` is half of this.
+        kornia's `ssim_loss` is half of this, half=true, with a reflected border.
     """
-    return f"1 - ssim(window={window}, sigma={sigma}, data_range={data_range}, k1={k1}, k2={k2})"
+    given = f"window={window}, sigma={sigma}, data_range={data_range}, k1={k1}, k2={k2}"
+    difference = f"1 - ssim({given}, border={border})"
+    return f"0.5 * ({difference})" if half else difference

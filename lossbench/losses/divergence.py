@@ -94,7 +94,7 @@ def kl(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
 
     Note:
         For hard targets this is the cross-entropy. torch's reduction="mean" divides by the classes
-        as well; its "batchmean" is meant to be this.
+        as well, over=classes; its "batchmean" is meant to be this.
     """
     return PerPixel(divergence(target.chance, target.log, pred.log), mass)
 

@@ -144,8 +144,8 @@ def focal(
         The share of each class in each pixel's loss, and y_c as its mass, each (B, C, N).
 
     Note:
-        MONAI's and segmentation_models.pytorch's default is one against all; MONAI's and kornia's
-        means are over classes as well as pixels, so C times smaller.
+        MONAI's and segmentation_models.pytorch's default is one against all; their means and
+        kornia's are over classes as well as pixels, so C times smaller: over=classes.
     """
     exponent = by_class(gamma, target)
     factor = 1.0 if alpha is None or isinstance(alpha, str) else by_class(alpha, target)
@@ -176,7 +176,7 @@ def multilabel_soft_margin(pred: Logits, target: Probability) -> PerPixel:
         The cross-entropy of each label, shape (B, C, N), 0 or more.
 
     Note:
-        With class weights torch divides Σ_c w_c·l_c by C; here by Σ_c w_c.
+        With class weights torch divides Σ_c w_c·l_c by C, over=all; here by Σ_c w_c.
     """
     missed, alarmed = functional.softplus(-pred), functional.softplus(pred)
     return PerPixel(target * missed + (1 - target) * alarmed)

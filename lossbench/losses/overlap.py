@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lossbench.errors import SettingError
 from lossbench.losses import loss
 from lossbench.views.forms import (
     Distribution,
@@ -34,8 +35,14 @@ def smoothed(
     )
 
 
-def as_loss(coefficient: Tensor, log: bool) -> Tensor:
-    """1 − c, or −log c clamped at 100."""
+def as_loss(coefficient: Tensor, log: bool, negative: bool) -> Tensor:
+    """1 − c, −log c clamped at 100, or −c."""
+    if log and negative:
+        raise SettingError(
+            "log and negative exclude each other: −log of the coefficient, or minus it"
+        )
+    if negative:
+        return -coefficient
     return -logarithm(coefficient) if log else 1 - coefficient
 
 
@@ -53,6 +60,7 @@ def dice(
     smooth_nr: NonNegative | None = None,
     smooth_dr: NonNegative | None = None,
     log: bool = False,
+    negative: bool = False,
 ) -> PerClass:
     """Dice loss: one minus twice the overlap over the sum of both areas.
 
@@ -64,19 +72,20 @@ def dice(
         smooth_nr: s above, where it differs.
         smooth_dr: s below, where it differs.
         log: −log of the coefficient, clamped at 100, in place of one minus it.
+        negative: minus the coefficient, in [−1, 0], in place of one minus it.
 
     Returns:
         Loss per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
         mask and nothing is added below. With smooth_nr > smooth_dr it can be negative.
 
     Note:
-        segmentation_models.pytorch and optax put 2s where this has s above and 2s below, so theirs
-        is this with twice the s. nnU-Net reports the coefficient with a minus sign.
+        segmentation_models.pytorch and optax put 2s where this has s, above and below, so theirs
+        is this with twice the s. nnU-Net's loss is minus the coefficient, negative=true.
     """
     coefficient = smoothed(
         2 * overlap.both, overlap.pred + overlap.target, smooth, smooth_nr, smooth_dr
     )
-    return as_loss(coefficient, log)
+    return as_loss(coefficient, log, negative)
 
 
 @loss(
@@ -94,6 +103,7 @@ def jaccard(
     smooth_nr: NonNegative | None = None,
     smooth_dr: NonNegative | None = None,
     log: bool = False,
+    negative: bool = False,
 ) -> PerClass:
     """Jaccard loss: one minus the intersection over the union.
 
@@ -105,6 +115,7 @@ def jaccard(
         smooth_nr: s above, where it differs.
         smooth_dr: s below, where it differs.
         log: −log of the coefficient, clamped at 100, in place of one minus it.
+        negative: minus the coefficient, in [−1, 0], in place of one minus it.
 
     Returns:
         Loss per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
@@ -115,7 +126,7 @@ def jaccard(
         this with s/2.
     """
     union = overlap.pred + overlap.target - overlap.both
-    return as_loss(smoothed(overlap.both, union, smooth, smooth_nr, smooth_dr), log)
+    return as_loss(smoothed(overlap.both, union, smooth, smooth_nr, smooth_dr), log, negative)
 
 
 @loss(
@@ -134,6 +145,7 @@ def tversky(
     smooth_nr: NonNegative | None = None,
     smooth_dr: NonNegative | None = None,
     log: bool = False,
+    negative: bool = False,
 ) -> PerClass:
     """Tversky loss: overlap in which false alarms and misses weigh differently.
 
@@ -148,6 +160,7 @@ def tversky(
         smooth_nr: s above, where it differs.
         smooth_dr: s below, where it differs.
         log: −log of the coefficient, clamped at 100, in place of one minus it.
+        negative: minus the coefficient, in [−1, 0], in place of one minus it.
 
     Returns:
         Loss per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
@@ -160,7 +173,7 @@ def tversky(
     false_positive = overlap.pred - overlap.both
     false_negative = overlap.target - overlap.both
     bottom = overlap.both + alpha * false_positive + beta * false_negative
-    return as_loss(smoothed(overlap.both, bottom, smooth, smooth_nr, smooth_dr), log)
+    return as_loss(smoothed(overlap.both, bottom, smooth, smooth_nr, smooth_dr), log, negative)
 
 
 @loss(
@@ -175,6 +188,9 @@ def generalized_dice(
     *,
     class_weights: Literal["square", "simple", "uniform"] = "square",
     smooth: NonNegative = 0.0,
+    smooth_nr: NonNegative | None = None,
+    smooth_dr: NonNegative | None = None,
+    fallback: NonNegative = 1.0,
     background: bool = True,
 ) -> PerSample:
     """Generalized Dice loss: one overlap of all classes, small ones weighing more.
@@ -185,14 +201,18 @@ def generalized_dice(
         overlap: soft overlap sums, each field of shape (B, C).
         class_weights: square is 1/Y², simple 1/Y, uniform 1.
         smooth: s ≥ 0, added above and below.
+        smooth_nr: s above, where it differs.
+        smooth_dr: s below, where it differs.
+        fallback: the weight of every class where the target has none of them.
         background: whether class 0 of a multiclass task counts.
 
     Returns:
         Loss per sample, shape (B,), in [0, 1]; undefined where nothing is in either mask.
 
     Note:
-        A class that the target lacks takes the sample's largest finite weight, as in MONAI; all
-        weigh 1 where none is finite. torchmetrics' GeneralizedDiceScore is one minus this.
+        A class that the target lacks takes the sample's largest finite weight, as in MONAI; where
+        none is finite all weigh 1, in MONAI's loss 0. torchmetrics' GeneralizedDiceScore is one
+        minus this.
     """
     start = 0 if background else 1
     both, area, target = (
@@ -202,8 +222,9 @@ def generalized_dice(
     present = target > 0
     weight = 1 / target.where(present, 1.0) ** exponent
     largest = weight.where(present, 0.0).amax(1, keepdim=True)
-    weight = weight.where(present, largest.where(largest > 0, 1.0))
-    return 1 - ratio(2 * (weight * both).sum(1) + smooth, (weight * area).sum(1) + smooth)
+    weight = weight.where(present, largest.where(largest > 0, fallback))
+    top, bottom = 2 * (weight * both).sum(1), (weight * area).sum(1)
+    return 1 - smoothed(top, bottom, smooth, smooth_nr, smooth_dr)
 
 
 @loss(
@@ -239,7 +260,8 @@ def focal_tversky(
 
     Note:
         Abraham & Khan write the exponent 1/γ with γ = 4/3, which is γ = 0.75 here, and let α weigh
-        false negatives. segmentation_models.pytorch takes the power of the mean over classes.
+        false negatives. segmentation_models.pytorch takes the power of the mean over classes:
+        gamma=1 and its γ as exponent.
     """
     index = tversky_index(overlap, alpha, beta, smooth)
     return power(1 - index, by_class(gamma, index))
@@ -292,19 +314,21 @@ def power_jaccard(powers: Powers, *, smooth: NonNegative = 0.0) -> PerClass:
     sources=["Abhishek & Hamarneh 2021"],
     example="mcc_loss(class_reduction=sum)",
 )
-def mcc_loss(counts: SoftCounts) -> PerClass:
+def mcc_loss(counts: SoftCounts, *, smooth: NonNegative = 0.0) -> PerClass:
     """Matthews correlation loss of soft counts.
 
     1 − (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)) of one class.
 
     Args:
         counts: soft hits, false alarms, misses and the rest, each of shape (B, C).
+        smooth: s ≥ 0, added to each of the four.
 
     Returns:
         Loss per sample and class, shape (B, C), in [0, 2]; undefined where either mask is empty or
-        full.
+        full and s = 0.
     """
-    shares = [x / sum(counts) for x in counts]  # products of counts would leave their digits
+    every = sum(counts) + 4 * smooth  # products of counts would leave their digits
+    shares = [(x + smooth) / every for x in counts]
     tp, fp, fn, tn = shares
     bottom = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
     return 1 - ratio(tp * tn - fp * fn, root(bottom))

@@ -49,21 +49,23 @@ def l1(difference: Difference) -> PerPixel:
     sources=["torch.nn.MSELoss"],
     example="l2(reduction=sum)",
 )
-def l2(difference: Difference) -> PerPixel:
+def l2(difference: Difference, *, half: bool = False) -> PerPixel:
     """Mean squared error.
 
     mean d², with d = p − y over the valid elements: every pixel of every class or channel.
 
     Args:
         difference: p − y, shape (B, C, N).
+        half: ½d² in place of d².
 
     Returns:
         d² for each element, shape (B, C, N), 0 or more.
 
     Note:
-        optax's `l2_loss` is half of this.
+        optax's `l2_loss` is half of this, half=true.
     """
-    return PerPixel(difference**2)
+    square = difference**2
+    return PerPixel(square / 2 if half else square)
 
 
 @loss(

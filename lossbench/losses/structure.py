@@ -55,6 +55,15 @@ def averaged(image: Tensor, kernel: Sequence[float]) -> Tensor:
     return image
 
 
+def reflected(image: Tensor, window: int) -> Tensor:
+    """An image (B, C, *space) continued by its mirror image, so that every pixel has a window."""
+    for axis in range(2, image.ndim):
+        last = image.shape[axis] - 1
+        places = torch.arange(-((window - 1) // 2), last + 1 + window // 2, device=image.device)
+        image = image.index_select(axis, last - (last - places.abs()).abs())
+    return image
+
+
 def whole_windows(valid: Tensor, window: int) -> Tensor:
     """Where no pixel of a window is ignored."""
     if bool(valid.all()):
@@ -95,6 +104,7 @@ def ssim(
     data_range: Positive = 1.0,
     k1: Positive = 0.01,
     k2: Positive = 0.03,
+    border: Literal["inside", "reflect"] = "inside",
 ) -> PerClass:
     """Structural similarity index.
 
@@ -111,6 +121,8 @@ def ssim(
         data_range: largest minus smallest value that an image can have; 1 for 8-bit images.
         k1: keeps the light of dark windows apart from 0/0.
         k2: keeps the contrast of flat windows apart from 0/0.
+        border: inside takes the windows that lie in the image, reflect one for every pixel, the
+            image being continued by its mirror image.
 
     Returns:
         Similarity per sample and channel, shape (B, C), in [−1, 1]; undefined where no window is
@@ -118,10 +130,14 @@ def ssim(
 
     Note:
         As skimage's with gaussian_weights=True, sigma=1.5, use_sample_covariance=False, and as
-        MONAI's. torchmetrics counts windows over a reflected border, piq shrinks large images
-        first, and kornia's `ssim_loss` is half of 1 − ssim.
+        MONAI's. torchmetrics and kornia count windows over a reflected border, border=reflect; piq
+        shrinks large images first.
     """
-    check_size(pred, window, f"ssim(window={window})")
+    reach = window if border == "inside" else window // 2 + 1
+    check_size(pred, reach, f"ssim(window={window})")
+    if border == "reflect":
+        pred, target = reflected(pred, window), reflected(target, window)
+        valid = reflected(valid, window)
     found = compared(pred, target, window, sigma, data_range, k1, k2)
     return over_windows(found.whole, whole_windows(valid, window))
 
@@ -199,12 +215,19 @@ def steps(image: Tensor, valid: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
         yield axis, step.where(both, 0.0), both.expand_as(step)
 
 
-def variation(image: Tensor, valid: Tensor, isotropic: bool) -> Tensor:
-    """How much each pixel differs from its next neighbours, (B, C, *space); 0 beyond the last."""
+def variation(image: Tensor, valid: Tensor, isotropic: bool, apart: bool = False) -> Tensor:
+    """How much each pixel differs from its next neighbours, (B, C, *space); 0 beyond the last.
+
+    With `apart` each direction weighs as if it had a difference at every valid pixel.
+    """
     found = torch.zeros_like(image)
-    for axis, step, _ in steps(image, valid):
+    pixels = valid.expand_as(image).flatten(1).sum(1)
+    for axis, step, both in steps(image, valid):
         end = torch.zeros_like(image.narrow(axis, 0, 1))
         full = torch.cat([step, end], axis)
+        if apart:
+            share = (pixels / both.flatten(1).sum(1).clamp(min=1)).to(full)
+            full = full * share.reshape(-1, *[1] * (full.ndim - 1))
         found = found + (full**2 if isotropic else full.abs())
     return root(found) if isotropic else found
 
@@ -215,7 +238,9 @@ def variation(image: Tensor, valid: Tensor, isotropic: bool) -> Tensor:
     sources=["Rudin, Osher & Fatemi 1992", "kornia.losses.total_variation"],
     example="total_variation(reduction=sum)",
 )
-def total_variation(pred: Image, valid: Valid, *, isotropic: bool = False) -> PerPixel:
+def total_variation(
+    pred: Image, valid: Valid, *, isotropic: bool = False, apart: bool = False
+) -> PerPixel:
     """Total variation of the prediction alone.
 
     Σ |∇p| / (C·N), with |∇p| the sum of both absolute forward differences of a pixel, or their
@@ -225,15 +250,17 @@ def total_variation(pred: Image, valid: Valid, *, isotropic: bool = False) -> Pe
         pred: images, shape (B, C, *space).
         valid: whether a pixel counts; a difference to an ignored pixel is 0.
         isotropic: the norm of both differences in place of their sum.
+        apart: each direction is divided by its own number of differences, which is a row or a
+            column less than C·N.
 
     Returns:
         |∇p| for each element, shape (B, C, N), 0 or more.
 
     Note:
-        The ground truth only decides which pixels count. kornia's mean divides each direction by
-        its own number of differences, torchmetrics' mean is over samples only.
+        The ground truth only decides which pixels count. kornia's mean is apart=true, torchmetrics'
+        mean is over samples only, reduction=sum.
     """
-    return PerPixel(variation(pred, valid, isotropic).flatten(2))
+    return PerPixel(variation(pred, valid, isotropic, apart).flatten(2))
 
 
 @loss(

@@ -6,16 +6,49 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from lossbench.errors import OutputError, SettingError
-from lossbench.output.json import render_json
-from lossbench.output.table import render_table
+from lossbench.output.csv import render_csv
+from lossbench.output.github import render_github
+from lossbench.output.json import render_json, render_jsonl
+from lossbench.output.junit import render_junit
+from lossbench.output.markdown import render_markdown
+from lossbench.output.table import render_table, render_text
 from lossbench.results import Result
 
-FORMATS: dict[str, Callable[..., str]] = {"table": render_table, "json": render_json}
-ENDINGS = {".json": "json"}
+FORMATS: dict[str, Callable[..., str]] = {
+    "table": render_table,
+    "text": render_text,
+    "json": render_json,
+    "jsonl": render_jsonl,
+    "csv": render_csv,
+    "markdown": render_markdown,
+    "junit": render_junit,
+    "github": render_github,
+}
+ENDINGS = {
+    ".txt": "text",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".csv": "csv",
+    ".md": "markdown",
+    ".xml": "junit",
+}
+
+
+def render(result: Result, format: str, **how: Any) -> str:
+    """A result as text, with those of the options that the format has."""
+    if format not in FORMATS:
+        raise SettingError(f"format is one of {', '.join(FORMATS)}, not {format!r}")
+    function = FORMATS[format]
+    own = signature(function).parameters
+    text = function(result, **{name: value for name, value in how.items() if name in own})
+    # A file name that is no Unicode has surrogates, which no file in UTF-8 can hold.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def check_path(path: str) -> None:
@@ -49,8 +82,7 @@ def write(result: Result, path: str, **how: Any) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    format = ENDINGS.get(os.path.splitext(path)[1].lower(), "json")
-    text = FORMATS[format](result, **how)
+    text = render(result, ENDINGS.get(os.path.splitext(path)[1].lower(), "json"), **how)
     try:
         if _special(path):
             Path(path).write_text(text, encoding="utf-8")

@@ -24,6 +24,7 @@ from lossbench.errors import InputError, SettingError, nearest
 from lossbench.expressions import parse_gate
 from lossbench.gates import Check, check, decide
 from lossbench.results import Result, described, from_number
+from lossbench.run.elsewhere import Elsewhere, comparison
 from lossbench.run.journal import Journal
 from lossbench.run.settings import ROLES, Settings
 from lossbench.run.work import Progress, Work
@@ -49,6 +50,7 @@ class Run:
     columns: list[Column]
     checks: list[Check]
     baseline: Mapping[str, Any] | None
+    elsewhere: Sequence[Elsewhere] = ()
 
     @property
     def device(self) -> str:
@@ -67,7 +69,7 @@ class Run:
             journal: keeps what is finished, in case the run does not end.
         """
         started, clock = datetime.now(UTC), time.perf_counter()
-        work = Work(self.plan, self.pairing, self.columns, self.settings)
+        work = Work(self.plan, self.pairing, self.columns, self.settings, self.elsewhere)
         work.go([each for each in (progress, journal and journal.add) if each])
         result = work.result()
         result.decisions = [
@@ -112,7 +114,7 @@ class Run:
                 "counted": self.plan.counted,
             },
             "settings": settings,
-            "convention": "lossbench",
+            "convention": self.settings.preset.name,
         }
 
     def _baseline(self, check: Check) -> float:
@@ -123,10 +125,10 @@ class Run:
 def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -> Run:
     """Check settings, pair the files and decide the plan; nothing is computed."""
     gates = [parse_gate(text) for text in settings.gates]
-    defaults = {"threshold": settings.threshold, "empty": settings.empty}
     baseline = read_baseline(settings.baseline) if settings.baseline else None
 
-    def checked(losses: Sequence[str]) -> tuple[list[Column], list[Check]]:
+    def checked(losses: Sequence[str], task: str | None = None) -> tuple[list[Column], list[Check]]:
+        defaults = settings.defaults(settings.preset, task)
         columns = resolve(losses, defaults, gates)
         return columns, [
             check(
@@ -139,7 +141,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
             for gate in gates
         ]
 
-    columns, checks = checked(losses)  # what is wrong here is told before any folder is opened
+    checked(losses)  # what is wrong here is told before any folder is opened
     classes = parse_classes(settings.classes)
     pairing = _paired(pred, target, settings, classes.names if classes else ())
     if not pairing.pairs:
@@ -159,9 +161,10 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         raise SettingError(
             "a multiclass task has no threshold: each pixel is its most likely class"
         )
-    if not losses:
-        columns, checks = checked(USUAL[plan.task])
+    columns, checks = checked(losses or USUAL[plan.task], plan.task)
+    elsewhere = comparison(columns, settings, plan.task)
     terms = [term for column in columns for term in column.terms]
+    terms += [term for each in elsewhere for term in each.column.terms]
     judged = 1 if plan.task == "binary" else len(plan.names)
     check_task(terms, plan.task, judged, plan.pred.encoding)
     _check_roles(terms, pairing.pairs[0].sources)
@@ -171,7 +174,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         _check_class(each, plan)
         if each.needs_baseline:
             baseline_value(baseline or {}, each)
-    return Run(pred, target, settings, pairing, plan, columns, checks, baseline)
+    return Run(pred, target, settings, pairing, plan, columns, checks, baseline, elsewhere)
 
 
 def _paired(pred: Any, target: Any, settings: Settings, classes: Sequence[str]) -> Pairing:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lossbench import conventions
 from lossbench.columns import USUAL
 from lossbench.data.groups import manifest_columns
 from lossbench.data.plan import MAPS, MASKS
@@ -33,7 +34,8 @@ class Settings:
     classes: Any = None
     ignore: Any = None
     threshold: float = 0.5
-    empty: float | str = "skip"
+    empty: float | str | None = None  # as the convention has it
+    convention: str = conventions.DEFAULT
     pred_encoding: str | None = None
     gt_encoding: str | None = None
     pred_pattern: str | None = None
@@ -81,7 +83,11 @@ class Settings:
                 f"--group-by {self.group_by} names a column, which needs --manifest; for ids give a"
                 " pattern such as '{patient}/{slice}'"
             )
-        if self.empty != "skip" and (isinstance(self.empty, str) or math.isnan(self.empty)):
+        if self.convention != conventions.ALL:
+            conventions.find(self.convention)
+        if self.empty not in (None, "skip") and (
+            isinstance(self.empty, str) or math.isnan(self.empty or 0)
+        ):
             raise SettingError(f"empty is skip or a number, not {self.empty!r}")
         if not isinstance(self.threshold, int | float) or not 0 <= self.threshold <= 1:
             raise SettingError(f"threshold {self.threshold!r} is not a probability from 0 to 1")
@@ -92,6 +98,20 @@ class Settings:
             )
         if self.batch_size < 1 or (self.workers is not None and self.workers < 1):
             raise SettingError("workers and batch_size are 1 or more")
+
+    @property
+    def preset(self) -> conventions.Convention:
+        """The convention of the columns; where all are asked for, our own."""
+        name = self.convention
+        return conventions.find(conventions.DEFAULT if name == conventions.ALL else name)
+
+    def defaults(self, preset: conventions.Convention, task: str | None) -> dict[str, Any]:
+        """Options where an expression gives none: the user's for the run, then a convention's."""
+        given = {"threshold": self.threshold, "empty": self.empty}
+        return {
+            **preset.defaults(task),
+            **{name: value for name, value in given.items() if value is not None},
+        }
 
     @property
     def readers(self) -> int:

@@ -19,6 +19,7 @@ from lossbench.data.pairing import Pair, Pairing, label
 from lossbench.data.plan import Plan
 from lossbench.errors import InputError
 from lossbench.results import Failed, Result, Values, combine
+from lossbench.run.elsewhere import Elsewhere, table
 from lossbench.run.groups import GroupPools, Pooled
 from lossbench.run.pooling import SumPool, TablePool
 from lossbench.run.reader import WORTH_PROCESSES, Chunk, in_order, reader
@@ -54,11 +55,17 @@ class Work:
     """One pass over the pairs: each batch's rows are put in their place."""
 
     def __init__(
-        self, plan: Plan, pairing: Pairing, columns: list[Column], settings: Settings
+        self,
+        plan: Plan,
+        pairing: Pairing,
+        columns: list[Column],
+        settings: Settings,
+        elsewhere: Sequence[Elsewhere] = (),
     ) -> None:
         self.plan, self.pairing, self.columns, self.settings = plan, pairing, columns, settings
-        self.pairs = pairing.pairs
-        self.terms = list(dict.fromkeys(term for column in columns for term in column.terms))
+        self.pairs, self.elsewhere = pairing.pairs, elsewhere
+        every = [*columns, *(each.column for each in elsewhere)]
+        self.terms = list(dict.fromkeys(term for column in every for term in column.terms))
         self.options = {term: term.options for term in self.terms}
         self.good = np.zeros(len(self.pairs), bool)
         self.values = {term: np.full(len(self.pairs), math.nan) for term in self.terms}
@@ -126,11 +133,13 @@ class Work:
             for term in self.terms
         }
         columns = {column.name: combine(column, terms) for column in self.columns}
+        others = [combine(each.column, terms) for each in self.elsewhere]
         ids = [pair.id for pair, good in zip(self.pairs, self.good, strict=True) if good]
         failed, worst = self._unpaired()
         of_groups = self._group_columns(ids, worst)
         if worst:
-            ids = self._add_worst(ids, columns, worst)
+            both = [columns[column.name] for column in self.columns] + others
+            ids = self._add_worst(ids, both, worst)
         pairing = self.pairing
         counts = {
             "found": len(self.pairs),
@@ -150,6 +159,7 @@ class Work:
             pooled=self._pooled_state(),
             groups=[self.pairing.groups[each] for each in ids] if self.groups else None,
             group_pooled=of_groups,
+            conventions=table(self.elsewhere, others),
         )
 
     def _batches(self) -> tuple[int, int]:
@@ -262,9 +272,7 @@ class Work:
                 failed.append(Failed(each.id, each.role, each.file, each.kind, each.message))
         return sorted(failed, key=lambda each: each.id), worst
 
-    def _add_worst(
-        self, ids: list[str], columns: Mapping[str, Values], worst: Sequence[str]
-    ) -> list[str]:
+    def _add_worst(self, ids: list[str], rows: Sequence[Values], worst: Sequence[str]) -> list[str]:
         """Missing predictions as rows at the bad end of the range; nothing is pooled with them."""
         every = [*ids, *worst]
         order = sorted(range(len(every)), key=every.__getitem__)
@@ -273,8 +281,8 @@ class Work:
             longer = [*row, *[value] * len(worst)]
             return [longer[place] for place in order]
 
-        for column in self.columns:
-            values = columns[column.name]
+        columns = [*self.columns, *(each.column for each in self.elsewhere)]
+        for column, values in zip(columns, rows, strict=True):
             values.samples = filled(values.samples, column.worst)
             values.classes = [filled(row, column.worst) for row in values.classes]
             values.pooled, values.pooled_classes = math.nan, [math.nan] * len(values.classes)

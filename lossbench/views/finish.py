@@ -14,7 +14,7 @@ from torch import Tensor
 from lossbench.errors import SettingError
 from lossbench.views import forms
 from lossbench.views.forms import Decibels, NonNegative, PerPixel, RootMean
-from lossbench.views.sums import ratio, root, total
+from lossbench.views.sums import power, ratio, root, total
 from lossbench.views.values import Values
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -28,28 +28,29 @@ class Sums(NamedTuple):
 
     top = Σ w·value and mass = Σ w·mass, each (B, C); of_class (B, C), the whole loss of the pixels
     whose target is that class; elements (B,), what the mean would divide by if every pixel counted
-    one, ignored ones included.
+    one, ignored ones included; every (B,), that with each class of a pixel counting one.
     """
 
     top: Tensor
     mass: Tensor
     of_class: Tensor
     elements: Tensor
+    every: Tensor
 
     @classmethod
     def over(cls, result: PerPixel, values: Values) -> Sums:
         """The sums of each sample."""
         value, mass = result
         top = total(value, values.weight)
+        channels = value.shape[1]
+        every = values.pixels * channels
         if mass is None:  # every class or channel has a loss of its own
-            channels = value.shape[1]
-            every = values.weight.sum(-1).expand(-1, channels)
-            return cls(top, every, top, values.pixels * channels)
+            return cls(top, values.weight.sum(-1).expand(-1, channels), top, every, every)
         if values.joint is None:
             of_class = total(mass * value.sum(1, keepdim=True), values.weight)
         else:
             of_class = (values.joint * _of_pairs(value[0])).sum(-1)
-        return cls(top, total(mass, values.weight), of_class, values.pixels)
+        return cls(top, total(mass, values.weight), of_class, values.pixels, every)
 
 
 def finishes(*, kinds: Sequence[str]) -> Callable[[Function], Function]:
@@ -79,7 +80,7 @@ def finish_pixels(
     then: Callable[[Tensor], Tensor] = torch.positive,
     *,
     reduction: Literal["mean", "sum"] = "mean",
-    over: Literal["valid", "all"] = "valid",
+    over: Literal["valid", "all", "classes"] = "valid",
     class_weights: Sequence[NonNegative] | Literal["auto", "median_frequency"] | None = None,
     empty: float | Literal["skip"] = "skip",
 ) -> Finished:
@@ -87,20 +88,21 @@ def finish_pixels(
 
     Args:
         reduction: over the valid elements of a sample; a mean divides by the sum of their weights.
-        over: with `all` the mean divides by all elements, ignored ones included, unweighted.
+        over: with `all` the mean divides by all elements, ignored ones included, unweighted; with
+            `classes` by the classes of a pixel as well, where these share one loss.
         class_weights: a weight for each class; auto is N/(K·n_c) over the data set.
         empty: the value that replaces an undefined one; skip leaves it out and counts it.
     """
-    top, mass, of_class, elements = sums
+    top, mass, of_class, elements, every = sums
     weight = _weights(class_weights, top)
     seen = (mass > 0).any(-1)
     per_class = of_class.where(mass > 0, torch.nan)
-    if reduction == "mean":
-        per_class = ratio(of_class, mass)
     sample = (top * weight).sum(-1)
     if reduction == "mean":
-        divisor = (mass * weight).sum(-1) if over == "valid" else elements.to(top)
-        sample = ratio(sample, divisor)
+        sharing = (every / elements).to(top) if over == "classes" else torch.ones_like(sample)
+        per_class = ratio(of_class, mass * sharing[:, None])
+        valid = (mass * weight).sum(-1) * sharing
+        sample = ratio(sample, elements.to(top) if over == "all" else valid)
     return _fill(then(sample.where(seen, torch.nan)), empty), _fill(then(per_class), empty)
 
 
@@ -112,6 +114,8 @@ def finish_classes(
     class_reduction: Literal["mean", "sum", "weighted", "none"] = "mean",
     class_weights: Sequence[NonNegative] | Literal["auto", "median_frequency"] | None = None,
     background: bool = True,
+    absent: float | Literal["skip"] | None = None,
+    exponent: NonNegative = 1.0,
     empty: float | Literal["skip"] = "skip",
 ) -> Finished:
     """From the classes of a sample to its value.
@@ -121,8 +125,14 @@ def finish_classes(
             none leaves only the class columns.
         class_weights: a weight for each class; auto is N/(K·n_c) over the data set.
         background: whether class 0 of a multiclass task counts.
+        absent: the value of a class that the target lacks, whatever was predicted; skip makes it
+            undefined, none leaves it to the formula.
+        exponent: the power of a sample's value after the class reduction, its sign kept.
         empty: the value that replaces an undefined one; skip leaves it out and counts it.
     """
+    if absent is not None:
+        wanted = torch.nan if isinstance(absent, str) else absent
+        values = values.where(support > 0, wanted)
     values = _fill(values, empty)
     weight = _weights(class_weights, values).expand_as(values)
     if class_reduction == "weighted":
@@ -138,6 +148,8 @@ def finish_classes(
         sample = sample.where(counts.any(-1), torch.nan)
     else:
         sample = ratio(sample, weight.sum(-1))
+    if exponent != 1:
+        sample = sample.sign() * power(sample.abs(), exponent)
     return _fill(sample, empty), values
 
 

@@ -38,11 +38,13 @@ def combo(alpha: float, beta: float, dice: Reference) -> Reference:
 REFERENCES: dict[str, list[Row]] = {
     "dice_ce": [
         Row(BOTH, "", combined([(0.5, DICE), (0.5, torch_cross_entropy())]), "MONAI and torch"),
+        Row(BOTH, "mix=none", combined([(1.0, DICE), (1.0, torch_cross_entropy())]), "likewise"),
         Row(BOTH, "mix=0.3, smooth=1, label_smoothing=0.1",
             combined([(0.3, SMOOTH), (0.7, torch_cross_entropy(eps=0.1))]), "MONAI and torch"),
     ],
     "dice_bce": [
         Row(TWO, "", combined([(0.5, DICE), (0.5, bce())]), "MONAI and torch"),
+        Row(TWO, "mix=none", combined([(1.0, DICE), (1.0, bce())]), "MONAI and torch"),
         Row(TWO, "mix=0.3, smooth=1, label_smoothing=0.1",
             combined([(0.3, SMOOTH), (0.7, bce(0.1))]), "MONAI and torch"),
     ],

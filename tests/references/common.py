@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -188,7 +189,25 @@ def class_rows(one: Callable[..., float]) -> list[Row]:
         Row(("multiclass",), "background=false", each_class(one, foreground), hand),
         Row(CLASSED, "empty=1", each_class(one, empty=1.0), hand),
         Row(CLASSED, "empty=0", each_class(one, empty=0.0), hand),
+        Row(CLASSED, "absent=0.25", each_class(partial(where_absent, one, 0.25)), hand),
+        Row(CLASSED, "absent=skip", each_class(partial(where_absent, one, math.nan)), hand),
+        Row(CLASSED, "exponent=0.5", raised(each_class(one), 0.5), hand),
     ]
+
+
+def where_absent(one: Callable[..., float], number: float, truth: Truth, c: int) -> float:
+    """The value of a class, another number where the target lacks it."""
+    return one(truth=truth, c=c) if truth.support[c] else number
+
+
+def raised(reference: Reference, exponent: float) -> Reference:
+    """The value of a sample to a power with its sign kept; classes stay as they are."""
+
+    def power(truth: Truth) -> tuple[float, Any]:
+        value, classes = reference(truth)
+        return float(np.sign(value) * abs(value) ** exponent), classes
+
+    return power
 
 
 def pixel_rows(function: Callable[..., Any], tasks: Sequence[str]) -> list[Row]:
@@ -197,6 +216,7 @@ def pixel_rows(function: Callable[..., Any], tasks: Sequence[str]) -> list[Row]:
         Row(tasks, "", per_element(function), "torch"),
         Row(tasks, "reduction=sum", per_element(function, "sum"), "torch's mean times N"),
         Row(tasks, "over=all", per_element(function, over="all"), "torch's sum over all pixels"),
+        Row(tasks, "over=classes", per_element(function), "torch's mean has all classes already"),
         Row(tasks, "empty=1", filled(per_element(function), 1.0), "torch"),
         Row(("binary",), "class_weights=[2]", per_element(function), "one class: no change"),
     ]
@@ -234,6 +254,8 @@ def by_pixel(
         top, bottom = float((each * value).sum()), float((each * target).sum())
         if over == "all":
             return top / truth.target.shape[1], None
+        if over == "classes":
+            value, top = value / count, top / count
         whole = top if reduction == "sum" else top / bottom if bottom else math.nan
         if not truth.hard:
             return whole, None
@@ -254,6 +276,7 @@ def shared_rows(shares: Callable[..., np.ndarray], source: str, binary: bool = T
         Row(tasks, "", by_pixel(shares), source),
         Row(tasks, "reduction=sum", by_pixel(shares, reduction="sum"), source),
         Row(tasks, "over=all", by_pixel(shares, over="all"), source),
+        Row(tasks, "over=classes", by_pixel(shares, over="classes"), source),
         Row(tasks, "empty=1", filled(by_pixel(shares), 1.0), source),
         Row(("multiclass",), WEIGHTS_TYPED, by_pixel(shares, CLASS_WEIGHTS), source),
     ]

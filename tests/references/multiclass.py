@@ -86,6 +86,10 @@ def toward(prior: list[float]) -> Callable[..., np.ndarray]:
     return shares
 
 
+def negative_log(pred: np.ndarray, target: np.ndarray, logits: Any) -> np.ndarray:
+    return -target * log_probabilities(pred, logits)
+
+
 def focal(
     pred: np.ndarray, target: np.ndarray, logits: Any, alpha: Any = 1.0, gamma: Any = 2.0
 ) -> np.ndarray:
@@ -166,6 +170,8 @@ REFERENCES: dict[str, list[Row]] = {
         Row(("binary", "multiclass"), "reduction=sum", torch_cross_entropy(reduction="sum"),
             "torch"),
         Row(("binary", "multiclass"), "over=all", torch_cross_entropy(over="all"), "torch / H·W"),
+        Row(("binary", "multiclass"), "over=classes", by_pixel(negative_log, over="classes"),
+            "torch's mean over pixels and classes"),
         Row(("binary", "multiclass"), "empty=1", filled(torch_cross_entropy(), 1.0), "torch"),
         Row(("multiclass",), WEIGHTS_TYPED, torch_cross_entropy(CLASS_WEIGHTS), "torch"),
         Row(("multiclass",), f"label_smoothing=0.1, {WEIGHTS_TYPED}",

@@ -62,12 +62,30 @@ def overlap_rows(kind: str) -> list[Row]:
         Row(CLASSED, "squared=true", each_class(partial(monai, squared_pred=True)), name),
         Row(CLASSED, "squared=true, smooth=1",
             each_class(partial(monai, squared_pred=True, **smooth)), name),
+        Row(CLASSED, "squared=elements", each_class(partial(by_elements, kind)), "by hand"),
+        Row(CLASSED, "negative=true", each_class(partial(minus, monai)), f"{name} − 1"),
         Row(CLASSED, "intersection=min", least, name + "(soft_label=True)"),
         Row(TWO, "threshold=0.4", each_class(partial(monai, threshold=0.4)),
             name + " of p >= 0.4"),
         Row(CLASSED, "log=true", each_class(partial(minus_log, monai)), f"−log(1 − {name})"),
         *class_rows(monai),
     ]  # fmt: skip
+
+
+def by_elements(kind: str, truth: Truth, c: int, alpha: float = 1, beta: float = 1) -> float:
+    """nnU-Net v1: hits, false alarms and misses squared pixel by pixel."""
+    p, y = truth.channel(c), truth.channel(c, "target")
+    tp, fp, fn = (((p * y) ** 2).sum(), ((p * (1 - y)) ** 2).sum(), (((1 - p) * y) ** 2).sum())
+    if not tp + fp + fn:
+        return math.nan
+    if kind == "dice":
+        return 1 - 2 * tp / (2 * tp + fp + fn)
+    return 1 - tp / (tp + alpha * fp + beta * fn)
+
+
+def minus(one: Callable[..., float], **where: Any) -> float:
+    """−1 times the coefficient."""
+    return one(**where) - 1
 
 
 def minus_log(one: Callable[..., float], **where: Any) -> float:
@@ -101,17 +119,22 @@ SUMS = [
 
 
 def generalized(
-    truth: Truth, kind: str = "square", smooth: float = 0.0, start: int = 0, **how: Any
+    truth: Truth,
+    kind: str = "square",
+    smooth: tuple[float, float] = (0.0, 0.0),
+    start: int = 0,
+    fallback: float = 1.0,
+    **how: Any,
 ) -> tuple[float, Any]:
     """Sudre et al. 2017; a class that the target lacks takes the largest weight of the others."""
     classes = range(start, len(truth.target))
     both, pred, target = np.array([masks(truth, c, **how) for c in classes]).T
     exponent = {"square": 2, "simple": 1, "uniform": 0}[kind]
     weights = [1 / y**exponent if y else math.nan for y in target]
-    largest = np.nanmax([0.0, *weights]) or 1.0
+    largest = np.nanmax([0.0, *weights]) or fallback
     weights = np.where(np.isnan(weights), largest, weights)
-    bottom = (weights * (pred + target)).sum() + smooth
-    return (1 - (2 * (weights * both).sum() + smooth) / bottom if bottom else math.nan), None
+    bottom = (weights * (pred + target)).sum() + smooth[1]
+    return (1 - (2 * (weights * both).sum() + smooth[0]) / bottom if bottom else math.nan), None
 
 
 def focal_tversky(
@@ -143,9 +166,9 @@ def soft_counts(truth: Truth, c: int) -> tuple[float, float, float, float]:
     return (p * y).sum(), (p * (1 - y)).sum(), ((1 - p) * y).sum(), ((1 - p) * (1 - y)).sum()
 
 
-def mcc_loss(truth: Truth, c: int) -> float:
+def mcc_loss(truth: Truth, c: int, smooth: float = 0.0) -> float:
     """The correlation of p and y as it is for hard masks, from soft counts."""
-    tp, fp, fn, tn = soft_counts(truth, c)
+    tp, fp, fn, tn = (x + smooth for x in soft_counts(truth, c))
     bottom = math.prod(map(math.sqrt, (tp + fp, tp + fn, tn + fp, tn + fn)))
     return 1 - (tp * tn - fp * fn) / bottom if bottom else math.nan
 
@@ -240,6 +263,9 @@ REFERENCES: dict[str, list[Row]] = {
             each_class(partial(TVERSKY, **UNEVEN, soft_label=True)), "MONAI, soft_label=True"),
         Row(TWO, "beta=2, threshold=0.4", each_class(partial(TVERSKY, beta=2.0, threshold=0.4)),
             "MONAI of p >= 0.4"),
+        Row(CLASSED, "alpha=0.3, beta=0.7, squared=elements",
+            each_class(partial(by_elements, "tversky", **UNEVEN)), "by hand"),
+        Row(CLASSED, "negative=true", each_class(partial(minus, TVERSKY)), "MONAI − 1"),
         Row(CLASSED, "log=true", each_class(partial(minus_log, TVERSKY)), "−log(1 − MONAI)"),
         *class_rows(TVERSKY),
     ],
@@ -247,7 +273,10 @@ REFERENCES: dict[str, list[Row]] = {
         Row(CLASSED, "", generalized, "Sudre et al. by hand"),
         Row(CLASSED, "class_weights=simple", partial(generalized, kind="simple"), "by hand"),
         Row(CLASSED, "class_weights=uniform", partial(generalized, kind="uniform"), "by hand"),
-        Row(CLASSED, "smooth=1", partial(generalized, smooth=1.0), "by hand"),
+        Row(CLASSED, "smooth=1", partial(generalized, smooth=(1.0, 1.0)), "by hand"),
+        Row(CLASSED, "smooth_nr=2, smooth_dr=1", partial(generalized, smooth=(2.0, 1.0)),
+            "by hand"),
+        Row(CLASSED, "fallback=0", partial(generalized, fallback=0.0), "by hand"),
         Row(("multiclass",), "background=false", partial(generalized, start=1), "by hand"),
         Row(CLASSED, "empty=1", filled(generalized, 1.0), "by hand"),
         *[Row(t, typed, partial(generalized, **how), "by hand") for t, typed, how in SUMS],
@@ -271,7 +300,10 @@ REFERENCES: dict[str, list[Row]] = {
             "by hand"),
         Row(CLASSED, "power=1", each_class(partial(overlap_by_monai, "jaccard")), "MONAI"),
     ],
-    "mcc_loss": simple_rows(mcc_loss, "Matthews by hand"),
+    "mcc_loss": [
+        *simple_rows(mcc_loss, "Matthews by hand"),
+        Row(CLASSED, "smooth=1", each_class(partial(mcc_loss, smooth=1.0)), "by hand"),
+    ],
     "sensitivity_specificity": [
         *simple_rows(SS, "by hand"),
         Row(CLASSED, "b=0.2", each_class(partial(SS, b=0.2)), "by hand"),

@@ -114,6 +114,7 @@ def after_mean(one: Any, function: Callable[[float], float], summed: Any) -> lis
         Row(TASKS, "", of_all(one), "of all elements"),
         Row(TASKS, "reduction=sum", of_all(summed), "numpy"),
         Row(TASKS, "over=all", over_all(function), "numpy"),
+        Row(TASKS, "over=classes", of_all(one), "of all elements"),
         Row(TASKS, "empty=1", filled(of_all(one), 1.0), "of all elements"),
         Row(("binary",), "class_weights=[2]", of_all(one), "one class: no change"),
         Row(SEVERAL, WEIGHTS_TYPED, weighted(function), "numpy"),
@@ -130,7 +131,10 @@ SMOOTH = by_torch(functional.smooth_l1_loss, beta=0.2)
 
 REFERENCES: dict[str, list[Row]] = {
     "l1": pixel_rows(torch_l1, TASKS),
-    "l2": pixel_rows(torch_l2, TASKS),
+    "l2": [
+        *pixel_rows(torch_l2, TASKS),
+        Row(TASKS, "half=true", per_element(elementwise(lambda d: d**2 / 2)), "optax l2_loss"),
+    ],
     "rmse": after_mean(root_of_sklearn, math.sqrt, partial(root_of_sklearn, squares=True)),
     "psnr": [
         *after_mean(psnr_of_skimage, decibels, psnr_of_sum),

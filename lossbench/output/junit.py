@@ -1,0 +1,64 @@
+"""JUnit's XML, which CI servers show as tests: a case for each gate and each pair that failed."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as Xml
+
+from lossbench.errors import printable
+from lossbench.gates import Decision
+from lossbench.output.sections import plain
+from lossbench.results import Failed, Result
+
+GATES, PAIRS = "lossbench.gates", "lossbench.pairs"
+
+
+def render_junit(result: Result) -> str:
+    """One suite with a case for each gate and each pair that failed; aggregates are properties."""
+    failures = sum(not each.passed for each in result.decisions)
+    counts = {
+        "tests": str(len(result.decisions) + len(result.failed)),
+        "failures": str(failures),
+        "errors": str(len(result.failed)),
+        "time": str(result.session.get("seconds", 0)),
+    }
+    suites = Xml.Element("testsuites", {"name": "lossbench", **counts})
+    suite = Xml.SubElement(suites, "testsuite", {"name": "lossbench", "skipped": "0", **counts})
+    if "started" in result.session:
+        suite.set("timestamp", result.session["started"].partition("+")[0])
+    properties = Xml.SubElement(suite, "properties")
+    for name, value in _facts(result).items():
+        Xml.SubElement(properties, "property", {"name": name, "value": printable(value)})
+    for decision in result.decisions:
+        _add_gate(suite, decision)
+    for failed in result.failed:
+        _add_error(suite, failed)
+    Xml.indent(suites)
+    return Xml.tostring(suites, encoding="unicode", xml_declaration=False).join(
+        ['<?xml version="1.0" encoding="utf-8"?>\n', "\n"]
+    )
+
+
+def _facts(result: Result) -> dict[str, str]:
+    """The plan, the counts, and the mean of each loss."""
+    means = {f"{name}.mean": plain(table["mean"]) for name, table in result.aggregates.items()}
+    counts = {name: str(count) for name, count in result.counts.items()}
+    return {"plan": result.run.get("plan", {}).get("text", ""), **counts, **means}
+
+
+def _add_gate(suite: Xml.Element, decision: Decision) -> None:
+    case = Xml.SubElement(
+        suite, "testcase", {"classname": GATES, "name": printable(decision.gate), "time": "0"}
+    )
+    message = printable(str(decision))
+    if decision.passed:
+        Xml.SubElement(case, "system-out").text = message
+    else:
+        Xml.SubElement(case, "failure", {"type": "gate", "message": message}).text = message
+
+
+def _add_error(suite: Xml.Element, failed: Failed) -> None:
+    case = Xml.SubElement(
+        suite, "testcase", {"classname": PAIRS, "name": printable(failed.id), "time": "0"}
+    )
+    message = printable(failed.error)
+    Xml.SubElement(case, "error", {"type": failed.kind, "message": message}).text = message

@@ -1,0 +1,185 @@
+"""What a report says: tables of text, made once for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from lossbench.columns import Column, named
+from lossbench.results import Reported, Result
+
+UNDEFINED = "–"
+ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
+SHOWN = (
+    "mean", "ci_low", "ci_high", "std", "median", "p5", "p25", "p75", "p95", "min", "max", "pooled",
+    "count",
+)  # fmt: skip
+SHOWN_OVER_GROUPS = ("mean", "ci_low", "ci_high", "std", "median", "min", "max", "count")
+WHEN_ANY = ("undefined", "infinite")
+WHOLE = ("count", "undefined", "infinite")
+TOP = 10
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table.
+
+    Attributes:
+        title: what stands above it.
+        leading: headings of what names a row; the other columns are losses.
+        columns: the losses.
+        rows: cells, as many as both have headings.
+    """
+
+    title: str
+    leading: Sequence[str]
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+
+    @property
+    def headings(self) -> list[str]:
+        """Every heading, losses with their direction."""
+        return [*self.leading, *(column.name + ARROWS[column.better] for column in self.columns)]
+
+
+def sections(
+    result: Result, top: int | None, sort: str | None, per_class: bool | None
+) -> Iterator[Section]:
+    """The tables of a report, in their order.
+
+    Args:
+        result: what a run found.
+        top: how many samples and groups to show, None for all of them, 0 for none.
+        sort: the column that orders them, the first by default; the worst come first.
+        per_class: add a table with the mean of each class.
+    """
+    by = named(result.columns, sort) if sort else result.columns[0]
+    if top != 0:
+        yield _worst(result, top, by)
+        if result.groups is not None:
+            yield _groups(result, top, by)
+    if per_class and result.class_aggregates:
+        yield _classes(result)
+    yield Section(_title(result), ["aggregate"], result.columns, _aggregate_rows(result))
+    if result.conventions:
+        title = "conventions: what each tool would report of the losses that it has"
+        yield Section(title, ["convention"], result.columns, _convention_rows(result))
+
+
+def gate_lines(result: Result) -> list[str]:
+    """A line for each gate."""
+    return [("✓ " if each.passed else "✗ ") + str(each) for each in result.decisions]
+
+
+def worst_first(values: Sequence[float], better: str | None) -> list[int]:
+    """Places from the worst value to the best, undefined ones last; ties stay in order."""
+    sign = 1 if better == "higher" else -1
+    return sorted(
+        range(len(values)),
+        key=lambda place: (math.isnan(values[place]), sign * values[place]),
+    )
+
+
+def plain(value: float) -> str:
+    """A number for a table: four digits after the point, or an exponent where that says little."""
+    if math.isnan(value):
+        return UNDEFINED
+    if math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    if value == 0 or 1e-3 <= abs(value) < 1e5:
+        return f"{value:.4f}"
+    return f"{value:.3e}"
+
+
+def _worst(result: Result, top: int | None, by: Column) -> Section:
+    """The samples whose values are worst."""
+    order = worst_first(result.values[by.name].samples, by.better)[:top]
+    rows = [
+        [result.ids[place]]
+        + [plain(result.values[column.name].samples[place]) for column in result.columns]
+        for place in order
+    ]
+    title = f"worst {len(order)} of {len(result.ids)} by {by.name}"
+    return Section(title, ["id"], result.columns, rows)
+
+
+def _groups(result: Result, top: int | None, by: Column) -> Section:
+    """The groups whose means are worst."""
+    groups = list(result.group_places)
+    order = worst_first(result.group_means[by.name].samples, by.better)[:top]
+    rows = [
+        [groups[place], str(len(result.group_places[groups[place]]))]
+        + [plain(result.group_means[column.name].samples[place]) for column in result.columns]
+        for place in order
+    ]
+    title = f"mean of the worst {len(order)} of {len(groups)} groups by {by.name}"
+    return Section(title, ["group", "pairs"], result.columns, rows)
+
+
+def _classes(result: Result) -> Section:
+    """The mean of each class, of losses that have classes."""
+    columns = [column for column in result.columns if column.name in result.class_aggregates]
+    rows = [
+        [of_class]
+        + [plain(result.class_aggregates[column.name][of_class]["mean"]) for column in columns]
+        for of_class in result.class_names
+    ]
+    return Section("mean of each class", ["class"], columns, rows)
+
+
+def _title(result: Result) -> str:
+    """How many pairs the aggregates are of, and what is not among them."""
+    failed = Counter(each.kind for each in result.failed)
+    left_out = {
+        "missing": result.counts["missing"] - failed["missing"],
+        "extra": result.counts["extra"] - failed["extra"],
+        "error" if len(result.failed) == 1 else "errors": len(result.failed),
+    }
+    groups = [f"{len(result.group_places)} groups"] if result.groups is not None else []
+    parts = [
+        f"{len(result.ids)} pairs",
+        *groups,
+        *(f"{n} {what}" for what, n in left_out.items() if n),
+    ]
+    return " · ".join(parts)
+
+
+def _aggregate_rows(result: Result) -> list[list[str]]:
+    tables = [result.aggregates[column.name] for column in result.columns]
+    rows = _rows(tables, {name: name for name in (*SHOWN, *WHEN_ANY)})
+    if result.groups is not None:
+        tables = [result.over_groups[column.name] for column in result.columns]
+        over = {f"group_{name}": name for name in (*SHOWN_OVER_GROUPS, *WHEN_ANY)}
+        rows += _rows(tables, over)
+    return rows
+
+
+def _rows(tables: Sequence[dict[str, float]], names: dict[str, str]) -> list[list[str]]:
+    """A row for each aggregate, under the name that gates call it by."""
+    return [
+        [shown]
+        + [f"{table[name]:.0f}" if name in WHOLE else plain(table[name]) for table in tables]
+        for shown, name in names.items()
+        if name not in WHEN_ANY or any(table[name] for table in tables)
+    ]
+
+
+def _convention_rows(result: Result) -> list[list[str]]:
+    rows = result.conventions
+    widths = {
+        column.name: max(
+            len(row[column.name].aggregate) for row in rows.values() if column.name in row
+        )
+        for column in result.columns
+    }
+
+    def cell(name: str, row: Mapping[str, Reported]) -> str:
+        if name not in row:
+            return ""
+        return f"{plain(row[name].value)} {row[name].aggregate:{widths[name]}}"
+
+    return [
+        [name, *(cell(column.name, row) for column in result.columns)] for name, row in rows.items()
+    ]
