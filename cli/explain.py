@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Iterator
 from typing import Any
@@ -33,9 +32,10 @@ def page(entry: Entry) -> Iterator[str]:
     yield ""
     yield from _paragraph(entry.definition)
     yield ""
-    low, high = (f"{end:g}" if math.isfinite(end) else "∞" for end in entry.range)
+    low, high = (f"{end:g}".replace("inf", "∞").replace("-", "−") for end in entry.range)
     facts = {
         "family": entry.family,
+        "use": entry.use,
         "also": ", ".join(entry.aliases),
         "tasks": ", ".join(entry.tasks),
         "range": f"{low} to {high}, {better}",

@@ -57,6 +57,7 @@ class Entry:
     options: dict[str, Option]
     doc: str
     family: str
+    use: str = ""
     aliases: tuple[str, ...] = ()
     better: str | None = "lower"
     range: tuple[float, float] = (0.0, UNBOUNDED)

@@ -659,7 +659,8 @@ def test_a_manual_page_says_everything_about_a_loss(entry: Any) -> None:
     text = "\n".join(page(entry))
     flat = " ".join(text.split())
     assert flat.startswith(f"{entry.name} — {entry.summary}")
-    for fact in (entry.definition, *entry.sources, *entry.aliases, *entry.tasks):
+    assert entry.use
+    for fact in (entry.definition, entry.use, *entry.sources, *entry.aliases, *entry.tasks):
         assert fact in flat
     for option in entry.options.values():
         assert re.search(rf"^  {option.name}=\S+  ", text, re.MULTILINE)

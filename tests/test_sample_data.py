@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import SAMPLES
-from drawn import picture
+from drawn import KINDS, drawn, picture
 from PIL import Image
 from sklearn import metrics
 from tolerances import REFERENCE, check_close
 from torch.nn import functional
+from tried import LOGITS
 
 import lossbench
 
@@ -200,3 +201,24 @@ def test_real_weight_maps_and_valid_masks():
         check_close(found.values["iou"].samples[place], iou, REFERENCE)
         accuracy = metrics.accuracy_score(*hard, sample_weight=weight.ravel())
         check_close(found.values["accuracy"].samples[place], accuracy, REFERENCE)
+
+
+@pytest.mark.parametrize("entry", lossbench.list_losses(), ids=lambda entry: entry.name)
+def test_the_example_of_every_loss_runs(entry):
+    """On the sample data, on logits where these are needed, on a larger image for five scales."""
+    task = entry.tasks[0]
+    folders: dict[str, object] = {"pred": SAMPLES / task / "pred", "target": SAMPLES / task / "gt"}
+    how: dict[str, object] = {"task": task}
+    if task == "multilabel":
+        how |= dict.fromkeys(("pred_pattern", "gt_pattern"), "{id}_{class}.png")
+    if entry.name in LOGITS:
+        data = drawn(next(kind for kind in KINDS if kind.startswith(f"{task} logits")))
+        folders, how = {"pred": data.pred, "target": data.target}, data.settings
+    if entry.name == "ms_ssim":
+        image = np.random.default_rng(0).random((1, 180, 180))
+        folders, how = {"pred": image, "target": image[:, ::-1]}, {"task": "image"}
+    result = lossbench.evaluate(**folders, losses=entry.example, **how)
+    assert not result.failed
+    table = result.aggregates[entry.example]
+    assert table["count"] > 0
+    assert not math.isnan(table["mean"])

@@ -16,6 +16,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def loss(
     *,
     family: str,
+    use: str,
     tasks: Sequence[str],
     sources: Sequence[str],
     range: tuple[float | None, float | None] = (0, None),
@@ -29,6 +30,7 @@ def loss(
 
     Args:
         family: the group that it is listed under.
+        use: what people take it for, in a few words.
         tasks: what it can be computed on: binary, multiclass, multilabel, image.
         sources: where the definition comes from.
         range: smallest and largest value, None where there is no bound.

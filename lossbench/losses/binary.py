@@ -39,6 +39,7 @@ def weighted(
 
 @loss(
     family="binary",
+    use="the usual training loss of masks, and how honest their probabilities are",
     tasks=["binary", "multilabel"],
     aliases=["log_loss", "binary_cross_entropy", "logistic_loss"],
     sources=["torch.nn.BCELoss", "torch.nn.BCEWithLogitsLoss"],
@@ -81,6 +82,7 @@ def bce(
 
 @loss(
     family="binary",
+    use="training outputs before the sigmoid, where a probability would be a mistake",
     tasks=["binary", "multilabel"],
     sources=["torch.nn.BCEWithLogitsLoss"],
     example="bce_with_logits(pos_weight=auto)",
@@ -122,6 +124,7 @@ def bce_with_logits(
 
 @loss(
     family="binary",
+    use="thin structures such as edges, whose share differs from image to image",
     tasks=["binary", "multilabel"],
     range=(0, 100),
     sources=["Xie & Tu 2015, HED"],
@@ -154,6 +157,7 @@ def balanced_bce(pred: LogPair, target: Probability, weight: Weight) -> PerClass
 
 @loss(
     family="binary",
+    use="masks with few positives among many easy negatives",
     tasks=["binary", "multilabel"],
     sources=["Lin et al. 2017", "torchvision.ops.sigmoid_focal_loss"],
     example="binary_focal(alpha=none, gamma=1.5)",
@@ -192,6 +196,7 @@ def binary_focal(
 
 @loss(
     family="binary",
+    use="classifiers trained on margins, each pixel by itself",
     tasks=["binary", "multilabel"],
     sources=["torch.nn.SoftMarginLoss"],
     example="soft_margin(reduction=sum)",
@@ -216,6 +221,7 @@ def soft_margin(pred: Logits, target: Probability) -> PerPixel:
 
 @loss(
     family="binary",
+    use="classifiers trained on margins, without reward beyond one",
     tasks=["binary", "multilabel"],
     sources=["Cortes & Vapnik 1995", "sklearn.metrics.hinge_loss"],
     example="hinge(reduction=sum)",
@@ -237,6 +243,7 @@ def hinge(pred: Logits, target: Probability) -> PerPixel:
 
 @loss(
     family="binary",
+    use="rare foregrounds, as one half of unified_focal",
     tasks=["binary", "multilabel"],
     sources=["Yeung et al. 2022"],
     example="asymmetric_focal(delta=0.7)",

@@ -20,6 +20,7 @@ def mixed(share: float | None, first: str, second: str) -> Expression:
 
 @loss(
     family="combined",
+    use="the usual training loss of medical segmentation with several classes",
     tasks=["binary", "multiclass"],
     sources=["Isensee et al. 2021, nnU-Net", "monai.losses.DiceCELoss"],
     example="dice_ce(mix=0.3, smooth=1)",
@@ -47,6 +48,7 @@ def dice_ce(
 
 @loss(
     family="combined",
+    use="the usual training loss of medical masks",
     tasks=["binary", "multilabel"],
     sources=["Milletari et al. 2016, V-Net", "torch.nn.BCELoss"],
     example="dice_bce(mix=0.3, smooth=1)",
@@ -71,6 +73,7 @@ def dice_bce(
 
 @loss(
     family="combined",
+    use="small organs, trading misses against false alarms by one number",
     tasks=["binary", "multilabel"],
     range=(None, None),
     sources=["Taghanaki et al. 2019"],
@@ -96,6 +99,7 @@ def combo(*, alpha: Share = 0.5, beta: Share = 0.5, smooth: NonNegative = 0.0) -
 
 @loss(
     family="combined",
+    use="strongly imbalanced medical masks",
     tasks=["binary", "multilabel"],
     sources=["Yeung et al. 2022"],
     example="unified_focal(mix=0.3)",
@@ -119,6 +123,7 @@ def unified_focal(*, mix: Share = 0.5, delta: Share = 0.6, gamma: Share = 0.5) -
 
 @loss(
     family="binary",
+    use="data sets in which one side of the mask is rare",
     tasks=["binary", "multilabel"],
     sources=["Panchapagesan et al. 2016", "torch.nn.BCEWithLogitsLoss"],
     example="weighted_bce(label_smoothing=0.1)",
@@ -142,6 +147,7 @@ def weighted_bce(*, label_smoothing: Share = 0.0) -> Expression:
 
 @loss(
     family="divergence",
+    use="comparing two soft segmentations of which neither is the truth",
     tasks=["binary", "multiclass", "multilabel"],
     sources=["Jeffreys 1946"],
     example="symmetric_kl",
@@ -162,6 +168,7 @@ def symmetric_kl() -> Expression:
 
 @loss(
     family="structure",
+    use="training restoration for structure in place of single pixels",
     tasks=["binary", "multiclass", "multilabel", "image"],
     range=(0, 2),
     sources=["Wang et al. 2004"],

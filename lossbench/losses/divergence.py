@@ -27,6 +27,7 @@ def mixed(pred: Chances, target: Chances, alpha: float) -> Tensor:
 
 @loss(
     family="divergence",
+    use="calibration and sharpness of probabilities in one number",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 2),
     sources=["Brier 1950", "sklearn.metrics.brier_score_loss"],
@@ -52,6 +53,7 @@ def brier(difference: Difference, mass: Mass) -> PerPixel:
 
 @loss(
     family="divergence",
+    use="how uncertain soft ground truth is before any prediction",
     tasks=["binary", "multiclass", "multilabel"],
     better=None,
     sources=["Shannon 1948", "scipy.stats.entropy"],
@@ -74,6 +76,7 @@ def entropy(target: Outcomes, mass: Mass) -> PerPixel:
 
 @loss(
     family="divergence",
+    use="soft ground truth, such as several raters or a teacher network",
     tasks=["binary", "multiclass", "multilabel"],
     aliases=["kl_divergence", "relative_entropy"],
     sources=["Kullback & Leibler 1951", "torch.nn.KLDivLoss"],
@@ -101,6 +104,7 @@ def kl(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
 
 @loss(
     family="divergence",
+    use="comparing two distributions of which neither is the truth",
     tasks=["binary", "multiclass", "multilabel"],
     sources=["Jeffreys 1946"],
     example="jeffreys(reduction=sum)",
@@ -127,6 +131,7 @@ def jeffreys(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
 
 @loss(
     family="divergence",
+    use="comparing two distributions with a bounded number",
     tasks=["binary", "multiclass", "multilabel"],
     aliases=["jensen_shannon"],
     sources=["Lin 1991", "scipy.spatial.distance.jensenshannon"],
@@ -155,6 +160,7 @@ def js(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
 
 @loss(
     family="divergence",
+    use="divergence of distributions with zeros, which kl makes very large",
     tasks=["binary", "multiclass", "multilabel"],
     aliases=["skew_divergence"],
     sources=["Lee 1999"],
@@ -179,6 +185,7 @@ def alpha_kl(pred: Outcomes, target: Outcomes, mass: Mass, *, alpha: Share = 0.5
 
 @loss(
     family="divergence",
+    use="anything between js and symmetric_kl",
     tasks=["binary", "multiclass", "multilabel"],
     sources=["Nielsen 2010"],
     example="alpha_js(alpha=0.9)",

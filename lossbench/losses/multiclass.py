@@ -29,6 +29,7 @@ from lossbench.views.sums import by_class, power, ratio, total
 
 @loss(
     family="multiclass",
+    use="the usual training loss of label maps",
     tasks=["binary", "multiclass"],
     aliases=["categorical_cross_entropy", "sparse_cross_entropy", "pixel_ce", "softmax_loss"],
     sources=["torch.nn.CrossEntropyLoss"],
@@ -66,6 +67,7 @@ def cross_entropy(
 
 @loss(
     family="multiclass",
+    use="outputs that are log-probabilities already",
     tasks=["multiclass"],
     range=(None, None),
     sources=["torch.nn.NLLLoss"],
@@ -92,6 +94,7 @@ def nll(pred: Stored, target: Distribution) -> PerPixel:
 
 @loss(
     family="multiclass",
+    use="structured prediction, where only the winning class matters",
     tasks=["multiclass"],
     sources=["LeCun et al. 2006"],
     example="perceptron(reduction=sum)",
@@ -113,6 +116,7 @@ def perceptron(pred: Logits, target: Distribution) -> PerPixel:
 
 @loss(
     family="multiclass",
+    use="label maps in which few pixels are hard",
     tasks=["binary", "multiclass"],
     sources=["Lin et al. 2017"],
     example="focal(gamma=1.5, alpha=auto)",
@@ -159,6 +163,7 @@ def focal(
 
 @loss(
     family="multiclass",
+    use="labels that may hold together, from logits",
     tasks=["multilabel"],
     sources=["torch.nn.MultiLabelSoftMarginLoss"],
     example="multilabel_soft_margin(class_weights=auto)",
@@ -184,6 +189,7 @@ def multilabel_soft_margin(pred: Logits, target: Probability) -> PerPixel:
 
 @loss(
     family="multiclass",
+    use="a small correction of cross-entropy on imbalanced classes",
     tasks=["binary", "multiclass"],
     sources=["Leng et al. 2022, PolyLoss"],
     example="poly1(epsilon=2)",
@@ -206,6 +212,7 @@ def poly1(pred: LogProbability, target: Distribution, *, epsilon: float = 1.0) -
 
 @loss(
     family="multiclass",
+    use="training on the pixels that are still wrong",
     tasks=["binary", "multiclass"],
     couples=True,
     range=(0, 100),
@@ -247,6 +254,7 @@ def ohem_cross_entropy(
 
 @loss(
     family="multiclass",
+    use="judging the hardest share of each image",
     tasks=["binary", "multiclass"],
     couples=True,
     range=(0, 100),

@@ -48,6 +48,7 @@ def as_loss(coefficient: Tensor, log: bool, negative: bool) -> Tensor:
 
 @loss(
     family="overlap",
+    use="masks whose foreground is a small part of the image",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     sources=["Milletari et al. 2016, V-Net", "Dice 1945"],
@@ -90,6 +91,7 @@ def dice(
 
 @loss(
     family="overlap",
+    use="masks that will be judged by intersection over union",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     aliases=["iou_loss", "soft_iou"],
@@ -131,6 +133,7 @@ def jaccard(
 
 @loss(
     family="overlap",
+    use="masks in which misses cost more than false alarms, or less",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     sources=["Salehi et al. 2017", "Tversky 1977"],
@@ -178,6 +181,7 @@ def tversky(
 
 @loss(
     family="overlap",
+    use="several classes of very different size in one number",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     sources=["Sudre et al. 2017", "Crum et al. 2006"],
@@ -229,6 +233,7 @@ def generalized_dice(
 
 @loss(
     family="overlap",
+    use="small lesions, with weight on the classes that are poorly found",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     sources=["Abraham & Khan 2019", "segmentation_models.pytorch TverskyLoss"],
@@ -282,6 +287,7 @@ def tversky_index(
 
 @loss(
     family="overlap",
+    use="soft masks, with a tunable penalty of uncertain pixels",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     sources=["Duque-Arias et al. 2021"],
@@ -309,6 +315,7 @@ def power_jaccard(powers: Powers, *, smooth: NonNegative = 0.0) -> PerClass:
 
 @loss(
     family="overlap",
+    use="imbalanced masks in which the background counts as well",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 2),
     sources=["Abhishek & Hamarneh 2021"],
@@ -336,6 +343,7 @@ def mcc_loss(counts: SoftCounts, *, smooth: NonNegative = 0.0) -> PerClass:
 
 @loss(
     family="overlap",
+    use="lesions, trading sensitivity against specificity",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     sources=["Brosch et al. 2015"],
@@ -373,6 +381,7 @@ def sensitivity_specificity(
 
 @loss(
     family="overlap",
+    use="rare foregrounds, as one half of unified_focal",
     tasks=["binary", "multilabel"],
     range=(0, 1),
     sources=["Yeung et al. 2022"],
@@ -402,6 +411,7 @@ def asymmetric_focal_tversky(
 
 @loss(
     family="overlap",
+    use="optimising intersection over union itself",
     tasks=["binary", "multiclass", "multilabel"],
     sources=["Berman, Triki & Blaschko 2018"],
     example="lovasz(classes=all)",
@@ -456,6 +466,7 @@ def lovasz(
 
 @loss(
     family="overlap",
+    use="label maps with tiny structures next to large ones",
     tasks=["binary", "multiclass"],
     sources=["Wong et al. 2018"],
     example="exp_log(gamma=0.5)",

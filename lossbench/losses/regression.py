@@ -20,6 +20,7 @@ from lossbench.views.forms import (
 
 @loss(
     family="regression",
+    use="images and probability maps, with every error in proportion",
     tasks=["binary", "multiclass", "multilabel", "image"],
     aliases=["mae"],
     sources=["torch.nn.L1Loss"],
@@ -44,6 +45,7 @@ def l1(difference: Difference) -> PerPixel:
 
 @loss(
     family="regression",
+    use="images and probability maps, with large errors weighing more",
     tasks=["binary", "multiclass", "multilabel", "image"],
     aliases=["mse", "quadratic"],
     sources=["torch.nn.MSELoss"],
@@ -70,6 +72,7 @@ def l2(difference: Difference, *, half: bool = False) -> PerPixel:
 
 @loss(
     family="regression",
+    use="the size of a typical error in the units of the image",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["sklearn.metrics.root_mean_squared_error"],
     example="rmse(reduction=sum)",
@@ -95,6 +98,7 @@ def rmse(difference: Difference) -> RootMean:
 
 @loss(
     family="regression",
+    use="regression with a few outliers",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Huber 1964", "torch.nn.HuberLoss"],
     example="huber(delta=0.1)",
@@ -122,6 +126,7 @@ def huber(difference: Difference, *, delta: NonNegative = 1.0) -> PerPixel:
 
 @loss(
     family="regression",
+    use="regression with a few outliers, as detectors use it",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Girshick 2015, Fast R-CNN", "torch.nn.SmoothL1Loss"],
     example="smooth_l1(beta=0.1)",
@@ -146,6 +151,7 @@ def smooth_l1(difference: Difference, *, beta: NonNegative = 1.0) -> PerPixel:
 
 @loss(
     family="regression",
+    use="regression with outliers, smooth everywhere",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["optax.losses.log_cosh", "keras.losses.LogCosh"],
     example="log_cosh(reduction=sum)",
@@ -174,6 +180,7 @@ def log_cosh(difference: Difference) -> PerPixel:
 
 @loss(
     family="regression",
+    use="regression with outliers, smooth everywhere and tunable",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Charbonnier et al. 1997", "Hartley & Zisserman 2003"],
     example="pseudo_huber(delta=0.1, scaled=false)",
@@ -201,6 +208,7 @@ def pseudo_huber(difference: Difference, *, delta: Positive = 1.0, scaled: bool 
 
 @loss(
     family="regression",
+    use="super-resolution and other restoration",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Lai et al. 2017, LapSRN"],
     example="charbonnier(eps=0.01)",
@@ -225,6 +233,7 @@ def charbonnier(difference: Difference, *, eps: Positive = 1e-3) -> PerPixel:
 
 @loss(
     family="regression",
+    use="the usual number of compression, denoising and super-resolution",
     tasks=["binary", "multiclass", "multilabel", "image"],
     better="higher",
     range=(None, None),

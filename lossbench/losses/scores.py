@@ -15,6 +15,7 @@ from lossbench.views.sums import ratio, root
 
 @loss(
     family="scores",
+    use="the usual score of medical segmentation",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -42,6 +43,7 @@ def dice_score(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
+    use="the usual score of scene segmentation and detection",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -70,6 +72,7 @@ def iou(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
+    use="how far a positive pixel can be trusted",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -94,6 +97,7 @@ def precision(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
+    use="how much of what is there was found",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -117,6 +121,7 @@ def recall(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
+    use="balanced classes; a rare one hardly counts",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -145,6 +150,7 @@ def accuracy(confusion: Confusion) -> PerSample:
 
 @loss(
     family="scores",
+    use="counting what was found",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     sources=["sklearn.metrics.confusion_matrix"],
@@ -166,6 +172,7 @@ def tp(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
+    use="counting false alarms",
     tasks=["binary", "multiclass", "multilabel"],
     better="lower",
     sources=["sklearn.metrics.confusion_matrix"],
@@ -187,6 +194,7 @@ def fp(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
+    use="counting misses",
     tasks=["binary", "multiclass", "multilabel"],
     better="lower",
     sources=["sklearn.metrics.confusion_matrix"],
@@ -208,6 +216,7 @@ def fn(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
+    use="counting what was rightly left out",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     sources=["sklearn.metrics.confusion_matrix"],
@@ -229,6 +238,7 @@ def tn(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
+    use="how often nothing is seen where nothing is",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -252,6 +262,7 @@ def specificity(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
+    use="one number from precision and recall, leaning to either side",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -281,6 +292,7 @@ def fbeta(counts: Counts, *, beta: NonNegative = 1.0) -> PerClass:
 
 @loss(
     family="scores",
+    use="sizes, such as of a tumour, wherever they are",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -325,6 +337,7 @@ def hits(confusion: Confusion) -> Tensor:
 
 @loss(
     family="scores",
+    use="accuracy when classes differ in size",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -348,6 +361,7 @@ def balanced_accuracy(confusion: Confusion) -> PerSample:
 
 @loss(
     family="scores",
+    use="the usual score of scene segmentation, the background being a class",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -377,6 +391,7 @@ def mean_iou(confusion: Confusion) -> PerSample:
 
 @loss(
     family="scores",
+    use="scene segmentation with large classes counting more",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -403,6 +418,7 @@ def freq_weighted_iou(confusion: Confusion) -> PerSample:
 
 @loss(
     family="scores",
+    use="one number for imbalanced masks that chance leaves at 0",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(-1, 1),
@@ -433,6 +449,7 @@ def mcc(confusion: Confusion) -> PerSample:
 
 @loss(
     family="scores",
+    use="agreement with a rater beyond chance",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(-1, 1),
@@ -483,6 +500,7 @@ def _shares(confusion: Confusion) -> Tensor:
 
 @loss(
     family="scores",
+    use="how well probabilities rank pixels, whatever the threshold",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -515,6 +533,7 @@ def auc(ranking: Ranking) -> PerClass:
 
 @loss(
     family="scores",
+    use="ranking of rare positives, whatever the threshold",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -550,6 +569,7 @@ def average_precision(ranking: Ranking) -> PerClass:
 
 @loss(
     family="scores",
+    use="whether a probability of 0.8 is right in eight of ten pixels",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     aliases=["expected_calibration_error"],

@@ -88,6 +88,7 @@ def check_size(image: Tensor, least: int, what: str) -> None:
 
 @loss(
     family="structure",
+    use="restoration judged by structure, closer to the eye than psnr",
     tasks=["binary", "multiclass", "multilabel", "image"],
     better="higher",
     range=(-1, 1),
@@ -144,6 +145,7 @@ def ssim(
 
 @loss(
     family="structure",
+    use="restoration judged at several viewing distances",
     tasks=["binary", "multiclass", "multilabel", "image"],
     better="higher",
     range=(0, 1),
@@ -234,6 +236,7 @@ def variation(image: Tensor, valid: Tensor, isotropic: bool, apart: bool = False
 
 @loss(
     family="structure",
+    use="how noisy or how flat an output is, whatever the truth",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Rudin, Osher & Fatemi 1992", "kornia.losses.total_variation"],
     example="total_variation(reduction=sum)",
@@ -265,6 +268,7 @@ def total_variation(
 
 @loss(
     family="structure",
+    use="whether an output is smoother or noisier than the truth",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Rudin, Osher & Fatemi 1992"],
     example="tv_difference(isotropic=true)",
@@ -304,6 +308,7 @@ def reduced(top: Tensor, counts: Tensor, reduction: str) -> Tensor:
 
 @loss(
     family="structure",
+    use="whether edges are as sharp as in the truth",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Mathieu, Couprie & LeCun 2016"],
     example="gradient_l1(reduction=sum)",

@@ -24,7 +24,7 @@ def render_csv(result: Result, *, per_class: bool | None = None) -> str:
     writer = csv.writer(target, lineterminator="\n")
     rows = _rows(result, per_class is not False)
     writer.writerow(next(rows))
-    writer.writerows(sorted(rows, key=lambda row: row[0]))
+    writer.writerows(sorted(rows))
     return target.getvalue()
 
 
