@@ -105,7 +105,7 @@ def test_multilabel_stacks_give_the_same_bits():
 
 def test_a_sample_is_worth_the_same_alone_and_in_company():
     pairs = {f"{number:02d}": made("binary", number) for number in range(1, 20)}
-    names = losses("binary")
+    names = [name for name in losses("binary") if name != "weighted_bce"]  # which sees all pairs
     together = lossbench.evaluate(
         {name: pred for name, (pred, _) in pairs.items()},
         {name: target for name, (_, target) in pairs.items()},

@@ -36,6 +36,8 @@ PUBLIC = [
     "check_path",
     "evaluate",
     "find_loss",
+    "list_conventions",
+    "list_formats",
     "list_losses",
     "loss",
     "plan",
@@ -158,23 +160,22 @@ def test_the_catalogue_states_the_inputs_of_the_function(entry: Entry) -> None:
         for p in signature.parameters.values()
         if p.kind is p.POSITIONAL_OR_KEYWORD
     }
-    assert {name: names[form] for name, form in entry.inputs.items()} == positional
+    assert entry.inputs == positional
+    assert all(form in names for form in positional.values())
     assert all(signature.parameters[name].default is inspect.Parameter.empty for name in positional)
-    assert names[entry.returns] is signature.return_annotation
+    assert entry.returns == signature.return_annotation
     kinds = {p.kind.name for p in signature.parameters.values()}
     assert kinds <= {"POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY"}
 
 
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_the_catalogue_states_the_options_and_defaults_of_every_signature(entry: Entry) -> None:
-    signature = inspect.signature(entry.function)
-    views = [p.annotation for p in signature.parameters.values() if hasattr(p.annotation, "of")]
-    expected: dict[str, Any] = {}
-    for asks in (
-        entry.function,
-        *(view.of for view in views),
-        FINISHERS[signature.return_annotation],
-    ):
+    expected = _keyword_only(entry.function)
+    names = vars(import_module(entry.module))
+    asked = [names[form] for form in entry.inputs.values()]
+    views = [form.of for form in asked if hasattr(form, "of")]
+    finishers = [] if entry.returns == "Expression" else [FINISHERS[names[entry.returns]]]
+    for asks in (*views, *finishers):
         for name, default in _keyword_only(asks).items():
             expected.setdefault(name, default)
     assert {name: option.default for name, option in entry.options.items()} == expected

@@ -125,7 +125,7 @@ USAGE = {
     "output in no folder": ("pred gt -o nowhere/r.json", ["nowhere/r.json", "not exist"]),
     "output below a file": ("pred gt -o list.json/r.json", ["list.json"]),
     "output is a folder": ("pred gt -o empty", ["empty", "folder"]),
-    "output of unknown ending": ("pred gt -o r.txt", ["r.txt", "ending", ".json"]),
+    "output of unknown ending": ("pred gt -o r.docx", ["r.docx", "ending", ".json"]),
     "output without ending": ("pred gt -o result", ["result", "ending", ".json"]),
     "output where no file can be": ("pred gt -o /proc/r.json", ["/proc/r.json"]),
     "output over the baseline": (

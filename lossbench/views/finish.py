@@ -14,7 +14,7 @@ from torch import Tensor
 from lossbench.errors import SettingError
 from lossbench.views import forms
 from lossbench.views.forms import Decibels, NonNegative, PerPixel, RootMean
-from lossbench.views.sums import power, ratio, root, total
+from lossbench.views.sums import by_sample, power, ratio, root, total
 from lossbench.views.values import Values
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -66,7 +66,8 @@ def finishes(*, kinds: Sequence[str]) -> Callable[[Function], Function]:
 def decibels(mean: Tensor) -> Tensor:
     """−10·log10 of a mean; nothing is infinitely far below."""
     some = mean > 0
-    return (-10 * mean.where(some, 1.0).log10()).where(some, torch.inf + mean)
+    found = -10 * by_sample(torch.log10, mean.where(some, 1.0))
+    return found.where(some, torch.inf + mean)
 
 
 # What is done with the mean or the sum of the elements.

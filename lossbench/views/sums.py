@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -21,17 +21,27 @@ def ratio(top: Tensor, bottom: Tensor) -> Tensor:
     return (top / bottom.where(defined, 1.0)).where(defined, torch.nan)
 
 
+def by_sample(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """A function that is not exact, of (B,) or (B, C) samples one by one.
+
+    Vectors of numbers and the rest at the end of a tensor are computed in two ways that differ in
+    the last bit, so that a value would depend on its neighbours.
+    """
+    return torch.stack([function(row) for row in x]) if x.ndim < 3 else function(x)
+
+
 def logarithm(x: Tensor) -> Tensor:
     """log x, never below −100, with a gradient of 0 and not nan at x = 0."""
-    return x.clamp(min=SMALLEST).log()
+    return by_sample(torch.log, x.clamp(min=SMALLEST))
 
 
 def power(x: Tensor, exponent: float | Tensor) -> Tensor:
     """x to a power of 0 or more, of x ≥ 0, with a finite gradient at x = 0."""
     if isinstance(exponent, int | float) and exponent >= 1:
-        return x**exponent
-    nothing = x <= 0
-    return (x.where(~nothing, 1.0) ** exponent).where(~nothing, torch.zeros_like(x) ** exponent)
+        return by_sample(lambda row: row**exponent, x)
+    some = ~(x <= 0)
+    raised = by_sample(lambda row: row**exponent, x.where(some, 1.0))
+    return raised.where(some, torch.zeros_like(x) ** exponent)
 
 
 def root(x: Tensor) -> Tensor:
