@@ -4,11 +4,14 @@ from lossbench.api import (
     check_path,
     evaluate,
     find_loss,
+    gather_settings,
     list_losses,
+    load_config,
     loss,
     plan,
     render,
     save,
+    schema,
 )
 from lossbench.errors import InputError, LossbenchError, OutputError, SettingError
 from lossbench.version import __version__
@@ -22,9 +25,12 @@ __all__ = [
     "check_path",
     "evaluate",
     "find_loss",
+    "gather_settings",
     "list_losses",
+    "load_config",
     "loss",
     "plan",
     "render",
     "save",
+    "schema",
 ]

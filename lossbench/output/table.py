@@ -9,6 +9,7 @@ from typing import Any
 
 from lossbench.columns import Column, named
 from lossbench.errors import printable
+from lossbench.gates import Decision
 from lossbench.results import Result
 
 UNDEFINED = "–"
@@ -68,7 +69,7 @@ def render_table(
         ]
         parts.append(_table("mean of each class", ["class"], with_classes, rows))
     parts.append(_table(_title(result), ["aggregate"], columns, _aggregate_rows(result)))
-    lines = [("✓ " if each.passed else "✗ ") + str(each) for each in result.decisions]
+    lines = [f"{_mark(each)} {each}" for each in result.decisions]
     return _print(parts, ["gates", *lines] if lines else [], width, color)
 
 
@@ -90,6 +91,11 @@ def plain(value: float) -> str:
     if value == 0 or 1e-3 <= abs(value) < 1e5:
         return f"{value:.4f}"
     return f"{value:.3e}"
+
+
+def _mark(decision: Decision) -> str:
+    """How a gate ended: held, failed, or only worth a warning."""
+    return "✓" if decision.passed else "✗" if decision.failed else "⚠"
 
 
 def _title(result: Result) -> str:
@@ -183,6 +189,6 @@ def _print(tables: Sequence[Any], lines: Sequence[str], width: int | None, color
     if lines:
         console.print()
     for line in lines:
-        style = {"✓": "green", "✗": "bold red"}.get(line[0], "bold")
+        style = {"✓": "green", "✗": "bold red", "⚠": "yellow"}.get(line[0], "bold")
         console.print(Text(line, style=style), soft_wrap=True)
     return "".join(f"{line.rstrip()}\n" for line in target.getvalue().splitlines())
