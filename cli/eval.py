@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from lossbench.errors import printable
 from .main import Terminated, complain, note, write
 
 if TYPE_CHECKING:
+    from lossbench.config import Config
     from lossbench.results import Result
     from lossbench.run.job import Run
     from lossbench.run.journal import Journal
@@ -27,7 +28,7 @@ FORMATS = lossbench.list_formats()
 FOR_PEOPLE = ("table", "text", "markdown")
 SUMMARY = "GITHUB_STEP_SUMMARY"
 OUTPUTS = ("quiet", "verbose", "color", "no_progress", "format", "output", "sort", "top",
-           "per_class", "exit_zero", "dry_run", "force")  # fmt: skip
+           "per_class", "exit_zero", "dry_run", "force", "config", "isolated")  # fmt: skip
 
 
 def _roles(
@@ -77,7 +78,15 @@ def _count(given: str, word: str, least: int) -> int:
     " --gate 'dice.mean <= 0.15' -o result.json",
 )
 @click.argument("pred", required=False)
-@click.argument("gt", required=False)
+@click.argument("target", metavar="GT", required=False)
+@click.option(
+    "-c",
+    "--config",
+    metavar="FILE|PRESET",
+    envvar="LOSSBENCH_CONFIG",
+    help="Settings in YAML, or a preset's name; by default the nearest lossbench.yaml upwards.",
+)
+@click.option("--isolated", is_flag=True, help="Do without a lossbench.yaml that is not named.")
 @click.option(
     "-l",
     "--loss",
@@ -229,15 +238,21 @@ def _count(given: str, word: str, least: int) -> int:
     help="Style the table.",
 )
 @click.pass_context
-def command(context: click.Context, /, pred: str | None, gt: str | None, **options: Any) -> int:
+def command(context: click.Context, /, **options: Any) -> int:
     """Compare the predictions in PRED with the ground truth in GT.
 
     PRED and GT are folders whose files pair by relative path without suffix, or two files.
+    Every setting can be in a config, or in an environment variable such as LOSSBENCH_LOSS.
     """
+    made = _settled(context, options["config"], options["isolated"])
+    options |= made.settings
     if options["manifest"] is None:
-        for argument, given in (("PRED", pred), ("GT", gt)):
+        for argument, given in (("PRED", options["pred"]), ("GT", options["target"])):
             if given is None:
-                raise click.UsageError(f"Missing argument '{argument}', or --manifest.", context)
+                raise click.UsageError(
+                    f"Missing argument '{argument}', or --manifest, or a config with either.",
+                    context,
+                )
     shown = {name: options.pop(name) for name in OUTPUTS}
     for path in shown["output"]:
         lossbench.check_path(path)
@@ -245,11 +260,11 @@ def command(context: click.Context, /, pred: str | None, gt: str | None, **optio
             raise lossbench.SettingError(f"--output {path} is the baseline; --force overwrites it")
         if _same(path, options["manifest"]):
             raise lossbench.SettingError(f"--output {path} is the manifest")
-    run = lossbench.plan(pred, gt, **options)
+    run = lossbench.plan(**options)
     if shown["sort"]:
         run.column(shown["sort"])
     if shown["dry_run"]:
-        write(_dry_run(run, context))
+        write(_dry_run(run, context, made, {**options, **shown}))
         return 0
     _before(run, shown)
     journal = _journal(run, shown["output"])
@@ -267,6 +282,25 @@ def command(context: click.Context, /, pred: str | None, gt: str | None, **optio
         if journal and (done or not journal.samples):
             journal.remove()
     return status
+
+
+def _settled(context: click.Context, config: str | None, isolated: bool) -> Config:
+    """What was given here, in the environment and in the config; a config found is named."""
+    given = {
+        name: value
+        for name, value in context.params.items()
+        if _source(context, name) == "COMMANDLINE"
+    }
+    made = lossbench.gather_settings(given, os.environ, config, isolated=isolated)
+    if made.file and not config and not context.params["quiet"]:
+        note(printable(f"note: settings of {made.file}; --isolated does without"))
+    return made
+
+
+def _source(context: click.Context, name: str) -> str:
+    """Where click has a parameter from."""
+    source = context.get_parameter_source(name)
+    return source.name if source else ""
 
 
 def _before(run: Run, shown: dict[str, Any]) -> None:
@@ -318,7 +352,7 @@ def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
         note(f"… and {more:,} more errors; --output result.json has them all")
     for decision in result.decisions:
         if not decision.passed and (shown["quiet"] or not table):
-            note(f"gate failed: {decision}")
+            note(f"gate {'failed' if decision.failed else 'missed, a warning'}: {decision}")
     if shown["verbose"]:
         seconds = result.session["seconds"]
         rate = len(result.ids) / seconds if seconds else 0
@@ -352,7 +386,7 @@ def _other_groups(run: Run, result: Result) -> bool:
     return earlier is not None and set(earlier) != set(result.group_places)
 
 
-def _dry_run(run: Run, context: click.Context) -> str:
+def _dry_run(run: Run, context: click.Context, made: Config, effective: Mapping[str, Any]) -> str:
     """Everything that was decided, and where each setting came from."""
     lines = [f"plan: {_planned(run)}", "", "losses"]
     for column in run.columns:
@@ -374,14 +408,26 @@ def _dry_run(run: Run, context: click.Context) -> str:
     lines += ["", "settings"]
     for parameter in context.command.params:
         name = str(parameter.name)
-        source = context.get_parameter_source(name)
-        given = source is not None and source.name == "COMMANDLINE"
-        origin = "flag" if given else "found" if name in found else "default"
-        value = found[name] if origin == "found" else context.params[name]
+        origin = made.origins.get(name, "found" if name in found else "default")
+        if _source(context, name) == "ENVIRONMENT":
+            origin = "environment"
+        value = found[name] if origin == "found" else effective.get(name, context.params[name])
         shown = "–" if value in (None, (), {}, "") else value
-        words = ", ".join(map(str, shown)) if isinstance(shown, tuple) else str(shown)
-        lines.append(f"  {max(parameter.opts, key=len):16} {words:34} {origin}")
+        words = ", ".join(map(_setting, shown)) if isinstance(shown, tuple) else str(shown)
+        lines.append(printable(f"  {_label(parameter):16} {words:34} {origin}"))
     return "\n".join(lines) + "\n"
+
+
+def _label(parameter: click.Parameter) -> str:
+    """What the user calls a parameter."""
+    if isinstance(parameter, click.Argument):
+        return parameter.human_readable_name.lower()
+    return max(parameter.opts, key=len)
+
+
+def _setting(item: Any) -> str:
+    """One of several; a gate that only warns says so."""
+    return f"{item['gate']} (warn)" if isinstance(item, dict) else str(item)
 
 
 def _same(path: str, other: str | None) -> bool:

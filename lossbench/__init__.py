@@ -4,13 +4,16 @@ from lossbench.api import (
     check_path,
     evaluate,
     find_loss,
+    gather_settings,
     list_conventions,
     list_formats,
     list_losses,
+    load_config,
     loss,
     plan,
     render,
     save,
+    schema,
 )
 from lossbench.errors import InputError, LossbenchError, OutputError, SettingError
 from lossbench.version import __version__
@@ -24,11 +27,14 @@ __all__ = [
     "check_path",
     "evaluate",
     "find_loss",
+    "gather_settings",
     "list_conventions",
     "list_formats",
     "list_losses",
+    "load_config",
     "loss",
     "plan",
     "render",
     "save",
+    "schema",
 ]

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from lossbench import catalog
 from lossbench.catalog import Entry
 from lossbench.conventions import CONVENTIONS, Convention
+from lossbench.errors import SettingError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.config import Config
     from lossbench.results import Result
     from lossbench.run.job import Run
     from lossbench.run.work import Progress
@@ -38,7 +40,7 @@ def plan(
     missing: str = "error",
     extra: str = "error",
     resize: str | None = None,
-    gates: str | Sequence[str] = (),
+    gates: str | Sequence[str | Mapping[str, Any]] = (),
     baseline: Any = None,
     device: str = "auto",
     workers: int | None = None,
@@ -67,7 +69,7 @@ def plan(
         missing: what a missing prediction is: error, skip, or worst for the bad end of the range.
         extra: what a prediction without ground truth is: error or skip.
         resize: nearest or bilinear, for predictions of another size than their ground truth.
-        gates: such as "dice.mean <= 0.15".
+        gates: such as "dice.mean <= 0.15"; {"gate": ..., "warn": True} reports without failing.
         baseline: an earlier result (a file or a Result) that gates may name.
         device: auto, cpu, cuda or cuda:N.
         workers: pairs that are read at a time; all cores by default.
@@ -102,7 +104,7 @@ def plan(
         missing=missing,
         extra=extra,
         resize=resize,
-        gates=_several(gates),
+        gates=(gates,) if isinstance(gates, str) else tuple(gates),
         baseline=baseline,
         device=device,
         workers=workers,
@@ -161,6 +163,55 @@ def find_loss(name: str) -> Entry:
 def list_conventions() -> list[Convention]:
     """The presets that `convention` may name, each with its rules for the losses that it has."""
     return list(CONVENTIONS.values())
+
+
+def load_config(name: str | os.PathLike[str]) -> Config:
+    """The settings of a config file, or of a preset where the name has no ending and no slash.
+
+    `lossbench.plan(**config.settings)` runs it where it has no output options.
+
+    Raises:
+        SettingError: it cannot be read, or with a line for each thing that is wrong in it.
+    """
+    from lossbench.config import load
+
+    return load(os.fspath(name))
+
+
+def gather_settings(
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    config: str | None = None,
+    *,
+    isolated: bool = False,
+) -> Config:
+    """Flags over `LOSSBENCH_*` variables over a config; a list of one replaces that of another.
+
+    Args:
+        flags: settings that were given by hand, by name.
+        environment: such as `os.environ`.
+        config: a file or preset; by default the nearest `lossbench.yaml`, upwards from here.
+        isolated: do without that one.
+
+    Returns:
+        `.settings`, `.origins` of each, and the `.file` that was read.
+    """
+    from lossbench.config import Config, find, from_environment, load
+
+    name = config if config or isolated else find()
+    given = Config(dict(flags), dict.fromkeys(flags, "flag"))
+    return given.over(from_environment(environment)).over(load(name) if name else Config())
+
+
+def schema(name: str = "config") -> dict[str, Any]:
+    """The JSON Schema of a config or of a result file: `config` or `result`."""
+    from lossbench import config
+    from lossbench.output.schema import result_schema
+
+    schemas = {"config": config.schema, "result": result_schema}
+    if name not in schemas:
+        raise SettingError(f"there is no schema of {name!r}; there are {', '.join(schemas)}")
+    return schemas[name]()
 
 
 def check_path(path: str | os.PathLike[str]) -> None:

@@ -135,6 +135,11 @@ def _by_name() -> Mapping[str, Entry]:
     return {name: entry for entry in builtin().values() for name in (entry.name, *entry.aliases)}
 
 
+def documented(function: Callable[..., Any]) -> dict[str, str]:
+    """What a function's docstring says of each argument."""
+    return _arguments(_sections(inspect.getdoc(function) or "").get("Args", ""))
+
+
 def read(path: Path, module: str, asked: Mapping[str, Mapping[str, Option]]) -> Iterator[Entry]:
     """Every loss of one source file, in the order of the file.
 

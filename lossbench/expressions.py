@@ -64,6 +64,7 @@ class ExpressionError(SettingError):
 
     def __init__(self, text: str, at: int, wanted: str) -> None:
         super().__init__(f"{wanted}\n  {text}\n  {' ' * at}^")
+        self.at = at
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class Gate:
     """A quantity, a comparison and a bound; without an aggregate it counts pairs of the run.
 
     `text` has its blanks collapsed; `written` is what errors point into, and `columns` says where
-    the aggregate and the comparison stand there.
+    the aggregate and the comparison stand there. Where it only warns, a result that misses it is
+    no failure.
     """
 
     text: str
@@ -120,6 +122,7 @@ class Gate:
     bound: Node
     written: str = field(default="", compare=False)
     columns: dict[str, int] = field(default_factory=dict, compare=False)
+    warn: bool = False
 
     @property
     def quantity(self) -> str:

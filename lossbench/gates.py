@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lossbench.aggregates import AGGREGATES, OVER_GROUPS, VALUES
 from lossbench.columns import COUNTS, Column, column_for
 from lossbench.errors import SettingError, nearest
-from lossbench.expressions import COMPARE, ExpressionError, Gate, fold, leaves
+from lossbench.expressions import COMPARE, ExpressionError, Gate, fold, leaves, parse_gate
 
 WRONG_SIDE = {"lower": (">", ">="), "higher": ("<", "<=")}
 DIGITS = 17
@@ -37,6 +37,12 @@ class Decision:
     compare: str
     bound: float
     passed: bool
+    warn: bool = False  # reported, and no failure
+
+    @property
+    def failed(self) -> bool:
+        """Whether a run that missed it is a failure."""
+        return not (self.passed or self.warn)
 
     def __str__(self) -> str:
         quantity = self.gate.rpartition(self.compare)[0].strip()
@@ -50,6 +56,19 @@ class Decision:
 
 
 OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+
+
+def as_gate(given: str | Mapping[str, Any]) -> Gate:
+    """A gate as settings have it: its text, or {"gate": text, "warn": true}."""
+    if isinstance(given, str):
+        return parse_gate(given)
+    warn = given.get("warn", False)
+    text = given.get("gate")
+    if not isinstance(text, str) or not isinstance(warn, bool) or given.keys() - {"gate", "warn"}:
+        raise SettingError(
+            f"a gate is a text, or a mapping with 'gate' and 'warn', not {dict(given)!r}"
+        )
+    return replace(parse_gate(text), warn=warn)
 
 
 def check(
@@ -99,7 +118,8 @@ def decide(check: Check, value: float, baseline: Callable[[], float]) -> Decisio
     """Whether the gate holds; an undefined side never does."""
     gate = check.gate
     bound = float(fold(gate.bound, lambda _: baseline()))
-    return Decision(gate.text, value, gate.compare, bound, passes(value, gate.compare, bound))
+    passed = passes(value, gate.compare, bound)
+    return Decision(gate.text, value, gate.compare, bound, passed, gate.warn)
 
 
 def passes(value: float, compare: str, bound: float) -> bool:

@@ -88,7 +88,7 @@ class Result:
         """What a shell should see: 3 for inputs that failed, 1 for gates that did, else 0."""
         if self.failed or not self.ids:
             return 3
-        return 0 if all(decision.passed for decision in self.decisions) else 1
+        return 1 if any(decision.failed for decision in self.decisions) else 0
 
     @property
     def digest(self) -> str:
@@ -182,6 +182,7 @@ class Result:
                     "value": number(decision.value),
                     "bound": number(decision.bound),
                     "passed": decision.passed,
+                    **({"warn": True} if decision.warn else {}),
                 }
                 for decision in self.decisions
             ],

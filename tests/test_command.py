@@ -578,7 +578,10 @@ def test_a_dry_run_tells_everything_and_computes_nothing(
     given = {"pred", "gt", "--loss", "--gate", "--threshold", "--output", "--dry-run", "--workers"}
     assert {name for name, origin in origins.items() if origin == "flag"} == given
     evaluation = next(each for each in EVERY if each.name == "eval")
-    assert list(origins) == [max(each.opts, key=len) for each in evaluation.params]
+    arguments = [each for each in evaluation.params if isinstance(each, click.Argument)]
+    labels = ["pred", "gt", *(max(each.opts, key=len) for each in evaluation.params[2:])]
+    assert len(arguments) == 2
+    assert list(origins) == labels
     assert re.search(r"^  --task +binary +found$", outcome.out, re.MULTILINE)
     assert re.search(r"^  --batch-size +128 +default$", outcome.out, re.MULTILINE)
 
@@ -597,7 +600,7 @@ def test_every_command_and_option_has_help_and_every_command_an_example(each: An
         if isinstance(parameter, click.Option):
             assert parameter.help, parameter.name
         else:
-            assert str(parameter.name).upper() in each.help.upper()
+            assert parameter.human_readable_name.upper() in each.help.upper()
 
 
 @pytest.mark.parametrize("each", EVERY, ids=lambda each: each.name)

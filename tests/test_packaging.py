@@ -36,13 +36,16 @@ PUBLIC = [
     "check_path",
     "evaluate",
     "find_loss",
+    "gather_settings",
     "list_conventions",
     "list_formats",
     "list_losses",
+    "load_config",
     "loss",
     "plan",
     "render",
     "save",
+    "schema",
 ]
 ALLOWED_TO_CLI = {"lossbench", "lossbench.errors", "lossbench.version", "lossbench.catalog"}
 # What may import torch where the module itself is imported: the rest does it when it computes.

@@ -18,7 +18,10 @@ def render_github(result: Result) -> str:
 def _lines(result: Result) -> Iterator[str]:
     for decision in result.decisions:
         if not decision.passed:
-            yield annotation("error", str(decision), title="gate failed")
+            level, title = (
+                ("error", "gate failed") if decision.failed else ("warning", "gate missed")
+            )
+            yield annotation(level, str(decision), title=title)
     for failed in result.failed:
         yield annotation("error", failed.error, file=failed.file, title=f"{failed.kind} input")
     skipped = {kind: result.counts.get(kind, 0) for kind in ("missing", "extra")}

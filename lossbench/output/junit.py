@@ -14,7 +14,7 @@ GATES, PAIRS = "lossbench.gates", "lossbench.pairs"
 
 def render_junit(result: Result) -> str:
     """One suite with a case for each gate and each pair that failed; aggregates are properties."""
-    failures = sum(not each.passed for each in result.decisions)
+    failures = sum(each.failed for each in result.decisions)
     counts = {
         "tests": str(len(result.decisions) + len(result.failed)),
         "failures": str(failures),
@@ -50,10 +50,11 @@ def _add_gate(suite: Xml.Element, decision: Decision) -> None:
         suite, "testcase", {"classname": GATES, "name": printable(decision.gate), "time": "0"}
     )
     message = printable(str(decision))
-    if decision.passed:
-        Xml.SubElement(case, "system-out").text = message
-    else:
+    if decision.failed:
         Xml.SubElement(case, "failure", {"type": "gate", "message": message}).text = message
+    else:
+        warning = "" if decision.passed else "warning: "
+        Xml.SubElement(case, "system-out").text = warning + message
 
 
 def _add_error(suite: Xml.Element, failed: Failed) -> None:

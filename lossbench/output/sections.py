@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lossbench.columns import Column, named
+from lossbench.gates import Decision
 from lossbench.results import Reported, Result
 
 UNDEFINED = "–"
@@ -70,7 +71,12 @@ def sections(
 
 def gate_lines(result: Result) -> list[str]:
     """A line for each gate."""
-    return [("✓ " if each.passed else "✗ ") + str(each) for each in result.decisions]
+    return [f"{_mark(each)} {each}" for each in result.decisions]
+
+
+def _mark(decision: Decision) -> str:
+    """How a gate ended: held, failed, or only worth a warning."""
+    return "✓" if decision.passed else "✗" if decision.failed else "⚠"
 
 
 def worst_first(values: Sequence[float], better: str | None) -> list[int]:

@@ -89,6 +89,6 @@ def _print(tables: Iterable[Section], lines: Sequence[str], width: int | None, c
     if lines:
         console.print()
     for line in lines:
-        style = {"✓": "green", "✗": "bold red"}.get(line[0], "bold")
+        style = {"✓": "green", "✗": "bold red", "⚠": "yellow"}.get(line[0], "bold")
         console.print(Text(line, style=style), soft_wrap=True)
     return "".join(f"{line.rstrip()}\n" for line in target.getvalue().splitlines())

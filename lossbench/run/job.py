@@ -21,8 +21,7 @@ from lossbench.data.manifest import read_manifest
 from lossbench.data.pairing import Pairing, pair
 from lossbench.data.plan import Plan, make_plan
 from lossbench.errors import InputError, SettingError, nearest
-from lossbench.expressions import parse_gate
-from lossbench.gates import Check, check, decide
+from lossbench.gates import Check, as_gate, check, decide
 from lossbench.results import Result, described, from_number
 from lossbench.run.elsewhere import Elsewhere, comparison
 from lossbench.run.journal import Journal
@@ -124,7 +123,7 @@ class Run:
 
 def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -> Run:
     """Check settings, pair the files and decide the plan; nothing is computed."""
-    gates = [parse_gate(text) for text in settings.gates]
+    gates = [as_gate(given) for given in settings.gates]
     baseline = read_baseline(settings.baseline) if settings.baseline else None
 
     def checked(losses: Sequence[str], task: str | None = None) -> tuple[list[Column], list[Check]]:

@@ -43,7 +43,7 @@ class Settings:
     missing: str = "error"
     extra: str = "error"
     resize: str | None = None
-    gates: Sequence[str] = ()
+    gates: Sequence[str | Mapping[str, Any]] = ()
     baseline: Any = None
     device: str = "auto"
     workers: int | None = None

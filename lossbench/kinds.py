@@ -1,0 +1,474 @@
+"""What a setting can be: in words, as JSON Schema, and how a node of YAML becomes its value.
+
+Scalars are taken as they are written, so that `1e-3` is a number, `off` a word and `012` a name.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from lossbench.columns import resolve
+from lossbench.data.classes import parse_classes
+from lossbench.errors import SettingError, nearest, printable
+from lossbench.expressions import ExpressionError, Gate
+from lossbench.gates import as_gate, check
+
+if TYPE_CHECKING:
+    from yaml import Node
+
+NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+WHOLE = re.compile(r"0|[1-9]\d*", re.ASCII)
+NAME = re.compile(r"[^\W\d]\w*")
+NULL = "tag:yaml.org,2002:null"
+YAML = "tag:yaml.org,2002:"
+TEXT = {"type": "string", "minLength": 1}
+SCALAR = {"type": ["string", "number", "boolean"]}  # a name: what YAML takes a bare word for
+
+
+@dataclass
+class Source:
+    """A file or an environment variable, and all that is wrong with it.
+
+    Attributes:
+        name: what messages call it.
+        text: all of it.
+        folder: what relative paths are relative to.
+        problems: line, column and message of each.
+        losses: expressions that are right.
+        faulty: names of columns whose expression is wrong.
+        gates: gates that can be read, to be held against the losses.
+    """
+
+    name: str
+    text: str = ""
+    folder: str = ""
+    problems: list[tuple[int, int, str]] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)
+    faulty: set[str] = field(default_factory=set)
+    gates: list[tuple[Node, Gate]] = field(default_factory=list)
+
+    def wrong(self, node: Node, message: str, at: int = 0) -> None:
+        """Keep a problem, `at` characters into the text of a node."""
+        mark = node.start_mark
+        if mark is None:
+            self.problems.append((0, 0, _safe(f"{self.name}: {message}")))
+            return
+        line, column = mark.line + 1, mark.column + 1
+        opening = len(_style(node))
+        if at and self.text.startswith(str(node.value), mark.index + opening):
+            column += opening + at
+        place = f"{self.name}:{line}:{column}"
+        self.problems.append((line, column, _safe(f"{place}: {message}")))
+
+    def expression(self, node: Node, error: SettingError, before: int = 0) -> None:
+        """Keep what is wrong with an expression, `before` characters of which are ours."""
+        at = error.at - before if isinstance(error, ExpressionError) else 0
+        self.wrong(node, str(error), max(at, 0))
+
+    def path(self, written: str) -> str:
+        """A path as the run takes it: relative ones are relative to the file."""
+        return os.path.join(self.folder, os.path.expanduser(written))
+
+    def check_gates(self) -> None:
+        """Hold the gates against the losses; a baseline and groups may come from elsewhere."""
+        for node, gate in self.gates:
+            try:
+                columns = resolve(self.losses, {}, [gate])
+                check(gate, columns, {}, has_baseline=True, has_groups=True)
+            except SettingError as error:
+                if gate.loss.name not in self.faulty:
+                    self.expression(node, error)
+
+    def finish(self) -> None:
+        """Report all problems at once.
+
+        Raises:
+            SettingError: there are some.
+        """
+        if self.problems:
+            raise SettingError("\n".join(message for *_, message in sorted(self.problems)))
+
+
+def _safe(message: str) -> str:
+    return "\n".join(map(printable, message.split("\n")))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a setting can be.
+
+    Attributes:
+        words: for messages, after `expected`.
+        schema: for editors.
+        read: a node's value; problems are left with the source.
+        shape: how an environment variable is taken apart.
+    """
+
+    words: str
+    schema: Mapping[str, Any]
+    read: Callable[[Source, Node], Any]
+    shape: Literal["one", "list", "mapping"] = "one"
+
+
+def scalar(words: str, schema: Mapping[str, Any], read: Callable[[str], Any]) -> Kind:
+    """One text as it is written; `read` raises ValueError where it is something else."""
+
+    def value(source: Source, node: Node) -> Any:
+        text = text_of(source, node, words)
+        try:
+            return None if text is None else read(text)
+        except ValueError as error:
+            source.wrong(node, f"expected {words}, found {text!r}{error}")
+
+    return Kind(words, schema, value)
+
+
+def choice(*allowed: str) -> Kind:
+    """One of several words."""
+
+    def read(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(nearest(text, allowed))
+        return text
+
+    return scalar(" or ".join(", ".join(allowed).rsplit(", ", 1)), {"enum": list(allowed)}, read)
+
+
+def number(low: float, high: float) -> Kind:
+    """A number within bounds, both included."""
+
+    def read(text: str) -> float:
+        if not NUMBER.fullmatch(text) or not low <= float(text) <= high:
+            raise ValueError
+        return float(text)
+
+    schema = {"type": "number", "minimum": low, "maximum": high}
+    return scalar(f"a number from {low:g} to {high:g}", schema, read)
+
+
+def whole(least: int, word: str = "") -> Kind:
+    """A whole number, or a word that stands for None."""
+
+    def read(text: str) -> int | None:
+        if word and text == word:
+            return None
+        if not WHOLE.fullmatch(text) or int(text) < least:
+            raise ValueError
+        return int(text)
+
+    schema: dict[str, Any] = {"type": "integer", "minimum": least}
+    words = f"a whole number from {least}"
+    if word:
+        return scalar(f"{word} or {words}", {"anyOf": [{"const": word}, schema]}, read)
+    return scalar(words, schema, read)
+
+
+def number_or(word: str) -> Kind:
+    """Any finite number, or a word."""
+
+    def read(text: str) -> float | str:
+        if text != word and (not NUMBER.fullmatch(text) or abs(float(text)) == float("inf")):
+            raise ValueError
+        return text if text == word else float(text)
+
+    return scalar(f"{word} or a number", {"anyOf": [{"const": word}, {"type": "number"}]}, read)
+
+
+def matching(pattern: str, words: str) -> Kind:
+    """A text that a regular expression describes."""
+
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError
+        return text
+
+    return scalar(words, {"type": "string", "pattern": f"^(?:{pattern})$"}, read)
+
+
+def _truth(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError
+    return text == "true"
+
+
+TRUTH = scalar("true or false", {"type": "boolean"}, _truth)
+
+
+def text(words: str) -> Kind:
+    """Any text, taken as it is."""
+    return scalar(words, TEXT, str)
+
+
+def path(words: str) -> Kind:
+    """A path, relative to the file that it is written in; `-` stays."""
+
+    def read(source: Source, node: Node) -> str | None:
+        written = text_of(source, node, words)
+        return source.path(written) if written not in (None, "-") else written
+
+    return Kind(words, TEXT, read)
+
+
+def several(item: Kind) -> Kind:
+    """One, or a list of them."""
+
+    def read(source: Source, node: Node) -> tuple[Any, ...]:
+        return tuple(item.read(source, each) for each in nodes_of(node))
+
+    schema = {"anyOf": [item.schema, {"type": "array", "items": item.schema}]}
+    return Kind(f"{item.words} or a list", schema, read, "list")
+
+
+def folders(roles: Sequence[str]) -> Kind:
+    """Role -> folder."""
+    words = "a mapping of roles to folders"
+
+    def read(source: Source, node: Node) -> dict[str, Any]:
+        found = {}
+        for name, role, below in entries(source, node, words):
+            if role in roles:
+                found[role] = path("a folder").read(source, below)
+            else:
+                known = ", ".join(roles)
+                near = nearest(role, roles)
+                source.wrong(name, f"no loss asks for a role {role!r}{near}; there are {known}")
+        return found
+
+    properties = dict.fromkeys(roles, TEXT)
+    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    return Kind(words, schema, read, "mapping")
+
+
+def _classes(source: Source, node: Node) -> Any:
+    """A number, names, value -> name, or name -> colour; or a text as `--classes` takes it."""
+    if isinstance(node.value, str):
+        written = text_of(source, node, CLASSES.words)
+        if written is None or written.endswith((".yaml", ".yml")):
+            return written and source.path(written)  # a file, which is read with the others
+        given: Any = int(written) if WHOLE.fullmatch(written) else written
+    else:
+        given = _plain(source, node)
+    try:
+        parse_classes(given)
+    except SettingError as error:
+        source.wrong(node, str(error))
+    return given
+
+
+def _plain(source: Source, node: Node) -> Any:
+    """Lists and mappings of texts."""
+    if isinstance(node.value, str):
+        return text_of(source, node, "a name or a number") or ""
+    if _is_mapping(node):
+        found = entries(source, node, "")
+        return {key: _plain(source, below) for _, key, below in found}
+    return [text_of(source, each, "a name or a number") or "" for each in node.value]
+
+
+CLASSES = Kind(
+    "a number, names, {value: name} or {name: [r, g, b]}",
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": 1},
+            TEXT,
+            {"type": "array", "minItems": 1, "items": SCALAR},
+            {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": {
+                    "anyOf": [
+                        SCALAR,
+                        {
+                            "type": "array",
+                            "minItems": 3,
+                            "maxItems": 3,
+                            "items": {"type": "integer", "minimum": 0, "maximum": 255},
+                        },
+                    ]
+                },
+            },
+        ]
+    },
+    _classes,
+)
+
+LABEL = r"-?\d+(\s*-\s*\d+)?"
+_LABELS = matching(rf"(?i:none)|{LABEL}(\s*,\s*{LABEL})*", "a label, a range 250-255, or none")
+IGNORE = several(
+    Kind(
+        _LABELS.words,
+        {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "none|[0-9]"}]},
+        _LABELS.read,
+    )
+)
+
+
+def _loss(source: Source, node: Node) -> str | None:
+    """An expression, or one after its name: `seg: 0.5*dice + 0.5*bce`."""
+    name = ""
+    if _is_mapping(node):
+        found = list(entries(source, node, ""))
+        if len(found) != 1:
+            source.wrong(node, f"expected {LOSS.words}, found {len(found)} names")
+            return None
+        key, name, node = found[0]
+        if not NAME.fullmatch(name):
+            source.wrong(key, f"a loss cannot be called {name!r}: expected a word")
+            return None
+    written = text_of(source, node, LOSS.words)
+    if written is None:
+        return None
+    before = f"{name} = " if name else ""
+    try:
+        resolve([f"{before}{written}"], {})
+        resolve([*source.losses, f"{before}{written}"], {})
+    except SettingError as error:
+        source.expression(node, error, len(before))
+        named = re.match(r"\s*(\w+)\s*=", f"{before}{written}")
+        source.faulty |= {named[1]} if named else set()
+    else:
+        source.losses.append(f"{before}{written}")
+    return f"{before}{written}"
+
+
+def _gate(source: Source, node: Node) -> str | dict[str, Any] | None:
+    """A gate, or one with `warn`."""
+    warn = False
+    if _is_mapping(node):
+        found = {key: (name, below) for name, key, below in entries(source, node, "")}
+        for key in found.keys() - {"gate", "warn"}:
+            source.wrong(found[key][0], f"unknown key {key!r}{nearest(key, ['gate', 'warn'])}")
+        if "warn" in found:
+            warn = bool(TRUTH.read(source, found["warn"][1]))
+        if "gate" not in found:
+            source.wrong(node, f"expected {GATE.words}, found no 'gate'")
+            return None
+        node = found["gate"][1]
+    written = text_of(source, node, GATE.words)
+    if written is None:
+        return None
+    try:
+        source.gates.append((node, as_gate(written)))
+    except SettingError as error:
+        source.expression(node, error)
+    return {"gate": written, "warn": True} if warn else written
+
+
+def _expressions(item: Kind) -> Kind:
+    """One or several of them; commas in YAML's flow style would take an expression apart."""
+
+    def read(source: Source, node: Node) -> tuple[Any, ...]:
+        torn = next(_torn(node), None)
+        if torn is not None:
+            source.wrong(
+                torn,
+                f"YAML ends {str(torn.value)!r} at the comma: inside [ ] or {{ }} quote the"
+                " expression, or write a block list, one `- expression` a line",
+            )
+            return ()
+        return tuple(item.read(source, each) for each in nodes_of(node))
+
+    schema = {"anyOf": [item.schema, {"type": "array", "items": item.schema}]}
+    return Kind(f"{item.words} or a list", schema, read, "list")
+
+
+def _torn(node: Node) -> Iterator[Node]:
+    """Scalars in flow style, with a bracket that another item closes."""
+    if isinstance(node.value, str):
+        if node.value.count("(") != node.value.count(")") and not _style(node):
+            yield node
+        return
+    for each in node.value:
+        for part in each if isinstance(each, tuple) else (each,):
+            if _style(node) or not isinstance(part.value, str):
+                yield from _torn(part)
+
+
+LOSS = Kind(
+    "an expression, or name: expression",
+    {
+        "anyOf": [
+            TEXT,
+            {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "propertyNames": {"pattern": r"^[^\W\d]\w*$"},
+                "additionalProperties": TEXT,
+            },
+        ]
+    },
+    _loss,
+)
+GATE = Kind(
+    "a gate such as dice.mean <= 0.15, or {gate: ..., warn: true}",
+    {
+        "anyOf": [
+            TEXT,
+            {
+                "type": "object",
+                "properties": {"gate": TEXT, "warn": TRUTH.schema},
+                "required": ["gate"],
+                "additionalProperties": False,
+            },
+        ]
+    },
+    _gate,
+)
+LOSSES, GATES = _expressions(LOSS), _expressions(GATE)
+
+
+def text_of(source: Source, node: Node, words: str) -> str | None:
+    """A scalar as it is written, on one line; what is none is a problem."""
+    if not isinstance(node.value, str):
+        found = "a mapping" if _is_mapping(node) else "a list"
+    elif node.tag == NULL or not node.value.strip():
+        found = "nothing; leave the key out for the default"
+    elif not node.tag.startswith(YAML):
+        found = f"the tag {node.tag}, which has no meaning here"
+    else:
+        return " ".join(node.value.splitlines()) if "\n" in node.value else str(node.value)
+    source.wrong(node, f"expected {words}, found {found}")
+    return None
+
+
+def nodes_of(node: Node) -> Iterable[Node]:
+    """The items of a list; anything else stands for a list of itself."""
+    return [node] if isinstance(node.value, str) or _is_mapping(node) else node.value
+
+
+def entries(source: Source, node: Node, words: str) -> Iterator[tuple[Node, str, Node]]:
+    """The entries of a mapping: node and text of the key, and the value; each key once."""
+    if not _is_mapping(node):
+        source.wrong(node, f"expected {words}, found {_found(node)}")
+        return
+    lines: dict[str, int] = {}
+    for key, below in node.value:
+        name = key.value if isinstance(key.value, str) else None
+        if name is None:
+            source.wrong(key, f"a key is a word, not {_found(key)}; quote a text with brackets")
+        elif name in lines:
+            source.wrong(key, f"{name!r} is given twice, first in line {lines[name]}")
+        else:
+            lines[name] = key.start_mark.line + 1 if key.start_mark else 0
+            yield key, name, below
+
+
+def _found(node: Node) -> str:
+    if isinstance(node.value, str):
+        return repr(node.value) if node.value else "nothing"
+    return "a mapping" if _is_mapping(node) else "a list"
+
+
+def _is_mapping(node: Node) -> bool:
+    """Whether a node has keys; the module itself does without importing YAML."""
+    return getattr(node, "id", "") == "mapping"
+
+
+def _style(node: Node) -> str:
+    """The mark that a scalar begins with; of lists and mappings, whether they have brackets."""
+    return getattr(node, "style", None) or ("[" if getattr(node, "flow_style", False) else "")
