@@ -25,6 +25,7 @@ class InputError(LossbenchError):
         kind: missing, unreadable, size, mismatch.
         role: pred, target, or a further input.
         file: which file; the message begins with it.
+        loss: the loss that has no value of it.
     """
 
     exit_status = 3
@@ -39,6 +40,7 @@ class InputError(LossbenchError):
     ) -> None:
         super().__init__(message)
         self.message, self.kind, self.role, self.file = message, kind, role, file
+        self.loss: str | None = None
 
     def __str__(self) -> str:
         return printable(f"{self.file} {self.message}" if self.file else self.message)
