@@ -82,19 +82,25 @@ def files(context: click.Context, parameter: click.Parameter, incomplete: str) -
 
 
 def roles(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
-    """`ROLE=`, then a folder."""
-    role, equals, start = incomplete.partition("=")
-    if not equals:
-        return _starting(incomplete, ((f"{each}=", "") for each in ROLES))
-    parent, _, name = start.rpartition("/")
-    top = f"{parent}/" if "/" in start else ""
+    """`ROLE=`, then a folder; what is in the only one as well: a shell ends no word before that."""
+    role, equals, _ = incomplete.partition("=")
+    found = _folders(incomplete) if equals else [f"{r}=" for r in ROLES if r.startswith(role)]
+    if len(found) == 1:
+        found += _folders(found[0])
+    return [CompletionItem(each) for each in found]
+
+
+def _folders(start: str) -> list[str]:
+    """Every way to go on from `ROLE=`, or from `ROLE=` and the beginning of a path."""
+    at = max(start.rfind("/"), start.find("=")) + 1
+    head, name = start[:at], start[at:]
     try:
-        with os.scandir(os.path.expanduser(top) or ".") as found:
-            folders = sorted(each.name for each in found if each.is_dir())
+        with os.scandir(os.path.expanduser(head.partition("=")[2]) or ".") as entries:
+            names = sorted(each.name for each in entries if each.is_dir())
     except OSError:
         return []
-    shown = (each for each in folders if name.startswith(".") or not each.startswith("."))
-    return _starting(incomplete, ((f"{role}={top}{each}/", "") for each in shown))
+    shown = (each for each in names if name.startswith(".") or not each.startswith("."))
+    return [f"{head}{each}/" for each in shown if each.startswith(name)]
 
 
 def names(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:

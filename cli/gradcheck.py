@@ -10,6 +10,8 @@ from .complete import expressions
 from .main import write
 from .options import plugin_option
 
+NOISE = 1e-6  # digits below are rounding
+
 
 @click.command("gradcheck", epilog="Example: lossbench gradcheck 'dice(smooth=1)' --task binary")
 @click.argument("loss", shell_complete=expressions)
@@ -39,6 +41,8 @@ def command(loss: str, task: str | None, seed: int, plugins: tuple[str, ...]) ->
         verdict = "ok" if each.agrees else "differs"
         if not each.finite:
             verdict = f"{'' if each.agrees else 'differs, '}not finite where p is 0 or 1"
-        lines.append(f"{each.task:12} {each.encoding:12} {each.difference:18.1e}   {verdict}")
+        noise = each.difference < NOISE
+        shown = f"< {NOISE:.0e}" if noise else f"{each.difference:.1e}"
+        lines.append(f"{each.task:12} {each.encoding:12} {shown:>18}   {verdict}")
     write("\n".join(lines) + "\n")
     return 0 if all(each.passed for each in found) else 1
