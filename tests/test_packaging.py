@@ -36,6 +36,7 @@ PUBLIC = [
     "check_path",
     "evaluate",
     "find_loss",
+    "gradcheck",
     "list_conventions",
     "list_formats",
     "list_losses",
@@ -46,7 +47,7 @@ PUBLIC = [
 ]
 ALLOWED_TO_CLI = {"lossbench", "lossbench.errors", "lossbench.version", "lossbench.catalog"}
 # What may import torch where the module itself is imported: the rest does it when it computes.
-COMPUTING = ("losses", "views", "run/evaluate.py", "run/values.py", "training.py")
+COMPUTING = ("losses", "views", "run/evaluate.py", "run/values.py", "training.py", "gradients.py")
 ENTRIES = list(catalog.builtin().values())
 
 
