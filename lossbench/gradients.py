@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lossbench.columns import Column, Term, resolve
+from lossbench.columns import Column, Term, judged, resolve
 from lossbench.errors import LossbenchError, SettingError
 from lossbench.expressions import fold
 from lossbench.training import tensor_loss
@@ -18,7 +18,7 @@ from lossbench.training import tensor_loss
 CLASSES = {"binary": 1, "multiclass": 3, "multilabel": 3, "image": 3}
 SIZES = ((4, 3), (16, 16), (192, 192))  # the first that the loss has a value of
 STEP, ABSOLUTE, RELATIVE = 1e-6, 1e-5, 1e-3  # those of torch.autograd.gradcheck
-MOST = 64  # elements whose slope is measured, drawn where there are more
+MOST = 32  # elements whose slope is measured, drawn where there are more
 FAR = 1e4  # logits of a prediction that is certain
 
 
@@ -113,7 +113,10 @@ def _value_of(column: Column, task: str, encoding: str, target: Tensor) -> Calla
         where["task"] = task
 
     def of_term(term: Term, pred: Tensor) -> Tensor:
-        return tensor_loss(term.name)(pred, target, **where, **term.options)
+        classes = judged(term, task, CLASSES[task])
+        numbers = tuple(1 + number / 2 for number in range(classes))  # there is no data set
+        options = {**term.options, **dict.fromkeys(term.automatic, numbers)}
+        return tensor_loss(term.name)(pred, target, **where, **options)
 
     def value(pred: Tensor) -> Tensor:
         found: Tensor = fold(column.node, lambda term: of_term(term, pred))
@@ -143,7 +146,7 @@ def _reason(column: Column) -> str:
                 f"{term.name} has no gradient: it gets arrays of numpy; where its parameters are"
                 f" annotated `torch.Tensor` it gets tensors ({term.entry.place})"
             )
-    return f"{column.name} has no gradient: it counts decisions, which small steps do not change"
+    return f"{column.name} has no gradient: small steps of the prediction do not change it"
 
 
 def _drawn(task: str, encoding: str, size: Sequence[int], seed: int) -> tuple[Tensor, Tensor]:

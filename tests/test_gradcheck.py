@@ -13,7 +13,7 @@ import pytest
 import lossbench
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
-HARD = {entry.name for entry in lossbench.list_losses("scores")}  # they count decisions
+HARD = ("accuracy", "dice_score", "iou", "precision", "recall")  # they are of decisions
 
 WRONG = """
 import torch
@@ -62,7 +62,16 @@ def plugin(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "name", ["dice", "bce", "cross_entropy", "l1", "l2", "tversky(alpha=0.3, beta=0.7, log=true)"]
+    "name",
+    [
+        "dice",
+        "bce",
+        "cross_entropy",
+        "l1",
+        "l2",
+        "tversky(alpha=0.3, beta=0.7, log=true)",
+        "dice(class_weights=auto)",
+    ],
 )
 def test_shipped_losses_pass_on_every_task_and_encoding(name: str) -> None:
     found = lossbench.gradcheck(name)
@@ -111,9 +120,9 @@ def test_another_seed_gives_other_inputs() -> None:
     assert first != second
 
 
-@pytest.mark.parametrize("name", sorted(HARD))
+@pytest.mark.parametrize("name", HARD)
 def test_a_score_says_that_it_has_no_gradient(name: str) -> None:
-    with pytest.raises(lossbench.SettingError, match=rf"{name} has no gradient: it counts"):
+    with pytest.raises(lossbench.SettingError, match=f"{name} has no gradient: small steps"):
         lossbench.gradcheck(name)
 
 
@@ -126,7 +135,7 @@ def test_a_score_says_that_it_has_no_gradient(name: str) -> None:
         ("dise", "did you mean 'dice'"),
         ("dice(smoth=1)", "did you mean 'smooth'"),
         ("dice(threshold=0.5)", "no gradient"),
-        ("dice(class_weights=auto)", "needs a data set"),
+        ("bce(pos_weight=role)", "needs maps"),
     ],
 )
 def test_what_cannot_be_checked_is_told(expression: str, message: str, plugin: Path) -> None:

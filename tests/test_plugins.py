@@ -261,7 +261,7 @@ def test_a_loss_in_forms_is_what_a_shipped_one_is(folders: tuple[Path, Path]) ->
 
 
 def test_views_of_its_own_options_and_combinations() -> None:
-    expressions = ["area", "area(unit=percent)", "area(power=0)", "brier", "mixed(share=0.25)",
+    expressions = ["area", "area(unit=percent)", "area(power=0)", "my_brier", "mixed(share=0.25)",
                    "corner", "dice"]  # fmt: skip
     result = lossbench.evaluate(*BINARY, expressions, plugins=FORMAL)
     pred, target = (pictures(folder) for folder in BINARY)
@@ -269,8 +269,8 @@ def test_views_of_its_own_options_and_combinations() -> None:
         p, y = pred[each], target[each]
         area = abs(p.sum() - y.sum()) / y.sum() if y.any() else math.nan
         of_ones = abs(p.size - y.sum()) / y.sum() if y.any() else math.nan
-        brier, dice = ((p - y) ** 2).mean(), result.values["dice"].samples[place]
-        wanted = [area, 100 * area, of_ones, brier, 0.25 * brier + 0.75 * dice,
+        my_brier, dice = ((p - y) ** 2).mean(), result.values["dice"].samples[place]
+        wanted = [area, 100 * area, of_ones, my_brier, 0.25 * my_brier + 0.75 * dice,
                   abs(p[0, 0] - y[0, 0])]  # fmt: skip
         found = [result.values[name].samples[place] for name in expressions[:-1]]
         assert found == pytest.approx(wanted, nan_ok=True)
@@ -347,10 +347,10 @@ def test_a_function_of_numpy_has_values_in_training() -> None:
 
 def test_a_combination_in_training_finds_its_parts() -> None:
     pred, target = torch.rand(2, 1, 4, 5), (torch.rand(2, 4, 5) < 0.5).long()
-    mixed, brier, dice = (
-        lossbench.loss(name, plugins=FORMAL) for name in ("mixed", "brier", "dice")
+    mixed, my_brier, dice = (
+        lossbench.loss(name, plugins=FORMAL) for name in ("mixed", "my_brier", "dice")
     )
-    wanted = 0.25 * brier(pred, target) + 0.75 * dice(pred, target)
+    wanted = 0.25 * my_brier(pred, target) + 0.75 * dice(pred, target)
     assert torch.allclose(mixed(pred, target, share=0.25), wanted)
 
 
@@ -368,7 +368,7 @@ def test_public_functions_of_two_arrays_are_losses() -> None:
 
 
 def test_where_functions_are_marked_the_others_are_none() -> None:
-    assert list(listed(FORMAL)) == ["my_dice_score", "area", "brier", "corner", "mixed"]
+    assert list(listed(FORMAL)) == ["my_dice_score", "area", "my_brier", "corner", "mixed"]
 
 
 def test_parameters_with_literal_defaults_are_options(write: Write) -> None:

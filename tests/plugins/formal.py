@@ -72,7 +72,7 @@ def area(moments: Moments, *, unit: Literal["share", "percent"] = "share") -> "P
 
 
 @loss()
-def brier(
+def my_brier(
     pred: Chance, target: views.forms.Probability, *, scale: words.NonNegative = 1.0
 ) -> words.PerPixel:
     """Brier score.
@@ -98,12 +98,12 @@ def corner(corner: Corner) -> PerClass:
 def mixed(*, share: Share = 0.5) -> Expression:
     """Own and shipped.
 
-    σ·brier + (1 − σ)·dice.
+    σ·my_brier + (1 − σ)·dice.
 
     Args:
         share: σ.
     """
-    return f"{share}*brier + {1 - share}*dice"
+    return f"{share}*my_brier + {1 - share}*dice"
 
 
 def helper(pred, target):
