@@ -135,7 +135,6 @@ def test_a_score_says_that_it_has_no_gradient(name: str) -> None:
         ("dise", "did you mean 'dice'"),
         ("dice(smoth=1)", "did you mean 'smooth'"),
         ("dice(threshold=0.5)", "no gradient"),
-        ("bce(pos_weight=role)", "needs maps"),
     ],
 )
 def test_what_cannot_be_checked_is_told(expression: str, message: str, plugin: Path) -> None:
