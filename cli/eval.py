@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,7 +13,9 @@ import click
 import lossbench
 from lossbench.errors import printable
 
+from .complete import expressions, files, gates, roles
 from .main import Terminated, complain, note, write
+from .options import plugin_option
 
 if TYPE_CHECKING:
     from lossbench.config import Config
@@ -77,13 +79,14 @@ def _count(given: str, word: str, least: int) -> int:
     epilog="Example: lossbench eval pred/ gt/ --loss dice --loss '0.5*dice + 0.5*bce'"
     " --gate 'dice.mean <= 0.15' -o result.json",
 )
-@click.argument("pred", required=False)
-@click.argument("target", metavar="GT", required=False)
+@click.argument("pred", required=False, shell_complete=files)
+@click.argument("target", metavar="GT", required=False, shell_complete=files)
 @click.option(
     "-c",
     "--config",
     metavar="FILE|PRESET",
     envvar="LOSSBENCH_CONFIG",
+    shell_complete=files,
     help="Settings in YAML, or a preset's name; by default the nearest lossbench.yaml upwards.",
 )
 @click.option("--isolated", is_flag=True, help="Do without a lossbench.yaml that is not named.")
@@ -93,6 +96,7 @@ def _count(given: str, word: str, least: int) -> int:
     "losses",
     metavar="EXPR",
     multiple=True,
+    shell_complete=expressions,
     help="A loss, or an expression of losses; several times. By default the task's usual.",
 )
 @click.option(
@@ -100,15 +104,23 @@ def _count(given: str, word: str, least: int) -> int:
     "gates",
     metavar="EXPR",
     multiple=True,
+    shell_complete=gates,
     help="What must hold, such as 'dice.mean <= 0.15'; several times.",
 )
-@click.option("--baseline", metavar="RUN", help="An earlier result.json that gates may name.")
+@click.option(
+    "--baseline",
+    metavar="RUN",
+    shell_complete=files,
+    help="An earlier result.json that gates may name.",
+)
+@plugin_option
 @click.option(
     "--input",
     "inputs",
     metavar="ROLE=DIR",
     multiple=True,
     callback=_roles,
+    shell_complete=roles,
     help="A further folder: weight=, ignore= or valid=; several times.",
 )
 @click.option(
@@ -124,6 +136,7 @@ def _count(given: str, word: str, least: int) -> int:
 @click.option(
     "--classes",
     metavar="CLASSES",
+    shell_complete=files,
     help="A number, names with commas, YAML such as '{0: sky, 7: road}', or a YAML file.",
 )
 @click.option(
@@ -212,6 +225,7 @@ def _count(given: str, word: str, least: int) -> int:
     "--output",
     metavar="FILE",
     multiple=True,
+    shell_complete=files,
     help="Write the result too; several times. The ending tells the format:"
     f" {', '.join(ending for endings in FORMATS.values() for ending in endings)}.",
 )
@@ -270,7 +284,8 @@ def command(context: click.Context, /, **options: Any) -> int:
     journal = _journal(run, shown["output"])
     done = False
     try:
-        with _progress(run, shown) as progress:
+        # What a plugin prints is no part of the result.
+        with redirect_stdout(sys.stderr), _progress(run, shown) as progress:
             result = run.evaluate(progress, journal)
         status = _report(run, result, shown)
         done = True

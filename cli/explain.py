@@ -11,7 +11,9 @@ import click
 import lossbench
 from lossbench.catalog import Entry, Option
 
+from .complete import names
 from .main import write
+from .options import plugin_option
 
 WIDTH = 80
 AGGREGATES = {"pooled": "pooled", "class_mean": "the mean of the classes' means"}
@@ -19,28 +21,32 @@ FINISHERS = ("finish_pixels", "finish_classes", "finish_samples")
 
 
 @click.command("explain", epilog="Example: lossbench explain dice")
-@click.argument("loss")
-def command(loss: str) -> None:
+@click.argument("loss", shell_complete=names)
+@plugin_option
+def command(loss: str, plugins: tuple[str, ...]) -> None:
     """Explain a loss: formula, options, range and source."""
-    write("\n".join(page(lossbench.find_loss(loss))) + "\n")
+    write("\n".join(page(lossbench.find_loss(loss, plugins=plugins))) + "\n")
 
 
 def page(entry: Entry) -> Iterator[str]:
     """The lines of a manual page."""
     better = f"{entry.better} is better" if entry.better else "neither end is better"
-    yield from _paragraph(f"{entry.name} — {entry.summary}", "")
+    yield from _paragraph(" — ".join(filter(None, (entry.name, entry.summary))), "")
     yield ""
-    yield from _paragraph(entry.definition)
-    yield ""
+    if entry.definition:
+        yield from _paragraph(entry.definition)
+        yield ""
     low, high = (f"{end:g}".replace("inf", "∞").replace("-", "−") for end in entry.range)
     facts = {
         "family": entry.family,
         "use": entry.use,
+        "gets": _arrays(entry),
         "also": ", ".join(entry.aliases),
         "tasks": ", ".join(entry.tasks),
         "range": f"{low} to {high}, {better}",
         "source": "; ".join(entry.sources),
-        "example": f"lossbench eval pred/ gt/ --loss '{entry.example or entry.name}'",
+        "example": f"lossbench eval pred/ gt/{_plugin(entry)} --loss"
+        f" '{entry.example or entry.name}'",
     }
     for name, fact in facts.items():
         if fact:
@@ -57,7 +63,20 @@ def page(entry: Entry) -> Iterator[str]:
             yield from _paragraph(entry.sections[heading])
             yield ""
     yield from _elsewhere(entry)
-    yield f"defined in {entry.module.replace('.', '/')}.py, line {entry.line}"
+    yield f"defined in {entry.place}"
+
+
+def _plugin(entry: Entry) -> str:
+    """The option without which a loss is not known."""
+    plugin = entry.plugin
+    return f" --plugin {plugin.path}" if plugin and plugin.module is None else ""
+
+
+def _arrays(entry: Entry) -> str:
+    """What a plain function gets."""
+    kinds = {"Array": "numpy arrays", "Tensor": "torch tensors"}
+    form = next(iter(entry.inputs.values()), "")
+    return f"{', '.join(entry.inputs)} of one sample, {kinds[form]}" if form in kinds else ""
 
 
 def _elsewhere(entry: Entry) -> Iterator[str]:

@@ -8,8 +8,11 @@ from itertools import groupby
 import click
 
 import lossbench
+from lossbench.errors import nearest
 
+from .complete import families
 from .main import write
+from .options import plugin_option
 
 WIDTH = 80
 
@@ -17,12 +20,21 @@ WIDTH = 80
 @click.command("losses", epilog="Example: lossbench losses --family overlap")
 @click.option(
     "--family",
-    type=click.Choice(sorted({entry.family for entry in lossbench.list_losses()})),
-    help="Only one family.",
+    metavar="FAMILY",
+    shell_complete=families,
+    help="Only one family, such as overlap; own is that of plugins.",
 )
-def command(family: str | None) -> None:
+@plugin_option
+def command(family: str | None, plugins: tuple[str, ...]) -> None:
     """List the losses and scores that can be named at --loss."""
-    entries = lossbench.list_losses(family)
+    entries = lossbench.list_losses(plugins=plugins)
+    known = sorted({entry.family for entry in entries})
+    if family not in (None, *known):
+        raise lossbench.SettingError(
+            f"no family is called {family!r}{nearest(str(family), known)};"
+            f" there are {', '.join(known)}"
+        )
+    entries = [entry for entry in entries if family in (None, entry.family)]
     width = max(len(entry.name) for entry in entries)
     lines = []
     for group, members in groupby(entries, key=lambda entry: entry.family):

@@ -15,7 +15,7 @@ import click
 from lossbench.errors import LossbenchError
 from lossbench.version import __version__
 
-COMMANDS = ("eval", "losses", "explain", "schema")
+COMMANDS = ("eval", "losses", "explain", "gradcheck", "schema")
 EPILOG = "Example: lossbench eval pred/ gt/ --loss dice --gate 'dice.mean <= 0.15'"
 
 
@@ -55,6 +55,10 @@ def main() -> NoReturn:
     _open_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:
+        if instruction := os.environ.get("_LOSSBENCH_COMPLETE"):
+            from .complete import answer
+
+            _leave(answer(cli, instruction))
         with cli.make_context("lossbench", sys.argv[1:]) as context:
             status = cli.invoke(context) or 0
     except click.exceptions.Exit as error:

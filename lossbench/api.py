@@ -10,14 +10,18 @@ from lossbench import catalog
 from lossbench.catalog import Entry
 from lossbench.conventions import CONVENTIONS, Convention
 from lossbench.errors import SettingError
+from lossbench.plugins import using
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lossbench.config import Config
+    from lossbench.gradients import Slope
     from lossbench.results import Result
     from lossbench.run.job import Run
     from lossbench.run.work import Progress
+
+Plugins = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def plan(
@@ -42,6 +46,7 @@ def plan(
     resize: str | None = None,
     gates: str | Sequence[str | Mapping[str, Any]] = (),
     baseline: Any = None,
+    plugins: Plugins = (),
     device: str = "auto",
     workers: int | None = None,
     batch_size: int = 128,
@@ -71,6 +76,7 @@ def plan(
         resize: nearest or bilinear, for predictions of another size than their ground truth.
         gates: such as "dice.mean <= 0.15"; {"gate": ..., "warn": True} reports without failing.
         baseline: an earlier result (a file or a Result) that gates may name.
+        plugins: Python files with losses of your own.
         device: auto, cpu, cuda or cuda:N.
         workers: pairs that are read at a time; all cores by default.
         batch_size: pairs that are evaluated together, where they are counted.
@@ -106,11 +112,13 @@ def plan(
         resize=resize,
         gates=(gates,) if isinstance(gates, str) else tuple(gates),
         baseline=baseline,
+        plugins=_paths(plugins),
         device=device,
         workers=workers,
         batch_size=batch_size,
     )
-    return prepare(pred, target, _several(losses), settings)
+    with using(settings.plugins):
+        return prepare(pred, target, _several(losses), settings)
 
 
 def evaluate(
@@ -137,27 +145,54 @@ def evaluate(
     return plan(pred, target, losses, **settings).evaluate(progress)
 
 
-def loss(name: str) -> Callable[..., Tensor]:
+def loss(name: str, *, plugins: Plugins = ()) -> Callable[..., Tensor]:
     """A loss by name or alias as a differentiable function of tensors, for training.
 
     `lossbench.loss("dice")(pred, target, weight=None, encoding="probability", **options)` takes
     pred (B, C, *space) and labels (B, *space) or a target like pred, and returns one value a
     sample, (B,), nan where undefined. `encoding` may be logits or image too; options are those of
-    `lossbench explain NAME`.
+    `lossbench explain NAME`. `plugins` are Python files with losses of your own.
     """
     from lossbench.training import tensor_loss
 
-    return tensor_loss(name)
+    with using(_paths(plugins)):
+        return tensor_loss(name)
 
 
-def list_losses(family: str | None = None) -> list[Entry]:
-    """The catalogue, or one family of it, as its source states it."""
-    return [each for each in catalog.builtin().values() if family in (None, each.family)]
+def list_losses(family: str | None = None, *, plugins: Plugins = ()) -> list[Entry]:
+    """The catalogue with the losses of plugins, or one family of it, as its source states it."""
+    with using(_paths(plugins)):
+        return [each for each in catalog.entries() if family in (None, each.family)]
 
 
-def find_loss(name: str) -> Entry:
+def find_loss(name: str, *, plugins: Plugins = ()) -> Entry:
     """One loss of the catalogue, by name or alias; an unknown name offers the nearest."""
-    return catalog.find(name)
+    with using(_paths(plugins)):
+        return catalog.find(name)
+
+
+def gradcheck(
+    expression: str, *, task: str | None = None, seed: int = 0, plugins: Plugins = ()
+) -> list[Slope]:
+    """Compare the analytic gradient of a loss with central differences, in float64.
+
+    Args:
+        expression: a loss with its options, or an expression of losses.
+        task: the only task to try; all that the losses have by default.
+        seed: what the inputs are drawn with.
+        plugins: Python files with losses of your own.
+
+    Returns:
+        For each task and encoding: the largest difference, and whether all is well, which needs
+        finite gradients where predictions are certain, too.
+
+    Raises:
+        SettingError: the expression is wrong, or has no gradient.
+    """
+    from lossbench.gradients import slopes
+
+    with using(_paths(plugins)):
+        return slopes(expression, task, seed)
 
 
 def list_conventions() -> list[Convention]:
@@ -200,7 +235,9 @@ def gather_settings(
 
     name = config if config or isolated else find()
     given = Config(dict(flags), dict.fromkeys(flags, "flag"))
-    return given.over(from_environment(environment)).over(load(name) if name else Config())
+    with using(flags.get("plugins", ())):
+        given = given.over(from_environment(environment))
+    return given.over(load(name, given.settings.get("plugins")) if name else Config())
 
 
 def schema(name: str = "config") -> dict[str, Any]:
@@ -257,6 +294,11 @@ def save(result: Result, path: str | os.PathLike[str], **how: Any) -> None:
     from lossbench.output import write
 
     write(result, os.fspath(path), **how)
+
+
+def _paths(given: Plugins) -> tuple[str, ...]:
+    each = (given,) if isinstance(given, str | os.PathLike) else given
+    return tuple(os.fspath(path) for path in each)
 
 
 def _several(given: str | Sequence[str]) -> tuple[str, ...]:

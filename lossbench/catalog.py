@@ -11,18 +11,24 @@ import inspect
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossbench.errors import SettingError, nearest
+
+if TYPE_CHECKING:
+    from lossbench.plugins import Plugin
 
 HERE = Path(__file__).parent
 UNBOUNDED = float("inf")
 SMALLEST = sys.float_info.min
+MARKS = ("loss", "finishes")  # decorators that state facts
 
 
 @dataclass(frozen=True)
@@ -66,12 +72,22 @@ class Entry:
     example: str = ""
     couples: bool = False
     revision: int = 1
+    plugin: Plugin | None = None  # the file that it is read from, where that is the user's own
+    pixels: bool = False  # whether it needs every pixel in its place, whatever its forms say
 
     @cached_property
     def function(self) -> Callable[..., Any]:
         """The function itself; this imports torch."""
+        if self.plugin is not None:
+            return self.plugin.function(self)
         function: Callable[..., Any] = getattr(import_module(self.module), self.name)
         return function
+
+    @property
+    def place(self) -> str:
+        """Where it is defined, for people."""
+        file = str(self.plugin.path) if self.plugin else f"{self.module.replace('.', '/')}.py"
+        return f"{file}, line {self.line}"
 
     @property
     def summary(self) -> str:
@@ -95,7 +111,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class _Signature:
+class Signature:
     """A function definition, taken apart."""
 
     name: str
@@ -110,7 +126,7 @@ class _Signature:
 @cache
 def builtin() -> Mapping[str, Entry]:
     """The shipped catalogue by name, one family after another."""
-    asked = _views() | _finishers()
+    asked = options_asked()
     entries = [
         entry
         for path in sorted((HERE / "losses").glob("[!_]*.py"))
@@ -119,9 +135,54 @@ def builtin() -> Mapping[str, Entry]:
     return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.family)}
 
 
+# Losses of plugins, by every name and alias, while `with_added` holds.
+_added: ContextVar[Mapping[str, Entry] | None] = ContextVar("added", default=None)
+
+
+@contextmanager
+def with_added(entries: Iterable[Entry]) -> Iterator[None]:
+    """Further losses beside the shipped ones, for as long as the context lasts and only within it.
+
+    Raises:
+        SettingError: a name is taken.
+    """
+    known, further = dict(_by_name()), dict[str, Entry]()
+    for entry in entries:
+        for name in (entry.name, *entry.aliases):
+            if name in known:
+                raise SettingError(
+                    f"two losses are called {name!r}: in {known[name].place}, and in {entry.place};"
+                    " rename one of them (a helper that is no loss begins with _)"
+                )
+            known[name] = further[name] = entry
+    with restored(further):
+        yield
+
+
+@contextmanager
+def restored(added: Mapping[str, Entry]) -> Iterator[None]:
+    """Just these beside the shipped losses: what `added()` said before."""
+    token = _added.set(added)
+    try:
+        yield
+    finally:
+        _added.reset(token)
+
+
+def added() -> Mapping[str, Entry]:
+    """The losses of plugins that can be named here, by every name."""
+    return _added.get() or {}
+
+
+def entries() -> list[Entry]:
+    """Every loss that can be named here: the shipped ones, then those of plugins."""
+    own = (entry for name, entry in added().items() if name == entry.name)
+    return [*builtin().values(), *own]
+
+
 def find(name: str) -> Entry:
     """The loss of this name or alias; an unknown name is an error that offers the nearest."""
-    known = _by_name()
+    known = {**_by_name(), **added()}
     if name not in known:
         raise SettingError(
             f"no loss is called {name!r}{nearest(name, known)}; `lossbench losses` lists them all"
@@ -135,7 +196,7 @@ def _by_name() -> Mapping[str, Entry]:
     return {name: entry for entry in builtin().values() for name in (entry.name, *entry.aliases)}
 
 
-def documented(function: Callable[..., Any]) -> dict[str, str]:
+def arguments_of(function: Callable[..., Any]) -> dict[str, str]:
     """What a function's docstring says of each argument."""
     return _arguments(_sections(inspect.getdoc(function) or "").get("Args", ""))
 
@@ -147,22 +208,54 @@ def read(path: Path, module: str, asked: Mapping[str, Mapping[str, Option]]) -> 
     """
     for signature in _functions(path):
         facts = signature.marks.get("loss")
-        if facts is None:
-            continue
-        options = dict(signature.options)
-        for annotation in (*signature.inputs.values(), signature.returns):
-            for option in asked.get(annotation, {}).values():
-                options.setdefault(option.name, option)
-        yield Entry(
-            signature.name,
-            module,
-            signature.line,
-            signature.inputs,
-            signature.returns,
-            options,
-            signature.doc,
-            **{**facts, **({"range": _range(facts["range"])} if "range" in facts else {})},
-        )
+        if facts is not None:
+            yield entry_of(signature, module, asked, facts)
+
+
+def entry_of(
+    signature: Signature,
+    module: str,
+    asked: Mapping[str, Mapping[str, Option]],
+    facts: Mapping[str, Any],
+) -> Entry:
+    """A loss from its signature and what its decorator says of it."""
+    options = dict(signature.options)
+    for annotation in (*signature.inputs.values(), signature.returns):
+        for option in asked.get(annotation, {}).values():
+            options.setdefault(option.name, option)
+    return Entry(
+        signature.name,
+        module,
+        signature.line,
+        signature.inputs,
+        signature.returns,
+        options,
+        signature.doc,
+        **{**facts, **({"range": _range(facts["range"])} if "range" in facts else {})},
+    )
+
+
+@cache
+def options_asked() -> Mapping[str, Mapping[str, Option]]:
+    """The options that come with a view or with what a loss returns, by its name."""
+    return {**_views(), **_finishers()}
+
+
+@cache
+def kinds() -> frozenset[str]:
+    """What a loss can return."""
+    return frozenset({*_finishers(), "Expression"})
+
+
+@cache
+def forms() -> frozenset[str]:
+    """The forms and views that a loss can ask for."""
+    named = [
+        node.targets[0].id
+        for node in _parse(HERE / "views" / "forms.py").body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+    ]
+    return frozenset({*named, *_views(), "Side", "Values"} - KINDS.keys() - kinds())
 
 
 def _range(written: tuple[float | None, float | None]) -> tuple[float, float]:
@@ -174,7 +267,7 @@ def _range(written: tuple[float | None, float | None]) -> tuple[float, float]:
 def _views() -> dict[str, dict[str, Option]]:
     """The options of every view's `of`, by the view's name."""
     return {
-        node.name: _signature(part, path, owner=node.name).options
+        node.name: signature_of(part, path, owner=node.name).options
         for path in sorted((HERE / "views").glob("[!_]*.py"))
         for node in _parse(path).body
         if isinstance(node, ast.ClassDef)
@@ -198,19 +291,19 @@ def _parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), filename=str(path))
 
 
-def _functions(path: Path) -> Iterator[_Signature]:
+def _functions(path: Path) -> Iterator[Signature]:
     for node in _parse(path).body:
         if isinstance(node, ast.FunctionDef):
-            yield _signature(node, path, owner=node.name)
+            yield signature_of(node, path, owner=node.name)
 
 
-def _signature(node: ast.FunctionDef, path: Path, owner: str) -> _Signature:
-    doc = inspect.cleandoc(ast.get_docstring(node) or "")
-    described = _arguments(_sections(doc).get("Args", ""))
+def signature_of(node: ast.FunctionDef, path: Path, owner: str) -> Signature:
+    """A function definition of a file, taken apart; its options belong to `owner`."""
+    doc, described = documented(node)
     marks = {
         ast.unparse(mark.func): {k.arg or "": ast.literal_eval(k.value) for k in mark.keywords}
         for mark in node.decorator_list
-        if isinstance(mark, ast.Call)
+        if isinstance(mark, ast.Call) and ast.unparse(mark.func) in MARKS
     }
     try:
         options = {
@@ -225,7 +318,13 @@ def _signature(node: ast.FunctionDef, path: Path, owner: str) -> _Signature:
             f"{path}:{node.lineno}: defaults of {node.name} must be literals"
         ) from error
     inputs = {p.arg: _text(p.annotation) for p in (*node.args.posonlyargs, *node.args.args)}
-    return _Signature(node.name, node.lineno, inputs, options, _text(node.returns), doc, marks)
+    return Signature(node.name, node.lineno, inputs, options, _text(node.returns), doc, marks)
+
+
+def documented(node: ast.FunctionDef) -> tuple[str, dict[str, str]]:
+    """A function's docstring, and what it says of each parameter."""
+    doc = inspect.cleandoc(ast.get_docstring(node) or "")
+    return doc, _arguments(_sections(doc).get("Args", ""))
 
 
 def _text(node: ast.expr | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lossbench import catalog
@@ -48,10 +48,7 @@ class Term:
 
     name: str
     settings: tuple[tuple[str, Any], ...]
-
-    @property
-    def entry(self) -> Entry:
-        return catalog.find(self.name)
+    entry: Entry = field(compare=False, repr=False)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -86,7 +83,7 @@ class Term:
         if task == "image":
             return forms <= {"Difference"}
         coupled = self.entry.couples and task == "multiclass"
-        return not (coupled or self.roles or forms & set(IN_PLACE))
+        return not (coupled or self.roles or forms & set(IN_PLACE) or self.entry.pixels)
 
 
 @dataclass(frozen=True)
@@ -201,9 +198,11 @@ def filled(
     """A loss with all its options; of a combination, the losses that it is made of."""
     options = check_options(entry, given)
     if entry.returns != "Expression":
-        return Term(entry.name, tuple(sorted(options.items())))
-    item = parse_item(entry.function(**options))
-    node: Operation[Term] = _node(item, defaults)
+        return Term(entry.name, tuple(sorted(options.items())), entry)
+    try:
+        node: Operation[Term] = _node(parse_item(entry.function(**options)), defaults)
+    except RecursionError:
+        raise SettingError(f"{entry.name} is a combination of itself") from None
     return node
 
 
@@ -249,7 +248,7 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
     for term in terms:
         name, options, entry = term.name, term.options, term.entry
         if task not in entry.tasks:
-            every = [each for each in catalog.builtin().values() if task in each.tasks]
+            every = [each for each in catalog.entries() if task in each.tasks]
             fitting = [each.name for each in every if each.family == entry.family]
             raise SettingError(
                 f"{name} has no meaning on {'an' if task == 'image' else 'a'} {task} task"
@@ -273,7 +272,8 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
             )
         wanted = judged(term, task, classes)
         for option, given in options.items():
-            if isinstance(given, tuple) and len(given) != wanted:
+            own = entry.plugin is not None and entry.options[option].owner == name
+            if isinstance(given, tuple) and len(given) != wanted and not own:
                 raise SettingError(
                     f"{name}: {option} has {len(given)} numbers, the task has {wanted} classes"
                 )

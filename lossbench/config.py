@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ from lossbench.kinds import (
     whole,
 )
 from lossbench.output import FORMATS
+from lossbench.plugins import using
 
 if TYPE_CHECKING:
     from yaml import Node
@@ -97,6 +99,7 @@ KEYS = (
     Key("group_by", text("a pattern such as '{patient}/{slice}', or columns")),
     Key("losses", LOSSES, flag="loss"),
     Key("gates", GATES, flag="gate"),
+    Key("plugins", several(path("a file")), flag="plugin"),
     Key("threshold", number(0, 1)),
     Key("empty", number_or("skip")),
     Key("missing", choice("error", "skip", "worst")),
@@ -149,8 +152,12 @@ class Config:
         return Config(kept | self.settings, origins | self.origins, self.file or lower.file)
 
 
-def load(name: str) -> Config:
+def load(name: str, plugins: Sequence[str] | None = None) -> Config:
     """A config file or a preset, checked throughout.
+
+    Args:
+        name: a file, or a preset where it has no ending and no slash.
+        plugins: files with losses, in place of those that the config names.
 
     Raises:
         SettingError: it cannot be read, or with a line for each thing that is wrong in it.
@@ -158,11 +165,17 @@ def load(name: str) -> Config:
     source = _opened(name)
     root = _composed(source)
     config = Config(file=source.name)
-    for key, at, node in _found(source, root, _tree(), ""):
-        config.settings[key.setting] = key.kind.read(source, node)
-        config.origins[key.setting] = f"{source.name}:{at.start_mark.line + 1}"
-    source.check_gates()
-    source.finish()
+    found = sorted(_found(source, root, _tree(), ""), key=lambda each: each[0].setting != "plugins")
+    with ExitStack() as losses:
+        if plugins is not None:
+            losses.enter_context(using(plugins))
+        for key, at, node in found:
+            config.settings[key.setting] = key.kind.read(source, node)
+            config.origins[key.setting] = f"{source.name}:{at.start_mark.line + 1}"
+            if key.setting == "plugins" and plugins is None:
+                losses.enter_context(using(config.settings["plugins"]))
+        source.check_gates()
+        source.finish()
     return config
 
 
@@ -235,9 +248,9 @@ def schema() -> dict[str, Any]:
 def _documented() -> dict[str, str]:
     """What the docstring of `lossbench.plan` says of each setting."""
     from lossbench.api import plan
-    from lossbench.catalog import documented
+    from lossbench.catalog import arguments_of
 
-    return documented(plan)
+    return arguments_of(plan)
 
 
 @cache

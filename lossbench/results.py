@@ -363,6 +363,8 @@ def described(column: Column) -> dict[str, Any]:
     """What a column is: of a single loss also its options and definition."""
     terms = column.terms
     entry, alone = terms[0].entry, column.node == terms[0]
+    plugins = {each.path: each for term in terms if (each := term.entry.plugin)}
+    files = [{"file": each.path.name, "sha256": each.digest} for each in plugins.values()]
     return {
         "name": column.name,
         "expression": column.expression,
@@ -371,4 +373,5 @@ def described(column: Column) -> dict[str, Any]:
         "better": column.better,
         "definition": entry.definition if alone else column.expression,
         "terms": [{"loss": term.name, "options": jsonable(term.options)} for term in terms],
+        **({"plugins": files} if files else {}),
     }

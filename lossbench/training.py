@@ -27,7 +27,7 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
     holds. `task` is binary for one channel and multiclass for several unless it is given. Options
     are those of `lossbench explain NAME`. It returns (B,) in the type of pred, nan where undefined.
     """
-    entry = catalog.find(name)
+    entry, added = catalog.find(name), catalog.added()
 
     def on_tensors(
         pred: Tensor,
@@ -46,7 +46,8 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
         pred = pred.float() if given in (torch.float16, torch.bfloat16) else pred
         default: Task = "binary" if classes == 1 else "multiclass"
         task = "image" if encoding == "image" else task or default
-        node = filled(entry, options, {})
+        with catalog.restored(added):  # a combination names others
+            node = filled(entry, options, {})
         check_task(leaves(node), task, classes, encoding)
         for term in leaves(node):
             for option, rule in term.automatic.items():

@@ -86,6 +86,7 @@ missing: worst
 extra: skip
 resize: nearest
 convention: monai
+plugins: []
 baseline: main.json
 run: {device: "cuda:1", workers: auto, batch_size: 4}
 output: [result.json, more.json]
@@ -115,6 +116,7 @@ per_class: false
         "extra": "skip",
         "resize": "nearest",
         "convention": "monai",
+        "plugins": (),
         "baseline": "main.json",
         "device": "cuda:1",
         "workers": None,
@@ -664,3 +666,21 @@ def test_a_config_is_a_run_from_python() -> None:
     result = lossbench.evaluate(**config.settings)
     assert list(result.values) == ["dice", "iou"]
     assert result.aggregates["dice"]["undefined"] == 0
+
+
+def test_losses_of_plugins_are_known_to_the_config_that_names_them(
+    tmp_path: Path, lossbench_command: Run
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "def off(pred, target):\n    return abs(pred - target).mean()\n"
+    )
+    (tmp_path / "gate.yaml").write_text("plugins: mine.py\nlosses: [off]\ngates: off.mean <= 1\n")
+    (tmp_path / "bare.yaml").write_text("losses: [off]\n")
+    folders = [SAMPLES / "binary" / role for role in ("pred", "gt")]
+    done = lossbench_command("eval", *folders, "-c", tmp_path / "gate.yaml", "-q")
+    assert (done.returncode, done.stderr) == (0, "")
+    bare = lossbench_command("eval", *folders, "-c", tmp_path / "bare.yaml", "-q")
+    assert bare.returncode == 2
+    assert "no loss is called 'off'" in bare.stderr
+    given = ("--plugin", tmp_path / "mine.py")
+    assert lossbench_command("eval", *folders, "-c", tmp_path / "bare.yaml", *given).returncode == 0

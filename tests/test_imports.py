@@ -10,6 +10,7 @@ import pytest
 
 SAMPLES = Path(__file__).parent.parent / "sample_data"
 IMAGES = (str(SAMPLES / "image" / "pred"), str(SAMPLES / "image" / "gt"))
+PLUGIN = str(Path(__file__).parent / "plugins" / "plain.py")
 HEAVY = {"torch", "numpy", "rich", "scipy", "PIL", "yaml"}
 
 
@@ -31,7 +32,8 @@ def by_command(*arguments: str, status: int = 0) -> set[str]:
 @pytest.mark.parametrize(
     "arguments",
     [["--help"], ["--version"], ["eval", "--help"], ["losses"], ["losses", "-h"],
-     ["losses", "--family", "scores"], ["explain", "dice"]],
+     ["losses", "--family", "scores"], ["explain", "dice"], ["gradcheck", "--help"],
+     ["losses", "--plugin", PLUGIN], ["explain", "worst_pixel", "--plugin", PLUGIN]],
     ids=" ".join,
 )  # fmt: skip
 def test_help_and_the_catalogue_import_nothing_heavy(arguments: list[str]) -> None:

@@ -37,6 +37,7 @@ PUBLIC = [
     "evaluate",
     "find_loss",
     "gather_settings",
+    "gradcheck",
     "list_conventions",
     "list_formats",
     "list_losses",
@@ -49,7 +50,7 @@ PUBLIC = [
 ]
 ALLOWED_TO_CLI = {"lossbench", "lossbench.errors", "lossbench.version", "lossbench.catalog"}
 # What may import torch where the module itself is imported: the rest does it when it computes.
-COMPUTING = ("losses", "views", "run/evaluate.py", "run/values.py", "training.py")
+COMPUTING = ("losses", "views", "run/evaluate.py", "run/values.py", "training.py", "gradients.py")
 ENTRIES = list(catalog.builtin().values())
 
 

@@ -52,6 +52,7 @@ class Failure:
     file: str | None
     kind: str
     message: str
+    loss: str | None = None  # the loss that has no value of it
 
 
 def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:

@@ -15,10 +15,10 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def loss(
     *,
-    family: str,
-    use: str,
-    tasks: Sequence[str],
-    sources: Sequence[str],
+    family: str = "own",
+    use: str = "",
+    tasks: Sequence[str] = (),
+    sources: Sequence[str] = (),
     range: tuple[float | None, float | None] = (0, None),
     better: Literal["lower", "higher"] | None = "lower",
     aliases: Sequence[str] = (),
@@ -28,12 +28,15 @@ def loss(
 ) -> Callable[[Function], Function]:
     """Mark a function as a loss of the catalogue, which reads these facts from the source.
 
+    Shipped losses say their family, tasks and sources. A user's own that does not is for all tasks.
+
     Args:
         family: the group that it is listed under.
         use: what people take it for, in a few words.
         tasks: what it can be computed on: binary, multiclass, multilabel, image.
         sources: where the definition comes from.
-        range: smallest and largest value, None where there is no bound.
+        range: smallest and largest value, None where there is no bound; a user's own
+            loss that does not say has none.
         better: whether a lower or a higher value is better.
         aliases: other names that can be typed.
         example: an expression that shows its options, such as "dice(smooth=1)".

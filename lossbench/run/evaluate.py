@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lossbench.columns import Term, judged
 from lossbench.data.plan import Plan
-from lossbench.errors import InputError, SettingError
+from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled
 from lossbench.run.pooling import SumPool, TablePool
 from lossbench.run.reader import Chunk
@@ -37,7 +37,6 @@ class Rows:
     unfinished: dict[Term, list[Any]] = field(default_factory=dict)  # with options still unknown
     support: Array | None = None  # (B, K) target pixels of each class, where a rule needs them
     valid: Array | None = None  # (B, K) pixels that each class could have
-    failure: InputError | None = None  # why a sample that came alone has no values
 
 
 def pick_device(wanted: str) -> str:
@@ -52,6 +51,35 @@ def pick_device(wanted: str) -> str:
             f"device {wanted!r} cannot be used: {reason}; try --device cpu"
         ) from None
     return wanted
+
+
+def get_ready(terms: Sequence[Term]) -> None:
+    """Import every loss: what is wrong with a plugin is told before anything is evaluated."""
+    for term in terms:
+        asked(term.entry.function)
+
+
+@contextmanager
+def blamed(term: Term) -> Iterator[None]:
+    """What a user's own loss raises becomes the error of a sample.
+
+    Raises:
+        InputError: it failed.
+    """
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        if isinstance(error, InputError):
+            error.loss = term.name
+        if term.entry.plugin is None or isinstance(error, LossbenchError):
+            raise
+        raise _failed(term, term.entry.plugin.told(error)) from error
+
+
+def _failed(term: Term, what: str) -> InputError:
+    failure = InputError(f"has no {term.name}: {what}", kind="loss")
+    failure.loss = term.name
+    return failure
 
 
 @contextmanager
@@ -81,10 +109,7 @@ def evaluate_chunk(plan: Plan, terms: Sequence[Term], device: str, chunk: Chunk)
             (sample,) = chunk.pixels
             others = [term for term in terms if not on_tables(plan, term)]
             values = pixel_values(plan, sample, device)
-            try:
-                _evaluate(rows, values, plan, others)
-            except InputError as error:
-                return Rows(failure=error)
+            _evaluate(rows, values, plan, others)
             _add_states(rows, values, others)
     return rows
 
@@ -112,16 +137,15 @@ def pooled(
             whole = counted_values(plan, tables.table[None], [tables.pixels], device)
         for term, options in terms.items():
             function = term.entry.function
-            added: Mapping[str, Any] | None
-            if not on_tables(plan, term):
-                added, support = _rebuilt(sums, term, options, device)
-            elif whole is not None:
-                added, support = state(function, whole, options, whole=True), whole.support
-            else:
-                continue
-            if added is not None:
-                sample, classes = conclude(function, added, support, options)
-                found[term] = float(sample[0]), [] if classes is None else classes[0].tolist()
+            added: Mapping[str, Any] | None = None
+            with suppress(InputError), blamed(term):
+                if not on_tables(plan, term):
+                    added, support = _rebuilt(sums, term, options, device)
+                elif whole is not None:
+                    added, support = state(function, whole, options, whole=True), whole.support
+                if added is not None:
+                    sample, classes = conclude(function, added, support, options)
+                    found[term] = float(sample[0]), [] if classes is None else classes[0].tolist()
     return found
 
 
@@ -143,7 +167,9 @@ def finish_balanced(
     if judged(term, task, support.shape[1]) > support.shape[1]:
         support = np.concatenate([valid - support, support], 1)
     on_device = torch.as_tensor(support, device=device)
-    sample, classes = finish(term.entry.function, result, on_device, {**term.options, **numbers})
+    options = {**term.options, **numbers}
+    with blamed(term):
+        sample, classes = finish(term.entry.function, result, on_device, options)
     keep = classes is not None and task in ("multiclass", "multilabel")
     return _array(sample), _array(classes) if keep and classes is not None else None, numbers
 
@@ -161,13 +187,15 @@ def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> 
         function, options = term.entry.function, term.options
         if term.automatic:
             count = judged(term, plan.task, values.support.shape[1])
-            rows.unfinished[term] = [raw(function, values, each) for each in probes(term, count)]
+            with blamed(term):
+                rows.unfinished[term] = [
+                    raw(function, values, each) for each in probes(term, count)
+                ]
             continue
-        try:
+        with blamed(term):
             sample, classes = evaluate(function, values, options)
-        except InputError as error:
-            error.loss = term.name
-            raise
+        if term.entry.plugin is not None:
+            _check_shapes(term, values, sample, classes if keep else None)
         rows.values[term] = _array(sample)
         if keep and classes is not None:
             rows.classes[term] = _array(classes)
@@ -176,22 +204,33 @@ def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> 
         rows.valid = _array(values.weight.sum(-1).expand_as(values.support))
 
 
+def _check_shapes(term: Term, values: Values, sample: Any, classes: Any) -> None:
+    """A user's own loss must have come to one value a sample, and one a class where it has any."""
+    wanted = [(len(values.weight),), tuple(values.support.shape)]
+    for each, shape in zip((sample, classes), wanted, strict=True):
+        if each is not None and tuple(each.shape) != shape:
+            raise _failed(
+                term, f"{term.entry.returns} came to shape {tuple(each.shape)}, expected {shape}"
+            )
+
+
 def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
     """What adds up of one sample's pixels; with probes, one after another along the second axis."""
     rows.states[""] = {"support": _array(values.support)}
     for term in terms:
         function = term.entry.function
         options = probes(term, judged(term, values.task, values.support.shape[1]))
-        added = [state(function, values, each) for each in options]
-        if added[0] is None:
-            continue
-        rows.states[_key(term)] = {
-            f"{name}.{quantity}": np.stack(
-                [_array(getattr(each[name], quantity)) for each in added if each], 1
-            )
-            for name, view in added[0].items()
-            for quantity in view._fields
-        }
+        with blamed(term):
+            added = [state(function, values, each) for each in options]
+            if added[0] is None:
+                continue
+            rows.states[_key(term)] = {
+                f"{name}.{quantity}": np.stack(
+                    [_array(getattr(each[name], quantity)) for each in added if each], 1
+                )
+                for name, view in added[0].items()
+                for quantity in view._fields
+            }
 
 
 def _rebuilt(

@@ -66,6 +66,23 @@ class Chunk:
     sizes: NDArray[np.int64]
     failures: tuple[tuple[int, Failure], ...]
 
+    def apart(self) -> list[Chunk]:
+        """Each sample in a chunk of its own, after one with what failed."""
+        failed = Chunk((), None, (), self.sizes[:0], self.failures)
+        return [
+            failed,
+            *(
+                Chunk(
+                    (place,),
+                    None if self.tables is None else self.tables[row : row + 1],
+                    self.pixels[row : row + 1],
+                    self.sizes[row : row + 1],
+                    (),
+                )
+                for row, place in enumerate(self.places)
+            ),
+        ]
+
 
 def read_chunk(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
     """Decode some pairs and, where the plan says so, count them."""

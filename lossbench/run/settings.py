@@ -45,6 +45,7 @@ class Settings:
     resize: str | None = None
     gates: Sequence[str | Mapping[str, Any]] = ()
     baseline: Any = None
+    plugins: Sequence[str] = ()
     device: str = "auto"
     workers: int | None = None
     batch_size: int = BATCH

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.columns import Column, Term
-from lossbench.data.pairing import Pair, Pairing, label
+from lossbench.data.pairing import Pairing, label
 from lossbench.data.plan import Plan
+from lossbench.data.sample import Failure
 from lossbench.errors import InputError
 from lossbench.results import Failed, Result, Values, combine
 from lossbench.run.elsewhere import Elsewhere, table
@@ -86,20 +87,23 @@ class Work:
         starts = range(0, len(self.pairs), size)
         with reader(self.plan, self.settings.readers if many else 0) as read:
 
-            def task(start: int) -> tuple[Chunk, Rows | None]:
+            def task(start: int) -> tuple[Chunk, list[tuple[Chunk, Rows]] | None]:
                 chunk = read(self.pairs[start : start + size])
-                return chunk, None if counts_only else self._evaluated(chunk)
+                return chunk, None if counts_only else self._evaluated(start, chunk)
 
             chunks = in_order(task, starts, self.settings.readers, ahead)
             try:
                 first = next(chunks)  # reading has begun
                 with _no_collection():  # torch is a second or two, a fifth of it the collector's
-                    from lossbench.run.evaluate import one_thread, pick_device
+                    from lossbench.run.evaluate import get_ready, one_thread, pick_device
+
+                    get_ready(self.terms)
                 with one_thread():
                     self.device.set_result(pick_device(self.settings.device))
                     for start, future in zip(starts, chain([first], chunks), strict=True):
-                        chunk, rows = future.result()
-                        self._take(start, chunk, rows or self._evaluated(chunk))
+                        chunk, parts = future.result()
+                        for part, rows in parts or self._evaluated(start, chunk):
+                            self._take(start, part, rows)
                         if watchers:
                             step = self._progress(start, min(start + size, len(self.pairs)))
                             for watcher in watchers:
@@ -173,21 +177,35 @@ class Work:
         several = len(self.plan.names) if self.plan.task == "multilabel" else 1
         return size, max(2 * workers, AHEAD_BYTES // (4 * size * cells * several))
 
-    def _evaluated(self, chunk: Chunk) -> Rows:
+    def _evaluated(self, start: int, chunk: Chunk) -> list[tuple[Chunk, Rows]]:
+        """A chunk with its rows; in parts where a loss refuses a sample, so that only it fails."""
         device = self.device.result()
-        from lossbench.run.evaluate import evaluate_chunk
+        from lossbench.run.evaluate import Rows, evaluate_chunk
 
-        return evaluate_chunk(self.plan, self.terms, device, chunk)
+        try:
+            return [(chunk, evaluate_chunk(self.plan, self.terms, device, chunk))]
+        except InputError as error:
+            if len(chunk.places) > 1:
+                return [each for part in chunk.apart() for each in self._evaluated(start, part)]
+            (place,) = chunk.places
+            error.located("pred", label(self.pairs[start + place].sources["pred"][0]))
+            failure = Failure(error.role, error.file, error.kind, str(error), error.loss)
+            failures = (*chunk.failures, (place, failure))
+            return [(Chunk((), None, (), chunk.sizes[:0], failures), Rows())]
 
     def _take(self, start: int, chunk: Chunk, rows: Rows) -> None:
-        if rows.failure:
-            self._refuse(self.pairs[start], rows.failure)
-            return
         places = np.array(chunk.places, np.int64) + start
         for place, failure in chunk.failures:
             pair = self.pairs[start + place]
             self.failed.append(
-                Failed(pair.id, failure.role, failure.file, failure.kind, failure.message)
+                Failed(
+                    pair.id,
+                    failure.role,
+                    failure.file,
+                    failure.kind,
+                    failure.message,
+                    failure.loss,
+                )
             )
         if self.groups:
             self.groups.add(start, chunk, rows)
@@ -204,12 +222,6 @@ class Work:
         rows.states = {}
         if chunk.tables is not None:
             self.tables.add(chunk.tables, chunk.sizes)
-
-    def _refuse(self, pair: Pair, error: InputError) -> None:
-        """A sample that a loss has no value of."""
-        error.located("pred", label(pair.sources["pred"][0]))
-        failed = Failed(pair.id, error.role, error.file, error.kind, str(error), error.loss)
-        self.failed.append(failed)
 
     def _groups(self) -> GroupPools | None:
         """A pool for each group, where there are groups."""

@@ -44,7 +44,7 @@ def is_view(form: Any) -> bool:
 
 def adds_up(form: Any) -> bool:
     """Whether a form is a view whose fields of several samples can be added."""
-    return is_view(form) and getattr(form, "adds_up", True)
+    return is_view(form) and hasattr(form, "_fields") and getattr(form, "adds_up", True)
 
 
 def state(
