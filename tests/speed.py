@@ -2,10 +2,10 @@
 
     python tests/speed.py [--pairs 2000] [--small 20000] [--repeat 3] [--folder FOLDER]
 
-Prints, for large and for small images, the time of `lossbench eval` with every loss and score that
-does not look at positions, the limit measured in the same run with as many threads, and their
-ratio; what twenty losses cost next to one; the peak memory for many and for few pairs; and the
-start of `lossbench --help` next to `import click`. Medians of the repeats.
+Prints, for large and for small images, the time of `lossbench eval` with twelve usual losses and
+with every one that does not look at positions, the limit measured in the same run with as many
+threads, and their ratios; what twenty losses cost next to one; the peak memory for many and for few
+pairs; and the start of `lossbench --help` next to `import click`. Medians of the repeats.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ from PIL import Image
 import lossbench
 
 DISTINCT = 100
+USUAL = ("l1", "l2", "bce", "cross_entropy", "dice", "jaccard", "tversky", "dice_score", "iou",
+         "precision", "recall", "accuracy")  # fmt: skip
 DECODE = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -69,19 +72,22 @@ def measure(folder: Path, pairs: int, small: int, repeat: int) -> None:
         and entry.family != "structure"
         and "Logits" not in entry.inputs.values()
     ]
-    print(f"{threads} threads, {len(names)} losses and scores: {', '.join(names)}")
-    for count, size in ((pairs, 512), (small, 64)):
+    print(f"{threads} threads; every loss: {', '.join(names)}")
+    for count, size, losses in (
+        (pairs, 512, USUAL), (pairs, 512, names), (small, 64, USUAL), (small, 64, names)
+    ):  # fmt: skip
         made = make_pairs(folder / f"{count}x{size}", count, size)
         rows = [
             (seconds("-c", "import torch"), seconds("-c", DECODE, str(made), str(threads)),
-             seconds(*evaluation(made, names)))
+             seconds(*evaluation(made, losses)))
             for _ in range(repeat + 1)
         ][1:]  # the first one warms the cache  # fmt: skip
         torch, decode, run = (statistics.median(column) for column in zip(*rows, strict=True))
         ratio = statistics.median(run / (torch + decode) for torch, decode, run in rows)
         print(
-            f"{count:,} pairs of {size}×{size}: import torch {torch:.2f} s + decode {decode:.2f} s"
-            f" = limit {torch + decode:.2f} s; run {run:.2f} s; ratio {ratio:.2f}"
+            f"{count:,} pairs of {size}×{size}, {len(losses)} losses: import torch {torch:.2f} s"
+            f" + decode {decode:.2f} s = limit {torch + decode:.2f} s; run {run:.2f} s;"
+            f" ratio {ratio:.2f}"
         )
     made, twenty = folder / f"{pairs}x512", names[:: len(names) // 20][:20]
     rows = [
@@ -92,7 +98,7 @@ def measure(folder: Path, pairs: int, small: int, repeat: int) -> None:
     ratio = statistics.median(several / one for one, several in rows)
     print(f"one loss {one:.2f} s, {len(twenty)} losses {several:.2f} s: ratio {ratio:.2f}")
     few = make_pairs(folder / "1000x64", 1000, 64)
-    peaks = [peak(*evaluation(made, names)) for made in (few, folder / f"{small}x64")]
+    peaks = [peak(*evaluation(made, USUAL)) for made in (few, folder / f"{small}x64")]
     print(
         f"peak memory: {peaks[0]:.0f} MB for 1,000 pairs, {peaks[1]:.0f} MB for {small:,}:"
         f" {peaks[1] - peaks[0]:+.0f} MB"
@@ -105,7 +111,7 @@ def measure(folder: Path, pairs: int, small: int, repeat: int) -> None:
     print(f"--help {help_:.3f} s, import click {click:.3f} s: ratio {help_ / click:.2f}")
 
 
-def evaluation(folder: Path, names: list[str]) -> list[str]:
+def evaluation(folder: Path, names: Sequence[str]) -> list[str]:
     """The command that is measured."""
     losses = [word for name in names for word in ("--loss", name)]
     return ["-m", "lossbench_cli", "eval", f"{folder}/pred", f"{folder}/gt", *losses]
