@@ -171,7 +171,7 @@ class Reading:
         codes = np.zeros(stored.shape, np.uint8)
         for mask, index in found:
             if index:
-                codes += mask * np.uint8(index)
+                codes += mask.view(np.uint8) * np.uint8(index)
         return codes
 
     @cached_property

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lossbench.data.counting import Table, differences, joint
 from lossbench.data.decode import Array, Picture, read
 from lossbench.data.pairing import Pair, label
 from lossbench.data.plan import MAPS, Plan
@@ -15,9 +16,6 @@ from lossbench.data.reading import Reading
 from lossbench.errors import InputError
 
 FILTERS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
-
-
-Table = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -165,46 +163,13 @@ def _count(plan: Plan, loaded: dict[str, Array]) -> Table:
     ignored = _ignored(plan, loaded)
     pred, target = loaded["pred"], loaded["target"]
     if plan.task == "image":
-        return _differences(pred, target, ignored)
-    if plan.task != "multilabel":
-        return _joint(plan, pred, target, ignored)
+        return differences(pred, target, ignored)
+    if plan.task == "multiclass":
+        return joint(plan, pred, target, ignored)
+    if plan.task == "binary":
+        return joint(plan, pred, target, ignored)[None]
     each = np.broadcast_to(ignored, target.shape) if ignored is not None else [None] * len(target)
-    tables = [_joint(plan, *planes)[0] for planes in zip(pred, target, each, strict=True)]
-    return np.stack(tables)
-
-
-def _joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table:
-    """How often each prediction meets each target class, of valid pixels.
-
-    Values without a meaning get a row or column of their own, so that holding a file against the
-    plan costs a look at the table and not at the pixels.
-    """
-    rows, columns = plan.target.classes, plan.pred.levels
-    width = columns + 2 if plan.pred.hard else columns
-    kind = np.uint16 if (rows + 2) * width <= 1 << 16 else np.uint32
-    true = plan.target.coded(target)
-    if ignored is not None:
-        true[ignored] = rows
-    found = plan.pred.coded(pred) if plan.pred.hard else pred
-    index = np.multiply(true, width, dtype=kind) + found
-    table = np.bincount(index.ravel(), minlength=(rows + 2) * width).reshape(-1, width)
-    if table[rows + 1].any():
-        raise plan.target.refuse(target, true)
-    if plan.pred.hard and table[:rows, columns:].any():
-        raise plan.pred.refuse(pred, np.where(true < rows, found, 0))
-    table = table[:rows, :columns]
-    return table if plan.task == "multiclass" else table[None]
-
-
-def _differences(pred: Array, target: Array, ignored: Array | None) -> Table:
-    """How often each difference of two 8-bit images occurs in each channel."""
-    difference = np.subtract(pred, target, dtype=np.int16)
-    difference += 255
-    tables = [
-        np.bincount((channel if ignored is None else channel[~ignored]).ravel(), minlength=511)
-        for channel in difference
-    ]
-    return np.stack(tables)
+    return np.stack([joint(plan, *planes) for planes in zip(pred, target, each, strict=True)])
 
 
 def _pixels(plan: Plan, loaded: dict[str, Array]) -> Pixels:

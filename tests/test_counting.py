@@ -1,0 +1,104 @@
+"""Tables of large arrays, where neighbours are counted together, against sklearn's and numpy's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import confusion_matrix
+
+from lossbench.data import counting
+from lossbench.data.counting import LARGE, differences, histogram
+from lossbench.data.plan import Plan
+from lossbench.data.reading import Reading
+from lossbench.errors import InputError
+
+SHAPES = [(181, 182), (256, 256), (3, 20001)]  # above LARGE; one is no multiple of eight
+quick = settings(max_examples=12, deadline=None, derandomize=True)
+data = given(
+    seed=st.integers(0, 2**32 - 1), shape=st.sampled_from(SHAPES), run=st.sampled_from([1, 5, 700])
+)
+
+
+def drawn(random: np.random.Generator, shape: Any, run: int, levels: int) -> np.ndarray:
+    """Numbers below `levels`, alike in runs."""
+    size = int(np.prod(shape))
+    each = random.integers(0, levels, size // run + 1, dtype=np.uint8)
+    return np.repeat(each, run)[:size].reshape(shape)
+
+
+@quick
+@data
+def test_histogram_is_that_of_numpy(seed, shape, run):
+    stored = drawn(np.random.default_rng(seed), shape, run, 256)
+    stored[stored < 100] = 0
+    expected = np.histogram(stored, np.arange(257))[0]
+    assert np.array_equal(histogram(stored), expected)
+    assert np.array_equal(histogram(stored[:, ::-1]), expected)  # not in a row
+
+
+@quick
+@data
+def test_joint_tables_are_those_of_sklearn(seed, shape, run):
+    random = np.random.default_rng(seed)
+    for levels, classes in ((256, 2), (2, 2), (5, 5), (19, 19), (40, 150)):
+        hard = levels < 256
+        pred = drawn(random, shape, run, levels)
+        target = drawn(random, shape, run + 1, classes)
+        ignored = drawn(random, shape, run + 2, 4) == 0
+        plan = planned(hard, classes)
+        for out in (None, ignored):
+            seen = np.ones(shape, bool) if out is None else ~out
+            every = range(max(levels, classes))
+            expected = confusion_matrix(target[seen], pred[seen], labels=every)[:classes]
+            found = counting.joint(plan, pred, target, out)
+            width = classes if hard else levels
+            assert np.array_equal(found, expected[:, :width])
+
+
+@quick
+@data
+def test_differences_are_those_of_numpy(seed, shape, run):
+    random = np.random.default_rng(seed)
+    pred, target = (drawn(random, (2, *shape), run + more, 256) for more in (0, 1))
+    ignored = drawn(random, shape, run, 3) == 0
+    for out in (None, ignored):
+        seen = np.ones(shape, bool) if out is None else ~out
+        expected = [
+            np.histogram((a.astype(int) - b)[seen], np.arange(-255, 257))[0]
+            for a, b in zip(pred, target, strict=True)
+        ]
+        assert np.array_equal(differences(pred, target, out), expected)
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_stray_value_is_named_with_its_pixels(hard):
+    target = np.zeros((256, 256), np.uint8)
+    target[:, 128:] = 1
+    strange = target.copy()
+    strange[:16, :16] = 7  # whole runs of it
+    strange[100, 100] = 9
+    with pytest.raises(InputError, match="values 7, 9 in 257 pixels"):
+        counting.joint(planned(hard, 2), target, strange, None)
+    if hard:
+        with pytest.raises(InputError, match="values 7, 9 in 257 pixels"):
+            counting.joint(planned(hard, 2), strange, target, None)
+
+
+def planned(hard: bool, classes: int) -> Plan:
+    """The plan of such a run."""
+    values = tuple((n, n) for n in range(classes))
+    target = Reading("target", "labels", "uint8", 1.0, values, classes)
+    pred = (
+        Reading("pred", "labels", "uint8", 1.0, values, classes)
+        if hard
+        else Reading("pred", "probability", "uint8", 255.0)
+    )
+    names = tuple(map(str, range(classes)))
+    return Plan("multiclass" if hard else "binary", pred, target, names, classes, counted=True)
+
+
+assert LARGE <= min(int(np.prod(shape)) for shape in SHAPES)
