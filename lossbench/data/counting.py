@@ -89,13 +89,13 @@ def _indexed(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> T
             table += times * histogram(index.astype(np.uint8))[: table.size]
         else:
             table += times * np.bincount(index, minlength=table.size)
-    table = table.reshape(-1, width)
-    if table[rows + 1].any():
+    cells = table.reshape(-1, width)
+    if cells[rows + 1].any():
         raise plan.target.refuse(target, _classes(plan, target, ignored))
-    if table[:rows, columns:].any():
+    if cells[:rows, columns:].any():
         seen = _classes(plan, target, ignored) < rows
         raise plan.pred.refuse(pred, np.where(seen, plan.pred.coded(pred), 0))
-    return table[:rows, :columns]
+    return cells[:rows, :columns]
 
 
 def _classes(plan: Plan, target: Array, ignored: Array | None) -> Array:
