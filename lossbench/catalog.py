@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
@@ -82,6 +82,11 @@ class Entry:
             return self.plugin.function(self)
         function: Callable[..., Any] = getattr(import_module(self.module), self.name)
         return function
+
+    @cached_property
+    def forms(self) -> frozenset[str]:
+        """Every form and view that it looks at, those behind its views among them."""
+        return frozenset(form for asked in self.inputs.values() for form in behind(asked))
 
     @property
     def place(self) -> str:
@@ -223,6 +228,9 @@ def entry_of(
     for annotation in (*signature.inputs.values(), signature.returns):
         for option in asked.get(annotation, {}).values():
             options.setdefault(option.name, option)
+    facts = dict(facts)
+    for name, default in facts.pop("defaults", {}).items():
+        options[name] = replace(options[name], default=default)
     return Entry(
         signature.name,
         module,
@@ -238,7 +246,16 @@ def entry_of(
 @cache
 def options_asked() -> Mapping[str, Mapping[str, Option]]:
     """The options that come with a view or with what a loss returns, by its name."""
-    return {**_views(), **_finishers()}
+    of_views = {
+        view: {
+            name: option
+            for behind in behind(view)
+            if behind in _views()
+            for name, option in _views()[behind].options.items()
+        }
+        for view in _views()
+    }
+    return {**of_views, **_finishers()}
 
 
 @cache
@@ -264,16 +281,25 @@ def _range(written: tuple[float | None, float | None]) -> tuple[float, float]:
     return (-UNBOUNDED if low is None else low, UNBOUNDED if high is None else high)
 
 
-def _views() -> dict[str, dict[str, Option]]:
-    """The options of every view's `of`, by the view's name."""
+@cache
+def _views() -> Mapping[str, Signature]:
+    """Every view's `of`, by the view's name."""
     return {
-        node.name: signature_of(part, path, owner=node.name).options
+        node.name: signature_of(part, path, owner=node.name)
         for path in sorted((HERE / "views").glob("[!_]*.py"))
         for node in _parse(path).body
         if isinstance(node, ast.ClassDef)
         for part in node.body
         if isinstance(part, ast.FunctionDef) and part.name == "of"
     }
+
+
+def behind(view: str) -> Iterator[str]:
+    """A form or view by its name, and what the view asks for itself."""
+    yield view
+    if view in _views():
+        for form in _views()[view].inputs.values():
+            yield from behind(form)
 
 
 def _finishers() -> dict[str, dict[str, Option]]:
@@ -356,6 +382,7 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "NonNegative": ("a number from 0", _number(0, UNBOUNDED)),
     "Positive": ("a number above 0", _number(SMALLEST, UNBOUNDED)),
     "Share": ("a number from 0 to 1", _number(0, 1)),
+    "Percent": ("a number from 0 to 100", _number(0, 100)),
     "int": ("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool)),
     "Count": (
         "a whole number from 1",

@@ -40,6 +40,7 @@ RULES = (
     ("alpha", "auto"),
 )
 IN_PLACE = ("Image", "Valid")  # forms that are more than a set of values
+PER_AXIS = ("spacing",)  # options with a number for each axis, where other lists have one a class
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ class Term:
         if task == "image":
             return forms <= {"Difference"}
         coupled = self.entry.couples and task == "multiclass"
-        return not (coupled or self.roles or forms & set(IN_PLACE) or self.entry.pixels)
+        in_place = self.entry.forms & set(IN_PLACE) or self.entry.pixels
+        return not (coupled or self.roles or in_place)
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,8 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
         wanted = judged(term, task, classes)
         for option, given in options.items():
             own = entry.plugin is not None and entry.options[option].owner == name
-            if isinstance(given, tuple) and len(given) != wanted and not own:
+            per_class = isinstance(given, tuple) and option not in PER_AXIS and not own
+            if per_class and len(given) != wanted:
                 raise SettingError(
                     f"{name}: {option} has {len(given)} numbers, the task has {wanted} classes"
                 )

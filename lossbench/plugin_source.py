@@ -96,7 +96,13 @@ class _Source:
         own = {name: self._signature(part, name) for name, part in views.items()}
         self.forms = catalog.forms() | own.keys()
         self.asked = {**catalog.options_asked(), **{n: each.options for n, each in own.items()}}
-        self.in_place = {n for n, each in own.items() if set(each.inputs.values()) & set(IN_PLACE)}
+        self.in_place = {
+            name
+            for name, each in own.items()
+            if any(
+                form in IN_PLACE for asked in each.inputs.values() for form in catalog.behind(asked)
+            )
+        }
         every = [task for entry in catalog.builtin().values() for task in entry.tasks]
         self.tasks = tuple(dict.fromkeys([*USUAL, *every]))
 

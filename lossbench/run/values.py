@@ -7,7 +7,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading
@@ -65,11 +64,13 @@ def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
     task = cast(Task, plan.task)
     classes = len(plan.names) if task == "multiclass" else 0
     sides = {
-        role: Side(
-            _numbers(numbers, reading, classes, device),
+        role: _side(
+            numbers,
+            reading,
             task,
-            logits=reading.encoding == "logits",
+            labelled=classes if reading.hard and not reading.stacked else 0,
             space=sample.space,
+            device=device,
         )
         for role, numbers, reading in (
             ("pred", sample.pred, plan.pred),
@@ -84,10 +85,15 @@ def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
     return Values(sides, cast(Tensor, weight), size, emphasis=positive)
 
 
-def _numbers(numbers: Any, reading: Reading, classes: int, device: str) -> Tensor:
-    """(1, C, N) float64; labels of several classes become one-hot."""
+def _side(
+    numbers: Any, reading: Reading, task: Task, *, labelled: int, space: Any, device: str
+) -> Side:
+    """(1, C, N) float64, 0 and 1 as bytes, or labels (1, N) of several classes."""
     writable = np.require(numbers, requirements=["C", "W"])  # torch warns of others
     tensor = torch.as_tensor(writable, device=device)
-    if reading.hard and classes and not reading.stacked:
-        return functional.one_hot(tensor[0].long(), classes).T[None].to(torch.float64)
-    return tensor[None].to(torch.float64)
+    given = tensor if labelled else tensor[None]
+    if reading.hard and not labelled:
+        given = given.to(torch.uint8)
+    elif not labelled:
+        given = given.to(torch.float64)
+    return Side(given, task, reading.encoding == "logits", space=space, labelled=labelled)

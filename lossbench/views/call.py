@@ -14,7 +14,8 @@ from lossbench.views.forms import PerPixel
 from lossbench.views.values import Side, Values
 
 Options = Mapping[str, Any]
-OF_BOTH_SIDES = ("difference", "weight", "positive", "mass", "valid")
+Support = Callable[[], Tensor]  # pixels of the target in each class, (B, C)
+OF_BOTH_SIDES = ("difference", "weight", "positive", "mass", "valid", "spacing")
 
 
 class Asked(NamedTuple):
@@ -35,6 +36,14 @@ def asked(function: Callable[..., Any]) -> Asked:
         frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
         hints["return"],
     )
+
+
+@cache
+def steering(function: Callable[..., Any]) -> frozenset[str]:
+    """Every option that changes what comes out: a function's own, and those of its views."""
+    wanted = asked(function)
+    views = (form for form in wanted.inputs.values() if is_view(form))
+    return wanted.options.union(*(steering(view.of) for view in views))
 
 
 def is_view(form: Any) -> bool:
@@ -63,7 +72,7 @@ def state(
 
 
 def conclude(
-    function: Callable[..., Any], added: Mapping[str, Any], support: Tensor, options: Options
+    function: Callable[..., Any], added: Mapping[str, Any], support: Support, options: Options
 ) -> Finished:
     """Values from what adds up, of one sample or of many samples added."""
     if asked(function).returns in PIXEL_KINDS:
@@ -73,7 +82,7 @@ def conclude(
 
 def evaluate(function: Callable[..., Any], values: Values, options: Options) -> Finished:
     """One value per sample (B,) and, where there are classes, one per class (B, C)."""
-    return finish(function, raw(function, values, options), values.support, options)
+    return finish(function, raw(function, values, options), lambda: values.support, options)
 
 
 def raw(function: Callable[..., Any], values: Values, options: Options) -> Any:
@@ -83,7 +92,7 @@ def raw(function: Callable[..., Any], values: Values, options: Options) -> Any:
 
 
 def finish(
-    function: Callable[..., Any], result: Any, support: Tensor, options: Options
+    function: Callable[..., Any], result: Any, support: Support, options: Options
 ) -> Finished:
     """The common options applied."""
     kind = asked(function).returns
@@ -104,10 +113,8 @@ def _call(function: Callable[..., Any], values: Values, options: Options) -> Any
 def _given(values: Values, role: str, form: Any, options: Options) -> Any:
     """An input in the form asked for: a view, the values or a side whole, or an attribute."""
     if is_view(form):
-        own = _own(form.of, options)
-        return values.remembered(
-            (form, tuple(sorted(own.items()))), lambda: _call(form.of, values, options)
-        )
+        key = tuple((name, options[name]) for name in sorted(steering(form.of)) if name in options)
+        return values.remembered((form, key), lambda: _call(form.of, values, options))
     if form is Values:
         return values
     if form is Side:

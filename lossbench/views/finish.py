@@ -1,6 +1,7 @@
 """From what a loss returns to one value per sample: the options common to all, applied once.
 
 Each function's keyword-only parameters are options of every loss whose return annotation it names.
+`support`, the pixels of the target in each class (B, C), is asked for where an option needs it.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ AFTER: dict[Any, Callable[[Tensor], Tensor]] = {RootMean: root, Decibels: decibe
 @finishes(kinds=["PerPixel", "RootMean", "Decibels"])
 def finish_pixels(
     sums: Sums,
-    support: Tensor,
+    support: Callable[[], Tensor],
     then: Callable[[Tensor], Tensor] = torch.positive,
     *,
     reduction: Literal["mean", "sum"] = "mean",
@@ -110,7 +111,7 @@ def finish_pixels(
 @finishes(kinds=["PerClass"])
 def finish_classes(
     values: Tensor,
-    support: Tensor,
+    support: Callable[[], Tensor],
     *,
     class_reduction: Literal["mean", "sum", "weighted", "none"] = "mean",
     class_weights: Sequence[NonNegative] | Literal["auto", "median_frequency"] | None = None,
@@ -133,11 +134,11 @@ def finish_classes(
     """
     if absent is not None:
         wanted = torch.nan if isinstance(absent, str) else absent
-        values = values.where(support > 0, wanted)
+        values = values.where(support() > 0, wanted)
     values = _fill(values, empty)
     weight = _weights(class_weights, values).expand_as(values)
     if class_reduction == "weighted":
-        weight = weight * support
+        weight = weight * support()
     weight = weight.where(~values.isnan(), 0.0)
     if not background:
         weight = torch.cat([torch.zeros_like(weight[:, :1]), weight[:, 1:]], 1)
@@ -156,7 +157,7 @@ def finish_classes(
 
 @finishes(kinds=["PerSample"])
 def finish_samples(
-    values: Tensor, support: Tensor, *, empty: float | Literal["skip"] = "skip"
+    values: Tensor, support: Callable[[], Tensor], *, empty: float | Literal["skip"] = "skip"
 ) -> Finished:
     """Nothing is left to reduce.
 

@@ -28,11 +28,13 @@ Mass = Annotated[Tensor | None, "mass"]  # (B, C, N) what a class is of its pixe
 # Pixels in their places, *space being height and width.
 Image = Annotated[Tensor, "image"]  # (B, C, *space)
 Valid = Annotated[Tensor, "valid"]  # (B, C or 1, *space), whether a pixel counts
+Spacing = Annotated[tuple[float, ...] | None, "spacing"]  # the size of a pixel along every axis
 
 # Options that are no number whatever: the names are checked where expressions are.
 NonNegative = Annotated[float, "0 or more"]
 Positive = Annotated[float, "more than 0"]
 Share = Annotated[float, "0 to 1"]
+Percent = Annotated[float, "0 to 100"]
 Count = Annotated[int, "1 or more"]
 
 

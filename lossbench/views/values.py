@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -22,16 +24,29 @@ Task = Literal["binary", "multiclass", "multilabel", "image"]
 class Side:
     """One input in every form that a loss may ask for.
 
-    `stored` is (B or 1, C, N): probabilities, logits, or plain numbers on an image task. Table
-    cells hold one class against the rest, so that no class can be compared with another there.
-    `space` is the shape of N pixels in their places.
+    `given` is (B or 1, C, N): probabilities, logits, or plain numbers on an image task, integers
+    where they are 0 and 1; or it holds labels (B, N) of so many `labelled` classes. Table cells
+    hold one class against the rest, so that no class can be compared with another there. `space`
+    is the shape of N pixels in their places.
     """
 
-    stored: Tensor
+    given: Tensor
     task: Task
     logits: bool = False
     cells: bool = False
     space: tuple[int, ...] | None = None
+    labelled: int = 0
+
+    @property
+    def count(self) -> int:
+        """How many classes or channels there are."""
+        return self.labelled or self.given.shape[1]
+
+    @cached_property
+    def stored(self) -> Tensor:
+        if not self.labelled:
+            return self.given if self.given.is_floating_point() else self.given.double()
+        return functional.one_hot(self.given.long(), self.labelled).movedim(-1, 1).double()
 
     @cached_property
     def probability(self) -> Tensor:
@@ -90,6 +105,20 @@ class Side:
             raise SettingError("this loss needs pixels in their places")
         return self.channels.reshape(*self.channels.shape[:2], *self.space)
 
+    def masks(self, sample: int, threshold: float) -> list[NDArray[np.bool_]]:
+        """The hard mask of each class of one sample, (*space)."""
+        if self.space is None:
+            raise SettingError("this loss needs pixels in their places")
+        if self.task != "multiclass":
+            if self.given.is_floating_point() or threshold == 0:
+                decided = (self.probability[sample] >= threshold).cpu().numpy()
+            else:  # 0 and 1
+                decided = self.given[sample].cpu().numpy().view(np.bool_)
+            return list(decided.reshape(-1, *self.space))
+        labels = self.given[sample] if self.labelled else self.stored[sample].argmax(0)
+        placed = labels.cpu().numpy().reshape(self.space)
+        return [placed == label for label in range(self.count)]
+
     @property
     def half(self) -> Tensor:
         return self.decision(0.5)
@@ -114,6 +143,7 @@ class Values:
     joint: Tensor | None = None  # (B, K, K) target by prediction, of pairs of label maps
     differences: Tensor | None = None  # (1, C, N) where only p − y was counted
     emphasis: Tensor | None = None  # (B, C or 1, N) role `pos_weight`
+    spacing: tuple[float, ...] | None = None  # the size of a pixel along every axis
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property

@@ -1,0 +1,295 @@
+"""Hard masks and their surfaces: how far apart they are, and how much of them is close.
+
+They are searched on the CPU, whatever the device: there are few pixels on a surface. Results go
+back to where the masks came from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossbench.errors import SettingError
+from lossbench.views import outlines
+from lossbench.views.forms import NonNegative, Positive, Share, Spacing, Valid
+from lossbench.views.outlines import Mask, Numbers
+from lossbench.views.values import Side
+
+OUTLINES: dict[str, Callable[[Mask], Mask]] = {
+    "pixel": outlines.by_face,
+    "contour": outlines.by_corner,
+    "mask": lambda mask: mask,
+}
+DIAGONAL = 0.02  # Cheng et al. 2021: the share of the diagonal that a band is wide
+
+
+class Pair(NamedTuple):
+    """The two masks of one class, boxed, and the shape and spacing of the image they are from."""
+
+    pred: Mask
+    target: Mask
+    space: tuple[int, ...]
+    spacing: tuple[float, ...] | None
+
+    @property
+    def sizes(self) -> tuple[float, ...]:
+        """The size of a pixel along every axis."""
+        return self.spacing or (1.0,) * len(self.space)
+
+    @property
+    def diagonal(self) -> float:
+        return math.hypot(*(n * s for n, s in zip(self.space, self.sizes, strict=True)))
+
+
+class Points(NamedTuple):
+    """The surfaces of a pair: distances to the other one, and what each point weighs.
+
+    A surface whose other one is empty has no distances.
+    """
+
+    pair: Pair
+    to_target: Numbers
+    to_pred: Numbers
+    pred_weight: Numbers
+    target_weight: Numbers
+
+    @property
+    def sides(self) -> list[tuple[Numbers, Numbers]]:
+        """Distances and weights, those of the prediction first; an empty mask has none."""
+        pred, target = (self.to_target, self.pred_weight), (self.to_pred, self.target_weight)
+        return [side for side in (pred, target) if len(side[0])]
+
+
+class Of(NamedTuple):
+    """Something of each of C classes of B samples."""
+
+    rows: Sequence[Sequence[Any]]
+    device: torch.device
+
+    def each(self, measure: Callable[[Any], Any]) -> Tensor:
+        """A measure of each, (B, C), or of several numbers (…, B, C)."""
+        rows = [[measure(item) for item in row] for row in self.rows]
+        found = torch.tensor(rows, dtype=torch.float64, device=self.device)
+        return found if found.ndim == 2 else found.movedim(-1, 0)
+
+    def then(self, make: Callable[[Any], Any]) -> Of:
+        """Something else of each."""
+        return Of([[make(item) for item in row] for row in self.rows], self.device)
+
+
+@dataclass(frozen=True)
+class Masks:
+    """The two hard masks of every class."""
+
+    of_classes: Of  # Pair
+    adds_up: ClassVar[bool] = False
+
+    @classmethod
+    def of(
+        cls,
+        pred: Side,
+        target: Side,
+        valid: Valid,
+        unit: Spacing,
+        *,
+        threshold: Share = 0.5,
+        spacing: Sequence[Positive] | None = None,
+    ) -> Masks:
+        """Hard masks; what is ignored is background in both.
+
+        Args:
+            threshold: p ≥ threshold is foreground; not for multiclass, where the most likely
+                class counts.
+            spacing: the size of a pixel along every axis, the first axis first; without it that of
+                the files, else 1.
+        """
+        space = tuple(valid.shape[2:])
+        sizes = tuple(map(float, spacing)) if spacing else unit
+        if sizes is not None and len(sizes) != len(space):
+            raise SettingError(f"spacing has {len(sizes)} numbers, the data has {len(space)} axes")
+        rows = []
+        for sample, seen in enumerate(valid.cpu().numpy()):
+            masks = [side.masks(sample, threshold) for side in (pred, target)]
+            if not seen.all():
+                each = np.broadcast_to(seen, (pred.count, *space))
+                masks = [[m & on for m, on in zip(side, each, strict=True)] for side in masks]
+            boxes = (outlines.boxed(*both) for both in zip(*masks, strict=True))
+            rows.append([Pair(ours, theirs, space, sizes) for ours, theirs in boxes])
+        return cls(Of(rows, valid.device))
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """The surfaces of both masks of every class, and the distances between them."""
+
+    of_classes: Of  # Points
+    adds_up: ClassVar[bool] = False
+
+    @classmethod
+    def of(
+        cls,
+        masks: Masks,
+        *,
+        surface: Literal["pixel", "contour", "mask", "subpixel"] = "pixel",
+    ) -> Surfaces:
+        """All distances from one surface to the other.
+
+        Args:
+            surface: pixels with a neighbour outside that shares a face (pixel) or a corner
+                (contour), all pixels (mask), or the pieces of a surface halfway between pixels,
+                weighed by their length or area (subpixel).
+        """
+
+        def points(pair: Pair) -> Points:
+            both = pair.pred, pair.target
+            weights: Sequence[Numbers | None] = None, None
+            if surface != "subpixel":
+                ours, theirs = map(OUTLINES[surface], both)
+            elif len(pair.space) in (2, 3):
+                table = outlines.areas(pair.sizes)
+                codes = [outlines.cells(mask) for mask in both]
+                ours, theirs = ((code > 0) & (code < len(table) - 1) for code in codes)
+                weights = table[codes[0][ours]], table[codes[1][theirs]]
+            else:
+                raise SettingError(
+                    f"surface=subpixel is for 2 or 3 axes, the data has {len(pair.space)}"
+                )
+            pred, target = outlines.Outline.at(ours), outlines.Outline.at(theirs)
+            found: list[Numbers] = [np.empty(0), np.empty(0)]
+            if len(pred.places) and len(target.places):
+                sides = (pred, target), (target, pred)
+                found = [outlines.gaps(*side, pair.sizes) for side in sides]
+            every = (
+                np.ones(len(side.places)) if weight is None else weight
+                for side, weight in zip((pred, target), weights, strict=True)
+            )
+            return Points(pair, *found, *every)
+
+        return cls(masks.of_classes.then(points))
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Distances between surfaces, where an empty mask has a distance as well."""
+
+    of_classes: Of  # Points
+    adds_up: ClassVar[bool] = False
+
+    @classmethod
+    def of(
+        cls,
+        surfaces: Surfaces,
+        *,
+        one_empty: NonNegative | Literal["infinite", "diagonal", "undefined"] = "infinite",
+    ) -> Distances:
+        """The distances of every point.
+
+        Args:
+            one_empty: the distance of a surface where the other mask is empty: infinite, the
+                diagonal of the image, a number, or undefined.
+        """
+
+        def complete(points: Points) -> Points:
+            counts = [len(points.pred_weight), len(points.target_weight)]
+            if all(counts) or not any(counts):
+                return points
+            words = {"infinite": math.inf, "diagonal": points.pair.diagonal, "undefined": math.nan}
+            missed = words[one_empty] if isinstance(one_empty, str) else one_empty
+            to_target, to_pred = (np.full(count, missed) for count in counts)
+            return points._replace(to_target=to_target, to_pred=to_pred)
+
+        return cls(surfaces.of_classes.then(complete))
+
+    def each(self, measure: Callable[[Points], float]) -> Tensor:
+        """A measure of every class, (B, C); undefined where both masks are empty."""
+
+        def defined(points: Points) -> float:
+            return measure(points) if len(points.to_target) + len(points.to_pred) else math.nan
+
+        return self.of_classes.each(defined)
+
+
+class Averages(NamedTuple):
+    """Distances of both surfaces and the points that have them, each (B, C). They add up."""
+
+    distance: Tensor
+    points: Tensor
+
+    @classmethod
+    def of(cls, distances: Distances) -> Averages:
+        """Σ w·d over the points of both surfaces, and Σ w."""
+
+        def sums(points: Points) -> tuple[float, float]:
+            return (
+                sum(float((far * weight).sum()) for far, weight in points.sides),
+                sum(float(weight.sum()) for _, weight in points.sides),
+            )
+
+        return cls(*distances.of_classes.each(sums))
+
+
+class Within(NamedTuple):
+    """How much of both surfaces is close to the other one, and all of it, (B, C). They add up."""
+
+    close: Tensor
+    points: Tensor
+
+    @classmethod
+    def of(cls, surfaces: Surfaces, *, tolerance: NonNegative = 1.0) -> Within:
+        """Σ w over the points within the tolerance, and over all.
+
+        Args:
+            tolerance: the largest distance that counts as close, in pixels or the spacing's unit.
+        """
+
+        def sums(points: Points) -> tuple[float, float]:
+            weights = points.pred_weight, points.target_weight
+            every = sum(float(weight.sum()) for weight in weights)
+            if not all(map(len, weights)):
+                return 0.0, every
+            sides = zip((points.to_target, points.to_pred), weights, strict=True)
+            near = tolerance * outlines.SLACK
+            return sum(float(weight[far <= near].sum()) for far, weight in sides), every
+
+        return cls(*surfaces.of_classes.each(sums))
+
+
+class Bands(NamedTuple):
+    """Pixels in the inner bands of both masks, and in one of them, each (B, C). They add up."""
+
+    both: Tensor
+    either: Tensor
+
+    @classmethod
+    def of(
+        cls,
+        masks: Masks,
+        *,
+        dilation: Positive | None = None,
+        distance: Literal["euclidean", "chessboard"] = "euclidean",
+    ) -> Bands:
+        """Mask pixels that are close to what is outside their mask.
+
+        Args:
+            dilation: how close, in pixels or the spacing's unit; without it 2 % of the image's
+                diagonal but at least a pixel, rounded in a plane without spacing.
+            distance: to the nearest pixel outside; chessboard counts steps along rows, columns and
+                diagonals, in pixels.
+        """
+
+        def sums(pair: Pair) -> tuple[float, float]:
+            spacing = pair.sizes if distance == "euclidean" else None
+            pixels = spacing is None or (pair.spacing is None and len(pair.space) == 2)
+            width = dilation or DIAGONAL * (math.hypot(*pair.space) if pixels else pair.diagonal)
+            if dilation is None:
+                width = max(1, round(width)) if pixels else max(min(pair.sizes), width)
+            ours, theirs = (outlines.band(mask, width, spacing) for mask in pair[:2])
+            return (ours & theirs).bit_count(), (ours | theirs).bit_count()
+
+        return cls(*masks.of_classes.each(sums))
