@@ -7,7 +7,6 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading
@@ -81,7 +80,7 @@ def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
         for each in (sample.weight, sample.positive)
     )
     size = torch.full((1,), sample.weight.shape[1], dtype=torch.float64, device=device)
-    return Values(sides, cast(Tensor, weight), size, emphasis=positive)
+    return Values(sides, cast(Tensor, weight), size, emphasis=positive, spacing=sample.spacing)
 
 
 def _numbers(numbers: Any, reading: Reading, classes: int, device: str) -> Tensor:
@@ -89,5 +88,6 @@ def _numbers(numbers: Any, reading: Reading, classes: int, device: str) -> Tenso
     writable = np.require(numbers, requirements=["C", "W"])  # torch warns of others
     tensor = torch.as_tensor(writable, device=device)
     if reading.hard and classes and not reading.stacked:
-        return functional.one_hot(tensor[0].long(), classes).T[None].to(torch.float64)
+        each = torch.zeros(1, classes, tensor.shape[1], dtype=torch.float64, device=device)
+        return each.scatter_(1, tensor[None].long(), 1.0)
     return tensor[None].to(torch.float64)
