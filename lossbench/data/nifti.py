@@ -85,6 +85,8 @@ def read_nifti(path: str) -> tuple[Array, Grid]:
     kind = next((each for each in kinds if each.may_contain_header(held[:HEADER])), None)
     if kind is None:
         raise InputError("is no NIfTI file" if held else "is no NIfTI file; it is empty")
+    if held[344:348] == b"ni1\0":
+        raise InputError("is the header of a pair of files, expected both in one (.nii)")
     header = kind(held[: kind.template_dtype.itemsize], check=False)
     numbers = volumeutils.apply_read_scaling(_stored(header, held), *header.get_slope_inter())
     shape = numbers.shape
@@ -104,8 +106,10 @@ def _stored(header: Any, held: bytes) -> Array:
     shape, dtype = header.get_data_shape(), header.get_data_dtype()
     start, count = header.get_data_offset(), math.prod(shape)
     end = start + count * dtype.itemsize
-    if min(shape, default=0) < 0 or start < 0:
+    if min(shape, default=0) < 0:
         raise InputError(f"claims to be {'×'.join(map(str, shape))}; it is damaged")
+    if start < header.single_vox_offset:
+        raise InputError(f"claims that its numbers begin at byte {start}; it is damaged")
     if len(held) < end:
         raise InputError(f"is cut short: its header asks for {end:,} bytes, it has {len(held):,}")
     return np.frombuffer(held, dtype, count, start).reshape(shape, order="F")

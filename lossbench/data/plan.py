@@ -313,7 +313,7 @@ def _name_classes(
     found = {value for seen in labels for value in seen.without(ranges)}
     volumes = any(seen.volumes for seen in labels) and not lengths
     if volumes and max(found, default=0) >= DIM and _sparse(found):
-        stored = sorted(found)
+        stored = sorted(value for value in found if value >= 0)
         return Classes(tuple(map(str, stored)), tuple(zip(stored, range(MOST), strict=False)))
     count = max(lengths, default=0) or max(2, max(found, default=0) + 1)
     if count > MOST:
