@@ -179,6 +179,17 @@ def test_a_header_without_spacing_or_orientation_has_none(tmp_path):
     assert (grid.spacing, grid.axes, grid.directions) == (None, "", None)
 
 
+def test_an_sform_into_an_atlas_may_stretch(tmp_path):
+    """Its spacing is pixdim's, its orientation sform's (NIfTI-1: codes 3 and 4)."""
+    scan = image(LABELS, affine((0.9, 0.9, 3.1)))
+    scan.set_sform(affine((0.9, 0.9, 3.1)), 4, update_affine=False)
+    scan.header["pixdim"][1:4] = STEPS
+    (tmp_path / "a.nii").write_bytes(scan.to_bytes())
+    grid = read(str(tmp_path / "a.nii")).grid
+    assert grid is not None
+    assert (grid.spacing, grid.axes) == (pytest.approx(STEPS, rel=1e-6), "LPS")
+
+
 def test_an_orientation_from_a_quaternion_is_that_of_nibabel(tmp_path):
     turn = nibabel.eulerangles.euler2mat(0.3, -0.2, 0.4)
     matrix = np.eye(4)

@@ -131,7 +131,7 @@ class Seen:
         ):
             self.whole = False
             return
-        values = {int(value) for value in np.unique(array)[:MANY]}
+        values = {int(value) for value in np.unique(array.ravel("K"))[:MANY]}
         self.masks += WHITE in values and values <= {0, WHITE}
         if len(self.values) < MANY:
             self.values |= values

@@ -19,6 +19,7 @@ GZIP = b"\x1f\x8b"
 HEADER = 540  # bytes of the longer of both versions
 PLACES = 3  # axes that are places; later ones hold time or classes
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}  # a header without a unit means them too
+ATLAS = 3  # from this code on, sform leads into another brain's space and may stretch
 CLOSE = 1e-3  # of a spacing, and of a direction
 
 
@@ -98,7 +99,7 @@ def read_nifti(path: str) -> tuple[Array, Grid]:
         )
     numbers = numbers.reshape(*shape[:PLACES], *further, order="F")
     numbers = np.moveaxis(numbers, -1, 0) if further else numbers
-    return np.ascontiguousarray(numbers), _grid(header, min(PLACES, len(shape)))
+    return numbers, _grid(header, min(PLACES, len(shape)))
 
 
 def _stored(header: Any, held: bytes) -> Array:
@@ -133,7 +134,7 @@ def _grid(header: Any, places: int) -> Grid:
     lengths = np.sqrt((columns**2).sum(0))
     if not (np.isfinite(lengths).all() and lengths.all()):
         raise InputError("has a header without a direction for every axis; it is damaged")
-    if known and not _close(lengths, steps):
+    if known and header["sform_code"] < ATLAS and not _close(lengths, steps):
         raise InputError(
             f"has a header that contradicts itself: pixdim says {shown(steps, 6)},"
             f" sform {shown(lengths, 6)}",
