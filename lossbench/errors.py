@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher, get_close_matches
 
 
@@ -58,6 +58,11 @@ class OutputError(LossbenchError):
 def printable(text: str) -> str:
     """A text with file names in it, whose control characters cannot reach a terminal."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def sized(space: Sequence[int]) -> str:
+    """Width × height, as image viewers print it; other sizes in the order of the axes."""
+    return "×".join(map(str, reversed(space) if len(space) == 2 else space))
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -1,7 +1,8 @@
 """Make the sample data: small true pictures, and predictions of them with realistic errors.
 
-Cells, road scenes, organs and photographs are drawn from ellipses, polygons and smooth noise.
-Every sample draws from its own seeded generator, so that each run writes the same files:
+Cells, road scenes, organs and photographs are drawn from ellipses, polygons and smooth noise, scans
+of the abdomen from ellipsoids. Every sample draws from its own seeded generator, so that each run
+writes the same files (it needs nibabel for the scans):
 
     python sample_data/generate.py [OUTPUT_FOLDER]
 """
@@ -30,6 +31,8 @@ ORGANS = {
     "kidney": [(0.65, 0.33, 0.12, 0.08, 0.4), (0.65, 0.68, 0.12, 0.08, -0.4)],
     "spleen": [(0.44, 0.76, 0.19, 0.09, -0.3)],
 }
+# Class, centre and radii as fractions of the scan.
+SCANNED = [(1, (0.36, 0.42, 0.52), (0.28, 0.30, 0.36)), (2, (0.80, 0.60, 0.60), (0.10, 0.17, 0.24))]
 
 
 def generate(root: Path) -> None:
@@ -62,6 +65,11 @@ def generate(root: Path) -> None:
     write_slice(root, "slice_04")
     write_slice(root, "slice_05", imagined="spleen")
     write_slice(root, "slice_06", absent="spleen")
+
+    write_scan(root, "case_01", shape=(40, 40, 16), spacing=(0.8, 0.8, 3.0))
+    write_scan(root, "case_02", shape=(44, 36, 14), spacing=(0.75, 0.75, 3.0))
+    write_scan(root, "case_03", shape=(40, 40, 12), spacing=(0.8, 0.8, 5.0), missed=2)
+    write_scan(root, "case_04", shape=(36, 40, 18), spacing=(0.9, 0.9, 2.5), stray=True)
 
     write_scene(root, "scene_01", blur=0.6, noise=2.0)
     write_scene(root, "scene_02", blur=0.9, noise=3.0)
@@ -169,6 +177,48 @@ def write_slice(
         depths, probabilities = draw_blobs(random, shape, truth, seen)
         save(root / f"multilabel/pred/{name}_{organ}.png", to_bytes(probabilities))
         save(root / f"multilabel/gt/{name}_{organ}.png", to_bytes(depths > 0))
+
+
+def write_scan(
+    root: Path,
+    name: str,
+    shape: tuple[int, int, int],
+    spacing: tuple[float, float, float],
+    missed: int = 0,
+    stray: bool = False,
+) -> None:
+    """Write a label map of liver and spleen, in mm; a stray one has a spot far from both."""
+    random = random_for(name)
+    truth, predicted = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    extent = np.multiply(shape, spacing)
+    places = np.moveaxis(np.indices(shape), 0, -1) * spacing
+    for label, centre, radii in SCANNED:
+        waves = np.cos(places @ random.normal(0, 0.15, 3) + random.uniform(0, np.pi))
+        middle, size = centre * extent, radii * extent
+        truth[inside(places, middle, size) + 0.12 * waves > 0] = label
+        middle, size = middle + random.normal(0, 0.8, 3), size * random.uniform(0.95, 1.05, 3)
+        if label != missed:
+            predicted[inside(places, middle, size) + 0.10 * waves > 0] = label
+    if stray:
+        predicted[4:7, -8:-5, 2:4] = 1
+    affine = np.diag([-spacing[0], -spacing[1], spacing[2], 1])
+    affine[:3, 3] = random.uniform(-100, 100, 3).round(1)
+    for role, labels in (("pred", predicted), ("gt", truth)):
+        save_scan(root / f"medical/{role}/{name}.nii.gz", labels, affine)
+
+
+def inside(places: NDArray, middle: NDArray, radii: NDArray) -> NDArray:
+    """Return how far inside an ellipsoid each place lies, 1 in its middle and 0 on its surface."""
+    return 1 - np.sqrt((((places - middle) / radii) ** 2).sum(-1))
+
+
+def save_scan(path: Path, labels: NDArray, affine: NDArray) -> None:
+    import nibabel
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scan = nibabel.Nifti1Image(labels, affine)
+    scan.header.set_xyzt_units("mm")
+    nibabel.save(scan, path)
 
 
 def write_scene(root: Path, name: str, blur: float, noise: float) -> None:

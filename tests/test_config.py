@@ -27,6 +27,7 @@ PRESETS = {  # preset: the sample that it is run on
     "binary": "binary",
     "multiclass": "multiclass",
     "multilabel": "multilabel",
+    "medical": "medical",
     "restoration": "image",
     "ci-gate": "binary",
 }

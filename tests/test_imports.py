@@ -69,6 +69,14 @@ def test_a_mistake_is_told_without_waiting_for_torch(arguments: list[str], statu
     assert "torch" not in by_command(*arguments, status=status)
 
 
+def test_nibabel_is_imported_for_nifti_alone() -> None:
+    scans = [str(SAMPLES / "medical" / role) for role in ("pred", "gt")]
+    assert "nibabel" not in by_command("eval", *IMAGES, "--dry-run")
+    found = by_command("eval", *scans, "--dry-run")
+    assert "nibabel" in found
+    assert not found & {"torch", "rich"}
+
+
 def test_the_library_imports_nothing_heavy_until_it_is_asked() -> None:
     code = "import lossbench; lossbench.list_losses(); lossbench.find_loss('f1')"
     found = imported("-c", code)

@@ -6,6 +6,7 @@ import math
 import runpy
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -19,14 +20,18 @@ from tried import LOGITS
 
 import lossbench
 
+READERS = {
+    ".npy": np.load,
+    ".png": lambda path: np.asarray(Image.open(path)),
+    ".gz": lambda path: np.asarray(nibabel.load(path).dataobj),
+}
+
 
 def stored(root: Path) -> dict[str, np.ndarray]:
     """Every picture and array below a folder by its relative path."""
     files = {path.relative_to(root).as_posix(): path for path in root.rglob("*.*")}
     return {
-        name: np.load(path) if path.suffix == ".npy" else np.asarray(Image.open(path))
-        for name, path in files.items()
-        if path.suffix in (".npy", ".png")
+        name: READERS[path.suffix](path) for name, path in files.items() if path.suffix in READERS
     }
 
 
@@ -42,6 +47,9 @@ def test_the_generator_makes_the_same_pictures(tmp_path):
     for name, array in committed.items():
         assert array.dtype == regenerated[name].dtype, name
         np.testing.assert_array_equal(array, regenerated[name], err_msg=name)
+    scans = [sorted((root / "medical").rglob("*.nii.gz")) for root in (SAMPLES, tmp_path)]
+    for ours, theirs in zip(*scans, strict=True):
+        assert nibabel.load(ours).header == nibabel.load(theirs).header
     manifests = [root / "binary/pairs.csv" for root in (SAMPLES, tmp_path)]
     assert manifests[0].read_text() == manifests[1].read_text()
 
@@ -54,7 +62,7 @@ def test_the_sample_data_is_small():
 
 def test_nothing_else_lies_among_the_samples():
     files = {path.name for path in SAMPLES.rglob("*") if path.is_file()}
-    others = {name for name in files if not name.endswith((".png", ".npy", ".pyc"))}
+    others = {name for name in files if not name.endswith((".png", ".npy", ".nii.gz", ".pyc"))}
     assert others == {"generate.py", "pairs.csv"}
 
 
@@ -80,6 +88,13 @@ def test_nothing_else_lies_among_the_samples():
             "multilabel · pred: probability (uint8/255) · gt: mask {0,255} · 3 classes",
         ),
         (
+            "medical/pred",
+            "medical/gt",
+            {},
+            "multiclass · pred: labels 0…2 · gt: labels 0…2 · 3 classes"
+            " · spacing from the headers (mm)",
+        ),
+        (
             "image/pred",
             "image/gt",
             {},
@@ -91,7 +106,8 @@ def test_every_set_is_evaluated_without_a_setting(pred, gt, how, text):
     result = lossbench.evaluate(SAMPLES / pred, SAMPLES / gt, **how)
     assert result.exit_status == 0
     assert result.run["plan"]["text"] == text
-    samples = {name.rsplit("_", 1)[0] if how else name for name in names(gt)}
+    files = names(gt) or [name.removesuffix(".nii") for name in names(gt, ".nii.gz")]
+    samples = {name.rsplit("_", 1)[0] if how else name for name in files}
     assert set(result.ids) == samples
     assert all(table["count"] for table in result.aggregates.values())
 

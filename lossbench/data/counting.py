@@ -26,6 +26,7 @@ def joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Tabl
     Raises:
         InputError: the file holds values that the plan has no meaning for.
     """
+    pred, target, ignored = _in_order(pred, target, ignored)
     if plan.pred.hard or pred.size < LARGE:
         return _indexed(plan, pred, target, ignored)
     true = _classes(plan, target, ignored)
@@ -37,12 +38,23 @@ def joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Tabl
 def differences(pred: Array, target: Array, ignored: Array | None) -> Table:
     """How often each difference −255 … 255 of two 8-bit images occurs, (channels, 511)."""
     tables = []
-    for ours, theirs in zip(pred, target, strict=True):
-        valid = np.True_ if ignored is None else ~ignored
+    for planes in zip(pred, target, strict=True):
+        ours, theirs, out = _in_order(*planes, ignored)
+        valid = np.True_ if out is None else ~out
         apart, less = ours - theirs, ours < theirs  # a negative difference is 256 too large
         below, above = _where(apart, less & valid), _where(apart, ~less & valid)
         tables.append(np.concatenate([below[1:], above]))
     return np.stack(tables)
+
+
+def _in_order(
+    pred: Array, target: Array, ignored: Array | None
+) -> tuple[Array, Array, Array | None]:
+    """The same pixels in the order in which they lie in memory: NIfTI has the first axis first."""
+    every = (pred, target) if ignored is None else (pred, target, ignored)
+    if not all(each.flags.f_contiguous for each in every):
+        return pred, target, ignored
+    return pred.T, target.T, None if ignored is None else ignored.T
 
 
 def histogram(stored: Bytes) -> Table:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from lossbench.data.nifti import NAMES, Grid, read_nifti
 from lossbench.data.pairing import Source, label
 from lossbench.errors import InputError
 
@@ -28,16 +29,24 @@ class Picture:
     """An array as it was stored.
 
     Attributes:
-        array: (H, W), (H, W, channels) from an image file, any shape from an array.
+        array: (H, W), (H, W, channels) from an image file, any shape from an array; from NIfTI its
+            axes in their order, those of classes first.
         mode: Pillow's mode, such as L, P or RGB; "array" for arrays.
         format: Pillow's format, such as PNG or JPEG; "" for arrays.
         palette: the colours (256, 3) that the indices of a P picture stand for.
+        grid: where in space the voxels of a NIfTI file lie.
     """
 
     array: Array
     mode: str = "array"
     format: str = ""
     palette: Array | None = None
+    grid: Grid | None = None
+
+    @property
+    def places(self) -> int | None:
+        """How many axes are places; None where a file does not say, such as an array."""
+        return self.grid.places if self.grid else None if self.mode == "array" else 2
 
     @property
     def colour(self) -> bool:
@@ -71,6 +80,9 @@ def read(source: Source) -> Picture:
 def _read(source: Source) -> Picture:
     if not isinstance(source, str):
         return Picture(_numbers(source.detach().cpu() if hasattr(source, "detach") else source))
+    if source.lower().endswith(NAMES):
+        numbers, grid = read_nifti(source)
+        return Picture(_numbers(numbers), grid=grid)
     ending = source[-4:].lower()
     if ending in ARRAYS:
         with open(source, "rb") as file:
@@ -130,6 +142,8 @@ def _numbers(source: Any) -> Array:
     array: Array = np.asarray(source)
     if array.dtype.kind not in "biuf":
         raise InputError(f"holds {array.dtype}, expected numbers", kind="mismatch")
+    if array.dtype.itemsize > 8:  # which torch does not know
+        return array.astype(np.float64)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lossbench.data.decode import Array, Picture, read
+from lossbench.data.nifti import shown
 from lossbench.data.pairing import Pair
 from lossbench.data.reading import CHANNELS
 from lossbench.errors import InputError
@@ -30,13 +31,14 @@ class Seen:
         images: some are image files, in place of arrays.
         jpeg: the name of one that is a JPEG.
         dtype: how numbers are stored.
-        dimensions: of an array; a picture has two.
-        leading: the length of an array's first axis.
+        shape: of an array; a picture has two axes.
+        places: how many axes are places, where a file says it or the plan found out.
+        volumes: some are NIfTI files.
+        spacings: the voxel spacings, as text; "" where a file has none.
         values: the distinct values of whole numbers, up to MANY of them.
         whole: there are only whole numbers.
         low: the smallest number.
         high: the largest.
-        channels: of an image, the last axis or else the first.
         sums_to_one: along the first axis, as probabilities of classes do.
         filled: how many have one number a pixel and are not 0 throughout.
         masks: how many of those hold nothing but 0 and 255.
@@ -47,13 +49,14 @@ class Seen:
     images: bool = False
     jpeg: str = ""
     dtype: str = ""
-    dimensions: int = 2
-    leading: int = 0
+    shape: tuple[int, ...] = (0, 0)
+    places: int | None = None
+    volumes: bool = False
+    spacings: set[str] = field(default_factory=set)
     values: set[int] = field(default_factory=set)
     whole: bool = True
     low: float = np.inf
     high: float = -np.inf
-    channels: int = 3
     sums_to_one: bool = True
     filled: int = 0
     masks: int = 0
@@ -62,6 +65,30 @@ class Seen:
     def mostly_masks(self) -> bool:
         """Whether more than half are masks of 0 and 255."""
         return self.masks * 2 > self.filled
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.shape)
+
+    @property
+    def flat(self) -> bool:
+        """Whether every axis is known to be a place: there is one number a pixel."""
+        return self.dimensions == self.places
+
+    @property
+    def leading(self) -> int:
+        """The length of an array's first axis, 1 where that is a place."""
+        return 1 if self.flat else self.shape[0] if self.shape else 0
+
+    @property
+    def channels(self) -> int:
+        """Of an image: the last axis or else the first."""
+        if self.colour:
+            return 3
+        if self.flat or self.dimensions < 3:
+            return 1
+        first = self.volumes or self.shape[-1] > CHANNELS
+        return self.shape[0] if first else self.shape[-1]
 
     @property
     def floats(self) -> bool:
@@ -75,6 +102,10 @@ class Seen:
     def add(self, picture: Picture, name: str) -> None:
         """Take one file into account."""
         self.images |= picture.mode != "array"
+        self.volumes |= picture.grid is not None
+        self.places = self.places or picture.places
+        spacing = picture.grid and picture.grid.spacing
+        self.spacings.add(shown(spacing) if spacing else "")
         self.palette &= picture.palette is not None
         self.jpeg = name if picture.format == "JPEG" else self.jpeg
         if picture.colour:
@@ -82,11 +113,7 @@ class Seen:
             return
         array = picture.array[..., 0] if picture.mode == "LA" else picture.array
         if self.colour:  # the first picture of one number a pixel decides
-            self.colour, self.dtype = False, array.dtype.name
-            self.dimensions = array.ndim
-            self.leading = array.shape[0] if array.ndim else 0
-            axes = array.shape if array.ndim > 2 else (1,)
-            self.channels = axes[-1] if axes[-1] <= CHANNELS else axes[0]
+            self.colour, self.dtype, self.shape = False, array.dtype.name, array.shape
         if array.size:
             self._add_numbers(np.atleast_1d(array))
 
@@ -104,7 +131,7 @@ class Seen:
         ):
             self.whole = False
             return
-        values = {int(value) for value in np.unique(array)[:MANY]}
+        values = {int(value) for value in np.unique(array.ravel("K"))[:MANY]}
         self.masks += WHITE in values and values <= {0, WHITE}
         if len(self.values) < MANY:
             self.values |= values

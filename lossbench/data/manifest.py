@@ -10,7 +10,7 @@ from unicodedata import normalize
 
 from lossbench.data.groups import Names
 from lossbench.data.header import Header, read_header
-from lossbench.data.pairing import ENDINGS, Pair, Pairing, Unpaired
+from lossbench.data.pairing import ENDINGS, Pair, Pairing, Unpaired, split_ending
 from lossbench.errors import InputError
 
 STANDARD_INPUT = "-"
@@ -117,7 +117,7 @@ def _check_line(where: str, cells: Sequence[str], header: Header) -> None:
             kind="mismatch",
         )
     for column, role in header.slips.items():
-        if os.path.splitext(cells[column])[1].lower() in ENDINGS:
+        if split_ending(cells[column])[1].lower() in ENDINGS:
             raise InputError(
                 f"{where}: the column {header.names[column]!r} names a file and is no role"
                 f" (did you mean {role!r}?)",
@@ -131,7 +131,7 @@ def _id(where: str, cells: Sequence[str], header: Header) -> str:
         written = cells[header.id]
     else:
         columns = [*header.files["pred"].values(), *header.files["target"].values()]
-        written = os.path.splitext(next(filter(None, map(cells.__getitem__, columns)), ""))[0]
+        written = split_ending(next(filter(None, map(cells.__getitem__, columns)), ""))[0]
     if not written.strip():
         lacks = "names neither prediction nor truth" if header.id is None else "has no id"
         raise InputError(f"{where} {lacks}", kind="mismatch")

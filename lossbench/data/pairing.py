@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
@@ -33,8 +33,11 @@ ENDINGS = frozenset(
         ".ico",
         ".npy",
         ".npz",
+        ".nii",
+        ".nii.gz",
     ]
 )
+DOUBLE = tuple(ending for ending in ENDINGS if ending.count(".") > 1)
 SEPARATORS = re.compile(r"(?<=[_.\-])|(?=[_.\-])")
 PLACEHOLDER = re.compile(r"\{([^\W\d]\w*)\}|(\*)")
 Source = Any  # a path as text, or an array in memory
@@ -197,7 +200,7 @@ def _index(role: str, folder: str, pattern: str | None, result: Pairing) -> Inde
     index: Index = {}
     foreign: Counter[str] = Counter()
     for path, relative in _walk(folder):
-        stem, ending = os.path.splitext(relative)
+        stem, ending = split_ending(relative)
         if os.path.basename(relative).startswith("."):
             foreign["hidden"] += 1
             continue
@@ -219,6 +222,12 @@ def _index(role: str, folder: str, pattern: str | None, result: Pairing) -> Inde
             role=role,
         )
     return index
+
+
+def split_ending(path: str) -> tuple[str, str]:
+    """A path and its ending, which may be a double one such as .nii.gz."""
+    double = next((len(each) for each in DOUBLE if path.lower().endswith(each)), 0)
+    return (path[:-double], path[-double:]) if double else os.path.splitext(path)
 
 
 def _walk(folder: str) -> Iterator[tuple[str, str]]:
@@ -253,7 +262,7 @@ def _matcher(pattern: str | None) -> Any:
             f"the pattern {pattern!r}: expected {{id}}, and further names in braces, such as"
             " '{id}_{class}.png'"
         )
-    whole = PurePosixPath(pattern).suffix.lower() in ENDINGS
+    whole = split_ending(pattern)[1].lower() in ENDINGS
     rule = compiled(pattern)
 
     def match(relative: str, stem: str) -> tuple[str, str] | None:

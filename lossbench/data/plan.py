@@ -43,6 +43,7 @@ class Plan:
         masks: roles `ignore` and `valid` that are given.
         maps: roles `weight` and `pos_weight` that are given.
         resize: how a prediction of another size is fitted to its ground truth, if at all.
+        spacing: of the ground truth's voxels, as text; "" where its files have none.
         counted: whether tables of counts are made.
         pixels: whether the pixels themselves are kept.
     """
@@ -55,6 +56,7 @@ class Plan:
     masks: tuple[str, ...] = ()
     maps: tuple[str, ...] = ()
     resize: str | None = None
+    spacing: str = ""
     counted: bool = False
     pixels: bool = True
     notes: tuple[str, ...] = field(default=(), compare=False)
@@ -78,6 +80,8 @@ class Plan:
             parts.append(f"{len(self.names)} classes")
         parts += [f"{role} masks" for role in self.masks]
         parts += [{"weight": "weighted"}.get(role, role) for role in self.maps]
+        if self.spacing:
+            parts.append(f"spacing {self.spacing}")
         if self.resize:
             parts.append(f"resize {self.resize}")
         return " · ".join(parts)
@@ -99,15 +103,16 @@ def make_plan(
 ) -> Plan:
     """Decide the plan from the settings and, where they are silent, from a sample of the files."""
     pred, target = look(pairs, "pred"), look(pairs, "target")
+    pred.places, target.places = pred.places or target.places, target.places or pred.places
     given = parse_ignore(ignore)
     ranges = given or ()
-    one_hot = target.dimensions == pred.dimensions + (not pred.floats)
+    one_hot = not target.flat and target.dimensions == pred.dimensions + (not pred.floats)
     gt = gt_encoding or _guess_target(target, task, classes, ranges, one_hot)
     task = task or _guess_task(gt, pred, target, bool(class_files))
     if (task == "image") != (gt == "image") or gt == "logits":
         raise SettingError(f"the ground truth cannot be {gt} on a {task} task")
     stack = pred.dimensions == target.dimensions + 1
-    found = pred_encoding or _guess_pred(pred, task, stack)
+    found = pred_encoding or _guess_pred(pred, task, stack, gt)
     if (task == "image") != (found == "image"):
         raise SettingError(f"predictions cannot be {found} on a {task} task")
     if resize == "bilinear" and found in HARD:
@@ -122,8 +127,17 @@ def make_plan(
     pred_stacked = task in ("multilabel", "image") or (task == "multiclass" and found not in HARD)
     target_stacked = pred_stacked
     if task == "multiclass":
-        target_stacked = gt not in HARD or target.dimensions == pred.dimensions + (not pred_stacked)
+        target_stacked = gt not in HARD or (
+            not target.flat and target.dimensions == pred.dimensions + (not pred_stacked)
+        )
     sides = ((pred, pred_stacked), (target, target_stacked))
+    for seen, stacked in sides:
+        if task == "multiclass" and stacked and seen.flat and not class_files:
+            raise SettingError(
+                f"{'predictions hold' if seen is pred else 'the ground truth holds'} one number a"
+                " pixel, which is no probability of several classes; these come along a further"
+                " axis, the first of .npy and the last of NIfTI"
+            )
     stacks, labels = ([seen for seen, on in sides if on is stacked] for stacked in (True, False))
     named = _name_classes(task, stacks, labels, classes, class_files, ranges)
     roles = pairs[0].sources
@@ -136,8 +150,16 @@ def make_plan(
         tuple(role for role in MASKS if role in roles),
         tuple(role for role in MAPS if role in roles),
         resize,
+        _spacing(target.spacings),
         notes=tuple(notes),
     )
+
+
+def _spacing(found: set[str]) -> str:
+    """The spacing of the ground truth in words."""
+    if not any(found):
+        return ""
+    return f"{found.pop()} mm" if len(found) == 1 else "from the headers (mm)"
 
 
 def parse_ignore(given: Any) -> Ranges | None:
@@ -180,12 +202,13 @@ def _guess_target(
     if one_by_one and values <= {0, 1, VOID} and not two_whites:
         return "mask"
     if not two_whites and (
-        task == "multiclass" or (not one_by_one and _like_labels(values - {VOID}))
+        task == "multiclass" or (not one_by_one and _like_labels(values - {VOID}, target.volumes))
     ):
         return "labels"
     if not one_by_one and len(values) > GRADES:
         return "image"
-    if two_whites or target.high < FULL * _largest(target):
+    grey = target.high >= FULL * _largest(target) and (task or not target.volumes)
+    if two_whites or not grey:
         shown = ", ".join(map(str, sorted(values)[:8]))
         raise SettingError(
             f"what do the ground truth's values {shown}{', …' if len(values) > 8 else ''} mean?"
@@ -194,10 +217,16 @@ def _guess_target(
     return "probability"
 
 
-def _like_labels(values: set[int]) -> bool:
-    """Whether values are small, or many of those up to the largest."""
+def _like_labels(values: set[int], volumes: bool) -> bool:
+    """Whether values are small, or many of those up to the largest; in volumes not even that."""
     top = max(values)
-    return min(values) >= 0 and top <= LABELS and (top < DIM or len(values) * 4 > top)
+    few = volumes and len(values) <= GRADES
+    return min(values) >= 0 and (few or (top <= LABELS and (top < DIM or not _sparse(values))))
+
+
+def _sparse(values: set[int]) -> bool:
+    """Whether most numbers up to the largest are no label."""
+    return len(values) * 4 <= max(values)
 
 
 def _largest(seen: Seen) -> float:
@@ -225,14 +254,18 @@ def _guess_task(encoding: str, pred: Seen, target: Seen, class_files: bool) -> s
     exclusive = pred.floats and pred.sums_to_one and target.sums_to_one
     if more == 0 and target.leading > 1 and exclusive:
         return "multiclass"
-    stacked = pred.dimensions == target.dimensions > 2 and target.leading <= SLICES
-    return "multilabel" if stacked else "binary"
+    stacked = pred.dimensions == target.dimensions > 2 and not target.flat
+    few = target.places is not None or target.leading <= SLICES
+    return "multilabel" if stacked and few else "binary"
 
 
-def _guess_pred(pred: Seen, task: str, stack: bool) -> str:
+def _guess_pred(pred: Seen, task: str, stack: bool, gt: str) -> str:
     """What predictions hold, given the task; `stack` if they have an axis more than the truth."""
     if task == "image":
         return "image"
+    one_number = task == "multiclass" and gt in ("labels", "palette") and not stack
+    if pred.floats and pred.whole and one_number:
+        return "labels"
     if pred.floats and not (pred.whole and pred.probable and task != "multiclass"):
         return "probability" if pred.probable else "logits"
     if task == "multiclass" and not stack:
@@ -278,6 +311,10 @@ def _name_classes(
             "colour pictures as labels need their colours: --classes '{road: \"#804080\", …}'"
         )
     found = {value for seen in labels for value in seen.without(ranges)}
+    volumes = any(seen.volumes for seen in labels) and not lengths
+    if volumes and max(found, default=0) >= DIM and _sparse(found):
+        stored = sorted(value for value in found if value >= 0)
+        return Classes(tuple(map(str, stored)), tuple(zip(stored, range(MOST), strict=False)))
     count = max(lengths, default=0) or max(2, max(found, default=0) + 1)
     if count > MOST:
         raise SettingError(f"labels go up to {count - 1:,}, {MOST:,} classes are the most")
@@ -297,13 +334,17 @@ def _reading(
     if encoding not in HARD:
         whole = np.dtype(seen.dtype).kind in "ui" and encoding != "logits"
         scale = float(np.iinfo(seen.dtype).max) if whole else 1.0
-        return Reading(role, encoding, seen.dtype, scale, ignore=ignore, stacked=stacked)
+        return Reading(
+            role, encoding, seen.dtype, scale, (), 0, False, ignore, stacked, seen.places
+        )
     values, colours, count = classes.values, classes.colours, len(classes.names)
     if stacked or (encoding == "mask" and not colours):
         values, colours, count = ((0, 0), (_white(seen, ignore), 1)), False, 2
     elif role == "pred" and _indexed(seen, classes):
         values, colours = numbered(count).values, False
-    return Reading(role, encoding, seen.dtype, 1.0, values, count, colours, ignore, stacked)
+    return Reading(
+        role, encoding, seen.dtype, 1.0, values, count, colours, ignore, stacked, seen.places
+    )
 
 
 def _white(seen: Seen, ignore: Ranges) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class Reading:
         colours: the stored values are colours, 0xRRGGBB.
         ignore: ranges of stored values that take a pixel out, both ends included.
         stacked: classes or channels come along the first axis, or one file a class.
+        places: how many axes of an image are places; None where each array tells.
     """
 
     role: str
@@ -45,6 +47,7 @@ class Reading:
     colours: bool = False
     ignore: tuple[tuple[int, int], ...] = ()
     stacked: bool = False
+    places: int | None = None
 
     @property
     def hard(self) -> bool:
@@ -66,12 +69,12 @@ class Reading:
     def _values(self) -> str:
         stored = sorted(value for value, _ in self.values)
         if self.colours:
-            text = f"by {len(stored)} colours"
-        elif len(stored) > 2 and stored == list(range(stored[0], stored[-1] + 1)):
-            text = f"{stored[0]}…{stored[-1]}"
-        else:
-            text = f"{{{','.join(map(str, stored))}}}"
-        return f"{text}{self._ignored()}"
+            return f"by {len(stored)} colours{self._ignored()}"
+        starts = [place for place, value in enumerate(stored) if value - 1 not in stored]
+        runs = [stored[a:b] for a, b in pairwise([*starts, len(stored)])]
+        parts = [f"{r[0]}…{r[-1]}" if len(r) > 2 else ",".join(map(str, r)) for r in runs]
+        whole = len(parts) == 1 and len(stored) > 2
+        return f"{parts[0] if whole else '{' + ','.join(parts) + '}'}{self._ignored()}"
 
     def _ignored(self) -> str:
         ranges = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.ignore)
@@ -97,12 +100,16 @@ class Reading:
             return grey << 16 | grey << 8 | grey
         if not self.hard and array.dtype.name != self.dtype and not self._both_float(array):
             raise self.unfit(f"holds {array.dtype} where the plan reads {self}")
+        if self.encoding == "image" and picture.grid and array.ndim > picture.grid.places:
+            return array  # its channels are first already
         return self._image(array) if self.encoding == "image" else array
 
     def coded(self, stored: Array) -> NDArray[np.integer[Any]]:
         """Class indices; `classes` where ignored, `classes + 1` where a value has no meaning."""
-        if stored.dtype == np.bool_:
-            stored = stored.astype(np.uint8)  # Pillow's own True is 255
+        if stored.dtype != np.uint8:  # labels are small, whatever stores them
+            with np.errstate(invalid="ignore"):
+                small = stored.astype(np.uint8)  # Pillow's own True is 255
+            stored = small if (small == stored).all() else stored
         if stored.dtype == np.uint8:
             codes = self._compared(stored)
             return self._lookup.take(stored) if codes is None else codes
@@ -206,7 +213,7 @@ class Reading:
 
     def _image(self, array: Array) -> Array:
         """Channels first: (H, W) has one, a last axis of up to 4 holds them."""
-        if array.ndim < 3:
+        if array.ndim < 3 or array.ndim == self.places:
             return array[None]
         return np.moveaxis(array, -1, 0) if array.shape[-1] <= CHANNELS else array
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,10 +11,11 @@ from PIL import Image
 
 from lossbench.data.counting import Table, differences, joint
 from lossbench.data.decode import Array, Picture, read
+from lossbench.data.nifti import Grid
 from lossbench.data.pairing import Pair, label
 from lossbench.data.plan import MAPS, Plan
 from lossbench.data.reading import Reading
-from lossbench.errors import InputError
+from lossbench.errors import InputError, sized
 
 FILTERS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
 
@@ -25,8 +27,9 @@ class Pixels:
     pred: Array
     target: Array
     weight: Array  # (C or 1, N), 0 where ignored
-    space: tuple[int, ...]  # their places: height and width
+    space: tuple[int, ...]  # their places: height and width, or the axes of a volume
     positive: Array | None = None  # (C or 1, N) role `pos_weight`
+    spacing: tuple[float, ...] | None = None  # of the target along each axis of `space`, in mm
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,16 @@ class Failure:
 def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
     """Decode a pair and hold it against the plan."""
     try:
-        loaded = {role: _load(plan, role, pair) for role in pair.sources}
+        loaded, grids = dict[str, Array](), dict[str, Grid | None]()
+        for role in pair.sources:
+            loaded[role], grids[role] = _load(plan, role, pair)
+        spacing = _spacing(plan, grids, pair)
         _fit(plan, loaded, pair)
         target = loaded["target"]
         return Sample(
             int(target[0].size if plan.target.stacked else target.size),
             _count(plan, loaded) if plan.counted else None,
-            _pixels(plan, loaded) if plan.pixels else None,
+            _pixels(plan, loaded, spacing) if plan.pixels else None,
         )
     except InputError as error:
         role = error.role or "pred"
@@ -70,10 +76,13 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
         return Failure(role, error.file, error.kind, str(error))
 
 
-def _load(plan: Plan, role: str, pair: Pair) -> Array:
-    """The stored numbers of one role, classes or channels first where it is stacked."""
+def _load(plan: Plan, role: str, pair: Pair) -> tuple[Array, Grid | None]:
+    """The stored numbers of one role, classes or channels first where it is stacked, and its grid.
+
+    Files of several classes share one grid.
+    """
     reading = {"pred": plan.pred, "target": plan.target}.get(role)
-    planes: list[Array] = []
+    planes, grid = list[Array](), None
     for source in pair.sources[role]:
         try:
             picture = read(source)
@@ -83,10 +92,32 @@ def _load(plan: Plan, role: str, pair: Pair) -> Array:
             if planes[-1].shape != planes[0].shape:
                 others = _size(planes[0])
                 raise InputError(f"is {_size(planes[-1])}, other classes are {others}", kind="size")
+            if picture.grid and grid and (unlike := picture.grid.unlike(grid, "its other classes")):
+                raise InputError(unlike, kind="mismatch")
+            grid = picture.grid
         except InputError as error:
             raise error.located(role, label(source)) from None
-    one_a_file = reading and reading.stacked and plan.task != "image" and picture.mode != "array"
-    return np.stack(planes) if len(planes) > 1 or one_a_file else planes[0]
+    flat = planes[0].ndim == (picture.places or plan.target.places)
+    one_a_file = reading and reading.stacked and plan.task != "image" and flat
+    return np.stack(planes) if len(planes) > 1 or one_a_file else planes[0], grid
+
+
+def _spacing(plan: Plan, grids: Mapping[str, Grid | None], pair: Pair) -> tuple[float, ...] | None:
+    """The spacing of the ground truth, on whose grid the others lie as far as they have one."""
+    target = grids["target"]
+    name = label(pair.sources["target"][0]) or "its ground truth"
+    for role, grid in grids.items():
+        if grid and target and (unlike := grid.unlike(target, name)):
+            raise InputError(unlike, kind="mismatch", role=role)
+    spacing = target.spacing if target else None
+    if bool(spacing) != bool(plan.spacing):
+        here, there = ("a", "others have none") if spacing else ("no", "others have one in mm")
+        raise InputError(
+            f"has {here} voxel spacing where {there}; evaluate them apart",
+            kind="mismatch",
+            role="target",
+        )
+    return spacing
 
 
 def _single(picture: Picture, role: str) -> Array:
@@ -113,11 +144,15 @@ def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
         if role == "pred" and plan.resize and array.ndim == len(space) + stacked:
             loaded[role] = _resized(array, space, plan.resize, stacked)
             continue
-        here, there = _size(array, stacked), _size(target, plan.target.stacked)
+        several = stacked and array.ndim > len(space)
+        here, there = _size(array, several), _size(target, plan.target.stacked)
         if here == there:  # the difference is in other axes
             here, there = str(array.shape), str(target.shape)
         file = label(pair.sources["target"][0]) or "its ground truth"
         advice = "; --resize nearest|bilinear fits it" if role == "pred" else ""
+        if len(space) > 2:
+            turned = array.shape[several:] == space[::-1]
+            advice = "; its axes are in reverse order, transpose it" if turned else "; resample it"
         raise InputError(f"is {here} where {file} is {there}{advice}", kind="size", role=role)
     for role, array in loaded.items():
         several = array.ndim > len(space) and (role not in MAPS or len(array) > 1)
@@ -133,8 +168,13 @@ def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
 
 
 def _resized(array: Array, space: tuple[int, ...], method: str, stacked: bool) -> Array:
-    if len(space) < 2:
-        raise InputError("cannot be resized, it is no picture", kind="size", role="pred")
+    if len(space) != 2:
+        raise InputError(
+            f"is {_size(array, stacked)} where its ground truth is {sized(space)}; --resize fits"
+            " pictures only, resample it beforehand",
+            kind="size",
+            role="pred",
+        )
     size = (space[1], space[0])
     if array.dtype.kind == "f":
         array = array.astype(np.float32)
@@ -146,9 +186,8 @@ def _resized(array: Array, space: tuple[int, ...], method: str, stacked: bool) -
 
 
 def _size(array: Array, stacked: bool = False) -> str:
-    """Width × height, as image viewers print it; other arrays by their shape."""
-    space = array.shape[1:] if stacked else array.shape
-    return f"{space[1]}×{space[0]}" if len(space) == 2 else str(space)
+    """The size without the axis of classes or channels, where there is one."""
+    return sized(array.shape[1:] if stacked else array.shape)
 
 
 def _ignored(plan: Plan, loaded: dict[str, Array]) -> Array | None:
@@ -172,7 +211,7 @@ def _count(plan: Plan, loaded: dict[str, Array]) -> Table:
     return np.stack([joint(plan, *planes) for planes in zip(pred, target, each, strict=True)])
 
 
-def _pixels(plan: Plan, loaded: dict[str, Array]) -> Pixels:
+def _pixels(plan: Plan, loaded: dict[str, Array], spacing: tuple[float, ...] | None) -> Pixels:
     """Pixels in rows; what weighs nothing is overwritten first, whatever it was."""
     pred, target = _rows(loaded["pred"], plan.pred), _rows(loaded["target"], plan.target)
     count = target.shape[1]
@@ -200,7 +239,7 @@ def _pixels(plan: Plan, loaded: dict[str, Array]) -> Pixels:
     else:
         pred = plan.pred.numbers(_overwritten(pred, weight))
     space = loaded["target"].shape[1:] if plan.target.stacked else loaded["target"].shape
-    return Pixels(pred, target, weight, space, maps.get("pos_weight"))
+    return Pixels(pred, target, weight, space, maps.get("pos_weight"), spacing)
 
 
 def _rows(array: Array, reading: Reading) -> Array:

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbench.errors import InputError
+from lossbench.errors import InputError, sized
 from lossbench.losses import loss
 from lossbench.views.forms import Count, Image, PerClass, PerPixel, PerSample, Positive, Valid
 from lossbench.views.sums import power, ratio, root
@@ -80,9 +80,9 @@ def over_windows(values: Tensor, inside: Tensor) -> Tensor:
 def check_size(image: Tensor, least: int, what: str) -> None:
     """An image that no window fits into has no value."""
     if min(image.shape[2:]) < least:
-        shown = "×".join(map(str, reversed(image.shape[2:])))
         raise InputError(
-            f"is {shown} where {what} needs {least} pixels along every axis", kind="size"
+            f"is {sized(image.shape[2:])} where {what} needs {least} pixels along every axis",
+            kind="size",
         )
 
 

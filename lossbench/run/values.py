@@ -82,7 +82,7 @@ def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
         for each in (sample.weight, sample.positive)
     )
     size = torch.full((1,), sample.weight.shape[1], dtype=torch.float64, device=device)
-    return Values(sides, cast(Tensor, weight), size, emphasis=positive)
+    return Values(sides, cast(Tensor, weight), size, emphasis=positive, spacing=sample.spacing)
 
 
 def _side(

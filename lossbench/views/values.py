@@ -46,7 +46,9 @@ class Side:
     def stored(self) -> Tensor:
         if not self.labelled:
             return self.given if self.given.is_floating_point() else self.given.double()
-        return functional.one_hot(self.given.long(), self.labelled).movedim(-1, 1).double()
+        shape = (len(self.given), self.labelled, self.given.shape[1])
+        each = torch.zeros(shape, dtype=torch.float64, device=self.given.device)
+        return each.scatter_(1, self.given[:, None].long(), 1.0)
 
     @cached_property
     def probability(self) -> Tensor:
@@ -143,7 +145,7 @@ class Values:
     joint: Tensor | None = None  # (B, K, K) target by prediction, of pairs of label maps
     differences: Tensor | None = None  # (1, C, N) where only p − y was counted
     emphasis: Tensor | None = None  # (B, C or 1, N) role `pos_weight`
-    spacing: tuple[float, ...] | None = None  # the size of a pixel along every axis
+    spacing: tuple[float, ...] | None = None  # along each axis of the space, in mm; None: unknown
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
