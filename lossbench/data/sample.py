@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lossbench.data.decode import Array, Picture, read
+from lossbench.data.instances import Joint, joint
 from lossbench.data.pairing import Pair, label
 from lossbench.data.plan import MAPS, Plan
 from lossbench.data.reading import Reading
@@ -41,7 +42,7 @@ class Sample:
 
     size: int  # pixels, ignored ones included
     table: Table | None
-    pixels: Pixels | None
+    pixels: Pixels | Joint | None
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,9 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
         loaded = {role: _load(plan, role, pair) for role in pair.sources}
         _fit(plan, loaded, pair)
         target = loaded["target"]
+        if plan.task == "instances":
+            shared = joint(plan, loaded, pair.segments, _ignored(plan, loaded))
+            return Sample(target.size, None, shared)
         return Sample(
             int(target[0].size if plan.target.stacked else target.size),
             _count(plan, loaded) if plan.counted else None,

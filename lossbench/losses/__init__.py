@@ -33,7 +33,8 @@ def loss(
     Args:
         family: the group that it is listed under.
         use: what people take it for, in a few words.
-        tasks: what it can be computed on: binary, multiclass, multilabel, image.
+        tasks: what it can be computed on: binary, multiclass, multilabel, image,
+            instances.
         sources: where the definition comes from.
         range: smallest and largest value, None where there is no bound; a user's own
             loss that does not say has none.
