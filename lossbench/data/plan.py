@@ -229,7 +229,7 @@ def _plan_instances(
             seen.dtype,
             values=classes.values,
             classes=len(classes.names),
-            colours=seen.colour,
+            colours=seen.colour or listed,
             ignore=ranges if coded or role == "target" else (),
         )
 
