@@ -282,6 +282,12 @@ CONVENTIONS: dict[str, Convention] = {
                     "pooled",
                     ("binary",),
                 ),
+                Rule(
+                    "panoptic_quality segmentation_quality recognition_quality",
+                    "detection.PanopticQuality",
+                    {"void": "both"},
+                    "pooled",
+                ),
                 Rule("l1 l2 rmse", "MeanAbsoluteError, MeanSquaredError", aggregate="pooled"),
                 Rule("log_cosh", "LogCoshError", aggregate="pooled"),
                 Rule("kl", "KLDivergence", {}, "pooled", ("multiclass",)),

@@ -389,6 +389,9 @@ def test_void_of_both_sides_is_that_of_torchmetrics() -> None:
     ]
     check(result, counts)
     assert result.values[both[0]].pooled > result.values[LOSSES[0]].pooled
+    under = lossbench.evaluate(preds, targets, LOSSES, **how, convention="torchmetrics")
+    for name, same in zip(LOSSES, both, strict=True):
+        assert under.values[name].pooled == result.values[same].pooled
 
 
 def test_without_things_every_number_is_a_segment() -> None:
@@ -761,6 +764,27 @@ def test_a_wrong_map_is_an_error_of_its_own(pred: Map, how: dict[str, Any], word
     target = row("2203") if "divisor" in how else row("1203")
     found = lossbench.evaluate({"a": pred, "b": target}, {"a": target, "b": target}, "pq", **how)
     assert re.search(words, found.failed[0].error), found.failed[0].error
+
+
+def test_a_loss_of_ones_own_may_ask_for_segments(tmp_path: Path) -> None:
+    """By hand: one hit, one missed; the share that is missed is ½."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        """from lossbench.losses import loss
+from lossbench.views.forms import PerClass
+from lossbench.views.segments import Segments
+
+@loss(tasks=["instances"])
+def missed(segments: Segments) -> PerClass:
+    return segments.fn / (segments.tp + segments.fn)
+"""
+    )
+    how: dict[str, Any] = {"plugins": file, "gt_encoding": "instances", "task": "instances"}
+    result = lossbench.evaluate([row("1100")], [row("1102")], "missed", **how)
+    assert result.values["missed"].samples == [0.5]
+    file.write_text("def of_pixels(pred, target):\n    return 0\n")
+    with pytest.raises(lossbench.SettingError, match="no meaning on an instances task"):
+        lossbench.plan([row("1100")], [row("1102")], "of_pixels", **how)
 
 
 def test_training_and_gradcheck_say_that_there_is_no_gradient() -> None:

@@ -221,8 +221,9 @@ class Reading:
             return array[..., 0]
         if not self.colours:
             return array
-        red, green, blue = (array[..., channel].astype(np.int32) for channel in range(3))
-        return red | green << 8 | blue << 16
+        bytes_ = np.zeros((*array.shape[:-1], 4), np.uint8)  # lowest first
+        bytes_[..., :3] = array
+        return bytes_.view("<u4")[..., 0]
 
     def _image(self, array: Array) -> Array:
         """Channels first: (H, W) has one, a last axis of up to 4 holds them."""

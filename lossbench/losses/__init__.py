@@ -28,7 +28,8 @@ def loss(
 ) -> Callable[[Function], Function]:
     """Mark a function as a loss of the catalogue, which reads these facts from the source.
 
-    Shipped losses say their family, tasks and sources. A user's own that does not is for all tasks.
+    Shipped losses say their family, tasks and sources. A user's own that does not is for all tasks
+    but instances.
 
     Args:
         family: the group that it is listed under.
