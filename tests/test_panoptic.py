@@ -435,11 +435,17 @@ def test_class_0_is_nothing_unless_it_has_a_name() -> None:
     assert [column[0] for column in found.values["pq"].classes] == [0, pytest.approx(1 / 1.5)]
     # Instances 1 and 2 of class 0, where that is a thing.
     labels = np.array([[1, 1, 2, 1001]])
-    for things in (None, "sky"):
-        found = lossbench.evaluate(
-            [labels], [labels], "rq", divisor=1000, classes="sky, car", things=things
-        )
-        assert [column[0] for column in found.values["rq"].classes] == [1, 1]
+    how: dict[str, Any] = {"divisor": 1000, "classes": "sky, car"}
+    found = lossbench.evaluate([labels], [labels * 1], "pq", things="sky", **how)
+    assert [column[0] for column in found.values["pq"].classes] == [1, 1]
+    # Where nobody says so, 1 might be class 1; 2 is none.
+    failed = lossbench.evaluate([labels], [labels], "rq", **how).failed
+    assert "class 1 alone, or an instance of class 0? Name" in failed[0].error
+    found = lossbench.evaluate([labels + 1], [labels + 1], "rq", **how)
+    assert [column[0] for column in found.values["rq"].classes] == [1, 1]
+    # Where class 0 is stuff, 1 is class 1.
+    found = lossbench.evaluate([labels[:, :2]], [labels[:, :2]], "rq", things="", **how)
+    assert [math.isnan(column[0]) for column in found.values["rq"].classes] == [True, False]
 
 
 def test_things_and_stuff_apart() -> None:

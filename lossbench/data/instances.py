@@ -145,6 +145,12 @@ def _divided(plan: Plan, reading: Reading, ids: Whole) -> Side:
     thing = np.array([plan.things is not None and name in plan.things for name in names])
     zero = values.get(0)
     instances = zero is not None and (plan.things is None or thing[zero])
+    unclear = {n for n in ids.tolist() if 0 < n < divisor} & values.keys()
+    if unclear and instances and plan.things is None:
+        raise reading.unfit(
+            f"holds label {min(unclear)}: class {min(unclear)} alone, or an instance of class 0?"
+            " Name the classes that have instances with --things"
+        )
     alone = (ids < divisor) & ~((ids >= 0) & instances)
     stored = np.where(alone, ids, ids // divisor)
     void, nothing = reading.ignored(stored), (ids == 0) & (zero is None)
