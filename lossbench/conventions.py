@@ -285,8 +285,8 @@ CONVENTIONS: dict[str, Convention] = {
                 Rule(
                     "panoptic_quality segmentation_quality recognition_quality",
                     "detection.PanopticQuality",
-                    {"void": "both"},
-                    "pooled",
+                    aggregate="pooled",
+                    note="with allow_unknown_preds_category=True it is void=both",
                 ),
                 Rule("l1 l2 rmse", "MeanAbsoluteError, MeanSquaredError", aggregate="pooled"),
                 Rule("log_cosh", "LogCoshError", aggregate="pooled"),

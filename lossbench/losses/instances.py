@@ -36,8 +36,9 @@ def panoptic_quality(segments: Segments) -> PerClass:
         an unmatched predicted segment is dropped where more than half of it is void or a crowd of
         its class. The pooled value, over all segments of all samples and then the mean of the
         classes, is what panopticapi prints and papers report. panopticapi looks at the last crowd
-        of a class in an image, this at all of them. torchmetrics also takes out the pixels where
-        nothing is predicted, and drops true segments that are more than half of those: void=both.
+        of a class in an image, this at all of them. torchmetrics, where it allows predictions of an
+        unknown class, also takes those pixels out of true segments, and drops true segments that
+        are more than half of those: void=both.
     """
     tp, fp, fn, iou = segments
     return ratio(iou, tp + (fp + fn) / 2)
