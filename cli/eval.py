@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lossbench.run.journal import Journal
     from lossbench.run.work import Progress
 
-ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette")
+ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette", "instances")
 COMPLAINTS = 20
 FORMATS = lossbench.list_formats()
 FOR_PEOPLE = ("table", "text", "markdown")
@@ -130,7 +130,7 @@ def _count(given: str, word: str, least: int) -> int:
 )
 @click.option(
     "--task",
-    type=click.Choice(["binary", "multiclass", "multilabel", "image"]),
+    type=click.Choice(["binary", "multiclass", "multilabel", "image", "instances"]),
     help="What the folders hold; found out by default.",
 )
 @click.option(
@@ -190,6 +190,17 @@ def _count(given: str, word: str, least: int) -> int:
     "--resize",
     type=click.Choice(["nearest", "bilinear"]),
     help="Fit predictions of another size to their ground truth.",
+)
+@click.option(
+    "--divisor",
+    metavar="N",
+    type=click.IntRange(2),
+    help="Labels of an instance map are class·N + instance, such as 1000.",
+)
+@click.option(
+    "--things",
+    metavar="NAMES",
+    help="Which of those classes have instances, with commas; the others are one segment each.",
 )
 @click.option(
     "--group-by",
@@ -256,6 +267,7 @@ def command(context: click.Context, /, **options: Any) -> int:
     """Compare the predictions in PRED with the ground truth in GT.
 
     PRED and GT are folders whose files pair by relative path without suffix, or two files.
+    Panoptic JSON files have their PNGs in the folder beside them.
     Every setting can be in a config, or in an environment variable such as LOSSBENCH_LOSS.
     """
     made = _settled(context, options["config"], options["isolated"])

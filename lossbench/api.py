@@ -44,6 +44,8 @@ def plan(
     missing: str = "error",
     extra: str = "error",
     resize: str | None = None,
+    divisor: int | None = None,
+    things: str | Sequence[str] | None = None,
     gates: str | Sequence[str | Mapping[str, Any]] = (),
     baseline: Any = None,
     plugins: Plugins = (),
@@ -55,25 +57,30 @@ def plan(
     """Pair the files, decide how they are read and check every setting; compute nothing.
 
     Args:
-        pred: a folder, a file, or arrays in memory: a mapping id -> array, or a sequence.
+        pred: a folder, a file, or arrays in memory: a mapping id -> array, or a sequence; a
+            panoptic JSON file with its PNGs beside it.
         target: the ground truth, likewise.
         losses: expressions such as "dice" or "0.5*dice + 0.5*bce"; none for the task's usual ones.
         manifest: in place of pred, target and inputs: a table (CSV, TSV, "-" for stdin) with the
             columns pred and gt and, where wanted, id, further roles and groups.
         inputs: further roles: `weight` (maps), `ignore` and `valid` (masks).
-        task: binary, multiclass, multilabel or image; found out where it is not given.
+        task: binary, multiclass, multilabel, image or instances; found out where it is not given,
+            instances from the losses alone.
         classes: a number, names, {value: name} or {name: [r, g, b]}.
         ignore: a target label, a range "250-255", a list of them, or "none".
         threshold: probability from which a pixel is foreground, for scores.
         empty: what replaces an undefined value, or "skip"; by default as the convention has it.
         convention: whose defaults the losses have, such as "monai"; "all" for a row of each.
-        pred_encoding: labels, mask, probability, logits, image or palette.
+        pred_encoding: labels, mask, probability, logits, image, palette or instances.
         gt_encoding: likewise.
         pred_pattern: such as "{id}_pred.png"; with {class}, one file a class.
         gt_pattern: likewise, of the further roles too.
         missing: what a missing prediction is: error, skip, or worst for the bad end of the range.
         extra: what a prediction without ground truth is: error or skip.
         resize: nearest or bilinear, for predictions of another size than their ground truth.
+        divisor: labels of an instance map are class · divisor + instance.
+        things: names of the classes whose instances these maps tell apart; pixels of such a class
+            without an instance are a crowd, and each other class of an image is one segment.
         gates: such as "dice.mean <= 0.15"; {"gate": ..., "warn": True} reports without failing.
         baseline: an earlier result (a file or a Result) that gates may name.
         plugins: Python files with losses of your own.
@@ -110,6 +117,8 @@ def plan(
         missing=missing,
         extra=extra,
         resize=resize,
+        divisor=divisor,
+        things=things,
         gates=(gates,) if isinstance(gates, str) else tuple(gates),
         baseline=baseline,
         plugins=_paths(plugins),

@@ -26,6 +26,7 @@ USUAL = {
     "multiclass": ("dice", "iou", "cross_entropy"),
     "multilabel": ("dice", "iou", "bce"),
     "image": ("l1", "l2"),
+    "instances": ("panoptic_quality", "segmentation_quality", "recognition_quality"),
 }
 COUNTS = ("found", "evaluated", "missing", "extra", "errors")  # that gates can judge
 RESERVED = ("id", "group", "classes", "error", *COUNTS)
@@ -243,7 +244,7 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
 
     Args:
         terms: what would be computed.
-        task: binary, multiclass, multilabel or image.
+        task: binary, multiclass, multilabel, image or instances.
         classes: how many are judged; one, the foreground, on a binary task.
         encoding: what predictions hold.
     """
@@ -253,7 +254,7 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
             every = [each for each in catalog.entries() if task in each.tasks]
             fitting = [each.name for each in every if each.family == entry.family]
             raise SettingError(
-                f"{name} has no meaning on {'an' if task == 'image' else 'a'} {task} task"
+                f"{name} has no meaning on {'an' if task[0] == 'i' else 'a'} {task} task"
                 f" (it is for {', '.join(entry.tasks)});"
                 f" these have: {', '.join(fitting or [each.name for each in every])}"
             )

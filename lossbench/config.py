@@ -42,7 +42,7 @@ QUOTE = "'"
 FILE = "lossbench.yaml"  # looked for in the working directory and above it
 PRESETS = "lossbench_configs"
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-ENCODING = choice("labels", "mask", "probability", "logits", "image", "palette")
+ENCODING = choice("labels", "mask", "probability", "logits", "image", "palette", "instances")
 PATTERN = text("a pattern such as '{id}_pred.png', in quotes")
 
 HELD = "what the files hold; found out where it is not given."
@@ -94,6 +94,8 @@ KEYS = (
     Key("target.pattern", PATTERN, "gt_pattern", doc=NAMED),
     Key("target.classes", CLASSES),
     Key("target.ignore", IGNORE),
+    Key("target.divisor", whole(2)),
+    Key("target.things", several(text("a class"))),
     Key("inputs", folders(["ignore", "valid", "weight", "pos_weight"]), flag="input"),
     Key("manifest", path("a file")),
     Key("group_by", text("a pattern such as '{patient}/{slice}', or columns")),

@@ -282,6 +282,12 @@ CONVENTIONS: dict[str, Convention] = {
                     "pooled",
                     ("binary",),
                 ),
+                Rule(
+                    "panoptic_quality segmentation_quality recognition_quality",
+                    "detection.PanopticQuality",
+                    aggregate="pooled",
+                    note="with allow_unknown_preds_category=True it is void=both",
+                ),
                 Rule("l1 l2 rmse", "MeanAbsoluteError, MeanSquaredError", aggregate="pooled"),
                 Rule("log_cosh", "LogCoshError", aggregate="pooled"),
                 Rule("kl", "KLDivergence", {}, "pooled", ("multiclass",)),

@@ -52,6 +52,9 @@ def slopes(expression: str, task: str | None, seed: int) -> list[Slope]:
         SettingError: the expression is wrong, or has no gradient.
     """
     (column,) = resolve([expression], {})
+    for term in column.terms:
+        if not CLASSES.keys() & set(term.entry.tasks):
+            raise SettingError(f"{term.name} has no gradient: it counts what matches")
     shared = [each for each in CLASSES if all(each in term.entry.tasks for term in column.terms)]
     if task is not None and task not in CLASSES:
         raise SettingError(f"task is one of {', '.join(CLASSES)}, not {task!r}")

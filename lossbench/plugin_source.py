@@ -210,7 +210,8 @@ class _Source:
 
     def _facts(self, node: ast.FunctionDef) -> dict[str, Any]:
         """What `@loss(...)` says, and what holds where it says nothing."""
-        facts: dict[str, Any] = {"family": FAMILY, "tasks": self.tasks, "range": (None, None)}
+        usual = tuple(task for task in self.tasks if task != "instances")  # has no pixels
+        facts: dict[str, Any] = {"family": FAMILY, "tasks": usual, "range": (None, None)}
         for mark in node.decorator_list:
             if not isinstance(mark, ast.Call) or mark.args:
                 raise self._wrong(node, "expected @loss() with names, such as better='higher'")

@@ -51,6 +51,8 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
         with catalog.restored(added):  # a combination names others
             node = filled(entry, {**usual, **options}, every)
         check_task(leaves(node), task, classes, encoding)
+        if task == "instances":
+            raise SettingError(f"{name} has no gradient; lossbench.evaluate reads instance maps")
         for term in leaves(node):
             for option, rule in term.automatic.items():
                 raise SettingError(f"{option}={rule} needs a data set; give numbers")

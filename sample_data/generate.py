@@ -7,6 +7,7 @@ writes the same files (it needs nibabel for the scans):
     python sample_data/generate.py [OUTPUT_FOLDER]
 """
 
+import json
 import sys
 import zlib
 from collections.abc import Iterable
@@ -21,6 +22,13 @@ Shape = tuple[int, int]
 
 BACKGROUND, ROAD, CAR, PERSON = LABELS = range(4)
 IGNORED = 255
+CATEGORIES = [
+    {"id": 7, "name": "road", "isthing": 0},
+    {"id": 23, "name": "sky", "isthing": 0},
+    {"id": 24, "name": "person", "isthing": 1},
+    {"id": 26, "name": "car", "isthing": 1},
+]
+CATEGORY = {BACKGROUND: 23, ROAD: 7, CAR: 26, PERSON: 24}
 
 # Right halves, as (distance from the middle, height above the foot) in units of the size.
 CAR_OUTLINE = [(0.26, 0.08), (0.28, 0), (0.46, 0), (0.5, 0.38), (0.34, 0.7)]
@@ -70,6 +78,21 @@ def generate(root: Path) -> None:
     write_scan(root, "case_02", shape=(44, 36, 14), spacing=(0.75, 0.75, 3.0))
     write_scan(root, "case_03", shape=(40, 40, 12), spacing=(0.8, 0.8, 5.0), missed=2)
     write_scan(root, "case_04", shape=(36, 40, 18), spacing=(0.9, 0.9, 2.5), stray=True)
+
+    write_nuclei(root, "nuclei_01", cells=12)
+    write_nuclei(root, "nuclei_02", cells=9, missed=2)
+    write_nuclei(root, "nuclei_03", cells=14, growth=0.8)
+    write_nuclei(root, "nuclei_04", cells=7, merged=True)
+    write_nuclei(root, "nuclei_05", cells=0)
+    write_nuclei(root, "nuclei_06", cells=10, missed=1, merged=True)
+
+    write_panoptic(
+        root,
+        street_01=([CAR, PERSON, CAR], [CAR, PERSON, CAR], False),
+        street_02=([PERSON, PERSON, PERSON, CAR], [PERSON, PERSON, PERSON, CAR], True),
+        street_03=([CAR, CAR], [CAR, BACKGROUND], False),
+        street_04=([PERSON, CAR, PERSON], [PERSON, PERSON, PERSON], False),
+    )
 
     write_scene(root, "scene_01", blur=0.6, noise=2.0)
     write_scene(root, "scene_02", blur=0.9, noise=3.0)
@@ -128,6 +151,64 @@ def write_drive(
     save(root / f"multiclass/pred/{name}.png", probabilities.argmax(axis=0).astype(np.uint8))
     if soft:
         save(root / f"multiclass/pred_prob/{name}.npy", probabilities)
+
+
+def write_nuclei(
+    root: Path, name: str, cells: int, missed: int = 0, growth: float = 1.0, merged: bool = False
+) -> None:
+    """Write label maps of 16 bits: a nucleus has one number, another in the prediction."""
+    random = random_for(name)
+    shape = (96, random.choice([96, 112]))
+    placed = place_cells(random, shape, cells)
+    predicted = perturb(random, placed[missed:], growth)
+    for role, ellipses in (("gt", placed), ("pred", predicted)):
+        numbers = random.choice(np.arange(1, 60_000), len(ellipses), replace=False)
+        if merged and role == "pred":
+            numbers[0] = numbers[1]
+        labels = np.zeros(shape, np.uint16)
+        for number, ellipse in zip(numbers, ellipses, strict=True):
+            labels[depth(shape, [ellipse]) > 0] = number
+        save(root / f"instances/{role}/{name}.png", labels)
+
+
+def write_panoptic(root: Path, **streets: tuple[list[int], list[int], bool]) -> None:
+    """Write panopticapi's format: R + 256·G + 65536·B is a segment's number, 0 is unlabelled.
+
+    A street is its things, what they are seen as, and whether the first two are a crowd.
+    """
+    annotations: dict[str, list[dict]] = {"gt": [], "pred": []}
+    for image, (name, (things, seen, crowd)) in enumerate(streets.items(), start=1):
+        random = random_for(name)
+        shape, count = (64, random.choice([88, 96])), len(things)
+        columns = (np.arange(count) + random.uniform(0.35, 0.65, count)) / count
+        sizes = random.uniform(0.32, 0.52, count)
+        groups = [2, 2 if crowd else 3, *range(4, count + 2)][:count]
+        truth = draw_drive(shape, zip(sizes, columns, things, groups, strict=True))
+        columns += random.normal(0, 0.008, count)
+        sizes *= random.uniform(0.92, 1.08, count)
+        alone = [place + 2 if each else BACKGROUND for place, each in enumerate(seen)]
+        predicted = draw_drive(shape, zip(sizes, columns, things, alone, strict=True))
+        sides = {"gt": (ignore_edges(truth), things, groups), "pred": (predicted, seen, alone)}
+        for role, (labels, classes, places) in sides.items():
+            numbers = random.choice(np.arange(1, 1 << 24), IGNORED, replace=False)
+            colours = np.append(numbers, 0)[labels]
+            channels = [(colours >> shift & 255).astype(np.uint8) for shift in (0, 8, 16)]
+            save(root / f"panoptic/{role}/{name}.png", np.stack(channels, -1))
+            of_class = dict(zip(places, classes, strict=True)) | {0: BACKGROUND, 1: ROAD}
+            segments = [
+                {
+                    "id": int(numbers[label]),
+                    "category_id": CATEGORY[of_class[label]],
+                    "iscrowd": int(crowd and role == "gt" and label == 2),
+                }
+                for label in np.unique(labels[labels != IGNORED]).tolist()
+            ]
+            annotations[role].append(
+                {"image_id": image, "file_name": f"{name}.png", "segments_info": segments}
+            )
+    for role, each in annotations.items():
+        content = {"annotations": each, **({"categories": CATEGORIES} if role == "gt" else {})}
+        (root / f"panoptic/{role}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 def draw_drive(shape: Shape, things: Iterable[tuple[float, float, int, int]]) -> NDArray:

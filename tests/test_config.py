@@ -72,6 +72,8 @@ target:
   pattern: "{id}.png"
   classes: {0: background, 7: road, 26: car}
   ignore: [255, 250-252]
+  divisor: 1000
+  things: [road, car]
 inputs: {weight: maps}
 manifest: pairs.csv
 group_by: "{patient}/{slice}"
@@ -106,6 +108,8 @@ per_class: false
         "gt_pattern": "{id}.png",
         "classes": {"0": "background", "7": "road", "26": "car"},
         "ignore": ("255", "250-252"),
+        "divisor": 1000,
+        "things": ("road", "car"),
         "inputs": {"weight": "maps"},
         "manifest": "pairs.csv",
         "group_by": "{patient}/{slice}",
@@ -130,7 +134,7 @@ per_class: false
     }
     assert set(config.settings) == {key.setting for key in KEYS}
     assert config.origins["classes"] == "gate.yaml:7"
-    assert config.origins["losses"] == "gate.yaml:12"
+    assert config.origins["losses"] == "gate.yaml:14"
     assert config.origins["pred"] == config.origins["pred_pattern"] == "gate.yaml:2"
 
 
@@ -212,10 +216,10 @@ LOSS = "; `lossbench losses` lists them all"
          "1:1: unknown key 'pred-encoding' (did you mean 'pred.encoding'?)"),
         ("pred: {pth: x}", "1:8: unknown key 'pred.pth' (did you mean 'pred.path'?)"),
         ("task: binry",
-         "1:7: expected binary, multiclass, multilabel or image, found 'binry'"
+         "1:7: expected binary, multiclass, multilabel, image or instances, found 'binry'"
          " (did you mean 'binary'?)"),
         ("task: [binary]",
-         "1:7: expected binary, multiclass, multilabel or image, found a list"),
+         "1:7: expected binary, multiclass, multilabel, image or instances, found a list"),
         ("missing: {a: b}", "1:10: expected error, skip or worst, found a mapping"),
         ("threshold: 2", "1:12: expected a number from 0 to 1, found '2'"),
         ("threshold: off", "1:12: expected a number from 0 to 1, found 'off'"),
@@ -439,8 +443,8 @@ def test_variables_are_read_as_the_config_is() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
     [
-        ("LOSSBENCH_TASK", "binry", "LOSSBENCH_TASK: expected binary, multiclass, multilabel or"
-         " image, found 'binry' (did you mean 'binary'?)"),
+        ("LOSSBENCH_TASK", "binry", "LOSSBENCH_TASK: expected binary, multiclass, multilabel,"
+         " image or instances, found 'binry' (did you mean 'binary'?)"),
         ("LOSSBENCH_THRESHOLD", "2", "LOSSBENCH_THRESHOLD: expected a number from 0 to 1, found"
          " '2'"),
         ("LOSSBENCH_BATCH_SIZE", "1.5", "LOSSBENCH_BATCH_SIZE: expected a whole number from 1,"

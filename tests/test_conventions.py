@@ -38,6 +38,7 @@ from torch.nn import functional
 from torchmetrics import functional as metrics
 from torchmetrics import image as image_metrics
 from torchmetrics import segmentation
+from tried import INSTANCES
 
 import lossbench
 from lossbench.catalog import builtin
@@ -689,6 +690,7 @@ def test_a_preset_reports_what_its_tool_does(row: Row) -> None:
 
 def test_every_claim_of_every_preset_is_tested() -> None:
     tested = {(row.convention, row.loss.partition("(")[0], row.kind.split()[0]) for row in ROWS}
+    tested |= {("torchmetrics", name, "instances") for name in INSTANCES}  # test_panoptic.py
     for convention in CONVENTIONS.values():
         for rule in convention.rules:
             for loss in rule.losses.split():

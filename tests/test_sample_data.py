@@ -50,8 +50,8 @@ def test_the_generator_makes_the_same_pictures(tmp_path):
     scans = [sorted((root / "medical").rglob("*.nii.gz")) for root in (SAMPLES, tmp_path)]
     for ours, theirs in zip(*scans, strict=True):
         assert nibabel.load(ours).header == nibabel.load(theirs).header
-    manifests = [root / "binary/pairs.csv" for root in (SAMPLES, tmp_path)]
-    assert manifests[0].read_text() == manifests[1].read_text()
+    for text in ("binary/pairs.csv", "panoptic/gt.json", "panoptic/pred.json"):
+        assert (SAMPLES / text).read_text() == (tmp_path / text).read_text()
 
 
 def test_the_sample_data_is_small():
@@ -63,7 +63,7 @@ def test_the_sample_data_is_small():
 def test_nothing_else_lies_among_the_samples():
     files = {path.name for path in SAMPLES.rglob("*") if path.is_file()}
     others = {name for name in files if not name.endswith((".png", ".npy", ".nii.gz", ".pyc"))}
-    assert others == {"generate.py", "pairs.csv"}
+    assert others == {"generate.py", "pairs.csv", "gt.json", "pred.json"}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,10 @@ from typing import Any
 import lossbench
 from lossbench.catalog import Entry
 
-ENTRIES = {entry.name: entry for entry in lossbench.list_losses()}
+EVERY = {entry.name: entry for entry in lossbench.list_losses()}
+# Of segments, which are neither tensors nor pixels by themselves: test_panoptic.py.
+INSTANCES = {name for name, entry in EVERY.items() if "instances" in entry.tasks}
+ENTRIES = {name: entry for name, entry in EVERY.items() if name not in INSTANCES}
 JUDGED = {"binary": 1, "multiclass": 3, "multilabel": 3, "image": 3}
 
 # By option, or by loss and option where that loss means something else by it.

@@ -41,6 +41,7 @@ DOUBLE = tuple(ending for ending in ENDINGS if ending.count(".") > 1)
 SEPARATORS = re.compile(r"(?<=[_.\-])|(?=[_.\-])")
 PLACEHOLDER = re.compile(r"\{([^\W\d]\w*)\}|(\*)")
 Source = Any  # a path as text, or an array in memory
+Segments = dict[int, tuple[int, bool]]  # id -> class, whether it is a crowd
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,16 @@ class Pair:
 
     id: str
     sources: dict[str, tuple[Source, ...]]
+    segments: dict[str, Segments] = field(default_factory=dict)  # by role, where a file lists them
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A class that a panoptic file names, and whether its instances are told apart."""
+
+    id: int
+    name: str
+    thing: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +82,7 @@ class Pairing:
     left_out: Counter[str] = field(default_factory=Counter)
     classes: tuple[str, ...] = ()  # from {class} in a pattern
     groups: dict[str, str] = field(default_factory=dict)  # by id, where samples are grouped
+    categories: tuple[Category, ...] = ()  # from a panoptic file
 
     def count(self, kind: str) -> int:
         return sum(each.kind == kind for each in self.unpaired)

@@ -15,9 +15,9 @@ import numpy as np
 
 from lossbench.data.classes import MOST, Classes, numbered
 from lossbench.data.look import Seen, look
-from lossbench.data.pairing import Pair
+from lossbench.data.pairing import Category, Pair
 from lossbench.data.reading import HARD, Reading
-from lossbench.errors import SettingError
+from lossbench.errors import SettingError, nearest
 
 GRADES = 64  # a ground truth with more grey levels than this is taken for an image
 LABELS = 200  # above this, values are taken for grey levels and 255 for the ignored label
@@ -35,7 +35,7 @@ class Plan:
     """The reading plan of a run.
 
     Attributes:
-        task: binary, multiclass, multilabel or image.
+        task: binary, multiclass, multilabel, image or instances.
         pred: how predictions are read.
         target: how the ground truth is read.
         names: the classes; background and foreground of a binary task.
@@ -46,6 +46,8 @@ class Plan:
         spacing: of the ground truth's voxels, as text; "" where its files have none.
         counted: whether tables of counts are made.
         pixels: whether the pixels themselves are kept.
+        divisor: labels of an instance map are class · divisor + instance; None: of one class.
+        things: the classes whose instances are told apart, where that is known.
     """
 
     task: str
@@ -59,12 +61,22 @@ class Plan:
     spacing: str = ""
     counted: bool = False
     pixels: bool = True
+    divisor: int | None = None
+    things: tuple[str, ...] | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
+    def by_class(self) -> bool:
+        """Whether classes have values of their own."""
+        several = self.task == "instances" and len(self.names) > 1
+        return several or self.task in ("multiclass", "multilabel")
+
+    @property
     def countable(self) -> bool:
-        """Whether distinct value pairs with counts can stand for the pixels."""
+        """Whether a table of a fixed length can stand for the pixels."""
         if "weight" in self.maps or (self.pred.scale == 1 and not self.pred.hard):
+            return False
+        if self.task == "instances":  # their table is of another kind
             return False
         if self.task == "image":
             return self.pred.dtype == self.target.dtype == "uint8"
@@ -75,8 +87,13 @@ class Plan:
         return not (self.pred.stacked or self.target.stacked) and len(self.names) <= MOST_COUNTED
 
     def __str__(self) -> str:
-        parts = [self.task, f"pred: {self.pred}", f"gt: {self.target}"]
-        if self.task in ("multiclass", "multilabel"):
+        parts = [self.task]
+        for side, reading in (("pred", self.pred), ("gt", self.target)):
+            of = "components of " if self.task == "instances" and reading.hard else ""
+            parts.append(f"{side}: {of}{reading}")
+        if self.divisor:
+            parts.append(f"label = class·{self.divisor} + instance")
+        if self.by_class:
             parts.append(f"{len(self.names)} classes")
         parts += [f"{role} masks" for role in self.masks]
         parts += [{"weight": "weighted"}.get(role, role) for role in self.maps]
@@ -100,11 +117,33 @@ def make_plan(
     gt_encoding: str | None,
     class_files: Sequence[str],
     resize: str | None,
+    divisor: int | None = None,
+    things: Sequence[str] | None = None,
+    categories: Sequence[Category] = (),
 ) -> Plan:
     """Decide the plan from the settings and, where they are silent, from a sample of the files."""
     pred, target = look(pairs, "pred"), look(pairs, "target")
     pred.places, target.places = pred.places or target.places, target.places or pred.places
     given = parse_ignore(ignore)
+    coded = bool(divisor or categories or "instances" in (pred_encoding, gt_encoding))
+    if task == "instances" or (coded and task is None):
+        encodings = (pred_encoding, gt_encoding)
+        if categories:
+            if classes or divisor or things is not None:
+                raise SettingError(
+                    "a panoptic JSON file says what classes and things there are; leave out"
+                    " --classes, --divisor and --things"
+                )
+            classes = Classes(
+                tuple(each.name for each in categories),
+                tuple((each.id, place) for place, each in enumerate(categories)),
+            )
+            things = [each.name for each in categories if each.thing]
+        return _plan_instances(
+            pairs, (pred, target), encodings, classes, given or (), resize, divisor, things
+        )
+    if coded or things is not None:
+        raise SettingError(f"instances, --divisor and --things have no meaning on a {task} task")
     ranges = given or ()
     one_hot = not target.flat and target.dimensions == pred.dimensions + (not pred.floats)
     gt = gt_encoding or _guess_target(target, task, classes, ranges, one_hot)
@@ -160,6 +199,98 @@ def _spacing(found: set[str]) -> str:
     if not any(found):
         return ""
     return f"{found.pop()} mm" if len(found) == 1 else "from the headers (mm)"
+
+
+def _plan_instances(
+    pairs: Sequence[Pair],
+    sides: tuple[Seen, Seen],
+    encodings: tuple[str | None, str | None],
+    classes: Classes | None,
+    ranges: Ranges,
+    resize: str | None,
+    divisor: int | None,
+    things: Sequence[str] | None,
+) -> Plan:
+    """The plan of instance maps, of masks whose components are instances, or of both."""
+    listed, roles = bool(pairs[0].segments), pairs[0].sources
+    coded = listed or divisor is not None
+    if resize == "bilinear" or set(roles) & set(MAPS):
+        what = "--resize bilinear would make up" if resize else "no weights can be given to"
+        raise SettingError(f"{what} instances, which are counted as they are")
+    if things is not None and not coded:
+        raise SettingError("--things needs classes: maps of class · N + instance have --divisor N")
+    if coded and not listed and classes is None:
+        classes = _divided_classes(sides, ranges, divisor or 1)
+    classes = classes or numbered(1, ("instance",))
+    if classes.colours or (not coded and len(classes.names) > 1):
+        raise SettingError(
+            "instance maps have one class, or classes in their numbers: class · N + instance with"
+            " --divisor N, or panopticapi's PNGs with their JSON files for PRED and GT"
+        )
+    for name in set(things or ()) - set(classes.names):
+        raise SettingError(
+            f"--things {name!r} is no class{nearest(name, classes.names)};"
+            f" there are {', '.join(classes.names)}"
+        )
+
+    def reading(role: str, seen: Seen, given: str | None) -> Reading:
+        encoding = given or _guess_instances(seen, ranges if role == "target" else (), coded)
+        if encoding not in (("instances",) if coded else ("instances", "mask")):
+            what = "predictions" if role == "pred" else "the ground truth"
+            raise SettingError(
+                f"{what} cannot be {encoding} on an instances task: give instance maps"
+                + ("" if coded else ", or masks, whose components are instances")
+            )
+        if encoding == "mask":
+            white = Classes(("background", "instance"), ())
+            ignore = ranges if role == "target" else ()
+            return _reading(role, "mask", seen, white, ignore, "binary", False)
+        return Reading(
+            role,
+            encoding,
+            seen.dtype,
+            values=classes.values,
+            classes=len(classes.names),
+            colours=seen.colour or listed,
+            ignore=ranges if coded or role == "target" else (),
+        )
+
+    return Plan(
+        "instances",
+        reading("pred", sides[0], encodings[0]),
+        reading("target", sides[1], encodings[1]),
+        classes.names,
+        1,
+        tuple(role for role in MASKS if role in roles),
+        resize=resize,
+        divisor=divisor,
+        things=None if things is None else tuple(things),
+    )
+
+
+def _divided_classes(sides: Sequence[Seen], ranges: Ranges, divisor: int) -> Classes:
+    """The classes that the sample's labels have, by number."""
+    if any(seen.colour for seen in sides):
+        raise SettingError("colours as labels need their classes: --classes '{24: person, …}'")
+    labels = {value for seen in sides for value in seen.values} - {0}
+    ids = {value if value < divisor else value // divisor for value in labels}
+    found = sorted(each for each in ids if not any(low <= each <= high for low, high in ranges))
+    if not 0 < len(found) <= MOST:
+        raise SettingError(
+            f"labels of class · {divisor} + instance have {len(found):,} classes in the sample;"
+            f" 1 to {MOST:,} are expected: is the divisor right?"
+        )
+    return Classes(tuple(map(str, found)), tuple((each, i) for i, each in enumerate(found)))
+
+
+def _guess_instances(seen: Seen, ranges: Ranges, coded: bool) -> str:
+    """Whether a side holds masks or numbers of instances."""
+    if coded or seen.colour:
+        return "instances"
+    if not seen.whole:
+        return "probability" if seen.probable else "logits"
+    mask = len(seen.without(ranges) - {0}) == 1 and seen.without(ranges) <= {0, 1, VOID}
+    return "mask" if mask else "instances"
 
 
 def parse_ignore(given: Any) -> Ranges | None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lossbench.data.decode import Array, Picture
 from lossbench.errors import InputError
 
-ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette")
+ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette", "instances")
 HARD = ("labels", "mask", "palette")
 FLAG = {"pred": "--pred-encoding", "target": "--gt-encoding"}
 SHOWN = 5
@@ -32,7 +32,7 @@ class Reading:
         scale: what stored integers are divided by to be in [0, 1].
         values: stored value -> class, of hard encodings.
         classes: how many classes those values have.
-        colours: the stored values are colours, 0xRRGGBB.
+        colours: the stored values are colours, 0xRRGGBB; of instances, R + 256·G + 65536·B.
         ignore: ranges of stored values that take a pixel out, both ends included.
         stacked: classes or channels come along the first axis, or one file a class.
         places: how many axes of an image are places; None where each array tells.
@@ -63,6 +63,9 @@ class Reading:
     def __str__(self) -> str:
         if self.hard:
             return f"{self.encoding} {self._values()}"
+        if self.encoding == "instances":
+            coded = "R + 256·G + 65536·B" if self.colours else self.dtype
+            return f"instances ({coded}){self._ignored()}"
         by = f"{self.dtype}/{self.scale:.0f}" if self.scale != 1 else self.dtype
         return f"{self.encoding} ({by}){self._ignored()}"
 
@@ -87,6 +90,8 @@ class Reading:
             InputError: the file is stored in another way than the plan reads.
         """
         array = picture.array
+        if self.encoding == "instances":
+            return self._identities(picture)
         if picture.mode == "LA":
             array = self._opaque(array)[..., 0]
         elif picture.colour or (self.colours and array.ndim > 2):
@@ -210,6 +215,22 @@ class Reading:
             f"is a colour picture ({picture.mode}) where the plan reads {self}; if its colours are"
             ' classes, name them: --classes \'{background: "#000000", road: "#804080"}\''
         )
+
+    def _identities(self, picture: Picture) -> Array:
+        """The number of each pixel: a palette's index, or of a colour R + 256·G + 65536·B."""
+        array = picture.array
+        if picture.colour != self.colours:
+            what = f"a colour picture ({picture.mode})" if picture.colour else "no colour picture"
+            raise self.unfit(f"is {what} where the plan reads {self}")
+        if picture.mode in ("LA", "RGBA"):
+            array = self._opaque(array)[..., :-1]
+        if picture.mode == "LA":
+            return array[..., 0]
+        if not self.colours:
+            return array
+        bytes_ = np.zeros((*array.shape[:-1], 4), np.uint8)  # lowest first
+        bytes_[..., :3] = array
+        return bytes_.view("<u4")[..., 0]
 
     def _image(self, array: Array) -> Array:
         """Channels first: (H, W) has one, a last axis of up to 4 holds them."""

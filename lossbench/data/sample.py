@@ -11,6 +11,7 @@ from PIL import Image
 
 from lossbench.data.counting import Table, differences, joint
 from lossbench.data.decode import Array, Picture, read
+from lossbench.data.instances import Joint, count_segments
 from lossbench.data.nifti import Grid
 from lossbench.data.pairing import Pair, label
 from lossbench.data.plan import MAPS, Plan
@@ -42,7 +43,7 @@ class Sample:
 
     size: int  # pixels, ignored ones included
     table: Table | None
-    pixels: Pixels | None
+    pixels: Pixels | Joint | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,9 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
         spacing = _spacing(plan, grids, pair)
         _fit(plan, loaded, pair)
         target = loaded["target"]
+        if plan.task == "instances":
+            shared = count_segments(plan, loaded, pair.segments, _ignored(plan, loaded))
+            return Sample(target.size, None, shared)
         return Sample(
             int(target[0].size if plan.target.stacked else target.size),
             _count(plan, loaded) if plan.counted else None,

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossbench.columns import Term, judged
+from lossbench.data.instances import Joint
 from lossbench.data.plan import Plan
 from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled
 from lossbench.run.pooling import SumPool, TablePool
 from lossbench.run.reader import Chunk
-from lossbench.run.values import counted_values, pixel_values
+from lossbench.run.values import counted_values, pixel_values, segment_values
 from lossbench.views.call import asked, conclude, evaluate, finish, raw, state
 from lossbench.views.finish import Sums
 from lossbench.views.values import Values
@@ -108,7 +109,10 @@ def evaluate_chunk(plan: Plan, terms: Sequence[Term], device: str, chunk: Chunk)
         if chunk.pixels:
             (sample,) = chunk.pixels
             others = [term for term in terms if not on_tables(plan, term)]
-            values = pixel_values(plan, sample, device)
+            if isinstance(sample, Joint):
+                values = segment_values(plan, sample, int(chunk.sizes[0]), device)
+            else:
+                values = pixel_values(plan, sample, device)
             _evaluate(rows, values, plan, others)
             _add_states(rows, values, others)
     return rows
@@ -151,7 +155,7 @@ def pooled(
 
 
 def finish_balanced(
-    term: Term, parts: Sequence[Rows], task: str, device: str
+    term: Term, parts: Sequence[Rows], plan: Plan, device: str
 ) -> tuple[Array, Array | None, dict[str, Numbers]]:
     """A term with options that follow from the whole data set, now that all of it is known.
 
@@ -160,18 +164,18 @@ def finish_balanced(
     """
     support = np.concatenate([rows.support for rows in parts if rows.support is not None])
     valid = np.concatenate([rows.valid for rows in parts if rows.valid is not None])
-    numbers = settled(term, support, valid, task)
+    numbers = settled(term, support, valid, plan.task)
     results = [
         _joined(each) for each in zip(*(rows.unfinished[term] for rows in parts), strict=True)
     ]
     result = linear(results, [n for name in term.inside for n in numbers[name]])
-    if judged(term, task, support.shape[1]) > support.shape[1]:
+    if judged(term, plan.task, support.shape[1]) > support.shape[1]:
         support = np.concatenate([valid - support, support], 1)
     on_device = torch.as_tensor(support, device=device)
     options = {**term.options, **numbers}
     with blamed(term):
         sample, classes = finish(term.entry.function, result, lambda: on_device, options)
-    keep = classes is not None and task in ("multiclass", "multilabel")
+    keep = classes is not None and plan.by_class
     return _array(sample), _array(classes) if keep and classes is not None else None, numbers
 
 
@@ -183,7 +187,7 @@ def _joined(results: Sequence[Any]) -> Any:
 
 
 def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> None:
-    keep = plan.task in ("multiclass", "multilabel")
+    keep = plan.by_class
     for term in terms:
         function, options = term.entry.function, term.options
         if term.automatic:

@@ -19,6 +19,7 @@ from lossbench.data.classes import parse_classes
 from lossbench.data.groups import by_pattern, manifest_columns
 from lossbench.data.manifest import read_manifest
 from lossbench.data.pairing import Pairing, pair
+from lossbench.data.panoptic import is_panoptic, read_panoptic
 from lossbench.data.plan import Plan, make_plan
 from lossbench.errors import InputError, SettingError, nearest
 from lossbench.gates import Check, as_gate, check, decide
@@ -140,7 +141,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
             for gate in gates
         ]
 
-    checked(losses)  # what is wrong here is told before any folder is opened
+    written, _ = checked(losses)  # what is wrong here is told before any folder is opened
     classes = parse_classes(settings.classes)
     pairing = _paired(pred, target, settings, classes.names if classes else ())
     if not pairing.pairs:
@@ -148,14 +149,19 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         raise InputError(f"no pair is left to evaluate: {first.message}", kind=first.kind)
     plan = make_plan(
         pairing.pairs,
-        task=settings.task,
+        task=settings.task or _only_task(written),
         classes=classes,
         ignore=settings.ignore,
         pred_encoding=settings.pred_encoding,
         gt_encoding=settings.gt_encoding,
         class_files=pairing.classes,
         resize=settings.resize,
+        divisor=settings.divisor,
+        things=_names(settings.things),
+        categories=pairing.categories,
     )
+    if plan.task == "instances" and settings.threshold != Settings.threshold:
+        raise SettingError("an instances task has no threshold: masks and instances are given")
     if plan.task == "multiclass" and settings.threshold != Settings.threshold:
         raise SettingError(
             "a multiclass task has no threshold: each pixel is its most likely class"
@@ -187,18 +193,50 @@ def _paired(pred: Any, target: Any, settings: Settings, classes: Sequence[str]) 
     else:
         if len(given) < 2:
             raise SettingError("give PRED and GT, or --manifest with both in its columns")
+        if is_panoptic(pred) or is_panoptic(target):
+            return _grouped(_panoptic(pred, target, settings), settings)
         patterns = dict.fromkeys(settings.inputs, settings.gt_pattern)
         pairing = pair(
             {"pred": pred, "target": target, **settings.inputs},
             {"pred": settings.pred_pattern, "target": settings.gt_pattern, **patterns},
             classes,
         )
-    if settings.group_by is not None and not columns:
+    return _grouped(pairing, settings)
+
+
+def _panoptic(pred: Any, target: Any, settings: Settings) -> Pairing:
+    """The pairs of two panoptic JSON files."""
+    if not (is_panoptic(pred) and is_panoptic(target)):
+        raise SettingError(
+            "PRED and GT are both panoptic JSON files, each with its PNGs beside it, or neither is"
+        )
+    if settings.inputs or settings.pred_pattern or settings.gt_pattern:
+        raise SettingError(
+            "--input and patterns are for folders; panoptic JSON files name their PNGs themselves"
+        )
+    return read_panoptic(os.fspath(pred), os.fspath(target))
+
+
+def _grouped(pairing: Pairing, settings: Settings) -> Pairing:
+    """The pairs with their groups, where a pattern says what they are."""
+    if settings.group_by is not None and not manifest_columns(settings.group_by):
         ids = [each.id for each in pairing.pairs]
         if settings.missing == "worst":
             ids += [each.id for each in pairing.unpaired if each.kind == "missing"]
         pairing.groups = by_pattern(settings.group_by, ids)
     return pairing
+
+
+def _only_task(columns: Sequence[Column]) -> str | None:
+    """The task that is never guessed from files, where the losses have a meaning on no other."""
+    tasks = {task for column in columns for term in column.terms for task in term.entry.tasks}
+    return "instances" if tasks == {"instances"} else None
+
+
+def _names(given: str | Sequence[str] | None) -> list[str] | None:
+    """Names with commas, one by one."""
+    parts = given if given is None or isinstance(given, str) else ",".join(given)
+    return None if parts is None else [part.strip() for part in parts.split(",") if part.strip()]
 
 
 def read_baseline(path: Any) -> Mapping[str, Any]:
@@ -264,9 +302,9 @@ def _check_class(check: Check, plan: Plan) -> None:
     if not of_class or not check.column:
         return
     name = check.column.name
-    if plan.task not in ("multiclass", "multilabel"):
+    if not plan.by_class:
         raise SettingError(
-            f"a {plan.task} task has no class columns; gate {name} without [{of_class}]"
+            f"the {plan.task} task has no class columns here; gate {name} without [{of_class}]"
         )
     if of_class not in plan.names:
         raise SettingError(

@@ -43,6 +43,8 @@ class Settings:
     missing: str = "error"
     extra: str = "error"
     resize: str | None = None
+    divisor: int | None = None
+    things: str | Sequence[str] | None = None
     gates: Sequence[str | Mapping[str, Any]] = ()
     baseline: Any = None
     plugins: Sequence[str] = ()
@@ -92,6 +94,8 @@ class Settings:
             raise SettingError(f"empty is skip or a number, not {self.empty!r}")
         if not isinstance(self.threshold, int | float) or not 0 <= self.threshold <= 1:
             raise SettingError(f"threshold {self.threshold!r} is not a probability from 0 to 1")
+        if self.divisor is not None and self.divisor < 2:
+            raise SettingError(f"divisor is 2 or more, not {self.divisor}")
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
             raise SettingError(
                 f"device {self.device!r} cannot be used: expected auto, cpu, cuda or cuda:N;"

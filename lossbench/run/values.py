@@ -7,11 +7,14 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from lossbench.data.instances import NOTHING, VOID
+from lossbench.data.instances import Joint as Counted
 from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading
 from lossbench.data.sample import Pixels
-from lossbench.views.values import Side, Task, Values
+from lossbench.views.values import Joint, Side, Task, Values
 
 PRED_CELLS = (0.0, 0.0, 1.0, 1.0)  # of one class against the rest: TN, FN, FP, TP
 TARGET_CELLS = (0.0, 1.0, 0.0, 1.0)
@@ -83,6 +86,53 @@ def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
     )
     size = torch.full((1,), sample.weight.shape[1], dtype=torch.float64, device=device)
     return Values(sides, cast(Tensor, weight), size, emphasis=positive, spacing=sample.spacing)
+
+
+def segment_values(plan: Plan, sample: Counted, size: int, device: str) -> Values:
+    """One sample's segments as values: a table cell for each pair that shares pixels.
+
+    Args:
+        plan: how they were read.
+        sample: what was counted.
+        size: pixels of the sample, void ones included.
+        device: where to compute.
+    """
+
+    def hot(classes: Any) -> Tensor:
+        """(…, C), nothing where there is no class."""
+        indices = torch.as_tensor(classes + 1, device=device)
+        return functional.one_hot(indices, len(plan.names) + 1)[:, 1:].to(torch.float64)
+
+    def side(segments: Any, classes: Any) -> Side:
+        found = np.append(classes, NOTHING)[segments.clip(NOTHING)]  # the last one is nothing's
+        return Side(hot(found).T[None], "instances")
+
+    count, pred, target, crowd = (
+        torch.as_tensor(each, device=device)
+        for each in (sample.count, sample.pred, sample.target, sample.crowd)
+    )
+    things = None
+    if plan.things is not None:
+        things = torch.tensor([name in plan.things for name in plan.names], device=device)
+    sides = {
+        "pred": side(sample.pred, sample.pred_class),
+        "target": side(sample.target, sample.target_class),
+    }
+    weight = count.to(torch.float64).where(target != VOID, 0.0)
+    return Values(
+        sides,
+        weight[None, None],
+        torch.full((1,), size, dtype=torch.float64, device=device),
+        segments=Joint(
+            count.to(torch.float64),
+            pred,
+            target,
+            hot(sample.pred_class),
+            hot(sample.target_class),
+            crowd,
+            things,
+        ),
+    )
 
 
 def _side(

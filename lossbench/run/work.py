@@ -119,7 +119,7 @@ class Work:
         for term in self.terms:
             if term.automatic and self.unfinished:
                 values, classes, numbers = finish_balanced(
-                    term, self.unfinished, self.plan.task, self.device.result()
+                    term, self.unfinished, self.plan, self.device.result()
                 )
                 self.options[term] |= numbers
                 self.values[term][self.good] = values
@@ -152,12 +152,11 @@ class Work:
             "extra": pairing.count("extra"),
             "errors": len(failed),
         }
-        with_classes = self.plan.task in ("multiclass", "multilabel")
         return Result(
             ids,
             self.columns,
             columns,
-            self.plan.names if with_classes else (),
+            self.plan.names if self.plan.by_class else (),
             counts,
             failed,
             pooled=self._pooled_state(),

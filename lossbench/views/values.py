@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from lossbench.errors import SettingError
 from lossbench.views.forms import Chances, Pair
 from lossbench.views.sums import logarithm
 
-Task = Literal["binary", "multiclass", "multilabel", "image"]
+Task = Literal["binary", "multiclass", "multilabel", "image", "instances"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,6 +135,18 @@ class Side:
         return (self.probability >= threshold).to(self.stored)
 
 
+class Joint(NamedTuple):
+    """How many pixels two segments share, of one sample: N pairs, T true and P predicted ones."""
+
+    shared: Tensor  # (N,) pixels
+    pred: Tensor  # (N,) the predicted segment, −1 where there is none
+    target: Tensor  # (N,) the true segment, −1 where there is none, −2 where the target is void
+    pred_class: Tensor  # (P, C) 1 in its class, 0 elsewhere
+    target_class: Tensor  # (T, C)
+    crowd: Tensor  # (T,) whether it is a group of things that are not told apart
+    things: Tensor | None  # (C,) whether a class has instances, where that is known
+
+
 @dataclass(frozen=True, eq=False)
 class Values:
     """Samples as elements with weights: an ignored pixel weighs 0, n equal pixels weigh n."""
@@ -146,6 +158,7 @@ class Values:
     differences: Tensor | None = None  # (1, C, N) where only p − y was counted
     emphasis: Tensor | None = None  # (B, C or 1, N) role `pos_weight`
     spacing: tuple[float, ...] | None = None  # along each axis of the space, in mm; None: unknown
+    segments: Joint | None = None  # of instance maps, one sample
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property

@@ -1,0 +1,99 @@
+"""Scores of instances and panoptic segments, from the segments that match."""
+
+from __future__ import annotations
+
+from lossbench.losses import loss
+from lossbench.views.forms import PerClass
+from lossbench.views.segments import Segments
+from lossbench.views.sums import ratio
+
+
+@loss(
+    family="instances",
+    use="instance and panoptic segmentation in one number",
+    tasks=["instances"],
+    better="higher",
+    range=(0, 1),
+    aliases=["pq"],
+    sources=["Kirillov et al. 2019, Panoptic Segmentation", "panopticapi"],
+    example="panoptic_quality(void=both)",
+)
+def panoptic_quality(segments: Segments) -> PerClass:
+    """Panoptic quality: how well segments are found, and how well the found ones fit.
+
+    PQ = Σ IoU / (TP + ½FP + ½FN) = SQ · RQ, over segments of one class; a predicted and a true
+    segment match (TP) where their IoU is above ½.
+
+    Args:
+        segments: matched segments, each field of shape (B, C).
+
+    Returns:
+        Score per sample and class, shape (B, C), in [0, 1]; undefined where neither side has a
+        segment of the class, 0 where only one has.
+
+    Note:
+        Void pixels of the target are taken out of predicted segments before they are matched, and
+        an unmatched predicted segment is dropped where more than half of it is void or a crowd of
+        its class. The pooled value, over all segments of all samples and then the mean of the
+        classes, is what panopticapi prints and papers report. panopticapi looks at the last crowd
+        of a class in an image, this at all of them. torchmetrics, where it allows predictions of an
+        unknown class, also takes those pixels out of true segments, and drops true segments that
+        are more than half of those: void=both.
+    """
+    tp, fp, fn, iou = segments
+    return ratio(iou, tp + (fp + fn) / 2)
+
+
+@loss(
+    family="instances",
+    use="how well the segments fit that were found, whatever was missed",
+    tasks=["instances"],
+    better="higher",
+    range=(0, 1),
+    aliases=["sq"],
+    sources=["Kirillov et al. 2019, Panoptic Segmentation", "panopticapi"],
+    example="segmentation_quality",
+)
+def segmentation_quality(segments: Segments) -> PerClass:
+    """Segmentation quality: the mean IoU of matched segments.
+
+    SQ = Σ IoU / TP, over segments of one class.
+
+    Args:
+        segments: matched segments, each field of shape (B, C).
+
+    Returns:
+        Score per sample and class, shape (B, C), 0 or in (½, 1]; undefined where neither side has a
+        segment of the class, 0 where none matches.
+
+    Note:
+        The mean over classes counts those without a match as 0, as panopticapi does.
+    """
+    tp, fp, fn, iou = segments
+    return ratio(iou, tp.where(tp > 0, fp + fn))
+
+
+@loss(
+    family="instances",
+    use="how many segments were found, whatever their outline; F1 of detection",
+    tasks=["instances"],
+    better="higher",
+    range=(0, 1),
+    aliases=["rq"],
+    sources=["Kirillov et al. 2019, Panoptic Segmentation", "panopticapi"],
+    example="recognition_quality",
+)
+def recognition_quality(segments: Segments) -> PerClass:
+    """Recognition quality: the F1 score of finding segments.
+
+    RQ = TP / (TP + ½FP + ½FN), over segments of one class.
+
+    Args:
+        segments: matched segments, each field of shape (B, C).
+
+    Returns:
+        Score per sample and class, shape (B, C), in [0, 1]; undefined where neither side has a
+        segment of the class.
+    """
+    tp, fp, fn, _ = segments
+    return ratio(tp, tp + (fp + fn) / 2)
