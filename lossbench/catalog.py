@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
@@ -71,6 +71,7 @@ class Entry:
     sources: tuple[str, ...] = ()
     example: str = ""
     couples: bool = False
+    background: bool = True  # whether it counts unless the option says otherwise
     revision: int = 1
     plugin: Plugin | None = None  # the file that it is read from, where that is the user's own
     pixels: bool = False  # whether it needs every pixel in its place, whatever its forms say
@@ -223,6 +224,8 @@ def entry_of(
     for annotation in (*signature.inputs.values(), signature.returns):
         for option in asked.get(annotation, {}).values():
             options.setdefault(option.name, option)
+    if "background" in facts and "background" in options:
+        options["background"] = replace(options["background"], default=facts["background"])
     return Entry(
         signature.name,
         module,

@@ -39,7 +39,8 @@ RULES = (
     ("pos_weight", "auto"),
     ("alpha", "auto"),
 )
-IN_PLACE = ("Image", "Valid")  # forms that are more than a set of values
+PER_AXIS = ("spacing",)  # options with a number for each axis, not for each class
+IN_PLACE = ("Image", "Valid", "Masks", "Distances")  # forms that are more than a set of values
 
 
 @dataclass(frozen=True)
@@ -266,14 +267,21 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
             raise SettingError(
                 f"{name}: a multiclass task has no threshold; each pixel is its most likely class"
             )
-        if options.get("background") is False and task != "multiclass":
+        if options.get("background", entry.background) != entry.background and (
+            task != "multiclass"
+        ):
             raise SettingError(
                 f"{name}: background is an option of multiclass tasks; this is {task}"
             )
         wanted = judged(term, task, classes)
         for option, given in options.items():
             own = entry.plugin is not None and entry.options[option].owner == name
-            if isinstance(given, tuple) and len(given) != wanted and not own:
+            if (
+                isinstance(given, tuple)
+                and len(given) != wanted
+                and option not in PER_AXIS
+                and not own
+            ):
                 raise SettingError(
                     f"{name}: {option} has {len(given)} numbers, the task has {wanted} classes"
                 )

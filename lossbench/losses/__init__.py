@@ -24,6 +24,7 @@ def loss(
     aliases: Sequence[str] = (),
     example: str = "",
     couples: bool = False,
+    background: bool = True,
     revision: int = 1,
 ) -> Callable[[Function], Function]:
     """Mark a function as a loss of the catalogue, which reads these facts from the source.
@@ -42,6 +43,7 @@ def loss(
         example: an expression that shows its options, such as "dice(smooth=1)".
         couples: whether the classes of a pixel are judged together, so that label maps keep their
             pixels in place of tables of one class against the rest.
+        background: whether class 0 of a multiclass task counts unless an option says otherwise.
         revision: rises when a fix changes the numbers.
     """
     return lambda function: function

@@ -144,7 +144,7 @@ def pooled(
                 elif whole is not None:
                     added, support = state(function, whole, options, whole=True), whole.support
                 if added is not None:
-                    sample, classes = conclude(function, added, support, options)
+                    sample, classes = conclude(function, added, support, options, plan.task)
                     found[term] = float(sample[0]), [] if classes is None else classes[0].tolist()
     return found
 
@@ -169,7 +169,7 @@ def finish_balanced(
     on_device = torch.as_tensor(support, device=device)
     options = {**term.options, **numbers}
     with blamed(term):
-        sample, classes = finish(term.entry.function, result, on_device, options)
+        sample, classes = finish(term.entry.function, result, on_device, options, task)
     keep = classes is not None and task in ("multiclass", "multilabel")
     return _array(sample), _array(classes) if keep and classes is not None else None, numbers
 

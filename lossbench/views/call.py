@@ -63,17 +63,23 @@ def state(
 
 
 def conclude(
-    function: Callable[..., Any], added: Mapping[str, Any], support: Tensor, options: Options
+    function: Callable[..., Any],
+    added: Mapping[str, Any],
+    support: Tensor,
+    options: Options,
+    task: str,
 ) -> Finished:
     """Values from what adds up, of one sample or of many samples added."""
     if asked(function).returns in PIXEL_KINDS:
-        return finish(function, added[""], support, options)
-    return finish(function, function(**added, **_own(function, options)), support, options)
+        return finish(function, added[""], support, options, task)
+    result = function(**added, **_own(function, options))
+    return finish(function, result, support, options, task)
 
 
 def evaluate(function: Callable[..., Any], values: Values, options: Options) -> Finished:
     """One value per sample (B,) and, where there are classes, one per class (B, C)."""
-    return finish(function, raw(function, values, options), values.support, options)
+    result = raw(function, values, options)
+    return finish(function, result, values.support, options, values.task)
 
 
 def raw(function: Callable[..., Any], values: Values, options: Options) -> Any:
@@ -83,12 +89,15 @@ def raw(function: Callable[..., Any], values: Values, options: Options) -> Any:
 
 
 def finish(
-    function: Callable[..., Any], result: Any, support: Tensor, options: Options
+    function: Callable[..., Any], result: Any, support: Tensor, options: Options, task: str
 ) -> Finished:
-    """The common options applied."""
+    """The common options applied; only a multiclass task has a background among its classes."""
     kind = asked(function).returns
     finisher, after = FINISHERS[kind], [AFTER[kind]] if kind in AFTER else []
-    return finisher(result, support, *after, **_own(finisher, options))
+    own = _own(finisher, options)
+    if task != "multiclass":
+        own.pop("background", None)
+    return finisher(result, support, *after, **own)
 
 
 def _own(function: Callable[..., Any], options: Options) -> dict[str, Any]:
