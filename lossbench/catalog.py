@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lossbench.plugins import Plugin
 
 HERE = Path(__file__).parent
+WEIGHT_MAPS = HERE / "views" / "weight_maps.py"
 UNBOUNDED = float("inf")
 SMALLEST = sys.float_info.min
 MARKS = ("loss", "finishes")  # decorators that state facts
@@ -241,13 +242,21 @@ def entry_of(
 @cache
 def options_asked() -> Mapping[str, Mapping[str, Option]]:
     """The options that come with a view or with what a loss returns, by its name."""
-    return {**_views(), **_finishers()}
+    weighing = next(each.options for each in _functions(WEIGHT_MAPS) if each.name == "weighted")
+    return {"Weight": weighing, **_views(weighing), **_finishers(weighing)}
+
+
+@cache
+def weight_maps() -> Mapping[str, Signature]:
+    """The weight maps by name: what makes weights of a plane."""
+    found = _functions(WEIGHT_MAPS)
+    return {each.name: each for each in found if each.inputs == {"plane": "Plane"}}
 
 
 @cache
 def kinds() -> frozenset[str]:
     """What a loss can return."""
-    return frozenset({*_finishers(), "Expression"})
+    return frozenset({*_finishers({}), "Expression"})
 
 
 @cache
@@ -258,7 +267,7 @@ def forms() -> frozenset[str]:
         for node in _parse(HERE / "views" / "forms.py").body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     ]
-    return frozenset({*named, *_views(), "Side", "Values"} - KINDS.keys() - kinds())
+    return frozenset({*named, *_views({}), "Side", "Values"} - KINDS.keys() - kinds())
 
 
 def _range(written: tuple[float | None, float | None]) -> tuple[float, float]:
@@ -267,25 +276,29 @@ def _range(written: tuple[float | None, float | None]) -> tuple[float, float]:
     return (-UNBOUNDED if low is None else low, UNBOUNDED if high is None else high)
 
 
-def _views() -> dict[str, dict[str, Option]]:
-    """The options of every view's `of`, by the view's name."""
-    return {
-        node.name: signature_of(part, path, owner=node.name).options
+def _views(weighing: Mapping[str, Option]) -> dict[str, dict[str, Option]]:
+    """The options of every view's `of`, by the view's name; of one that weighs, those too."""
+    found = {
+        node.name: signature_of(part, path, owner=node.name)
         for path in sorted((HERE / "views").glob("[!_]*.py"))
         for node in _parse(path).body
         if isinstance(node, ast.ClassDef)
         for part in node.body
         if isinstance(part, ast.FunctionDef) and part.name == "of"
     }
+    return {
+        name: {**of.options, **(weighing if "Weight" in of.inputs.values() else {})}
+        for name, of in found.items()
+    }
 
 
-def _finishers() -> dict[str, dict[str, Option]]:
+def _finishers(weighing: Mapping[str, Option]) -> dict[str, dict[str, Option]]:
     """The common options, by the kind of result that they apply to."""
     return {
-        kind: signature.options
+        kind: {**signature.options, **(weighing if facts.get("weighs") else {})}
         for signature in _functions(HERE / "views" / "finish.py")
-        if "finishes" in signature.marks
-        for kind in signature.marks["finishes"]["kinds"]
+        if (facts := signature.marks.get("finishes"))
+        for kind in facts["kinds"]
     }
 
 
@@ -366,6 +379,7 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "bool": ("true or false", lambda v: isinstance(v, bool)),
     "str": ("a word", lambda v: isinstance(v, str)),
+    "WeightMap": ("a weight map such as unet(w0=10, sigma=5)", lambda v: isinstance(v, str)),
     "None": ("none", lambda v: v is None),
 }
 

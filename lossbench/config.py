@@ -94,7 +94,7 @@ KEYS = (
     Key("target.pattern", PATTERN, "gt_pattern", doc=NAMED),
     Key("target.classes", CLASSES),
     Key("target.ignore", IGNORE),
-    Key("inputs", folders(["ignore", "valid", "weight", "pos_weight"]), flag="input"),
+    Key("inputs", folders(["ignore", "valid", "weight", "pos_weight", "instances"]), flag="input"),
     Key("manifest", path("a file")),
     Key("group_by", text("a pattern such as '{patient}/{slice}', or columns")),
     Key("losses", LOSSES, flag="loss"),

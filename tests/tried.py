@@ -74,6 +74,7 @@ VALUES: dict[str | tuple[str, str], list[Any]] = {
     "spacing": [[2.0, 0.5]],
     "squared": [True, "elements"],
     "threshold": [0.2, 0.7],
+    "weight_map": ["edge(width=1, factor=3)"],
     "window": [1],
 }
 # What a loss is given besides, so that it has a meaning on small pictures or the option an effect.
@@ -99,12 +100,15 @@ def judged(entry: Entry, task: str, classes: int | None = None) -> int:
 
 
 def has_meaning(entry: Entry, option: str, task: str) -> bool:
-    """LOSSES.md: no threshold on a multiclass task but a loss's own, a background only there."""
+    """LOSSES.md: no threshold on a multiclass task but a loss's own, a background only there.
+
+    What is made from classes needs some.
+    """
     if option == "threshold":
         return task != "multiclass" or entry.options[option].owner == entry.name
     if option == "background":
         return task == "multiclass"
-    return option != "class_weights" or task != "image"
+    return option not in ("class_weights", "weight_map") or task != "image"
 
 
 def option_sets(

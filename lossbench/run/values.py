@@ -76,12 +76,12 @@ def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
             ("target", sample.target, plan.target),
         )
     }
-    weight, positive = (
+    weight, positive, instances = (
         None if each is None else torch.as_tensor(each, dtype=torch.float64, device=device)[None]
-        for each in (sample.weight, sample.positive)
+        for each in (sample.weight, sample.positive, sample.instances)
     )
     size = torch.full((1,), sample.weight.shape[1], dtype=torch.float64, device=device)
-    return Values(sides, cast(Tensor, weight), size, emphasis=positive)
+    return Values(sides, cast(Tensor, weight), size, emphasis=positive, instances=instances)
 
 
 def _numbers(numbers: Any, reading: Reading, classes: int, device: str) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 from lossbench.views.finish import AFTER, FINISHERS, PIXEL_KINDS, Finished, Sums
 from lossbench.views.forms import PerPixel
 from lossbench.views.values import Side, Values
+from lossbench.views.weight_maps import weighted
 
 Options = Mapping[str, Any]
 OF_BOTH_SIDES = ("difference", "weight", "positive", "mass", "valid")
@@ -54,7 +55,7 @@ def state(
 
     With `whole` the values are of all samples already, and any view will do.
     """
-    wanted = asked(function)
+    wanted, values = asked(function), _weighed(values, options)
     if wanted.returns in PIXEL_KINDS:
         return {"": Sums.over(_call(function, values, options), values)}
     if all((is_view if whole else adds_up)(form) for form in wanted.inputs.values()):
@@ -84,6 +85,7 @@ def evaluate(function: Callable[..., Any], values: Values, options: Options) -> 
 
 def raw(function: Callable[..., Any], values: Values, options: Options) -> Any:
     """What the loss returns for each sample, summed over pixels but not yet over classes."""
+    values = _weighed(values, options)
     result = _call(function, values, options)
     return Sums.over(result, values) if isinstance(result, PerPixel) else result
 
@@ -102,6 +104,10 @@ def finish(
 
 def _own(function: Callable[..., Any], options: Options) -> dict[str, Any]:
     return {name: options[name] for name in asked(function).options if name in options}
+
+
+def _weighed(values: Values, options: Options) -> Values:
+    return weighted(values, **_own(weighted, options))
 
 
 def _call(function: Callable[..., Any], values: Values, options: Options) -> Any:

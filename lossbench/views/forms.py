@@ -34,6 +34,7 @@ NonNegative = Annotated[float, "0 or more"]
 Positive = Annotated[float, "more than 0"]
 Share = Annotated[float, "0 to 1"]
 Count = Annotated[int, "1 or more"]
+WeightMap = Annotated[str, "a call such as unet(w0=10, sigma=5)"]
 
 
 class Pair(NamedTuple):
