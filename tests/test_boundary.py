@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import product
@@ -16,6 +17,7 @@ import torch
 from monai.losses import HausdorffDTLoss, SoftclDiceLoss
 from scipy import ndimage
 from skimage import measure
+from skimage.morphology import skeletonize
 from tolerances import REFERENCE, SINGLE, check_close
 from tried import ENTRIES
 
@@ -149,6 +151,17 @@ def soft_cldice_in_monai(pair: Pair, iterations: int = 3, **smooth: float) -> fl
     return settled(pair, 1.0 if apart else value, bool(smooth))
 
 
+def cldice(pair: Pair, threshold: float = 0.5) -> float:
+    """Shit et al. 2021 with skeletons of scikit-image."""
+    p, y = inside(pair, threshold)
+    shares = []
+    for line, mask in ((skeletonize(p) > 0, y), (skeletonize(y) > 0, p)):
+        bottom = pair.weight[line].sum()
+        shares.append(pair.weight[line & mask].sum() / bottom if bottom else math.nan)
+    value = 1 - 2 * shares[0] * shares[1] / sum(shares) if sum(shares) else 1.0
+    return settled(pair._replace(pred=p, target=y), value, smooth=False)
+
+
 def betti_in_gudhi(pair: Pair, corners: bool = True, threshold: float = 0.5) -> float:
     """Pixels as closed boxes hold together across corners, pixels as points across faces."""
     numbers = []
@@ -189,6 +202,10 @@ WEIGHTED = [
     Row("betti_error(connectivity=faces)", partial(betti_in_gudhi, corners=False)),
     Row("betti_error(threshold=0.3)", partial(betti_in_gudhi, threshold=0.3)),
 ]  # fmt: skip
+
+
+# What thins masks takes no rows of pixels.
+PLANES = [Row("cldice", cldice), Row("cldice(threshold=0.3)", partial(cldice, threshold=0.3))]
 
 
 def spaced(spacing: Sequence[float]) -> list[Row]:
@@ -267,15 +284,16 @@ def test_values_equal_monai(space, hard):
 @pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
 @pytest.mark.parametrize("space", SPACES, ids=str)
 def test_values_equal_their_definition(space, weighted):
-    rows = WEIGHTED + spaced((0.7, 2.5, 1.3)[: len(space)])
+    rows = WEIGHTED + spaced((0.7, 2.5, 1.3)[: len(space)]) + PLANES * (len(space) > 1)
     check(rows, pairs(space, weighted))
 
 
 def test_every_loss_and_option_has_a_reference():
-    rows = [*PLAIN, *WEIGHTED, *spaced([1.0])]
+    rows = [*PLAIN, *WEIGHTED, *PLANES, *spaced([1.0])]
     for name in OWN:
         tried = " ".join(row.loss for row in rows if row.loss.partition("(")[0] == name)
         common = {"class_reduction", "class_weights", "background", "absent", "exponent", "empty"}
+        common |= {"weight_map"}
         assert tried, name
         wanted = ENTRIES[name].options.keys() - common
         if name == "boundary":  # test_the_edge_of_a_soft_target_is_at_the_threshold
@@ -319,6 +337,29 @@ def test_parts_and_holes_by_hand():
     assert one(hollow, shell, "betti_error", **hard) == 1  # a tunnel
 
 
+def test_centre_lines_by_hand():
+    """Of a line of six pixels a line of three is half: P = 1, S = ½, 1 − 2·½/(3/2) = ⅓."""
+    line = np.zeros((5, 8), np.uint8)
+    line[2, 1:7] = 1
+    half = line.copy()
+    half[:, :4] = 0
+    hard = {"task": "binary", "pred_encoding": "mask"}
+    assert one(half, line, "cldice", **hard) == pytest.approx(1 / 3)
+    assert one(line, line, "cldice", **hard) == 0
+    assert one(np.roll(line, 1, 0), line, "cldice", **hard) == 1
+
+
+def test_without_scikit_image_a_sentence_says_what_to_do(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.morphology", None)
+    with pytest.raises(lossbench.SettingError, match=r"pip install 'lossbench\[topology\]'"):
+        one([[1, 0]], [[1, 0]], "cldice", task="binary")
+
+
+def test_masks_in_a_row_are_not_thinned():
+    result = lossbench.evaluate([np.ones(5)], [np.ones(5)], "cldice", **BINARY)
+    assert "cldice thins masks of 2 or 3" in result.failed[0].error
+
+
 def test_boundary_by_hand():
     """φ of [0, 1, 1, 1, 0] is [1, 0, −1, 0, 1]."""
     target = [[0, 1, 1, 1, 0]]
@@ -356,7 +397,7 @@ def stacks(space: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     return pred / pred.sum(0), labels.astype(np.uint8)
 
 
-@pytest.mark.parametrize("row", [row for row in WEIGHTED if "threshold" not in row.loss],
+@pytest.mark.parametrize("row", [row for row in WEIGHTED + PLANES if "threshold" not in row.loss],
                          ids=lambda row: row.loss)  # fmt: skip
 @pytest.mark.parametrize("space", SPACES[:2], ids=str)
 def test_each_class_is_a_mask_and_the_background_is_left_out(space, row):
@@ -366,7 +407,7 @@ def test_each_class_is_a_mask_and_the_background_is_left_out(space, row):
     hard = pred.argmax(0)
     wanted = []
     for each, soft in enumerate(pred):
-        p = (hard == each) * 1.0 if row.loss.startswith("betti") else soft
+        p = (hard == each) * 1.0 if row.loss.startswith(("betti", "cldice")) else soft
         wanted.append(row.reference(Pair(p, (labels == each) * 1.0, np.ones(space))))
     check_close(np.ravel(found.classes), wanted, REFERENCE)
     check_close(found.samples[0], np.nanmean(wanted[1:]), REFERENCE)
@@ -421,9 +462,10 @@ def test_gradients_are_those_of_finite_differences(name):
     assert all(each.passed for each in lossbench.gradcheck(name))
 
 
-def test_what_counts_has_no_gradient():
-    with pytest.raises(lossbench.SettingError, match="betti_error has no gradient"):
-        lossbench.gradcheck("betti_error")
+@pytest.mark.parametrize("name", ["betti_error", "cldice"])
+def test_hard_masks_have_no_gradient(name):
+    with pytest.raises(lossbench.SettingError, match=f"{name} has no gradient"):
+        lossbench.gradcheck(name)
 
 
 @pytest.mark.parametrize("name", sorted(OWN))

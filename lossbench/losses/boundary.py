@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
-from lossbench.errors import InputError
+from lossbench.errors import InputError, SettingError
 from lossbench.losses import loss
 from lossbench.views.distances import Distances
 from lossbench.views.forms import (
@@ -175,6 +175,65 @@ def stretched(image: Tensor) -> Tensor:
     low, high = image.amin(axes, keepdim=True), image.amax(axes, keepdim=True)
     some = high > low
     return torch.where(some, (image - low) / (high - low).where(some, 1.0), image)
+
+
+@loss(
+    family="boundary",
+    use="vessels, roads and cracks that must stay connected",
+    tasks=["binary", "multiclass", "multilabel"],
+    range=(0, 1),
+    sources=["Shit et al. 2021, clDice", "skimage.morphology.skeletonize"],
+    example="cldice(threshold=0.3)",
+    background=False,
+)
+def cldice(masks: Masks, weight: Weight) -> PerClass:
+    """Centre-line Dice loss: how much of each mask's skeleton is in the other mask.
+
+    1 − 2·P·S / (P + S), with P the share of the prediction's skeleton that is in the target, and S
+    the share of the target's skeleton that is in the prediction.
+
+    Args:
+        masks: both hard masks, shape (B, C, *space), of two or three axes.
+        weight: how much each pixel counts.
+
+    Returns:
+        Loss per sample and class, shape (B, C), in [0, 1]; 1 where one mask is empty; undefined
+        where both are, and where the skeleton of a mask that is not empty vanishes.
+
+    Note:
+        It needs scikit-image, `pip install 'lossbench[topology]'`, whose skeletons are Zhang's in
+        2-D and Lee's in 3-D. The paper's coefficient is one minus this; for training there is
+        `soft_cldice`.
+    """
+    sides = [masks.pred, masks.target]
+    lines = [skeletons(mask).flatten(2).to(weight) for mask in sides]
+    flat = [mask.flatten(2).to(weight) for mask in sides]
+    shares = [
+        ratio(total(line * mask, weight), total(line, weight))
+        for line, mask in zip(lines, reversed(flat), strict=True)
+    ]
+    some = [total(mask, weight) > 0 for mask in flat]
+    return centre_line(shares, some[0] ^ some[1])
+
+
+def skeletons(masks: Tensor) -> Tensor:
+    """What is left of masks (B, C, *space) that are thinned to lines."""
+    try:
+        from skimage.morphology import skeletonize
+    except ImportError:
+        raise SettingError(
+            "cldice needs scikit-image, which is not installed:"
+            " pip install 'lossbench[topology]'; soft_cldice does without"
+        ) from None
+    axes = masks.ndim - 2
+    if axes not in (2, 3):
+        raise InputError(
+            f"has {axes} axes where cldice thins masks of 2 or 3; soft_cldice takes any",
+            kind="mismatch",
+        )
+    planes = masks.flatten(0, 1).cpu().numpy()
+    thin = np.stack([skeletonize(plane) > 0 for plane in planes])
+    return torch.as_tensor(thin, device=masks.device).reshape(masks.shape)
 
 
 @loss(
