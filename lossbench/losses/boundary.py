@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lossbench.errors import InputError, SettingError
 from lossbench.losses import loss
-from lossbench.views.distances import Distances
+from lossbench.views.distances import Distances, around
 from lossbench.views.forms import (
     Count,
     Image,
@@ -144,12 +144,32 @@ def hausdorff_er(
         The cross has 5 pixels in 2-D and 7 in 3-D. A b that is the same
         everywhere is not stretched.
     """
+
+    def weighed(error: Tensor) -> Tensor:
+        every = error * 0
+        for k in range(1, erosions + 1):
+            error = stretched((crossed(error) - 0.5).clamp(min=0))
+            every = every + k**alpha * error
+        return every
+
     error = ((pred - target) ** 2).where(valid, 0.0)
-    every, eroded = torch.zeros_like(error), error
-    for k in range(1, erosions + 1):
-        eroded = stretched((crossed(eroded) - 0.5).clamp(min=0))
-        every = every + k**alpha * eroded
-    return mean(every.flatten(2), weight)
+    return mean(by_plane(weighed, error).flatten(2), weight)
+
+
+def by_plane(function: Callable[[Tensor], Tensor], images: Tensor, whole: bool = False) -> Tensor:
+    """A function of every class of every sample (*space) by itself, which is 0 where that is 0.
+
+    Unless it needs the whole it gets the part that is not 0, and where the image goes on the pixels
+    about it. (One class after another takes a third of the time of all at once.)
+    """
+    found = []
+    for image in images.flatten(0, 1):
+        some = image.detach().cpu().numpy() != 0
+        box = (...,) if whole or not some.any() else around(some)
+        every = image * 0
+        every[box] = function(image[box])
+        found.append(every)
+    return torch.stack(found).reshape(images.shape)
 
 
 def beside(image: Tensor, axis: int, beyond: float) -> tuple[Tensor, Tensor]:
@@ -161,20 +181,18 @@ def beside(image: Tensor, axis: int, beyond: float) -> tuple[Tensor, Tensor]:
 
 
 def crossed(image: Tensor) -> Tensor:
-    """The mean of each pixel and its neighbours along the axes, (B, C, *space)."""
+    """The mean of each pixel of an image (*space) and its neighbours along the axes."""
     found = image
-    for axis in range(2, image.ndim):
+    for axis in range(image.ndim):
         before, after = beside(image, axis, 0.0)
         found = found + before + after
-    return found / (2 * image.ndim - 3)
+    return found / (2 * image.ndim + 1)
 
 
 def stretched(image: Tensor) -> Tensor:
-    """Each class of (B, C, *space) from 0 to 1, unless it is the same everywhere."""
-    axes = tuple(range(2, image.ndim))
-    low, high = image.amin(axes, keepdim=True), image.amax(axes, keepdim=True)
-    some = high > low
-    return torch.where(some, (image - low) / (high - low).where(some, 1.0), image)
+    """An image from 0 to 1, unless it is the same everywhere."""
+    low, high = image.amin(), image.amax()
+    return (image - low) / (high - low) if high > low else image
 
 
 @loss(
@@ -287,7 +305,7 @@ def soft_cldice(
     above = smooth if smooth_nr is None else smooth_nr
     below = smooth if smooth_dr is None else smooth_dr
     pred, target = pred.where(valid, 0.0), target.where(valid, 0.0)
-    lines = [soft_skeleton(mask, iterations).flatten(2) for mask in (pred, target)]
+    lines = [soft_skeletons(mask, iterations).flatten(2) for mask in (pred, target)]
     masks = [mask.flatten(2) for mask in (pred, target)]
     shares = [
         ratio(total(line * mask, weight) + above, total(line, weight) + below)
@@ -307,8 +325,13 @@ def centre_line(shares: list[Tensor], one_empty: Tensor, eps: float = 0.0) -> Te
     return (1 - score).where(~undefined | one_empty, torch.nan)
 
 
+def soft_skeletons(masks: Tensor, iterations: int) -> Tensor:
+    """Soft skeletons of masks (B, C, *space); where they are 0 they may have a gradient."""
+    return by_plane(lambda mask: soft_skeleton(mask, iterations), masks, whole=masks.requires_grad)
+
+
 def soft_skeleton(mask: Tensor, iterations: int) -> Tensor:
-    """What opening takes away from a soft mask (B, C, *space) and from its erosions."""
+    """What opening takes away from a soft mask (*space) and from its erosions."""
     skeleton = (mask - opened(mask)).clamp(min=0)
     for _ in range(iterations):
         mask = eroded(mask)
@@ -320,7 +343,7 @@ def soft_skeleton(mask: Tensor, iterations: int) -> Tensor:
 def eroded(mask: Tensor) -> Tensor:
     """The least of each pixel and its neighbours along the axes."""
     found = mask
-    for axis in range(2, mask.ndim):
+    for axis in range(mask.ndim):
         for other in beside(mask, axis, torch.inf):
             found = torch.minimum(found, other)
     return found
@@ -329,7 +352,7 @@ def eroded(mask: Tensor) -> Tensor:
 def opened(mask: Tensor) -> Tensor:
     """Eroded, then the largest of each pixel and all that touch it."""
     found = eroded(mask)
-    for axis in range(2, mask.ndim):
+    for axis in range(mask.ndim):
         before, after = beside(found, axis, -torch.inf)
         found = torch.maximum(torch.maximum(found, before), after)
     return found
