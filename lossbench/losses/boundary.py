@@ -42,7 +42,7 @@ def mean(value: Tensor, weight: Tensor) -> Tensor:
     tasks=["binary", "multiclass", "multilabel"],
     range=(None, None),
     sources=["Kervadec et al. 2019"],
-    example="dice + 0.01*boundary",
+    example="0.01*boundary + dice",
     background=False,
 )
 def boundary(pred: Probability, distances: Distances, weight: Weight) -> PerClass:

@@ -55,9 +55,6 @@ class Distances:
         Args:
             threshold: p ≥ threshold is inside, each class by itself.
             spacing: size of a pixel along each axis, rows first; none takes that of the data, or 1.
-
-        Raises:
-            InputError: there are more or fewer axes than numbers.
         """
         axes = values.valid.ndim - 2
         if spacing is not None and len(spacing) != axes:
