@@ -27,7 +27,7 @@ AGGREGATES = (
     "count", "undefined", "infinite", "pooled",
 )  # fmt: skip
 COUNTS = ("found", "evaluated", "missing", "extra", "errors")
-ROLES = ("ignore", "valid", "weight", "pos_weight")
+ROLES = ("ignore", "valid", "weight", "pos_weight", "instances")
 TOKEN = re.compile(r"""\s*("[^"]*"?|'[^']*'?|[^\W\d]\w*|\d[\w.]*|\S)""")
 Items = list[CompletionItem[str]]
 

@@ -17,7 +17,7 @@ from .options import plugin_option
 
 WIDTH = 80
 AGGREGATES = {"pooled": "pooled", "class_mean": "the mean of the classes' means"}
-FINISHERS = ("finish_pixels", "finish_classes", "finish_samples")
+COMMON = ("finish_pixels", "finish_classes", "finish_samples", "weighted")
 
 
 @click.command("explain", epilog="Example: lossbench explain dice")
@@ -109,7 +109,7 @@ def _groups(entry: Entry) -> dict[str, list[Option]]:
     groups: dict[str, list[Option]] = {}
     for option in entry.options.values():
         heading = f"options of its view {option.owner}"
-        if option.owner in (entry.name, *FINISHERS):
+        if option.owner in (entry.name, *COMMON):
             heading = "options" if option.owner == entry.name else "common options"
         groups.setdefault(heading, []).append(option)
     return groups

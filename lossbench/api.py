@@ -63,7 +63,7 @@ def plan(
         losses: expressions such as "dice" or "0.5*dice + 0.5*bce"; none for the task's usual ones.
         manifest: in place of pred, target and inputs: a table (CSV, TSV, "-" for stdin) with the
             columns pred and gt and, where wanted, id, further roles and groups.
-        inputs: further roles: `weight` (maps), `ignore` and `valid` (masks).
+        inputs: further roles: `weight` (maps), `ignore` and `valid` (masks), `instances` (labels).
         task: binary, multiclass, multilabel, image or instances; found out where it is not given,
             instances from the losses alone.
         classes: a number, names, {value: name} or {name: [r, g, b]}.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from lossbench.plugins import Plugin
 
 HERE = Path(__file__).parent
+WEIGHT_MAPS = HERE / "views" / "weight_maps.py"
 UNBOUNDED = float("inf")
 SMALLEST = sys.float_info.min
 MARKS = ("loss", "finishes")  # decorators that state facts
@@ -71,6 +72,7 @@ class Entry:
     sources: tuple[str, ...] = ()
     example: str = ""
     couples: bool = False
+    background: bool = True  # whether it counts unless the option says otherwise
     revision: int = 1
     plugin: Plugin | None = None  # the file that it is read from, where that is the user's own
     pixels: bool = False  # whether it needs every pixel in its place, whatever its forms say
@@ -228,9 +230,8 @@ def entry_of(
     for annotation in (*signature.inputs.values(), signature.returns):
         for option in asked.get(annotation, {}).values():
             options.setdefault(option.name, option)
-    facts = dict(facts)
-    for name, default in facts.pop("defaults", {}).items():
-        options[name] = replace(options[name], default=default)
+    if "background" in facts and "background" in options:
+        options["background"] = replace(options["background"], default=facts["background"])
     return Entry(
         signature.name,
         module,
@@ -246,16 +247,32 @@ def entry_of(
 @cache
 def options_asked() -> Mapping[str, Mapping[str, Option]]:
     """The options that come with a view or with what a loss returns, by its name."""
+    weighing = _weighing()
     of_views = {
         view: {
             name: option
             for behind in behind(view)
-            if behind in _views()
-            for name, option in _views()[behind].options.items()
+            for name, option in (
+                *(_views()[behind].options.items() if behind in _views() else ()),
+                *(weighing.items() if behind == "Weight" else ()),
+            )
         }
         for view in _views()
     }
-    return {**of_views, **_finishers()}
+    return {"Weight": weighing, **of_views, **_finishers()}
+
+
+@cache
+def weight_maps() -> Mapping[str, Signature]:
+    """The weight maps by name: what makes weights of a plane."""
+    found = _functions(WEIGHT_MAPS)
+    return {each.name: each for each in found if each.inputs == {"plane": "Plane"}}
+
+
+@cache
+def _weighing() -> Mapping[str, Option]:
+    """The options of what multiplies the weights of pixels."""
+    return next(each.options for each in _functions(WEIGHT_MAPS) if each.name == "weighted")
 
 
 @cache
@@ -305,10 +322,10 @@ def behind(view: str) -> Iterator[str]:
 def _finishers() -> dict[str, dict[str, Option]]:
     """The common options, by the kind of result that they apply to."""
     return {
-        kind: signature.options
+        kind: {**signature.options, **(_weighing() if facts.get("weighs") else {})}
         for signature in _functions(HERE / "views" / "finish.py")
-        if "finishes" in signature.marks
-        for kind in signature.marks["finishes"]["kinds"]
+        if (facts := signature.marks.get("finishes"))
+        for kind in facts["kinds"]
     }
 
 
@@ -390,6 +407,7 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     ),
     "bool": ("true or false", lambda v: isinstance(v, bool)),
     "str": ("a word", lambda v: isinstance(v, str)),
+    "WeightMap": ("a weight map such as unet(w0=10, sigma=5)", lambda v: isinstance(v, str)),
     "None": ("none", lambda v: v is None),
 }
 

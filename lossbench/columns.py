@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lossbench import catalog
-from lossbench.catalog import UNBOUNDED, Entry, Option
+from lossbench.catalog import UNBOUNDED, Entry, Option, Signature
 from lossbench.errors import SettingError, nearest
 from lossbench.expressions import (
     ARITHMETIC,
@@ -18,6 +18,7 @@ from lossbench.expressions import (
     Operation,
     fold,
     leaves,
+    parse_call,
     parse_item,
 )
 
@@ -40,8 +41,8 @@ RULES = (
     ("pos_weight", "auto"),
     ("alpha", "auto"),
 )
-IN_PLACE = ("Image", "Valid")  # forms that are more than a set of values
 PER_AXIS = ("spacing",)  # options with a number for each axis, where other lists have one a class
+IN_PLACE = ("Image", "Valid", "DistanceMaps")  # forms that are more than a set of values
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,19 @@ class Term:
         """Options that are a further input: a map of its own for each sample."""
         return [name for name, value in self.settings if value == "role"]
 
+    @property
+    def weight_map(self) -> Loss | None:
+        """The weight map by name, with all its options."""
+        text = self.options.get("weight_map")
+        return None if text is None else parse_call(text)
+
     def countable(self, task: str) -> bool:
         """Whether distinct value pairs with counts can stand for the pixels."""
         forms = set(self.entry.inputs.values())
         if task == "image":
             return forms <= {"Difference"}
+        if self.weight_map:
+            return False
         coupled = self.entry.couples and task == "multiclass"
         in_place = self.entry.forms & set(IN_PLACE) or self.entry.pixels
         return not (coupled or self.roles or in_place)
@@ -217,7 +226,7 @@ class OptionError(SettingError):
         self.option = option
 
 
-def check_options(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
+def check_options(entry: Entry | Signature, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every option of a loss with its value, given or default; lists become tuples."""
     for name, value in given.items():
         option = entry.options.get(name)
@@ -226,7 +235,8 @@ def check_options(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
             close = nearest(name, entry.options)
             raise OptionError(name, f"{entry.name} has no option {name!r}{close}; it has {known}")
         if not option.accepts(_meant(option, value)):
-            raise OptionError(name, f"{entry.name}: {name} is {option.words}, not {value!r}")
+            written = _spelled(value) if isinstance(value, Loss) else repr(value)
+            raise OptionError(name, f"{entry.name}: {name} is {option.words}, not {written}")
     filled = {name: option.default for name, option in entry.options.items()}
     for name, value in given.items():
         meant = _meant(entry.options[name], value)
@@ -236,7 +246,32 @@ def check_options(entry: Entry, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _meant(option: Option, value: Any) -> Any:
     """A value as the option means it: `none` is a word where the option has that word."""
+    if option.type.startswith("WeightMap") and isinstance(value, str | Loss):
+        return _weight_map(option.name, value)
     return "none" if value is None and not option.accepts(None) else value
+
+
+def _weight_map(option: str, value: str | Loss) -> str:
+    """A weight map with all its options, as it would be typed."""
+    try:
+        call = parse_call(value) if isinstance(value, str) else value
+        known = catalog.weight_maps()
+        if call.name not in known:
+            close = nearest(call.name, known)
+            raise SettingError(
+                f"no weight map is called {call.name!r}{close}; there are {', '.join(known)}"
+            )
+        filled = check_options(known[call.name], call.options)
+        return _spelled(Loss(call.name, {name: _plain(each) for name, each in filled.items()}))
+    except SettingError as error:
+        raise OptionError(option, str(error).partition("\n")[0]) from None
+
+
+def _plain(value: Any) -> Any:
+    """10.0 as 10, so that both are one text."""
+    if isinstance(value, tuple):
+        return tuple(map(_plain, value))
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) -> None:
@@ -269,10 +304,13 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
             raise SettingError(
                 f"{name}: a multiclass task has no threshold; each pixel is its most likely class"
             )
-        if options.get("background") is False and task != "multiclass":
+        if options.get("background", entry.background) != entry.background and (
+            task != "multiclass"
+        ):
             raise SettingError(
                 f"{name}: background is an option of multiclass tasks; this is {task}"
             )
+        _check_map(term, task, classes)
         wanted = judged(term, task, classes)
         for option, given in options.items():
             own = entry.plugin is not None and entry.options[option].owner == name
@@ -281,6 +319,24 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
                 raise SettingError(
                     f"{name}: {option} has {len(given)} numbers, the task has {wanted} classes"
                 )
+
+
+def _check_map(term: Term, task: str, classes: int) -> None:
+    """A weight map needs classes, and weights of each of them."""
+    if term.weight_map is None:
+        return
+    if task == "image":
+        raise SettingError(
+            f"{term.name}: a weight map is made from the classes of the ground truth, which an"
+            " image task lacks; give --input weight=DIR"
+        )
+    wanted = classes if task == "multiclass" else 2
+    given = term.weight_map.options.get("class_weights")
+    if given is not None and len(given) != wanted:
+        raise SettingError(
+            f"{term.name}: class_weights of {term.weight_map.name} has {len(given)} numbers, there"
+            f" are {wanted} classes{'' if task == 'multiclass' else ', background and foreground'}"
+        )
 
 
 def judged(term: Term, task: str, classes: int) -> int:
@@ -323,6 +379,8 @@ def _spelled(loss: Loss) -> str:
 def _word(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower()
-    if isinstance(value, list):
+    if isinstance(value, Loss):
+        return _spelled(value)
+    if isinstance(value, list | tuple):
         return f"[{', '.join(map(_word, value))}]"
     return str(value)

@@ -96,7 +96,7 @@ KEYS = (
     Key("target.ignore", IGNORE),
     Key("target.divisor", whole(2)),
     Key("target.things", several(text("a class"))),
-    Key("inputs", folders(["ignore", "valid", "weight", "pos_weight"]), flag="input"),
+    Key("inputs", folders(["ignore", "valid", "weight", "pos_weight", "instances"]), flag="input"),
     Key("manifest", path("a file")),
     Key("group_by", text("a pattern such as '{patient}/{slice}', or columns")),
     Key("losses", LOSSES, flag="loss"),

@@ -184,6 +184,14 @@ CONVENTIONS: dict[str, Convention] = {
                 Rule("psnr", "PSNRMetric"),
                 Rule("ssim", "SSIMMetric"),
                 Rule("ssim_loss", "SSIMLoss"),
+                Rule("hausdorff_dt", "HausdorffDTLoss"),
+                Rule(
+                    "soft_cldice",
+                    "SoftclDiceLoss",
+                    {"smooth": 1.0, "eps": 1e-4},
+                    tasks=("binary",),
+                    note="of several classes it adds the pixels of all up, the background's too",
+                ),
             ),
         ),
         Convention(

@@ -184,6 +184,14 @@ def parse_gate(text: str) -> Gate:
     return Gate(collapsed, loss, of_class, aggregate, compare, bound, text, columns)
 
 
+def parse_call(text: str) -> Loss:
+    """A name with options, such as a weight map's."""
+    parser = _Parser(text)
+    found = parser.loss()
+    parser.finish()
+    return found
+
+
 class _Parser:
     """Recursive descent over one line; `at` is where the next token is looked for."""
 

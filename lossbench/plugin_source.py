@@ -52,6 +52,7 @@ FACTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "aliases": ("a list of names", lambda value: _names(value)),
     "example": ("an expression", lambda value: isinstance(value, str)),
     "couples": ("true or false", lambda value: isinstance(value, bool)),
+    "background": ("true or false", lambda value: isinstance(value, bool)),
     "revision": ("a whole number", lambda value: isinstance(value, int)),
 }  # fmt: skip
 

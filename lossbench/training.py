@@ -46,10 +46,8 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
         pred = pred.float() if given in (torch.float16, torch.bfloat16) else pred
         default: Task = "binary" if classes == 1 else "multiclass"
         task = "image" if encoding == "image" else task or default
-        every = {} if task == "multiclass" else {"background": True}  # there is none elsewhere
-        usual = {name: value for name, value in every.items() if name in entry.options}
         with catalog.restored(added):  # a combination names others
-            node = filled(entry, {**usual, **options}, every)
+            node = filled(entry, options, {})
         check_task(leaves(node), task, classes, encoding)
         if task == "instances":
             raise SettingError(f"{name} has no gradient; lossbench.evaluate reads instance maps")

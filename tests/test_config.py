@@ -241,7 +241,7 @@ LOSS = "; `lossbench losses` lists them all"
          "1:7: expected a path, found nothing; leave the key out for the default"),
         ("pred: !env HOME", "1:7: expected a path, found the tag !env, which has no meaning here"),
         ("inputs: {wieght: x}", "1:10: no loss asks for a role 'wieght' (did you mean 'weight'?);"
-         " there are ignore, valid, weight, pos_weight"),
+         " there are ignore, valid, weight, pos_weight, instances"),
         ("inputs: weight=x", "1:9: expected a mapping of roles to folders, found 'weight=x'"),
         ("target: {ignore: [255, x]}",
          "1:24: expected a label, a range 250-255, or none, found 'x'"),
@@ -454,7 +454,7 @@ def test_variables_are_read_as_the_config_is() -> None:
         ("LOSSBENCH_GATE", "dice.mean", "LOSSBENCH_GATE: expected < <= > >= == or != (quote a gate:"
          " the shell reads < and >)"),
         ("LOSSBENCH_INPUT", "x=y", "LOSSBENCH_INPUT: no loss asks for a role 'x'; there are ignore,"
-         " valid, weight, pos_weight"),
+         " valid, weight, pos_weight, instances"),
         ("LOSSBENCH_LOSSES", "iou",
          "LOSSBENCH_LOSSES is no setting (did you mean 'LOSSBENCH_LOSS'?)"),
         ("LOSSBENCH_TARGET", "x", "LOSSBENCH_TARGET is no setting (did you mean 'LOSSBENCH_GT'?)"),

@@ -21,7 +21,15 @@ import numpy as np
 import pytest
 import torch
 from conftest import SAMPLES
-from monai.losses import DiceCELoss, DiceLoss, FocalLoss, GeneralizedDiceLoss, SSIMLoss
+from monai.losses import (
+    DiceCELoss,
+    DiceLoss,
+    FocalLoss,
+    GeneralizedDiceLoss,
+    HausdorffDTLoss,
+    SoftclDiceLoss,
+    SSIMLoss,
+)
 from monai.losses import TverskyLoss as MonaiTversky
 from monai.metrics import (
     ConfusionMatrixMetric,
@@ -494,6 +502,12 @@ ROWS = [
     Row("monai", "psnr", "image", by_mean(lambda: PSNRMetric(1.0), hard=False), SINGLE),
     Row("monai", "ssim", "image", by_mean(lambda: MonaiSSIM(2), hard=False), SINGLE),
     Row("monai", "ssim_loss", "image", lambda d: SSIMLoss(2)(d.x, d.y), SINGLE),
+    Row("monai", "hausdorff_dt", "binary probability edges",
+        lambda d: HausdorffDTLoss(include_background=True)(d.p, d.y), SINGLE),
+    Row("monai", "hausdorff_dt", "multiclass logits edges",
+        lambda d: HausdorffDTLoss()(d.p, d.y), SINGLE),
+    Row("monai", "soft_cldice", "binary probability edges",
+        lambda d: SoftclDiceLoss()(d.p, d.y)),
 
     *(
         Row("smp", loss, kind, reference)

@@ -14,14 +14,15 @@ from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 from shutil import copy2
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 import lossbench
 from lossbench import catalog
 from lossbench.catalog import Entry
-from lossbench.views.finish import FINISHERS
+from lossbench.views.finish import FINISHERS, PIXEL_KINDS
+from lossbench.views.forms import Weight
 
 REPOSITORY = Path(__file__).parent.parent
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text("utf-8"))
@@ -182,6 +183,12 @@ def test_the_catalogue_states_the_options_and_defaults_of_every_signature(entry:
     for asks in (*views, *finishers):
         for name, default in _keyword_only(asks).items():
             expected.setdefault(name, default)
+    for view in views:
+        asked += get_type_hints(view, include_extras=True).values()
+    if Weight in asked or names.get(entry.returns) in PIXEL_KINDS:
+        expected["weight_map"] = None
+    if not entry.background:
+        expected["background"] = False
     assert {name: option.default for name, option in entry.options.items()} == expected
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import lossbench
 from lossbench.catalog import Entry
+from lossbench.columns import PER_AXIS
 
 EVERY = {entry.name: entry for entry in lossbench.list_losses()}
 # Of segments, which are neither tensors nor pixels by themselves: test_panoptic.py.
@@ -20,7 +21,7 @@ VALUES: dict[str | tuple[str, str], list[Any]] = {
     "alpha": [0.3],
     "apart": [True],
     "b": [0.2],
-    "background": [False],
+    "background": [False, True],
     "beta": [2.0],
     ("smooth_l1", "beta"): [0.1, 0.0],
     ("combo", "beta"): [0.2],
@@ -31,11 +32,13 @@ VALUES: dict[str | tuple[str, str], list[Any]] = {
     ("generalized_dice", "class_weights"): ["simple", "uniform"],
     ("exp_log", "class_weights"): [[0.5, 2.0, 1.5], "root_frequency", None],
     "classes": ["all"],
+    "connectivity": ["faces"],
     "data_range": [3.0],
     "delta": [0.2],
     "empty": [1.0],
     "eps": [0.1],
     "epsilon": [2.0],
+    "erosions": [2],
     "exponent": [0.5],
     "fallback": [0.0],
     "form": ["brosch"],
@@ -50,6 +53,7 @@ VALUES: dict[str | tuple[str, str], list[Any]] = {
     "half": [True],
     "intersection": ["min"],
     "isotropic": [True],
+    "iterations": [1],
     "k1": [0.1],
     "k2": [0.1],
     "label_smoothing": [0.1],
@@ -70,8 +74,10 @@ VALUES: dict[str | tuple[str, str], list[Any]] = {
     "smooth": [1.0],
     "smooth_dr": [0.5],
     "smooth_nr": [2.0],
+    "spacing": [[2.0, 0.5]],
     "squared": [True, "elements"],
     "threshold": [0.2, 0.7],
+    "weight_map": ["edge(width=1, factor=3)"],
     "window": [1],
 }
 # What a loss is given besides, so that it has a meaning on small pictures or the option an effect.
@@ -85,7 +91,8 @@ BESIDES: dict[str | tuple[str, str], dict[str, Any]] = {
     ("cross_entropy", "prior"): {"label_smoothing": 0.3},
 }
 LOGITS = {name for name, entry in ENTRIES.items() if "Logits" in entry.inputs.values()}
-STRUCTURE = {name for name, entry in ENTRIES.items() if entry.family == "structure"}
+# What looks at pixels in their places.
+STRUCTURE = {name for name, entry in ENTRIES.items() if entry.family in ("structure", "boundary")}
 
 
 def judged(entry: Entry, task: str, classes: int | None = None) -> int:
@@ -96,12 +103,15 @@ def judged(entry: Entry, task: str, classes: int | None = None) -> int:
 
 
 def has_meaning(entry: Entry, option: str, task: str) -> bool:
-    """LOSSES.md: no threshold on a multiclass task but a loss's own, a background only there."""
+    """LOSSES.md: no threshold on a multiclass task but a loss's own, a background only there.
+
+    What is made from classes needs some.
+    """
     if option == "threshold":
         return task != "multiclass" or entry.options[option].owner == entry.name
     if option == "background":
         return task == "multiclass"
-    return option != "class_weights" or task != "image"
+    return option not in ("class_weights", "weight_map") or task != "image"
 
 
 def option_sets(
@@ -123,7 +133,7 @@ def option_sets(
         for value in VALUES.get((name, option), VALUES.get(option, [])):
             if value in ("auto", "median_frequency", "root_frequency") and not rules:
                 continue
-            if isinstance(value, list):
+            if isinstance(value, list) and option not in PER_AXIS:
                 value = [*value, 0.4][: judged(entry, task, classes)]
             yield {**always, **BESIDES.get((name, option), {}), option: value}
 

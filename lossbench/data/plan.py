@@ -26,7 +26,7 @@ DIM = 32  # a picture with nothing above this holds labels, not grey levels
 FULL = 0.75  # grey levels reach up to this share of the largest value
 MOST_COUNTED = 256  # classes whose joint table is no larger than a picture
 MASKS = ("ignore", "valid")  # further roles: where pixels leave every sum
-MAPS = ("weight", "pos_weight")  # and numbers for each pixel
+MAPS = ("weight", "pos_weight", "instances")  # and numbers for each pixel
 SLICES = 32  # a stack with more than these along its first axis is taken for a volume
 
 
@@ -41,7 +41,7 @@ class Plan:
         names: the classes; background and foreground of a binary task.
         channels: how many classes or channels a stacked input has.
         masks: roles `ignore` and `valid` that are given.
-        maps: roles `weight` and `pos_weight` that are given.
+        maps: roles `weight`, `pos_weight` and `instances` that are given.
         resize: how a prediction of another size is fitted to its ground truth, if at all.
         spacing: of the ground truth's voxels, as text; "" where its files have none.
         counted: whether tables of counts are made.

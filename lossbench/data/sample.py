@@ -31,6 +31,7 @@ class Pixels:
     space: tuple[int, ...]  # their places: height and width, or the axes of a volume
     positive: Array | None = None  # (C or 1, N) role `pos_weight`
     spacing: tuple[float, ...] | None = None  # of the target along each axis of `space`, in mm
+    instances: Array | None = None  # (C or 1, N) role `instances`, whole numbers
 
 
 @dataclass(frozen=True)
@@ -243,7 +244,8 @@ def _pixels(plan: Plan, loaded: dict[str, Array], spacing: tuple[float, ...] | N
     else:
         pred = plan.pred.numbers(_overwritten(pred, weight))
     space = loaded["target"].shape[1:] if plan.target.stacked else loaded["target"].shape
-    return Pixels(pred, target, weight, space, maps.get("pos_weight"), spacing)
+    positive, instances = maps.get("pos_weight"), maps.get("instances")
+    return Pixels(pred, target, weight, space, positive, spacing, instances)
 
 
 def _rows(array: Array, reading: Reading) -> Array:
@@ -266,7 +268,10 @@ def _seen(weight: Array, rows: Array) -> Array:
 def _weights(role: str, stored: Array) -> NDArray[np.float64]:
     weight = stored.astype(np.float64)
     if not np.isfinite(weight).all() or weight.min() < 0:
+        what = "instances" if role == "instances" else "weights"
         raise InputError(
-            "holds weights that are negative or not finite", kind="mismatch", role=role
+            f"holds {what} that are negative or not finite", kind="mismatch", role=role
         )
+    if role == "instances" and (weight % 1).any():
+        raise InputError("holds instances that are no whole numbers", kind="mismatch", role=role)
     return weight

@@ -6,8 +6,7 @@ are the options; the return annotation says what is left to do with the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
 Expression = str  # what a combination returns: other losses, as they would be typed
@@ -25,7 +24,7 @@ def loss(
     aliases: Sequence[str] = (),
     example: str = "",
     couples: bool = False,
-    defaults: Mapping[str, Any] = MappingProxyType({}),
+    background: bool = True,
     revision: int = 1,
 ) -> Callable[[Function], Function]:
     """Mark a function as a loss of the catalogue, which reads these facts from the source.
@@ -46,7 +45,7 @@ def loss(
         example: an expression that shows its options, such as "dice(smooth=1)".
         couples: whether the classes of a pixel are judged together, so that label maps keep their
             pixels in place of tables of one class against the rest.
-        defaults: common options whose default is another for this loss.
+        background: whether class 0 of a multiclass task counts unless an option says otherwise.
         revision: rises when a fix changes the numbers.
     """
     return lambda function: function

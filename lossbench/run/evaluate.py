@@ -149,7 +149,7 @@ def pooled(
                     added = state(function, whole, options, whole=True)
                     support = whole.support
                 if added is not None:
-                    sample, classes = conclude(function, added, support.clone, options)
+                    sample, classes = conclude(function, added, support.clone, options, plan.task)
                     found[term] = float(sample[0]), [] if classes is None else classes[0].tolist()
     return found
 
@@ -174,7 +174,7 @@ def finish_balanced(
     on_device = torch.as_tensor(support, device=device)
     options = {**term.options, **numbers}
     with blamed(term):
-        sample, classes = finish(term.entry.function, result, lambda: on_device, options)
+        sample, classes = finish(term.entry.function, result, lambda: on_device, options, plan.task)
     keep = classes is not None and plan.by_class
     return _array(sample), _array(classes) if keep and classes is not None else None, numbers
 

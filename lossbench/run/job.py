@@ -289,11 +289,14 @@ def _same_loss(losses: Sequence[Mapping[str, Any]], column: Column) -> str:
 def _check_roles(terms: Sequence[Term], inputs: Mapping[str, Any]) -> None:
     """Options that are maps need their folders, and the folders a loss."""
     asked = {role: term.name for term in terms for role in term.roles}
+    maps = [term.weight_map for term in terms]
     for role, name in asked.items():
         if role not in inputs:
             raise SettingError(f"{name}({role}=role) needs its maps: --input {role}=DIR")
     if "pos_weight" in inputs and "pos_weight" not in asked:
         raise SettingError("no loss asks for the role pos_weight; try bce(pos_weight=role)")
+    if "instances" in inputs and all(not each or each.name != "unet" for each in maps):
+        raise SettingError("no loss asks for the role instances; try bce(weight_map=unet)")
 
 
 def _check_class(check: Check, plan: Plan) -> None:

@@ -112,8 +112,7 @@ class Settings:
 
     def defaults(self, preset: conventions.Convention, task: str | None) -> dict[str, Any]:
         """Options where an expression gives none: the user's for the run, then a convention's."""
-        every = None if task in (None, "multiclass") else True  # there is no background elsewhere
-        given = {"threshold": self.threshold, "empty": self.empty, "background": every}
+        given = {"threshold": self.threshold, "empty": self.empty}
         return {
             **preset.defaults(task),
             **{name: value for name, value in given.items() if value is not None},

@@ -80,12 +80,19 @@ def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
             ("target", sample.target, plan.target),
         )
     }
-    weight, positive = (
+    weight, positive, instances = (
         None if each is None else torch.as_tensor(each, dtype=torch.float64, device=device)[None]
-        for each in (sample.weight, sample.positive)
+        for each in (sample.weight, sample.positive, sample.instances)
     )
     size = torch.full((1,), sample.weight.shape[1], dtype=torch.float64, device=device)
-    return Values(sides, cast(Tensor, weight), size, emphasis=positive, spacing=sample.spacing)
+    return Values(
+        sides,
+        cast(Tensor, weight),
+        size,
+        emphasis=positive,
+        instances=instances,
+        spacing=sample.spacing,
+    )
 
 
 def segment_values(plan: Plan, sample: Counted, size: int, device: str) -> Values:

@@ -12,6 +12,7 @@ from torch import Tensor
 from lossbench.views.finish import AFTER, FINISHERS, PIXEL_KINDS, Finished, Sums
 from lossbench.views.forms import PerPixel
 from lossbench.views.values import Side, Values
+from lossbench.views.weight_maps import weighted
 
 Options = Mapping[str, Any]
 Support = Callable[[], Tensor]  # pixels of the target in each class, (B, C)
@@ -63,7 +64,7 @@ def state(
 
     With `whole` the values are of all samples already, and any view will do.
     """
-    wanted = asked(function)
+    wanted, values = asked(function), _weighed(values, options)
     if wanted.returns in PIXEL_KINDS:
         return {"": Sums.over(_call(function, values, options), values)}
     if all((is_view if whole else adds_up)(form) for form in wanted.inputs.values()):
@@ -72,36 +73,50 @@ def state(
 
 
 def conclude(
-    function: Callable[..., Any], added: Mapping[str, Any], support: Support, options: Options
+    function: Callable[..., Any],
+    added: Mapping[str, Any],
+    support: Support,
+    options: Options,
+    task: str,
 ) -> Finished:
     """Values from what adds up, of one sample or of many samples added."""
     if asked(function).returns in PIXEL_KINDS:
-        return finish(function, added[""], support, options)
-    return finish(function, function(**added, **_own(function, options)), support, options)
+        return finish(function, added[""], support, options, task)
+    result = function(**added, **_own(function, options))
+    return finish(function, result, support, options, task)
 
 
 def evaluate(function: Callable[..., Any], values: Values, options: Options) -> Finished:
     """One value per sample (B,) and, where there are classes, one per class (B, C)."""
-    return finish(function, raw(function, values, options), lambda: values.support, options)
+    result = raw(function, values, options)
+    return finish(function, result, lambda: values.support, options, values.task)
 
 
 def raw(function: Callable[..., Any], values: Values, options: Options) -> Any:
     """What the loss returns for each sample, summed over pixels but not yet over classes."""
+    values = _weighed(values, options)
     result = _call(function, values, options)
     return Sums.over(result, values) if isinstance(result, PerPixel) else result
 
 
 def finish(
-    function: Callable[..., Any], result: Any, support: Support, options: Options
+    function: Callable[..., Any], result: Any, support: Support, options: Options, task: str
 ) -> Finished:
-    """The common options applied."""
+    """The common options applied; only a multiclass task has a background among its classes."""
     kind = asked(function).returns
     finisher, after = FINISHERS[kind], [AFTER[kind]] if kind in AFTER else []
-    return finisher(result, support, *after, **_own(finisher, options))
+    own = _own(finisher, options)
+    if task != "multiclass":
+        own.pop("background", None)
+    return finisher(result, support, *after, **own)
 
 
 def _own(function: Callable[..., Any], options: Options) -> dict[str, Any]:
     return {name: options[name] for name in asked(function).options if name in options}
+
+
+def _weighed(values: Values, options: Options) -> Values:
+    return weighted(values, **_own(weighted, options))
 
 
 def _call(function: Callable[..., Any], values: Values, options: Options) -> Any:

@@ -54,8 +54,11 @@ class Sums(NamedTuple):
         return cls(top, total(mass, values.weight), of_class, values.pixels, every)
 
 
-def finishes(*, kinds: Sequence[str]) -> Callable[[Function], Function]:
-    """Register the function that finishes some kinds of result, by their words in `forms`."""
+def finishes(*, kinds: Sequence[str], weighs: bool = False) -> Callable[[Function], Function]:
+    """Register the function that finishes some kinds of result, by their words in `forms`.
+
+    With `weighs` elements were summed with their weights, so that a weight map has an effect.
+    """
 
     def register(function: Function) -> Function:
         FINISHERS.update((getattr(forms, kind), function) for kind in kinds)
@@ -75,7 +78,7 @@ def decibels(mean: Tensor) -> Tensor:
 AFTER: dict[Any, Callable[[Tensor], Tensor]] = {RootMean: root, Decibels: decibels}
 
 
-@finishes(kinds=["PerPixel", "RootMean", "Decibels"])
+@finishes(kinds=["PerPixel", "RootMean", "Decibels"], weighs=True)
 def finish_pixels(
     sums: Sums,
     support: Callable[[], Tensor],

@@ -84,7 +84,7 @@ class Of(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Masks:
+class MaskPairs:
     """The two hard masks of every class."""
 
     of_classes: Of  # Pair
@@ -100,7 +100,7 @@ class Masks:
         *,
         threshold: Share = 0.5,
         spacing: Sequence[Positive] | None = None,
-    ) -> Masks:
+    ) -> MaskPairs:
         """Hard masks; what is ignored is background in both.
 
         Args:
@@ -134,7 +134,7 @@ class Surfaces:
     @classmethod
     def of(
         cls,
-        masks: Masks,
+        masks: MaskPairs,
         *,
         surface: Literal["pixel", "contour", "mask", "subpixel"] = "pixel",
     ) -> Surfaces:
@@ -269,7 +269,7 @@ class Bands(NamedTuple):
     @classmethod
     def of(
         cls,
-        masks: Masks,
+        masks: MaskPairs,
         *,
         dilation: Positive | None = None,
         distance: Literal["euclidean", "chessboard"] = "euclidean",

@@ -157,6 +157,7 @@ class Values:
     joint: Tensor | None = None  # (B, K, K) target by prediction, of pairs of label maps
     differences: Tensor | None = None  # (1, C, N) where only p − y was counted
     emphasis: Tensor | None = None  # (B, C or 1, N) role `pos_weight`
+    instances: Tensor | None = None  # (B, C or 1, N) role `instances`, 0 where there is none
     spacing: tuple[float, ...] | None = None  # along each axis of the space, in mm; None: unknown
     segments: Joint | None = None  # of instance maps, one sample
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
