@@ -178,6 +178,16 @@ CONVENTIONS: dict[str, Convention] = {
                     note="of several classes it averages the counts of all classes first;"
                     " precision is undefined where nothing is predicted",
                 ),
+                Rule("hausdorff", "HausdorffDistanceMetric"),
+                Rule(
+                    "hd95",
+                    "HausdorffDistanceMetric(percentile=95)",
+                    {"one_empty": "undefined"},
+                    note="a missed object is skipped, so that it improves the mean",
+                ),
+                Rule("assd", "SurfaceDistanceMetric(symmetric=True)"),
+                Rule("masd", "SurfaceDistanceMetric", {"directed": True}),
+                Rule("nsd", "SurfaceDiceMetric", note="use_subvoxels=True is surface=subpixel"),
                 Rule("l1", "MAEMetric"),
                 Rule("l2", "MSEMetric"),
                 Rule("rmse", "RMSEMetric"),
@@ -298,6 +308,12 @@ CONVENTIONS: dict[str, Convention] = {
                 ),
                 Rule("l1 l2 rmse", "MeanAbsoluteError, MeanSquaredError", aggregate="pooled"),
                 Rule("log_cosh", "LogCoshError", aggregate="pooled"),
+                Rule(
+                    "hausdorff",
+                    "segmentation.HausdorffDistance",
+                    note="its distances are wrong where images are not square; two empty masks are"
+                    " an error",
+                ),
                 Rule("kl", "KLDivergence", {}, "pooled", ("multiclass",)),
                 Rule("psnr", "PeakSignalNoiseRatio", aggregate="pooled"),
                 Rule(
@@ -379,6 +395,22 @@ CONVENTIONS: dict[str, Convention] = {
                 Rule("fbeta", "fbeta", {"empty": 1.0}, "mean", ONE_CLASS),
                 Rule("iou", "intersection_over_union", {}, "mean", ONE_CLASS),
                 Rule(
+                    "hausdorff hd95 assd masd",
+                    "measured_hausdorff_distance, …_perc, measured_average_distance, measured_masd",
+                    {"both_empty": 0.0, "one_empty": "undefined"},
+                    "mean",
+                    ONE_CLASS,
+                    "a missed object is skipped, so that it improves the mean",
+                ),
+                Rule("nsd", "normalised_surface_distance", {"empty": 1.0}, "mean", ONE_CLASS),
+                Rule(
+                    "boundary_iou",
+                    "boundary_iou",
+                    {"dilation": 1.0, "empty": 1.0},
+                    "mean",
+                    ONE_CLASS,
+                ),
+                Rule(
                     "precision recall specificity accuracy balanced_accuracy mcc",
                     "positive_predictive_values, recall, …",
                     {},
@@ -393,6 +425,28 @@ CONVENTIONS: dict[str, Convention] = {
             (
                 Rule("dice_score iou", "dc, jc", {"empty": 1.0}, "mean", ONE_CLASS),
                 Rule(
+                    "hausdorff assd",
+                    "hd, assd",
+                    tasks=ONE_CLASS,
+                    note="an empty mask is an error; up to 0.4 its assd is masd",
+                ),
+                Rule(
+                    "hd95",
+                    "hd95",
+                    {"pooled": True},
+                    "mean",
+                    ONE_CLASS,
+                    "an empty mask is an error",
+                ),
+                Rule(
+                    "masd",
+                    "asd",
+                    {"directed": True},
+                    "mean",
+                    ONE_CLASS,
+                    "an empty mask is an error",
+                ),
+                Rule(
                     "precision recall specificity",
                     "precision, recall, specificity",
                     {"empty": 0.0},
@@ -403,9 +457,33 @@ CONVENTIONS: dict[str, Convention] = {
         ),
         Convention(
             "surface-distance",
-            "DeepMind's surface-distance: surface distances only, so that it changes none of the"
-            " losses that there are; its Dice coefficient is as here",
-            (Rule("dice_score", "compute_dice_coefficient", tasks=ONE_CLASS),),
+            "DeepMind's surface-distance of one mask: surfaces halfway between pixels, weighed by"
+            " their length or area",
+            (
+                Rule("dice_score", "compute_dice_coefficient", tasks=ONE_CLASS),
+                Rule(
+                    "hausdorff hd95",
+                    "compute_robust_hausdorff",
+                    {"surface": "subpixel", "rule": "weighted", "both_empty": "infinite"},
+                    "mean",
+                    ONE_CLASS,
+                ),
+                Rule(
+                    "masd",
+                    "compute_average_surface_distance",
+                    {"surface": "subpixel"},
+                    "mean",
+                    ONE_CLASS,
+                    "it gives the two directions apart",
+                ),
+                Rule(
+                    "nsd",
+                    "compute_surface_dice_at_tolerance",
+                    {"surface": "subpixel"},
+                    "mean",
+                    ONE_CLASS,
+                ),
+            ),
         ),
         Convention(
             "nnunet",

@@ -13,7 +13,7 @@ import sys
 import types
 import warnings
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -34,13 +34,17 @@ from monai.losses import TverskyLoss as MonaiTversky
 from monai.metrics import (
     ConfusionMatrixMetric,
     DiceMetric,
+    HausdorffDistanceMetric,
     MAEMetric,
     MeanIoU,
     MSEMetric,
     PSNRMetric,
     RMSEMetric,
+    SurfaceDiceMetric,
+    SurfaceDistanceMetric,
 )
 from monai.metrics import SSIMMetric as MonaiSSIM
+from scipy import ndimage
 from tolerances import REFERENCE, SINGLE, check_close
 from torch.nn import functional
 from torchmetrics import functional as metrics
@@ -285,6 +289,13 @@ def masks(d: Data) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         yield from zip(*sample, strict=True)
 
 
+def by_sample(d: Data, score: Callable[[np.ndarray, np.ndarray], float]) -> float:
+    """The mean over samples, each the mean over the masks where a score is defined."""
+    rows = np.reshape([score(*mask) for mask in masks(d)], (len(d.y), -1))
+    defined = rows[~np.isnan(rows).all(1)]
+    return float(np.nanmean(defined, axis=1).mean())
+
+
 def over_counts(score: Callable[..., float], mask: Any, empty: float) -> float:
     pred, target = (side.astype(bool) for side in mask)
     counts = [(a & b).sum() for a, b in ((pred, target), (pred, ~target), (~pred, target))]
@@ -387,6 +398,45 @@ def medpy(name: str) -> Reference:
     return value
 
 
+def by_distance_maps(name: str) -> Reference:
+    """MetricsReloaded 0.1 by its source: surfaces by erosion, distances from scipy's maps."""
+
+    def of_masks(pred: np.ndarray, target: np.ndarray) -> float:
+        sides = [side.astype(bool) for side in (pred, target)]
+        ours, theirs = (side & ~ndimage.binary_erosion(side) for side in sides)
+        if name == "boundary_iou":
+            either = (ours | theirs).sum()
+            return (ours & theirs).sum() / either if either else 1.0
+        if not ours.any() or not theirs.any():
+            both = not ours.any() and not theirs.any()
+            return (0.0, 1.0)[name == "nsd"] if both else (math.nan, 0.0)[name == "nsd"]
+        far = [ndimage.distance_transform_edt(~b)[a] for a, b in ((ours, theirs), (theirs, ours))]
+        return {
+            "hausdorff": lambda: max(map(np.max, far)),
+            "hd95": lambda: max(np.percentile(each, 95) for each in far),
+            "assd": lambda: np.concatenate(far).mean(),
+            "masd": lambda: np.mean([each.mean() for each in far]),
+            "nsd": lambda: (np.concatenate(far) <= 1).mean(),
+        }[name]()
+
+    return lambda d: by_sample(d, of_masks)
+
+
+def surface_distance(name: str, *how: float) -> Reference:
+    """The package, which has a name of numpy 1 in it; of two directions the mean."""
+
+    package = optional("surface_distance")
+
+    def of_masks(pred: np.ndarray, target: np.ndarray) -> float:
+        sides = (side.astype(bool) for side in (target, pred))
+        with pytest.MonkeyPatch.context() as patch, np.errstate(invalid="ignore"):
+            patch.setattr(np, "Inf", np.inf, raising=False)
+            apart = package.compute_surface_distances(*sides, (1, 1))
+            return float(np.mean(getattr(package, name)(apart, *how)))
+
+    return lambda d: by_sample(d, of_masks)
+
+
 def kornia(function: Callable[[Any, Data], Any]) -> Reference:
     return lambda d: function(optional("kornia"), d)
 
@@ -437,11 +487,26 @@ def segmented(metric: Any) -> Reference:
     return value
 
 
+def squared_hausdorff(d: Data) -> Any:
+    """torchmetrics of images filled up to squares: of others its distance maps are wrong."""
+    sides = [functional.pad(side, (0, 0, 0, side.shape[-1] - side.shape[-2])) for side in d.hard]
+    several = d.settings["task"] == "multiclass"
+    classes = sides[0].shape[1]
+    return metrics.segmentation.hausdorff_distance(*sides, classes, not several).mean()
+
+
 def one_hot_masks(metric: Any) -> Reference:
     """A torchmetrics function of hard masks, a value a sample; the mean of the defined ones."""
     return lambda d: metric(*(side.bool() for side in d.hard), num_classes=d.p.shape[1]).nanmean()
 
 
+MONAI_SURFACES = {
+    "hausdorff": HausdorffDistanceMetric,
+    "hd95": partial(HausdorffDistanceMetric, percentile=95),
+    "assd": partial(SurfaceDistanceMetric, symmetric=True),
+    "masd": SurfaceDistanceMetric,
+    "nsd": SurfaceDiceMetric,
+}
 ROWS = [
     Row("torch", "l1", "image", of_torch(functional.l1_loss)),
     Row("torch", "l2", "image", of_torch(functional.mse_loss)),
@@ -689,6 +754,30 @@ ROWS = [
                          "poly1": "poly_loss_cross_entropy"}.items()),
     Row("optax", "perceptron", "multiclass logits edges",
         optax("multiclass_perceptron_loss", lambda f, a, d: f(a(last(d.x)), a(d.target)).mean())),
+    *(Row("monai", name, f"{kind}{edges}", by_mean(partial(metric, **({} if name != "nsd" else
+          {"class_thresholds": [1.0] * judged}), include_background=whole)))
+      for kind, judged, whole in (("binary mask", 1, True), ("multilabel mask", 2, True),
+                                  ("multiclass labels", CLASSES - 1, False))
+      for edges in ("", " edges") for name, metric in MONAI_SURFACES.items()),
+    Row("torchmetrics", "hausdorff", "binary mask", squared_hausdorff),
+    Row("torchmetrics", "hausdorff", "multiclass labels", squared_hausdorff),
+    Row("torchmetrics", "hausdorff", "multilabel mask", squared_hausdorff),
+    *(Row("medpy", name, f"{task} mask", medpy(function))
+      for task in ("binary", "multilabel")
+      for name, function in (("hausdorff", "hd"), ("hd95", "hd95"), ("assd", "assd"),
+                             ("masd", "asd"))),
+    *(Row("metrics-reloaded", name, f"{task} mask{edges}", by_distance_maps(name))
+      for task in ("binary", "multilabel") for edges in ("", " edges")
+      for name in ("hausdorff", "hd95", "assd", "masd", "nsd", "boundary_iou")),
+    *(Row("surface-distance", name, f"{task} mask{edges}", surface_distance(function, *how))
+      for task in ("binary", "multilabel") for edges in ("", " edges")
+      for name, function, *how in (
+          ("hausdorff", "compute_robust_hausdorff", 100),
+          ("hd95", "compute_robust_hausdorff", 95),
+          ("nsd", "compute_surface_dice_at_tolerance", 1))),
+    *(Row("surface-distance", "masd", f"{task} mask",
+          surface_distance("compute_average_surface_distance"))
+      for task in ("binary", "multilabel")),
     Row("optax", "kl", "multiclass logits edges",
         optax("kl_divergence",
               lambda f, a, d: f(a(last(d.x.log_softmax(1))), a(last(d.y))).mean())),

@@ -187,22 +187,29 @@ class Distances:
         surfaces: Surfaces,
         *,
         one_empty: NonNegative | Literal["infinite", "diagonal", "undefined"] = "infinite",
+        both_empty: NonNegative | Literal["infinite", "undefined"] = "undefined",
     ) -> Distances:
         """The distances of every point.
 
         Args:
             one_empty: the distance of a surface where the other mask is empty: infinite, the
                 diagonal of the image, a number, or undefined.
+            both_empty: the distance of two empty masks, which count as one point then.
         """
 
         def complete(points: Points) -> Points:
             counts = [len(points.pred_weight), len(points.target_weight)]
-            if all(counts) or not any(counts):
+            if all(counts):
                 return points
+            given = one_empty if any(counts) else both_empty
             words = {"infinite": math.inf, "diagonal": points.pair.diagonal, "undefined": math.nan}
-            missed = words[one_empty] if isinstance(one_empty, str) else one_empty
-            to_target, to_pred = (np.full(count, missed) for count in counts)
-            return points._replace(to_target=to_target, to_pred=to_pred)
+            far = words[given] if isinstance(given, str) else given
+            if any(counts):
+                to_target, to_pred = (np.full(count, far) for count in counts)
+                return points._replace(to_target=to_target, to_pred=to_pred)
+            if math.isnan(far):
+                return points
+            return points._replace(to_target=np.array([far]), pred_weight=np.ones(1))
 
         return cls(surfaces.of_classes.then(complete))
 
