@@ -23,7 +23,7 @@ ARRAYS = ("Array", "Tensor")  # what plain functions get: of numpy, or of torch 
 PREDS = ("pred", "preds", "prediction", "predictions", "predicted", "y_pred", "y_hat", "output")
 TARGETS = ("target", "targets", "gt", "truth", "ground_truth", "y_true", "label", "labels")
 SCALARS = {"bool", "bytes", "complex", "float", "int", "str"}  # a function of these is no loss
-OF_THE_PAIR = {"Difference", "Mass", "PositiveWeight", "Valid", "Values", "Weight"}
+OF_THE_PAIR = {"Difference", "Mass", "PositiveWeight", "Spacing", "Valid", "Values", "Weight"}
 SPELLINGS = {"list": "Sequence", "List": "Sequence"}  # in annotations of options
 MARKS = ("loss", "lossbench.losses.loss")
 

@@ -24,7 +24,7 @@ from tried import ENTRIES
 import lossbench
 from lossbench.losses.boundary import euler
 
-OWN = {name for name, entry in ENTRIES.items() if entry.family == "boundary"}
+OWN = {name for name, entry in ENTRIES.items() if entry.module.endswith(".boundary")}
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 

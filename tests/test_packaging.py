@@ -173,12 +173,21 @@ def test_the_catalogue_states_the_inputs_of_the_function(entry: Entry) -> None:
     assert kinds <= {"POSITIONAL_OR_KEYWORD", "KEYWORD_ONLY"}
 
 
+def _behind(form: Any) -> Iterator[Any]:
+    """What makes a view, and what makes the views that it asks for itself."""
+    if hasattr(form, "of"):
+        yield form.of
+        for name, hint in get_type_hints(form.of, include_extras=True).items():
+            if name != "return":
+                yield from _behind(hint)
+
+
 @pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
 def test_the_catalogue_states_the_options_and_defaults_of_every_signature(entry: Entry) -> None:
     expected = _keyword_only(entry.function)
     names = vars(import_module(entry.module))
     asked = [names[form] for form in entry.inputs.values()]
-    views = [form.of for form in asked if hasattr(form, "of")]
+    views = [of for form in asked for of in _behind(form)]
     finishers = [] if entry.returns == "Expression" else [FINISHERS[names[entry.returns]]]
     for asks in (*views, *finishers):
         for name, default in _keyword_only(asks).items():

@@ -19,7 +19,8 @@ NEEDS_A_DATA_SET = {"weighted_bce"}
 ENTRIES = {name: entry for name, entry in CATALOGUE.items() if name not in NEEDS_A_DATA_SET}
 # Scores are of hard masks, which have no gradient; entropy is of the target alone.
 SCORES = {entry.name for entry in lossbench.list_losses("scores")}
-WITHOUT_GRADIENT = SCORES | {"entropy", "betti_error", "cldice"}
+SURFACE = {name for name, entry in ENTRIES.items() if entry.module.endswith(".surface")}
+WITHOUT_GRADIENT = SCORES | SURFACE | {"entropy", "betti_error", "cldice"}
 # LOSSES.md, section 5: an ignored pixel is background, and so an edge; test_boundary.py has those.
 EDGES_AT_IGNORED = {entry.name for entry in lossbench.list_losses("boundary")}
 DIFFERENTIABLE = [name for name in ENTRIES if name not in WITHOUT_GRADIENT]
