@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
 from lossbench.data import counting
-from lossbench.data.counting import LARGE, differences, histogram
+from lossbench.data.counting import differences
+from lossbench.data.histogram import LARGE, histogram
 from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading
 from lossbench.errors import InputError

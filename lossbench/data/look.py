@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lossbench.data.decode import Array, Picture, read
+from lossbench.data.histogram import histogram
 from lossbench.data.nifti import shown
 from lossbench.data.pairing import Pair
 from lossbench.data.reading import CHANNELS
@@ -131,7 +132,11 @@ class Seen:
         ):
             self.whole = False
             return
-        values = {int(value) for value in np.unique(array.ravel("K"))[:MANY]}
+        if array.dtype == np.uint8:
+            found = np.flatnonzero(histogram(array.ravel("K")))
+        else:
+            found = np.unique(array.ravel("K"))[:MANY]
+        values = set(map(int, found.tolist()))
         self.masks += WHITE in values and values <= {0, WHITE}
         if len(self.values) < MANY:
             self.values |= values

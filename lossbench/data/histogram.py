@@ -1,0 +1,35 @@
+"""How often each byte occurs."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Bytes = NDArray[np.uint8]
+LANES, WORD = 4, 8
+LARGE = 1 << 15  # pixels from which on a thought about their neighbours pays
+AT_ONCE = 1 << 28  # bytes that Pillow takes for one row of a picture
+
+
+def histogram(stored: Bytes) -> NDArray[np.int64]:
+    """How often each byte occurs, (256,).
+
+    Eight zeros in a row are skipped, and Pillow counts the four bands of a picture in tables of
+    their own, so that equal neighbours do not wait for each other: several times as fast as
+    np.bincount.
+    """
+    flat = np.ascontiguousarray(stored).reshape(-1)
+    if flat.size < LARGE:
+        return np.bincount(flat, minlength=256)
+    whole = flat.size // WORD * WORD
+    words = flat[:whole].view(np.uint64)
+    kept = words[words != 0].view(np.uint8)
+    counts = np.bincount(flat[whole:], minlength=256)
+    counts[0] += whole - kept.size
+    for start in range(0, kept.size, AT_ONCE):
+        part = kept[start : start + AT_ONCE]
+        size = (part.size // LANES, 1)
+        bands = Image.frombuffer("RGBA", size, part, "raw", "RGBA", 0, 1).histogram()
+        counts += np.array(bands).reshape(LANES, 256).sum(0)
+    return counts
