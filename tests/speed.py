@@ -69,7 +69,7 @@ def measure(folder: Path, pairs: int, small: int, repeat: int) -> None:
         entry.name
         for entry in lossbench.list_losses()
         if "binary" in entry.tasks
-        and entry.family != "structure"
+        and entry.family not in ("structure", "boundary")
         and "Logits" not in entry.inputs.values()
     ]
     print(f"{threads} threads; every loss: {', '.join(names)}")

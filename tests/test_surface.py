@@ -242,12 +242,13 @@ def test_a_measure_is_that_of_its_reference(name, space):
         for scene, found in zip(pairs, result.values[f"m{number}"].samples, strict=True):
             expected = row.reference(*pairs[scene], spacing)
             told = f"{scene}, {row.options or 'as it is'}, by {row.source}"
-            assert found == pytest.approx(expected, rel=1e-6, abs=1e-9, nan_ok=True), told
+            wanted = pytest.approx(expected, rel=1e-6, abs=1e-9, nan_ok=True)
+            assert found == wanted, told
 
 
 def test_every_option_of_a_measure_has_a_reference():
-    common = {"spacing", "threshold", "one_empty", "empty", "background", "class_weights",
-              "class_reduction", "absent", "exponent"}  # fmt: skip
+    common = {"spacing", "threshold", "one_empty", "both_empty", "empty", "background",
+              "class_weights", "class_reduction", "absent", "exponent"}  # fmt: skip
     for name in SURFACE:
         tried = {part.partition("=")[0].strip() for row in ROWS[name]
                  for part in row.options.split(",") if part}  # fmt: skip
@@ -340,6 +341,9 @@ def test_a_distance_for_an_empty_mask(name):
         assert math.isnan(only(f"{name}(one_empty=undefined)", pred, target))
     if "directed" in ENTRIES[name].options:
         assert only(f"{name}(directed=true)", EMPTY, SOME) == math.inf
+    for word, expected in (("3.5", 3.5), ("infinite", math.inf)):
+        assert only(f"{name}(both_empty={word})", EMPTY, EMPTY) == expected
+        assert only(f"{name}(both_empty={word})", SOME, SOME) == 0
 
 
 def test_a_missed_object_never_improves_a_mean_and_fails_a_gate():

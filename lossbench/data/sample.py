@@ -221,7 +221,7 @@ def _pixels(plan: Plan, loaded: dict[str, Array], spacing: tuple[float, ...] | N
     pred, target = _rows(loaded["pred"], plan.pred), _rows(loaded["target"], plan.target)
     count = target.shape[1]
     maps = {role: _weights(role, loaded[role].reshape(-1, count)) for role in plan.maps}
-    weight = maps.get("weight", np.ones((1, count)))
+    weight = maps.get("weight", np.broadcast_to(1.0, (1, count)))
     ignored = _ignored(plan, loaded)
     if ignored is not None:
         weight = np.where(ignored.reshape(-1, count), 0.0, weight)

@@ -7,7 +7,7 @@ steps in a row; `boxed` makes them so. Spacing is one number an axis, the size o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from functools import lru_cache, reduce
 from itertools import combinations, product
 from math import ceil, floor, prod, sqrt
 from typing import Any, NamedTuple
@@ -21,13 +21,14 @@ Mask = NDArray[np.bool_]
 Numbers = NDArray[np.float64]
 Spacing = tuple[float, ...]
 MARGIN = 2  # pixels around a box: as far neighbours are looked up one by one, further in a tree
+KEPT = 64  # spacings that are remembered; every volume may have its own
 SLACK = 1 + 1e-9  # what rounding may add to a length
 LEAF = 32  # points of a tree that are compared one by one
 
 
 def boxed(*masks: Mask) -> list[Mask]:
     """The smallest part of all masks that holds every pixel of theirs, with its margin."""
-    every = np.logical_or.reduce(masks)
+    every: Any = reduce(np.logical_or, masks)
     cut: list[slice] = []
     for size in reversed(every.shape):
         found = np.flatnonzero(every.reshape(-1, size).any(0))
@@ -81,7 +82,7 @@ def cells(mask: Mask) -> NDArray[np.uint8]:
     return codes.reshape(mask.shape)
 
 
-@cache
+@lru_cache(KEPT)
 def areas(spacing: Spacing) -> Numbers:
     """How long or large the surface through a cell is, by its code: marching squares or cubes.
 
@@ -168,7 +169,7 @@ def gaps(ours: Outline, theirs: Outline, spacing: Spacing) -> Numbers:
     return found
 
 
-@cache
+@lru_cache(KEPT)
 def rings(spacing: Spacing) -> list[tuple[float, NDArray[np.int64]]]:
     """Steps to the neighbours of a pixel, (n, axes), nearest first, with their distance.
 
@@ -195,20 +196,32 @@ def band(mask: Mask, width: float, spacing: Spacing | None) -> int:
     the box passes its margin, which is outside and nearer.
     """
     inside = int.from_bytes(np.packbits(mask, bitorder="little").tobytes(), "little")
-    near, result = inside ^ (1 << mask.size) - 1, 0
-    *sizes, across = spacing or (1.0,) * mask.ndim
-    by_reach: dict[int, list[int]] = {}
-    far = [min(floor(width / size * SLACK), n) for size, n in zip(sizes, mask.shape, strict=False)]
+    near, result, grown = inside ^ (1 << mask.size) - 1, 0, 0
+    *along, _ = strides(mask.shape)
+    for reach, steps in reaches(width, spacing, mask.ndim):
+        for _ in range(min(reach, mask.shape[-1]) - grown):
+            near |= near << 1 | near >> 1
+        grown = max(grown, min(reach, mask.shape[-1]))
+        for shift in np.abs(steps @ np.array(along, np.int64)).tolist():
+            if shift < mask.size:
+                result |= near << shift | near >> shift
+    return result & inside
+
+
+@lru_cache(KEPT)
+def reaches(
+    width: float, spacing: Spacing | None, axes: int
+) -> list[tuple[int, NDArray[np.int64]]]:
+    """How far a ball reaches along the last axis, and the steps (n, axes − 1) along the others.
+
+    Of two opposite steps there is one; the shortest reach comes first.
+    """
+    *sizes, across = spacing or (1.0,) * axes
+    far = [floor(width / size * SLACK) for size in sizes]
+    found: dict[int, list[tuple[int, ...]]] = {}
     for steps in product(*(range(-n, n + 1) for n in far)):
         aside = sum((n * size) ** 2 for n, size in zip(steps, sizes, strict=True))
         rest = width**2 * SLACK - (aside if spacing else 0)
-        shift = sum(n * stride for n, stride in zip(steps, strides(mask.shape), strict=False))
-        if rest >= 0 and shift >= 0:
-            reach = min(floor(sqrt(rest) / across * SLACK), mask.shape[-1])
-            by_reach.setdefault(reach, []).append(shift)
-    for reach in range(max(by_reach) + 1):
-        if reach:
-            near |= near << 1 | near >> 1
-        for shift in by_reach.get(reach, ()):
-            result |= near << shift | near >> shift
-    return result & inside
+        if rest >= 0 and steps >= (0,) * len(steps):
+            found.setdefault(floor(sqrt(rest) / across * SLACK), []).append(steps)
+    return [(reach, np.array(found[reach], np.int64)) for reach in sorted(found)]

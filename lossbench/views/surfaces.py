@@ -113,10 +113,12 @@ class MaskPairs:
         sizes = tuple(map(float, spacing)) if spacing else unit
         if sizes is not None and len(sizes) != len(space):
             raise SettingError(f"spacing has {len(sizes)} numbers, the data has {len(space)} axes")
+        once = tuple(slice(None if step else 1) for step in valid.stride())  # not the same again
+        everywhere = bool(valid[once].all())
         rows = []
         for sample, seen in enumerate(valid.cpu().numpy()):
             masks = [side.masks(sample, threshold) for side in (pred, target)]
-            if not seen.all():
+            if not everywhere:
                 each = np.broadcast_to(seen, (pred.count, *space))
                 masks = [[m & on for m, on in zip(side, each, strict=True)] for side in masks]
             boxes = (outlines.boxed(*both) for both in zip(*masks, strict=True))

@@ -183,12 +183,18 @@ class Values:
     @property
     def valid(self) -> Tensor:
         space = self.sides["target"].space or (-1,)
-        return (self.weight > 0).reshape(*self.weight.shape[:2], *space)
+        alike = self.weight.stride(-1) == 0  # one weight for all pixels
+        seen = (self.weight[..., :1] > 0).expand_as(self.weight) if alike else self.weight > 0
+        return seen.reshape(*self.weight.shape[:2], *space)
 
     @cached_property
     def support(self) -> Tensor:
         """Pixels of the target that belong to each class, (B, C)."""
-        return (self.sides["target"].probability * self.weight).sum(-1)
+        target = self.sides["target"]
+        if not target.labelled or self.weight.shape[1] > 1:
+            return (target.probability * self.weight).sum(-1)
+        each = zip(target.given.long(), self.weight[:, 0], strict=True)
+        return torch.stack([torch.bincount(*row, minlength=target.labelled) for row in each])
 
     def side(self, name: str) -> Side:
         """The input that a parameter names; further words tell two forms of one input apart."""
