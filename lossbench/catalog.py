@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossbench.errors import SettingError, nearest
+from lossbench.networks import NETWORKS
 
 if TYPE_CHECKING:
     from lossbench.plugins import Plugin
@@ -408,6 +409,10 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("true or false", lambda v: isinstance(v, bool)),
     "str": ("a word", lambda v: isinstance(v, str)),
     "WeightMap": ("a weight map such as unet(w0=10, sigma=5)", lambda v: isinstance(v, str)),
+    "NetworkName": (
+        " or ".join(", ".join(NETWORKS).rsplit(", ", 1)),
+        lambda v: isinstance(v, str) and v in NETWORKS,
+    ),
     "None": ("none", lambda v: v is None),
 }
 
@@ -425,8 +430,9 @@ def _kind(annotation: ast.expr) -> tuple[str, Callable[[Any], bool]]:
             return words, lambda value: isinstance(value, str) and value in known
         case ast.Subscript(value=ast.Name(id="Sequence"), slice=item):
             words, fits = _kind(item)
-            return f"a list of {words.removeprefix('a ').replace('number', 'numbers')}", (
-                lambda value: isinstance(value, list | tuple) and all(map(fits, value))
+            return (
+                f"a list of {words.removeprefix('a ').replace('number', 'numbers').replace('word', 'words')}",
+                (lambda value: isinstance(value, list | tuple) and all(map(fits, value))),
             )
         case _:
             return KINDS[ast.unparse(annotation)]

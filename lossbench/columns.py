@@ -21,6 +21,7 @@ from lossbench.expressions import (
     parse_call,
     parse_item,
 )
+from lossbench.networks import check_layers
 
 USUAL = {
     "binary": ("dice", "iou", "bce"),
@@ -42,7 +43,15 @@ RULES = (
     ("alpha", "auto"),
 )
 PER_AXIS = ("spacing",)  # options with a number for each axis, where other lists have one a class
-IN_PLACE = ("Image", "Valid", "DistanceMaps")  # forms that are more than a set of values
+PER_LAYER = ("layers", "weights")  # and with one for each layer of a network
+IN_PLACE = (
+    "Image",
+    "Valid",
+    "DistanceMaps",
+    "Features",
+    "Calibrated",
+    "Textures",
+)  # forms that are more than a set of values
 
 
 @dataclass(frozen=True)
@@ -311,10 +320,13 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
                 f"{name}: background is an option of multiclass tasks; this is {task}"
             )
         _check_map(term, task, classes)
+        if "Features" in entry.forms:
+            check_layers(name, options)
         wanted = judged(term, task, classes)
         for option, given in options.items():
             own = entry.plugin is not None and entry.options[option].owner == name
-            per_class = isinstance(given, tuple) and option not in PER_AXIS and not own
+            per_class = isinstance(given, tuple) and option not in (*PER_AXIS, *PER_LAYER)
+            per_class = per_class and not own
             if per_class and len(given) != wanted:
                 raise SettingError(
                     f"{name}: {option} has {len(given)} numbers, the task has {wanted} classes"

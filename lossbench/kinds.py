@@ -16,6 +16,7 @@ from lossbench.data.classes import parse_classes
 from lossbench.errors import SettingError, nearest, printable
 from lossbench.expressions import ExpressionError, Gate
 from lossbench.gates import as_gate, check
+from lossbench.weights import PUBLISHED
 
 if TYPE_CHECKING:
     from yaml import Node
@@ -241,6 +242,31 @@ def folders(roles: Sequence[str]) -> Kind:
     properties = dict.fromkeys(roles, TEXT)
     schema = {"type": "object", "properties": properties, "additionalProperties": False}
     return Kind(words, schema, read, "mapping")
+
+
+def _files(source: Source, node: Node) -> dict[str, Any]:
+    """Name of weights -> file."""
+    found = {}
+    for name, weights, below in entries(source, node, FILES.words):
+        if weights in PUBLISHED:
+            found[weights] = path("a file").read(source, below)
+        else:
+            near = nearest(weights, PUBLISHED)
+            known = ", ".join(PUBLISHED)
+            source.wrong(name, f"no weights are called {weights!r}{near}; there are {known}")
+    return found
+
+
+FILES = Kind(
+    "a mapping of weights to files",
+    {
+        "type": "object",
+        "properties": dict.fromkeys(PUBLISHED, TEXT),
+        "additionalProperties": False,
+    },
+    _files,
+    "mapping",
+)
 
 
 def _classes(source: Source, node: Node) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -14,12 +14,15 @@ from lossbench.columns import check_task, filled
 from lossbench.errors import SettingError
 from lossbench.expressions import fold, leaves
 from lossbench.views.call import evaluate
+from lossbench.views.features import Deep
+from lossbench.views.trunk import Networks
 from lossbench.views.values import Side, Task, Values
+from lossbench.weights import check_files
 
 ENCODINGS = ("probability", "logits", "image")
 
 
-def tensor_loss(name: str) -> Callable[..., Tensor]:
+def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable[..., Tensor]:
     """A loss by name or alias as a differentiable function of tensors.
 
     The function takes pred (B, C, *space), target as labels (B, *space) or as (B, C, *space), and
@@ -28,6 +31,8 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
     are those of `lossbench explain NAME`. It returns (B,) in the type of pred, nan where undefined.
     """
     entry, added = catalog.find(name), catalog.added()
+    check_files(weights or {})
+    networks = Networks(weights)
 
     def on_tensors(
         pred: Tensor,
@@ -76,6 +81,7 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
             },
             _flat(weight),
             pixels=torch.full_like(pred[:, 0].reshape(len(pred), -1)[:, 0], pred[0, 0].numel()),
+            deep=Deep(networks),
         )
         found: Tensor = fold(
             node, lambda term: evaluate(term.entry.function, values, term.options)[0]

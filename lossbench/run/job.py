@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,12 +22,17 @@ from lossbench.data.panoptic import is_panoptic, read_panoptic
 from lossbench.data.plan import Plan, make_plan
 from lossbench.errors import InputError, SettingError, nearest
 from lossbench.gates import Check, as_gate, check, decide
+from lossbench.networks import parameters
 from lossbench.results import Result, described, from_number
 from lossbench.run.elsewhere import Elsewhere, comparison
 from lossbench.run.journal import Journal
 from lossbench.run.settings import ROLES, Settings
 from lossbench.run.work import Progress, Work
 from lossbench.version import __version__
+from lossbench.weights import PUBLISHED, Published, locate
+
+# Settings that are told elsewhere in a result, or change nothing in it.
+UNTOLD = ("inputs", "device", "workers", "batch_size", "baseline", "weights", "offline")
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,22 @@ class Run:
     @property
     def device(self) -> str:
         """Where it will be computed, as far as that is known without torch."""
-        wanted = self.settings.device
-        no_driver = sys.platform == "linux" and not os.path.exists("/proc/driver/nvidia")
-        return "cpu" if wanted == "auto" and no_driver else wanted
+        return self.settings.likely_device
+
+    @property
+    def to_fetch(self) -> list[Published]:
+        """Weights that are in no cache: `evaluate` downloads them, unless it was done before."""
+        given = self.settings.weights
+        names = {
+            name: None for term in self.terms for name in parameters(term) if name not in given
+        }
+        return [PUBLISHED[name] for name in names if PUBLISHED[name].path is None]
+
+    @property
+    def terms(self) -> list[Term]:
+        """Every loss that is computed, of other conventions too."""
+        every = [*self.columns, *(each.column for each in self.elsewhere)]
+        return [term for column in every for term in column.terms]
 
     def evaluate(
         self, progress: Callable[[Progress], None] | None = None, journal: Journal | None = None
@@ -77,6 +94,8 @@ class Run:
             for each in self.checks
         ]
         result.run = self.describe()
+        if work.extraction is not None:
+            result.run["weights"] = work.extraction.networks.hashes
         result.session = {
             "lossbench": __version__,
             "started": started.isoformat(timespec="seconds"),
@@ -98,9 +117,7 @@ class Run:
     def describe(self) -> dict[str, Any]:
         """What is read and how, as the result file holds it."""
         settings = {
-            name: value
-            for name, value in vars(self.settings).items()
-            if name not in ("inputs", "device", "workers", "batch_size", "baseline")
+            name: value for name, value in vars(self.settings).items() if name not in UNTOLD
         }
         return {
             "pred": _named(self.pred),
@@ -173,6 +190,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     judged = 1 if plan.task == "binary" else len(plan.names)
     check_task(terms, plan.task, judged, plan.pred.encoding)
     _check_roles(terms, pairing.pairs[0].sources)
+    _check_weights(terms, settings)
     counted = [plan.countable and term.countable(plan.task) for term in terms]
     plan = replace(plan, counted=any(counted), pixels=not all(counted))
     for each in checks:
@@ -316,6 +334,13 @@ def _check_class(check: Check, plan: Plan) -> None:
         )
     if any(term.entry.returns == "PerSample" for term in check.column.terms):
         raise SettingError(f"{name} has no class columns")
+
+
+def _check_weights(terms: Sequence[Term], settings: Settings) -> None:
+    """Weights that a loss needs are given, in a cache, or may be downloaded."""
+    for name in dict.fromkeys(name for term in terms for name in parameters(term)):
+        if name in settings.weights or settings.offline:
+            locate(name, settings.weights, settings.offline)
 
 
 def _named(given: Any) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from lossbench.data.plan import MAPS, MASKS
 from lossbench.data.reading import ENCODINGS
 from lossbench.data.sample import FILTERS
 from lossbench.errors import SettingError, nearest
+from lossbench.weights import check_files
 
 ROLES = (*MASKS, *MAPS)
 TASKS = tuple(USUAL)
@@ -45,6 +47,8 @@ class Settings:
     resize: str | None = None
     divisor: int | None = None
     things: str | Sequence[str] | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+    offline: bool = False
     gates: Sequence[str | Mapping[str, Any]] = ()
     baseline: Any = None
     plugins: Sequence[str] = ()
@@ -86,6 +90,7 @@ class Settings:
                 f"--group-by {self.group_by} names a column, which needs --manifest; for ids give a"
                 " pattern such as '{patient}/{slice}'"
             )
+        check_files(self.weights)
         if self.convention != conventions.ALL:
             conventions.find(self.convention)
         if self.empty not in (None, "skip") and (
@@ -117,6 +122,12 @@ class Settings:
             **preset.defaults(task),
             **{name: value for name, value in given.items() if value is not None},
         }
+
+    @property
+    def likely_device(self) -> str:
+        """Where it will be computed, as far as that is known without torch."""
+        no_driver = sys.platform == "linux" and not os.path.exists("/proc/driver/nvidia")
+        return "cpu" if self.device == "auto" and no_driver else self.device
 
     @property
     def readers(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from torch.nn import functional
 from lossbench.errors import SettingError
 from lossbench.views.forms import Chances, Pair
 from lossbench.views.sums import logarithm
+
+if TYPE_CHECKING:
+    from lossbench.views.features import Deep
 
 Task = Literal["binary", "multiclass", "multilabel", "image", "instances"]
 
@@ -160,6 +163,7 @@ class Values:
     instances: Tensor | None = None  # (B, C or 1, N) role `instances`, 0 where there is none
     spacing: tuple[float, ...] | None = None  # along each axis of the space, in mm; None: unknown
     segments: Joint | None = None  # of instance maps, one sample
+    deep: Deep | None = None  # where the features of a network come from
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
