@@ -95,7 +95,7 @@ class Term:
             return False
         coupled = self.entry.couples and task == "multiclass"
         in_place = self.entry.forms & set(IN_PLACE) or self.entry.pixels
-        return not (coupled or self.roles or in_place)
+        return not (coupled or self.roles or self.entry.roles or in_place)
 
 
 @dataclass(frozen=True)
@@ -319,6 +319,25 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
                 raise SettingError(
                     f"{name}: {option} has {len(given)} numbers, the task has {wanted} classes"
                 )
+
+
+def check_roles(terms: Iterable[Term], given: Iterable[str]) -> None:
+    """Hold the further inputs against what the losses ask for by the names of parameters.
+
+    Raises:
+        SettingError: a loss lacks one, or no loss of the run asks for one that is given.
+    """
+    terms, given = list(terms), set(given)
+    for term in terms:
+        for role, form in term.entry.roles.items():
+            if role not in given and not form.endswith(catalog.MAYBE):
+                raise SettingError(f"{term.name} needs the role {role}: --input {role}=DIR")
+    asked = {role for term in terms for role in term.entry.roles}
+    for role, losses in catalog.roles().items():
+        if role in given and role not in asked:
+            raise SettingError(
+                f"no loss of this run asks for the role {role}; these do: {', '.join(losses)}"
+            )
 
 
 def _check_map(term: Term, task: str, classes: int) -> None:

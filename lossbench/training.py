@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lossbench import catalog
-from lossbench.columns import check_task, filled
+from lossbench.columns import check_roles, check_task, filled
 from lossbench.errors import SettingError
 from lossbench.expressions import fold, leaves
 from lossbench.views.call import evaluate
@@ -25,7 +25,8 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
     The function takes pred (B, C, *space), target as labels (B, *space) or as (B, C, *space), and
     an optional weight (B, *space) or (B, C, *space); 0 ignores a pixel. `encoding` says what pred
     holds. `task` is binary for one channel and multiclass for several unless it is given. Options
-    are those of `lossbench explain NAME`. It returns (B,) in the type of pred, nan where undefined.
+    are those of `lossbench explain NAME`; further inputs that the loss names are tensors like pred,
+    by name. It returns (B,) in the type of pred, nan where undefined.
     """
     entry, added = catalog.find(name), catalog.added()
 
@@ -46,9 +47,11 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
         pred = pred.float() if given in (torch.float16, torch.bfloat16) else pred
         default: Task = "binary" if classes == 1 else "multiclass"
         task = "image" if encoding == "image" else task or default
+        others = {role: options.pop(role) for role in entry.roles if role in options}
         with catalog.restored(added):  # a combination names others
             node = filled(entry, options, {})
         check_task(leaves(node), task, classes, encoding)
+        check_roles(leaves(node), others)
         if task == "instances":
             raise SettingError(f"{name} has no gradient; lossbench.evaluate reads instance maps")
         for term in leaves(node):
@@ -73,6 +76,15 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
             {
                 "pred": Side(_flat(pred), task, logits=encoding == "logits", space=space),
                 "target": Side(_flat(target), task, space=space),
+                **{
+                    role: Side(
+                        _flat(each.to(pred.dtype)),
+                        task,
+                        logits=encoding == "logits",
+                        space=tuple(each.shape[2:]) or (1,),
+                    )
+                    for role, each in others.items()
+                },
             },
             _flat(weight),
             pixels=torch.full_like(pred[:, 0].reshape(len(pred), -1)[:, 0], pred[0, 0].numel()),
