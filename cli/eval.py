@@ -136,7 +136,7 @@ def _count(given: str, word: str, least: int) -> int:
     multiple=True,
     callback=_roles,
     shell_complete=roles,
-    help="A further folder: weight=, ignore=, valid= or instances=; several times.",
+    help="A further folder: weight=, ignore=, valid=, or a role that a loss asks for by name.",
 )
 @click.option(
     "--manifest",

@@ -66,7 +66,8 @@ def plan(
         losses: expressions such as "dice" or "0.5*dice + 0.5*bce"; none for the task's usual ones.
         manifest: in place of pred, target and inputs: a table (CSV, TSV, "-" for stdin) with the
             columns pred and gt and, where wanted, id, further roles and groups.
-        inputs: further roles: `weight` (maps), `ignore` and `valid` (masks), `instances` (labels).
+        inputs: further roles: `weight` (maps), `ignore` and `valid` (masks), `instances` (labels),
+            and those that losses ask for by the name of a parameter, such as `negative`.
         task: binary, multiclass, multilabel, image or instances; found out where it is not given,
             instances from the losses alone.
         classes: a number, names, {value: name} or {name: [r, g, b]}.
@@ -106,35 +107,36 @@ def plan(
     from lossbench.run.job import prepare
     from lossbench.run.settings import Settings
 
-    settings = Settings(
-        inputs=dict(inputs or {}),
-        manifest=None if manifest is None else os.fspath(manifest),
-        group_by=group_by,
-        task=task,
-        classes=classes,
-        ignore=ignore,
-        threshold=threshold,
-        empty=empty,
-        convention=convention,
-        pred_encoding=pred_encoding,
-        gt_encoding=gt_encoding,
-        pred_pattern=pred_pattern,
-        gt_pattern=gt_pattern,
-        missing=missing,
-        extra=extra,
-        resize=resize,
-        divisor=divisor,
-        things=things,
-        weights={name: os.fspath(file) for name, file in (weights or {}).items()},
-        offline=offline,
-        gates=(gates,) if isinstance(gates, str) else tuple(gates),
-        baseline=baseline,
-        plugins=_paths(plugins),
-        device=device,
-        workers=workers,
-        batch_size=batch_size,
-    )
-    with using(settings.plugins):
+    paths = _paths(plugins)
+    with using(paths):
+        settings = Settings(
+            inputs=dict(inputs or {}),
+            manifest=None if manifest is None else os.fspath(manifest),
+            group_by=group_by,
+            task=task,
+            classes=classes,
+            ignore=ignore,
+            threshold=threshold,
+            empty=empty,
+            convention=convention,
+            pred_encoding=pred_encoding,
+            gt_encoding=gt_encoding,
+            pred_pattern=pred_pattern,
+            gt_pattern=gt_pattern,
+            missing=missing,
+            extra=extra,
+            resize=resize,
+            divisor=divisor,
+            things=things,
+            weights={name: os.fspath(file) for name, file in (weights or {}).items()},
+            offline=offline,
+            gates=(gates,) if isinstance(gates, str) else tuple(gates),
+            baseline=baseline,
+            plugins=paths,
+            device=device,
+            workers=workers,
+            batch_size=batch_size,
+        )
         return prepare(pred, target, _several(losses), settings)
 
 

@@ -90,6 +90,13 @@ class Term:
         return [name for name, value in self.settings if value == "role"]
 
     @property
+    def named(self) -> dict[str, str]:
+        """The inputs beside pred and target that it names; of those to choose from, the chosen."""
+        against = self.options.get("against")
+        roles = self.entry.roles
+        return {role: roles[role] for role in roles if against in (None, role)}
+
+    @property
     def weight_map(self) -> Loss | None:
         """The weight map by name, with all its options."""
         text = self.options.get("weight_map")
@@ -104,7 +111,7 @@ class Term:
             return False
         coupled = self.entry.couples and task == "multiclass"
         in_place = self.entry.forms & set(IN_PLACE) or self.entry.pixels
-        return not (coupled or self.roles or in_place)
+        return not (coupled or self.roles or self.entry.roles or in_place)
 
 
 @dataclass(frozen=True)
@@ -331,6 +338,26 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
                 raise SettingError(
                     f"{name}: {option} has {len(given)} numbers, the task has {wanted} classes"
                 )
+
+
+def check_roles(terms: Iterable[Term], given: Iterable[str]) -> None:
+    """Hold the further inputs against what the losses ask for by the names of parameters.
+
+    Raises:
+        SettingError: a loss lacks one, or no loss of the run asks for one that is given.
+    """
+    terms, given = list(terms), set(given)
+    for term in terms:
+        compared = term.options.get("against") == "style"
+        for role, form in term.named.items():
+            if role not in given and (compared or not form.endswith(catalog.MAYBE)):
+                raise SettingError(f"{term.name} needs the role {role}: --input {role}=DIR")
+    asked = {role for term in terms for role in term.named}
+    for role, losses in catalog.roles().items():
+        if role in given and role not in asked:
+            raise SettingError(
+                f"no loss of this run asks for the role {role}; these do: {', '.join(losses)}"
+            )
 
 
 def _check_map(term: Term, task: str, classes: int) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from lossbench import catalog
 from lossbench.columns import resolve
 from lossbench.data.classes import parse_classes
 from lossbench.errors import SettingError, nearest, printable
@@ -224,13 +225,14 @@ def several(item: Kind) -> Kind:
     return Kind(f"{item.words} or a list", schema, read, "list")
 
 
-def folders(roles: Sequence[str]) -> Kind:
-    """Role -> folder."""
+def folders(of_every_loss: Sequence[str]) -> Kind:
+    """Role -> folder; losses name further roles."""
     words = "a mapping of roles to folders"
 
     def read(source: Source, node: Node) -> dict[str, Any]:
         found = {}
         for name, role, below in entries(source, node, words):
+            roles = list(dict.fromkeys([*of_every_loss, *catalog.roles()]))
             if role in roles:
                 found[role] = path("a folder").read(source, below)
             else:
@@ -239,8 +241,8 @@ def folders(roles: Sequence[str]) -> Kind:
                 source.wrong(name, f"no loss asks for a role {role!r}{near}; there are {known}")
         return found
 
-    properties = dict.fromkeys(roles, TEXT)
-    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    properties = dict.fromkeys(of_every_loss, TEXT)
+    schema = {"type": "object", "properties": properties, "additionalProperties": TEXT}
     return Kind(words, schema, read, "mapping")
 
 

@@ -12,21 +12,23 @@ from datetime import UTC, datetime
 from functools import partial, reduce
 from typing import Any
 
+from lossbench import catalog
 from lossbench.aggregates import OVER_GROUPS
-from lossbench.columns import USUAL, Column, Term, check_task, named, resolve
+from lossbench.columns import USUAL, Column, Term, check_roles, check_task, named, resolve
 from lossbench.data.classes import parse_classes
 from lossbench.data.groups import by_pattern, manifest_columns
 from lossbench.data.manifest import read_manifest
 from lossbench.data.pairing import Pairing, pair
 from lossbench.data.panoptic import is_panoptic, read_panoptic
 from lossbench.data.plan import Plan, make_plan
+from lossbench.data.roles import plan_roles
 from lossbench.errors import InputError, SettingError, nearest
 from lossbench.gates import Check, as_gate, check, decide
 from lossbench.networks import parameters
 from lossbench.results import Result, described, from_number
 from lossbench.run.elsewhere import Elsewhere, comparison
 from lossbench.run.journal import Journal
-from lossbench.run.settings import ROLES, Settings
+from lossbench.run.settings import Settings, known_roles
 from lossbench.run.work import Progress, Work
 from lossbench.version import __version__
 from lossbench.weights import PUBLISHED, Published, locate
@@ -164,6 +166,8 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     if not pairing.pairs:
         first = pairing.unpaired[0]
         raise InputError(f"no pair is left to evaluate: {first.message}", kind=first.kind)
+    terms = [term for column in written for term in column.terms]
+    check_roles(terms, pairing.pairs[0].sources)
     plan = make_plan(
         pairing.pairs,
         task=settings.task or _only_task(written),
@@ -177,6 +181,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         things=_names(settings.things),
         categories=pairing.categories,
     )
+    plan = plan_roles(plan, pairing.pairs, _forms(terms))
     if plan.task == "instances" and settings.threshold != Settings.threshold:
         raise SettingError("an instances task has no threshold: masks and instances are given")
     if plan.task == "multiclass" and settings.threshold != Settings.threshold:
@@ -207,7 +212,7 @@ def _paired(pred: Any, target: Any, settings: Settings, classes: Sequence[str]) 
     if settings.manifest is not None:
         if given:
             raise SettingError(f"give {' and '.join(given)} or --manifest, not both")
-        pairing = read_manifest(settings.manifest, ROLES, classes, columns)
+        pairing = read_manifest(settings.manifest, known_roles(), classes, columns)
     else:
         if len(given) < 2:
             raise SettingError("give PRED and GT, or --manifest with both in its columns")
@@ -302,6 +307,12 @@ def _same_loss(losses: Sequence[Mapping[str, Any]], column: Column) -> str:
         if same and loss["terms"] == wanted["terms"]:
             return str(loss["name"])
     raise KeyError(column.name)
+
+
+def _forms(terms: Sequence[Term]) -> dict[str, str]:
+    """The form that each further input is asked for in, of several losses the first one's."""
+    asked = [each for term in reversed(terms) for each in term.entry.roles.items()]
+    return {role: form.removesuffix(catalog.MAYBE) for role, form in asked}
 
 
 def _check_roles(terms: Sequence[Term], inputs: Mapping[str, Any]) -> None:

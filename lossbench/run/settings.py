@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lossbench import conventions
+from lossbench import catalog, conventions
 from lossbench.columns import USUAL
 from lossbench.data.groups import manifest_columns
 from lossbench.data.plan import MAPS, MASKS
@@ -19,7 +19,7 @@ from lossbench.data.sample import FILTERS
 from lossbench.errors import SettingError, nearest
 from lossbench.weights import check_files
 
-ROLES = (*MASKS, *MAPS)
+ROLES = (*MASKS, *MAPS)  # of every loss; others are named by the losses that ask for them
 TASKS = tuple(USUAL)
 POLICIES = {"missing": ("error", "skip", "worst"), "extra": ("error", "skip")}
 BATCH = 128
@@ -72,10 +72,10 @@ class Settings:
                     f"{nearest(str(value), allowed)}"
                 )
         for role in self.inputs:
-            if role not in ROLES:
+            if role not in known_roles():
                 raise SettingError(
-                    f"no loss asks for a role {role!r}{nearest(role, ROLES)};"
-                    f" roles are {', '.join(ROLES)}"
+                    f"no loss asks for a role {role!r}{nearest(role, known_roles())};"
+                    f" roles are {', '.join(known_roles())}"
                 )
         folders = {
             "--input": self.inputs,
@@ -133,6 +133,11 @@ class Settings:
     def readers(self) -> int:
         """How many pairs are read at a time."""
         return self.workers or _cores()
+
+
+def known_roles() -> tuple[str, ...]:
+    """Every role that some loss can be given."""
+    return tuple(dict.fromkeys([*ROLES, *catalog.roles()]))
 
 
 def _cores() -> int:

@@ -113,6 +113,8 @@ class Features:
     def of(
         cls,
         values: Values,
+        style: Side | None,
+        content: Side | None,
         *,
         network: NetworkName = "vgg19",
         layers: Sequence[str] = ("relu4_2",),
@@ -127,6 +129,11 @@ class Features:
             against: what the prediction is compared with: the ground truth, or the role content or
                 style; content is the ground truth where there is no such role.
         """
+        given = {"target": True, "style": style, "content": content}
+        if against == "content" and content is None:
+            against = "target"
+        if given[against] is None:
+            raise SettingError("against=style needs the role style")
         return cls(compared(values, Recipe(network), tuple(layers), against))
 
 
@@ -192,13 +199,10 @@ def compared(
     values: Values, recipe: Recipe, layers: Sequence[str], against: str = "target"
 ) -> list[Maps]:
     """Each layer of the prediction and of what it is compared with."""
-    other = against if against in values.sides or against != "content" else "target"
-    if other not in values.sides:
-        raise SettingError(f"against={other} needs the role {other}: --input {other}=DIR")
     deep = source(values)
-    both = [deep.maps(values, role, recipe, layers) for role in ("pred", other)]
+    both = [deep.maps(values, role, recipe, layers) for role in ("pred", against)]
     valid = values.valid
-    every, own = bool(valid.all()), other not in ("target", "content")
+    every, own = bool(valid.all()), against == "style"
     return [
         Maps(
             pred,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from lossbench.catalog import AGAIN
 from lossbench.errors import SettingError
 from lossbench.views.forms import Chances, Pair
 from lossbench.views.sums import logarithm
@@ -154,7 +155,7 @@ class Joint(NamedTuple):
 class Values:
     """Samples as elements with weights: an ignored pixel weighs 0, n equal pixels weigh n."""
 
-    sides: dict[str, Side]  # by role: pred, target
+    sides: dict[str, Side]  # by role: pred, target, and what else losses ask for by name
     weight: Tensor  # (B, C or 1, N)
     pixels: Tensor  # (B,) of each sample, ignored ones included
     joint: Tensor | None = None  # (B, K, K) target by prediction, of pairs of label maps
@@ -194,9 +195,9 @@ class Values:
         """Pixels of the target that belong to each class, (B, C)."""
         return (self.sides["target"].probability * self.weight).sum(-1)
 
-    def side(self, name: str) -> Side:
-        """The input that a parameter names; further words tell two forms of one input apart."""
-        return self.sides[name if name in self.sides else name.partition("_")[0]]
+    def side(self, name: str) -> Side | None:
+        """The input that a parameter names, None where it is not given."""
+        return self.sides.get(name.removesuffix(AGAIN))
 
     def remembered(self, key: Any, make: Callable[[], Any]) -> Any:
         """A view by its name and options, made when it is first asked for."""
