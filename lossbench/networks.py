@@ -199,7 +199,7 @@ def needed(term: Term) -> tuple[Recipe, tuple[str, ...]] | None:
         network = LPIPS[options["network"]]
         return Recipe(network), LPIPS_LAYERS[network]
     if "Textures" in forms:
-        return Recipe("vgg16", "blur", options["shorter"]), DISTS_LAYERS
+        return Recipe(options["network"], "blur", options["shorter"]), DISTS_LAYERS
     return None
 
 

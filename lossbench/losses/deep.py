@@ -175,7 +175,7 @@ def lpips(
     tasks=["image"],
     range=(0, 2),
     sources=["Ding et al. 2020"],
-    example="dists(shorter=256)",
+    example="dists(network=tiny_seeded, shorter=32)",
 )
 def dists(textures: Textures) -> PerSample:
     """Deep image structure and texture similarity, DISTS.

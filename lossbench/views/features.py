@@ -173,16 +173,28 @@ class Textures:
     adds_up: ClassVar[bool] = False
 
     @classmethod
-    def of(cls, values: Values, *, shorter: Count | None = None) -> Textures:
+    def of(
+        cls,
+        values: Values,
+        *,
+        network: Literal["vgg16", "tiny_seeded"] = "vgg16",
+        shorter: Count | None = None,
+    ) -> Textures:
         """Features of VGG16 with ℓ2 pooling in place of the largest of each square.
 
         Args:
+            network: vgg16, as α and β were published; tiny_seeded is small and random with α and β
+                of 1, to try things out.
             shorter: larger images are shrunk so that their shorter side has so many pixels; 256 is
                 what the authors' script does.
         """
-        found = compared(values, Recipe("vgg16", "blur", shorter), DISTS_LAYERS)
-        numbers = source(values).networks.numbers("dists", found[0].pred)
+        found = compared(values, Recipe(network, "blur", shorter), DISTS_LAYERS)
         sizes = [each.pred.shape[1] for each in found]
+        if network == SEEDED:
+            one = torch.ones(sum(sizes), dtype=found[0].pred.dtype, device=found[0].pred.device)
+            numbers: Mapping[str, Tensor] = {"alpha": one, "beta": one}
+        else:
+            numbers = source(values).networks.numbers("dists", found[0].pred)
         weights = (numbers[name].split(sizes) for name in ("alpha", "beta"))
         return cls(list(zip(found, *weights, strict=True)))
 
