@@ -24,7 +24,7 @@ from lossbench.data.plan import Plan, make_plan
 from lossbench.data.roles import plan_roles
 from lossbench.errors import InputError, SettingError, nearest
 from lossbench.gates import Check, as_gate, check, decide
-from lossbench.networks import parameters
+from lossbench.networks import SEEDED, needed, parameters
 from lossbench.results import Result, described, from_number
 from lossbench.run.elsewhere import Elsewhere, comparison
 from lossbench.run.journal import Journal
@@ -34,6 +34,7 @@ from lossbench.version import __version__
 from lossbench.weights import PUBLISHED, Published, locate
 
 # Settings that are told elsewhere in a result, or change nothing in it.
+RANDOM = f"{SEEDED} has random weights: its numbers show that a run works, and nothing else"
 UNTOLD = ("inputs", "device", "workers", "batch_size", "baseline", "weights", "offline")
 
 
@@ -198,6 +199,8 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     _check_weights(terms, settings)
     counted = [plan.countable and term.countable(plan.task) for term in terms]
     plan = replace(plan, counted=any(counted), pixels=not all(counted))
+    if any((asked := needed(term)) and asked[0].network == SEEDED for term in terms):
+        plan = replace(plan, notes=(*plan.notes, RANDOM))
     for each in checks:
         _check_class(each, plan)
         if each.needs_baseline:
