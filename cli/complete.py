@@ -27,7 +27,7 @@ AGGREGATES = (
     "count", "undefined", "infinite", "pooled",
 )  # fmt: skip
 COUNTS = ("found", "evaluated", "missing", "extra", "errors")
-ROLES = ("ignore", "valid", "weight", "pos_weight", "instances")
+ROLES = ("ignore", "valid", "weight", "pos_weight", "instances")  # and those that losses name
 TOKEN = re.compile(r"""\s*("[^"]*"?|'[^']*'?|[^\W\d]\w*|\d[\w.]*|\S)""")
 Items = list[CompletionItem[str]]
 
@@ -84,7 +84,9 @@ def files(context: click.Context, parameter: click.Parameter, incomplete: str) -
 def roles(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """`ROLE=`, then a folder; what is in the only one as well: a shell ends no word before that."""
     role, equals, _ = incomplete.partition("=")
-    found = _folders(incomplete) if equals else [f"{r}=" for r in ROLES if r.startswith(role)]
+    asked = (each for entry in lossbench.list_losses() for each in entry.roles)
+    known = dict.fromkeys([*ROLES, *asked])
+    found = _folders(incomplete) if equals else [f"{r}=" for r in known if r.startswith(role)]
     if len(found) == 1:
         found += _folders(found[0])
     return [CompletionItem(each) for each in found]

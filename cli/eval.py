@@ -16,6 +16,7 @@ from lossbench.errors import printable
 from .complete import expressions, files, gates, roles
 from .main import Terminated, complain, note, write
 from .options import plugin_option
+from .weights import downloading
 
 if TYPE_CHECKING:
     from lossbench.config import Config
@@ -45,6 +46,20 @@ def _roles(
         if roles.setdefault(role, folder) != folder:
             raise click.BadParameter(f"{role} is given twice")
     return roles
+
+
+def _weights(
+    context: click.Context, parameter: click.Parameter, given: Sequence[str]
+) -> dict[str, str]:
+    """NAME=FILE, several times."""
+    found: dict[str, str] = {}
+    for text in given:
+        name, _, file = text.partition("=")
+        if not file:
+            raise click.BadParameter(f"expected NAME=FILE, such as vgg16=vgg16.npz, found {text!r}")
+        if found.setdefault(name, file) != file:
+            raise click.BadParameter(f"{name} is given twice")
+    return found
 
 
 def _empty(context: click.Context, _: click.Parameter, given: str | None) -> float | str | None:
@@ -121,7 +136,7 @@ def _count(given: str, word: str, least: int) -> int:
     multiple=True,
     callback=_roles,
     shell_complete=roles,
-    help="A further folder: weight=, ignore=, valid= or instances=; several times.",
+    help="A further folder: weight=, ignore=, valid=, or a role that a loss asks for by name.",
 )
 @click.option(
     "--manifest",
@@ -207,6 +222,14 @@ def _count(given: str, word: str, least: int) -> int:
     metavar="PATTERN|COLUMN",
     help="Aggregate per group: by '{patient}/{slice}' over ids, or by manifest columns.",
 )
+@click.option(
+    "--weights",
+    metavar="NAME=FILE",
+    multiple=True,
+    callback=_weights,
+    help="A network's weights, such as vgg16=FILE; several times. See lossbench weights.",
+)
+@click.option("--offline", is_flag=True, help="Download no weights.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
     "--workers",
@@ -293,6 +316,9 @@ def command(context: click.Context, /, **options: Any) -> int:
         write(_dry_run(run, context, made, {**options, **shown}))
         return 0
     _before(run, shown)
+    for each in run.to_fetch:
+        with downloading(each.name) as report:
+            each.fetch(report)
     journal = _journal(run, shown["output"])
     done = False
     try:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lossbench.results import Result
     from lossbench.run.job import Run
     from lossbench.run.work import Progress
+    from lossbench.weights import Published
 
 Plugins = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -46,6 +47,8 @@ def plan(
     resize: str | None = None,
     divisor: int | None = None,
     things: str | Sequence[str] | None = None,
+    weights: Mapping[str, str | os.PathLike[str]] | None = None,
+    offline: bool = False,
     gates: str | Sequence[str | Mapping[str, Any]] = (),
     baseline: Any = None,
     plugins: Plugins = (),
@@ -63,7 +66,8 @@ def plan(
         losses: expressions such as "dice" or "0.5*dice + 0.5*bce"; none for the task's usual ones.
         manifest: in place of pred, target and inputs: a table (CSV, TSV, "-" for stdin) with the
             columns pred and gt and, where wanted, id, further roles and groups.
-        inputs: further roles: `weight` (maps), `ignore` and `valid` (masks), `instances` (labels).
+        inputs: further roles: `weight` (maps), `ignore` and `valid` (masks), `instances` (labels),
+            and those that losses ask for by the name of a parameter, such as `negative`.
         task: binary, multiclass, multilabel, image or instances; found out where it is not given,
             instances from the losses alone.
         classes: a number, names, {value: name} or {name: [r, g, b]}.
@@ -81,6 +85,9 @@ def plan(
         divisor: labels of an instance map are class · divisor + instance.
         things: names of the classes whose instances these maps tell apart; pixels of such a class
             without an instance are a crowd, and each other class of an image is one segment.
+        weights: files of networks by name, such as {"vgg16": "vgg16-397923af.pth"}; by default
+            those of a cache, else they are downloaded.
+        offline: download nothing.
         gates: such as "dice.mean <= 0.15"; {"gate": ..., "warn": True} reports without failing.
         baseline: an earlier result (a file or a Result) that gates may name.
         plugins: Python files with losses of your own.
@@ -100,33 +107,36 @@ def plan(
     from lossbench.run.job import prepare
     from lossbench.run.settings import Settings
 
-    settings = Settings(
-        inputs=dict(inputs or {}),
-        manifest=None if manifest is None else os.fspath(manifest),
-        group_by=group_by,
-        task=task,
-        classes=classes,
-        ignore=ignore,
-        threshold=threshold,
-        empty=empty,
-        convention=convention,
-        pred_encoding=pred_encoding,
-        gt_encoding=gt_encoding,
-        pred_pattern=pred_pattern,
-        gt_pattern=gt_pattern,
-        missing=missing,
-        extra=extra,
-        resize=resize,
-        divisor=divisor,
-        things=things,
-        gates=(gates,) if isinstance(gates, str) else tuple(gates),
-        baseline=baseline,
-        plugins=_paths(plugins),
-        device=device,
-        workers=workers,
-        batch_size=batch_size,
-    )
-    with using(settings.plugins):
+    paths = _paths(plugins)
+    with using(paths):
+        settings = Settings(
+            inputs=dict(inputs or {}),
+            manifest=None if manifest is None else os.fspath(manifest),
+            group_by=group_by,
+            task=task,
+            classes=classes,
+            ignore=ignore,
+            threshold=threshold,
+            empty=empty,
+            convention=convention,
+            pred_encoding=pred_encoding,
+            gt_encoding=gt_encoding,
+            pred_pattern=pred_pattern,
+            gt_pattern=gt_pattern,
+            missing=missing,
+            extra=extra,
+            resize=resize,
+            divisor=divisor,
+            things=things,
+            weights={name: os.fspath(file) for name, file in (weights or {}).items()},
+            offline=offline,
+            gates=(gates,) if isinstance(gates, str) else tuple(gates),
+            baseline=baseline,
+            plugins=paths,
+            device=device,
+            workers=workers,
+            batch_size=batch_size,
+        )
         return prepare(pred, target, _several(losses), settings)
 
 
@@ -154,18 +164,24 @@ def evaluate(
     return plan(pred, target, losses, **settings).evaluate(progress)
 
 
-def loss(name: str, *, plugins: Plugins = ()) -> Callable[..., Tensor]:
+def loss(
+    name: str,
+    *,
+    plugins: Plugins = (),
+    weights: Mapping[str, str | os.PathLike[str]] | None = None,
+) -> Callable[..., Tensor]:
     """A loss by name or alias as a differentiable function of tensors, for training.
 
     `lossbench.loss("dice")(pred, target, weight=None, encoding="probability", **options)` takes
     pred (B, C, *space) and labels (B, *space) or a target like pred, and returns one value a
     sample, (B,), nan where undefined. `encoding` may be logits or image too; options are those of
-    `lossbench explain NAME`. `plugins` are Python files with losses of your own.
+    `lossbench explain NAME`. `plugins` are Python files with losses of your own, `weights` files of
+    networks by name, as for `lossbench.plan`.
     """
     from lossbench.training import tensor_loss
 
     with using(_paths(plugins)):
-        return tensor_loss(name)
+        return tensor_loss(name, {name: os.fspath(file) for name, file in (weights or {}).items()})
 
 
 def list_losses(family: str | None = None, *, plugins: Plugins = ()) -> list[Entry]:
@@ -202,6 +218,20 @@ def gradcheck(
 
     with using(_paths(plugins)):
         return slopes(expression, task, seed)
+
+
+def list_weights(names: Sequence[str] = ()) -> list[Published]:
+    """The published weights that deep losses need, or those of these names.
+
+    Each has `name`, `url`, `sha256`, `size`, `licence`, the `path` where it is on this machine, and
+    `fetch()` and `verify()`.
+
+    Raises:
+        SettingError: there are none of a name.
+    """
+    from lossbench.weights import PUBLISHED, published
+
+    return [published(name) for name in names or PUBLISHED]
 
 
 def list_conventions() -> list[Convention]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossbench.errors import SettingError, nearest
+from lossbench.networks import NETWORKS
 
 if TYPE_CHECKING:
     from lossbench.plugins import Plugin
@@ -30,6 +31,9 @@ WEIGHT_MAPS = HERE / "views" / "weight_maps.py"
 UNBOUNDED = float("inf")
 SMALLEST = sys.float_info.min
 MARKS = ("loss", "finishes")  # decorators that state facts
+PAIR = ("pred", "target")  # the inputs that every run has
+AGAIN = "_each"  # behind the name of an input: the same one in another form
+MAYBE = " | None"  # behind the form of an input that a loss can do without
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,11 @@ class Entry:
     def forms(self) -> frozenset[str]:
         """Every form and view that it looks at, those behind its views among them."""
         return frozenset(form for asked in self.inputs.values() for form in behind(asked))
+
+    @cached_property
+    def roles(self) -> dict[str, str]:
+        """The inputs beside pred and target that it names: role -> form, as it is written."""
+        return dict(_roles(self.inputs))
 
     @property
     def place(self) -> str:
@@ -292,6 +301,44 @@ def forms() -> frozenset[str]:
     return frozenset({*named, *_views(), "Side", "Values"} - KINDS.keys() - kinds())
 
 
+@cache
+def side_forms() -> frozenset[str]:
+    """The forms of one input, in place of the pair: those that `Side` has by name."""
+    (side,) = (
+        node
+        for node in _parse(HERE / "views" / "values.py").body
+        if isinstance(node, ast.ClassDef) and node.name == "Side"
+    )
+    has = {part.name for part in side.body if isinstance(part, ast.FunctionDef)}
+    named = {
+        node.targets[0].id: node.value.slice.elts[-1].value
+        for node in _parse(HERE / "views" / "forms.py").body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        if isinstance(node.value, ast.Subscript) and isinstance(node.value.slice, ast.Tuple)
+        if isinstance(node.value.slice.elts[-1], ast.Constant)
+    }
+    return frozenset({form for form, attribute in named.items() if attribute in has} | {"Side"})
+
+
+def roles() -> dict[str, tuple[str, ...]]:
+    """The inputs beside pred and target that losses ask for by name: role -> those losses."""
+    found: dict[str, tuple[str, ...]] = {}
+    for entry in entries():
+        for role in entry.roles:
+            found[role] = (*found.get(role, ()), entry.name)
+    return found
+
+
+def _roles(inputs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Parameters that name a further input, of views too."""
+    for name, form in inputs.items():
+        bare = form.removesuffix(MAYBE)
+        if bare in side_forms() and name.removesuffix(AGAIN) not in PAIR:
+            yield name.removesuffix(AGAIN), form
+        if bare in _views():
+            yield from _roles(_views()[bare].inputs)
+
+
 def _range(written: tuple[float | None, float | None]) -> tuple[float, float]:
     """A range as written, None standing for no bound."""
     low, high = written
@@ -313,6 +360,7 @@ def _views() -> Mapping[str, Signature]:
 
 def behind(view: str) -> Iterator[str]:
     """A form or view by its name, and what the view asks for itself."""
+    view = view.removesuffix(MAYBE)
     yield view
     if view in _views():
         for form in _views()[view].inputs.values():
@@ -408,6 +456,10 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("true or false", lambda v: isinstance(v, bool)),
     "str": ("a word", lambda v: isinstance(v, str)),
     "WeightMap": ("a weight map such as unet(w0=10, sigma=5)", lambda v: isinstance(v, str)),
+    "NetworkName": (
+        " or ".join(", ".join(NETWORKS).rsplit(", ", 1)),
+        lambda v: isinstance(v, str) and v in NETWORKS,
+    ),
     "None": ("none", lambda v: v is None),
 }
 
@@ -425,7 +477,8 @@ def _kind(annotation: ast.expr) -> tuple[str, Callable[[Any], bool]]:
             return words, lambda value: isinstance(value, str) and value in known
         case ast.Subscript(value=ast.Name(id="Sequence"), slice=item):
             words, fits = _kind(item)
-            return f"a list of {words.removeprefix('a ').replace('number', 'numbers')}", (
+            several = re.sub("^a (number|word)", r"\1s", words).removeprefix("a ")
+            return f"a list of {several}", (
                 lambda value: isinstance(value, list | tuple) and all(map(fits, value))
             )
         case _:

@@ -21,6 +21,7 @@ from lossbench.expressions import (
     parse_call,
     parse_item,
 )
+from lossbench.networks import check_layers
 
 USUAL = {
     "binary": ("dice", "iou", "bce"),
@@ -42,7 +43,15 @@ RULES = (
     ("alpha", "auto"),
 )
 PER_AXIS = ("spacing",)  # options with a number for each axis, where other lists have one a class
-IN_PLACE = ("Image", "Valid", "DistanceMaps")  # forms that are more than a set of values
+PER_LAYER = ("layers", "weights")  # and with one for each layer of a network
+IN_PLACE = (
+    "Image",
+    "Valid",
+    "DistanceMaps",
+    "Features",
+    "Calibrated",
+    "Textures",
+)  # forms that are more than a set of values
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,13 @@ class Term:
         return [name for name, value in self.settings if value == "role"]
 
     @property
+    def named(self) -> dict[str, str]:
+        """The inputs beside pred and target that it names; of those to choose from, the chosen."""
+        against = self.options.get("against")
+        roles = self.entry.roles
+        return {role: roles[role] for role in roles if against in (None, role)}
+
+    @property
     def weight_map(self) -> Loss | None:
         """The weight map by name, with all its options."""
         text = self.options.get("weight_map")
@@ -95,7 +111,7 @@ class Term:
             return False
         coupled = self.entry.couples and task == "multiclass"
         in_place = self.entry.forms & set(IN_PLACE) or self.entry.pixels
-        return not (coupled or self.roles or in_place)
+        return not (coupled or self.roles or self.entry.roles or in_place)
 
 
 @dataclass(frozen=True)
@@ -311,14 +327,37 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
                 f"{name}: background is an option of multiclass tasks; this is {task}"
             )
         _check_map(term, task, classes)
+        if "Features" in entry.forms:
+            check_layers(name, options)
         wanted = judged(term, task, classes)
         for option, given in options.items():
             own = entry.plugin is not None and entry.options[option].owner == name
-            per_class = isinstance(given, tuple) and option not in PER_AXIS and not own
+            per_class = isinstance(given, tuple) and option not in (*PER_AXIS, *PER_LAYER)
+            per_class = per_class and not own
             if per_class and len(given) != wanted:
                 raise SettingError(
                     f"{name}: {option} has {len(given)} numbers, the task has {wanted} classes"
                 )
+
+
+def check_roles(terms: Iterable[Term], given: Iterable[str]) -> None:
+    """Hold the further inputs against what the losses ask for by the names of parameters.
+
+    Raises:
+        SettingError: a loss lacks one, or no loss of the run asks for one that is given.
+    """
+    terms, given = list(terms), set(given)
+    for term in terms:
+        compared = term.options.get("against") == "style"
+        for role, form in term.named.items():
+            if role not in given and (compared or not form.endswith(catalog.MAYBE)):
+                raise SettingError(f"{term.name} needs the role {role}: --input {role}=DIR")
+    asked = {role for term in terms for role in term.named}
+    for role, losses in catalog.roles().items():
+        if role in given and role not in asked:
+            raise SettingError(
+                f"no loss of this run asks for the role {role}; these do: {', '.join(losses)}"
+            )
 
 
 def _check_map(term: Term, task: str, classes: int) -> None:

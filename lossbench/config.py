@@ -15,6 +15,7 @@ from lossbench.conventions import ALL, CONVENTIONS
 from lossbench.errors import SettingError, nearest, printable
 from lossbench.kinds import (
     CLASSES,
+    FILES,
     GATES,
     IGNORE,
     LOSSES,
@@ -100,6 +101,8 @@ KEYS = (
     Key("manifest", path("a file")),
     Key("group_by", text("a pattern such as '{patient}/{slice}', or columns")),
     Key("losses", LOSSES, flag="loss"),
+    Key("weights", FILES),
+    Key("offline", TRUTH),
     Key("gates", GATES, flag="gate"),
     Key("plugins", several(path("a file")), flag="plugin"),
     Key("threshold", number(0, 1)),

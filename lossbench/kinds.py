@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from lossbench import catalog
 from lossbench.columns import resolve
 from lossbench.data.classes import parse_classes
 from lossbench.errors import SettingError, nearest, printable
 from lossbench.expressions import ExpressionError, Gate
 from lossbench.gates import as_gate, check
+from lossbench.weights import PUBLISHED
 
 if TYPE_CHECKING:
     from yaml import Node
@@ -223,13 +225,14 @@ def several(item: Kind) -> Kind:
     return Kind(f"{item.words} or a list", schema, read, "list")
 
 
-def folders(roles: Sequence[str]) -> Kind:
-    """Role -> folder."""
+def folders(of_every_loss: Sequence[str]) -> Kind:
+    """Role -> folder; losses name further roles."""
     words = "a mapping of roles to folders"
 
     def read(source: Source, node: Node) -> dict[str, Any]:
         found = {}
         for name, role, below in entries(source, node, words):
+            roles = list(dict.fromkeys([*of_every_loss, *catalog.roles()]))
             if role in roles:
                 found[role] = path("a folder").read(source, below)
             else:
@@ -238,9 +241,34 @@ def folders(roles: Sequence[str]) -> Kind:
                 source.wrong(name, f"no loss asks for a role {role!r}{near}; there are {known}")
         return found
 
-    properties = dict.fromkeys(roles, TEXT)
-    schema = {"type": "object", "properties": properties, "additionalProperties": False}
+    properties = dict.fromkeys(of_every_loss, TEXT)
+    schema = {"type": "object", "properties": properties, "additionalProperties": TEXT}
     return Kind(words, schema, read, "mapping")
+
+
+def _files(source: Source, node: Node) -> dict[str, Any]:
+    """Name of weights -> file."""
+    found = {}
+    for name, weights, below in entries(source, node, FILES.words):
+        if weights in PUBLISHED:
+            found[weights] = path("a file").read(source, below)
+        else:
+            near = nearest(weights, PUBLISHED)
+            known = ", ".join(PUBLISHED)
+            source.wrong(name, f"no weights are called {weights!r}{near}; there are {known}")
+    return found
+
+
+FILES = Kind(
+    "a mapping of weights to files",
+    {
+        "type": "object",
+        "properties": dict.fromkeys(PUBLISHED, TEXT),
+        "additionalProperties": False,
+    },
+    _files,
+    "mapping",
+)
 
 
 def _classes(source: Source, node: Node) -> Any:

@@ -23,7 +23,6 @@ ARRAYS = ("Array", "Tensor")  # what plain functions get: of numpy, or of torch 
 PREDS = ("pred", "preds", "prediction", "predictions", "predicted", "y_pred", "y_hat", "output")
 TARGETS = ("target", "targets", "gt", "truth", "ground_truth", "y_true", "label", "labels")
 SCALARS = {"bool", "bytes", "complex", "float", "int", "str"}  # a function of these is no loss
-OF_THE_PAIR = {"Difference", "Mass", "PositiveWeight", "Spacing", "Valid", "Values", "Weight"}
 SPELLINGS = {"list": "Sequence", "List": "Sequence"}  # in annotations of options
 MARKS = ("loss", "lossbench.losses.loss")
 
@@ -132,20 +131,20 @@ class _Source:
 
     def _is_formal(self, node: ast.FunctionDef) -> bool:
         """Whether a signature is written in forms, as those of shipped losses are."""
-        words = {_text(p.annotation) for p in _positional(node)}
+        words = {_text(p.annotation).removesuffix(catalog.MAYBE) for p in _positional(node)}
         return bool(words & self.forms) or _text(node.returns) in catalog.kinds()
 
     def _check_input(self, node: ast.FunctionDef, name: str, form: str) -> None:
+        form = form.removesuffix(catalog.MAYBE)
         if form not in self.forms:
             raise self._wrong(
                 node,
                 f"input {name} is {form or 'without a form'}{nearest(form, self.forms)}; where one"
                 " has a form of lossbench.views, all have",
             )
-        side = form not in OF_THE_PAIR and form not in self.asked
-        known = ("pred", "target")
-        if side and name.partition("_")[0] not in known:
-            raise self._wrong(node, f"no input is called {name!r}; there are {', '.join(known)}")
+        slip = "" if name in catalog.PAIR or "_" in name else nearest(name, catalog.PAIR)
+        if slip and form in catalog.side_forms():
+            raise self._wrong(node, f"no input is called {name!r}{slip}")
 
     def _signature(self, node: ast.FunctionDef, owner: str) -> Signature:
         """A signature in forms."""

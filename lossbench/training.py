@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import torch
@@ -10,24 +10,30 @@ from torch import Tensor
 from torch.nn import functional
 
 from lossbench import catalog
-from lossbench.columns import check_task, filled
+from lossbench.columns import check_roles, check_task, filled
 from lossbench.errors import SettingError
 from lossbench.expressions import fold, leaves
 from lossbench.views.call import evaluate
+from lossbench.views.features import Deep
+from lossbench.views.trunk import Networks
 from lossbench.views.values import Side, Task, Values
+from lossbench.weights import check_files
 
 ENCODINGS = ("probability", "logits", "image")
 
 
-def tensor_loss(name: str) -> Callable[..., Tensor]:
+def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable[..., Tensor]:
     """A loss by name or alias as a differentiable function of tensors.
 
     The function takes pred (B, C, *space), target as labels (B, *space) or as (B, C, *space), and
     an optional weight (B, *space) or (B, C, *space); 0 ignores a pixel. `encoding` says what pred
     holds. `task` is binary for one channel and multiclass for several unless it is given. Options
-    are those of `lossbench explain NAME`. It returns (B,) in the type of pred, nan where undefined.
+    are those of `lossbench explain NAME`; further inputs that the loss names are tensors like pred,
+    by name. It returns (B,) in the type of pred, nan where undefined.
     """
     entry, added = catalog.find(name), catalog.added()
+    check_files(weights or {})
+    networks = Networks(weights)
 
     def on_tensors(
         pred: Tensor,
@@ -46,9 +52,15 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
         pred = pred.float() if given in (torch.float16, torch.bfloat16) else pred
         default: Task = "binary" if classes == 1 else "multiclass"
         task = "image" if encoding == "image" else task or default
+        others = {role: x for role, x in options.items() if isinstance(x, Tensor)}
+        options = {name: value for name, value in options.items() if name not in others}
         with catalog.restored(added):  # a combination names others
             node = filled(entry, options, {})
         check_task(leaves(node), task, classes, encoding)
+        check_roles(leaves(node), others)
+        for role in others:
+            if not any(role in term.named for term in leaves(node)):
+                raise SettingError(f"{name} asks for no input {role!r}")
         if task == "instances":
             raise SettingError(f"{name} has no gradient; lossbench.evaluate reads instance maps")
         for term in leaves(node):
@@ -73,9 +85,19 @@ def tensor_loss(name: str) -> Callable[..., Tensor]:
             {
                 "pred": Side(_flat(pred), task, logits=encoding == "logits", space=space),
                 "target": Side(_flat(target), task, space=space),
+                **{
+                    role: Side(
+                        _flat(each.to(pred.dtype)),
+                        task,
+                        logits=encoding == "logits",
+                        space=tuple(each.shape[2:]) or (1,),
+                    )
+                    for role, each in others.items()
+                },
             },
             _flat(weight),
             pixels=torch.full_like(pred[:, 0].reshape(len(pred), -1)[:, 0], pred[0, 0].numel()),
+            deep=Deep(networks),
         )
         found: Tensor = fold(
             node, lambda term: evaluate(term.entry.function, values, term.options)[0]

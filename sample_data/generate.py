@@ -101,6 +101,10 @@ def generate(root: Path) -> None:
     write_scene(root, "scene_05", blur=1.1, noise=1.5)
     write_scene(root, "scene_06", blur=0.7, noise=3.0)
 
+    write_painting(root, "view_01", share=0.4)
+    write_painting(root, "view_02", share=0.7)
+    write_painting(root, "view_03", share=0.15)
+
 
 def write_cells(
     root: Path, name: str, cells: int, missed: int = 0, false_alarms: int = 0, growth: float = 1.0
@@ -308,6 +312,28 @@ def write_scene(root: Path, name: str, blur: float, noise: float) -> None:
     blurred = np.array(Image.fromarray(truth).filter(ImageFilter.GaussianBlur(blur)))
     save(root / f"image/gt/{name}.png", truth)
     save(root / f"image/pred/{name}.png", to_bytes(random.normal(blurred, noise) / 255))
+
+
+def write_painting(root: Path, name: str, share: float) -> None:
+    """A scene, a texture of another size, and the scene with a share of the texture."""
+    random = random_for(name)
+    scene = draw_scene(random, shape=(64, 80))
+    texture = draw_texture(random, shape=(72, 72))
+    mixed = (1 - share) * scene + share * texture[:64, np.arange(80) % 72]
+    save(root / f"style/gt/{name}.png", to_bytes(scene))
+    save(root / f"style/style/{name}.png", to_bytes(texture))
+    save(root / f"style/pred/{name}.png", to_bytes(mixed))
+
+
+def draw_texture(random: Generator, shape: Shape) -> NDArray:
+    """Waves in several directions, each in a colour."""
+    rows, columns = np.indices((*shape, 1))[:2]
+    texture = np.full((*shape, 3), 0.5)
+    for _ in range(4):
+        down, right = random.normal(0, 0.5, 2)
+        wave = np.sin(down * rows + right * columns + random.uniform(0, 6))
+        texture = texture + 0.2 * wave * random.normal(0, 1, 3)
+    return texture
 
 
 def draw_scene(random: Generator, shape: Shape) -> NDArray:

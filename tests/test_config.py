@@ -29,6 +29,8 @@ PRESETS = {  # preset: the sample that it is run on
     "multilabel": "multilabel",
     "medical": "medical",
     "restoration": "image",
+    "perceptual": "image",
+    "style": "style",
     "ci-gate": "binary",
 }
 Run = Callable[..., CompletedProcess[str]]
@@ -604,7 +606,9 @@ def test_a_config_that_is_found_is_named_once_and_can_be_left_alone(lossbench_co
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_runs_on_its_sample(preset: str, lossbench_command: Run) -> None:
     folders = [SAMPLES / PRESETS[preset] / role for role in ("pred", "gt")]
-    done = lossbench_command("eval", *folders, "-c", preset, "-f", "json")
+    style = SAMPLES / PRESETS[preset] / "style"
+    roles = ["--input", f"style={style}"] if style.is_dir() else []
+    done = lossbench_command("eval", *folders, *roles, "-c", preset, "-f", "json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     wanted = lossbench.load_config(preset).settings

@@ -42,6 +42,7 @@ PUBLIC = [
     "list_conventions",
     "list_formats",
     "list_losses",
+    "list_weights",
     "load_config",
     "loss",
     "plan",
@@ -51,7 +52,15 @@ PUBLIC = [
 ]
 ALLOWED_TO_CLI = {"lossbench", "lossbench.errors", "lossbench.version", "lossbench.catalog"}
 # What may import torch where the module itself is imported: the rest does it when it computes.
-COMPUTING = ("losses", "views", "run/evaluate.py", "run/values.py", "training.py", "gradients.py")
+COMPUTING = (
+    "losses",
+    "views",
+    "run/evaluate.py",
+    "run/features.py",
+    "run/values.py",
+    "training.py",
+    "gradients.py",
+)
 ENTRIES = list(catalog.builtin().values())
 
 

@@ -20,10 +20,12 @@ from conftest import SAMPLES
 from PIL import Image
 
 import lossbench
+from lossbench import catalog
 from lossbench.losses import loss as decorator
-from lossbench.plugin_source import FACTS, OF_THE_PAIR
+from lossbench.plugin_source import FACTS
 from lossbench.views import forms
 from lossbench.views.call import OF_BOTH_SIDES
+from lossbench.views.values import Side
 
 PLUGINS = Path(__file__).parent / "plugins"
 PLAIN, FORMAL = PLUGINS / "plain.py", PLUGINS / "formal.py"
@@ -421,7 +423,13 @@ def test_the_facts_are_those_of_the_decorator_and_the_forms_those_of_the_views()
         for name, form in vars(forms).items()
         if getattr(form, "__metadata__", ("",))[0] in OF_BOTH_SIDES
     }
-    assert both | {"Values"} == OF_THE_PAIR
+    one = {
+        name
+        for name, form in vars(forms).items()
+        if hasattr(Side, getattr(form, "__metadata__", ("",))[0] or "-")
+    }
+    assert catalog.side_forms() == one | {"Side"}
+    assert both | {"Values"} <= catalog.forms() - catalog.side_forms()
 
 
 WRONG = {
@@ -449,7 +457,7 @@ WRONG = {
     "HEAD\n@loss()\ndef f(pred): ...": "it takes 1 inputs",
     "HEAD\ndef f(pred: P, target) -> PerPixel: ...": "target is without a form",
     "HEAD\ndef f(pred: P, target: Probabilty) -> PerPixel: ...": "did you mean 'Probability'",
-    "HEAD\ndef f(guess: P, target: P) -> PerPixel: ...": "no input is called 'guess'",
+    "HEAD\ndef f(predd: P, target: P) -> PerPixel: ...": "no input is called 'predd'",
     "HEAD\ndef f(pred: P, target: P): ...": "expected one of .*PerClass",
     "HEAD\ndef f(pred: P, target: P, *, k=N) -> PerPixel: ...": "literals",
     "HEAD\ndef f(pred: P, target: P, *, k=1) -> PerPixel: ...": "without a type",

@@ -227,6 +227,11 @@ def test_the_example_of_every_loss_runs(entry):
     how: dict[str, object] = {"task": task}
     if task == "multilabel":
         how |= dict.fromkeys(("pred_pattern", "gt_pattern"), "{id}_{class}.png")
+    if entry.name == "content_style":
+        folders = {
+            side: SAMPLES / "style" / name for side, name in (("pred", "pred"), ("target", "gt"))
+        }
+        how["inputs"] = {"style": SAMPLES / "style" / "style"}
     if entry.name in LOGITS:
         data = drawn(next(kind for kind in KINDS if kind.startswith(f"{task} logits")))
         folders, how = {"pred": data.pred, "target": data.target}, data.settings

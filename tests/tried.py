@@ -12,7 +12,9 @@ from lossbench.columns import PER_AXIS
 EVERY = {entry.name: entry for entry in lossbench.list_losses()}
 # Of segments, which are neither tensors nor pixels by themselves: test_panoptic.py.
 INSTANCES = {name for name, entry in EVERY.items() if "instances" in entry.tasks}
-ENTRIES = {name: entry for name, entry in EVERY.items() if name not in INSTANCES}
+# Of networks, which want pictures of some size and weights: test_deep.py.
+DEEP = {name for name, entry in EVERY.items() if entry.family == "deep"}
+ENTRIES = {name: entry for name, entry in EVERY.items() if name not in INSTANCES | DEEP}
 JUDGED = {"binary": 1, "multiclass": 3, "multilabel": 3, "image": 3}
 
 # By option, or by loss and option where that loss means something else by it.

@@ -48,6 +48,7 @@ class Plan:
         pixels: whether the pixels themselves are kept.
         divisor: labels of an instance map are class · divisor + instance; None: of one class.
         things: the classes whose instances are told apart, where that is known.
+        roles: how the inputs are read that losses ask for by name, one reading a role.
     """
 
     task: str
@@ -63,6 +64,7 @@ class Plan:
     pixels: bool = True
     divisor: int | None = None
     things: tuple[str, ...] | None = None
+    roles: tuple[Reading, ...] = ()
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -70,6 +72,11 @@ class Plan:
         """Whether classes have values of their own."""
         several = self.task == "instances" and len(self.names) > 1
         return several or self.task in ("multiclass", "multilabel")
+
+    def reading(self, role: str) -> Reading | None:
+        """How a role is read; None for masks and maps, which are one number a pixel."""
+        every = {each.role: each for each in self.roles}
+        return {"pred": self.pred, "target": self.target, **every}.get(role)
 
     @property
     def countable(self) -> bool:
@@ -88,7 +95,11 @@ class Plan:
 
     def __str__(self) -> str:
         parts = [self.task]
-        for side, reading in (("pred", self.pred), ("gt", self.target)):
+        for side, reading in (
+            ("pred", self.pred),
+            ("gt", self.target),
+            *((each.role, each) for each in self.roles),
+        ):
             of = "components of " if self.task == "instances" and reading.hard else ""
             parts.append(f"{side}: {of}{reading}")
         if self.divisor:

@@ -26,7 +26,7 @@ class Reading:
     """What the stored numbers of one role mean, decided once for the run.
 
     Attributes:
-        role: pred or target.
+        role: pred, target, or what a loss calls it.
         encoding: one of ENCODINGS.
         dtype: how numbers are stored, such as uint8 or float32.
         scale: what stored integers are divided by to be in [0, 1].
@@ -147,7 +147,7 @@ class Reading:
                 outside = numbers.min() if numbers.min() < 0 else numbers.max()
                 raise self.unfit(
                     f"holds {outside:.4g}, outside the probabilities 0 to 1; if these are logits,"
-                    f" give {FLAG[self.role]} logits"
+                    f" give {self._flag} logits"
                 )
         return numbers
 
@@ -158,7 +158,7 @@ class Reading:
         more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
         what = "colour" if self.colours else "value"
         advice = {
-            "mask": f"for grey levels give {FLAG[self.role]} probability",
+            "mask": f"for grey levels give {self._flag} probability",
             "labels": "name all classes with --classes, or --ignore a value",
             "palette": "name all classes with --classes, or --ignore a value",
         }[self.encoding]
@@ -166,6 +166,11 @@ class Reading:
             f"has {what}{'s' if len(strange) > 1 else ''} {', '.join(shown)}{more} in"
             f" {counts.sum():,} pixels where the plan reads {self}; {advice}"
         )
+
+    @property
+    def _flag(self) -> str:
+        """The option that says otherwise."""
+        return FLAG["target" if self.role.startswith("target") else "pred"]
 
     def unfit(self, message: str) -> InputError:
         return InputError(message, kind="mismatch", role=self.role)

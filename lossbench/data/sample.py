@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,13 @@ from lossbench.errors import InputError, sized
 FILTERS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
 
 
+class Other(NamedTuple):
+    """An input that a loss asks for by name, read as the side that it resembles."""
+
+    stored: Array  # (C, N)
+    space: tuple[int, ...]  # its own on image tasks, elsewhere that of the ground truth
+
+
 @dataclass(frozen=True)
 class Pixels:
     """The pixels themselves: (C, N) numbers, and class indices (1 or C, N) of a hard input."""
@@ -32,6 +40,7 @@ class Pixels:
     positive: Array | None = None  # (C or 1, N) role `pos_weight`
     spacing: tuple[float, ...] | None = None  # of the target along each axis of `space`, in mm
     instances: Array | None = None  # (C or 1, N) role `instances`, whole numbers
+    others: Mapping[str, Other] = field(default_factory=dict)  # by role, what losses name
 
 
 @dataclass(frozen=True)
@@ -86,7 +95,7 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[Array, Grid | None]:
 
     Files of several classes share one grid.
     """
-    reading = {"pred": plan.pred, "target": plan.target}.get(role)
+    reading = plan.reading(role)
     planes, grid = list[Array](), None
     for source in pair.sources[role]:
         try:
@@ -140,10 +149,14 @@ def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
     """Bring every role to the ground truth's size, or refuse."""
     target = loaded["target"]
     space = target.shape[1:] if plan.target.stacked else target.shape
+    own = {each.role for each in plan.roles if plan.task == "image"}  # have a size of their own
     for role, array in loaded.items():
+        reading = plan.reading(role)
+        if role in own:
+            continue
         if role == "pred" and not plan.pred.stacked and array.shape == (1, *space):
             loaded[role] = array = array[0]
-        stacked = plan.pred.stacked if role == "pred" else array.ndim > len(space)
+        stacked = reading.stacked if reading else array.ndim > len(space)
         if role == "target" or array.shape[int(stacked) :] == space:
             continue
         if role == "pred" and plan.resize and array.ndim == len(space) + stacked:
@@ -161,7 +174,7 @@ def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
         raise InputError(f"is {here} where {file} is {there}{advice}", kind="size", role=role)
     for role, array in loaded.items():
         several = array.ndim > len(space) and (role not in MAPS or len(array) > 1)
-        if several and (
+        if (several and role not in own) and (
             len(array) != plan.channels or (role in plan.masks and plan.task != "multilabel")
         ):
             what = "channels" if plan.task == "image" else "classes"
@@ -245,7 +258,21 @@ def _pixels(plan: Plan, loaded: dict[str, Array], spacing: tuple[float, ...] | N
         pred = plan.pred.numbers(_overwritten(pred, weight))
     space = loaded["target"].shape[1:] if plan.target.stacked else loaded["target"].shape
     positive, instances = maps.get("pos_weight"), maps.get("instances")
-    return Pixels(pred, target, weight, space, positive, spacing, instances)
+    others = {each.role: _other(each, loaded[each.role], weight) for each in plan.roles}
+    return Pixels(pred, target, weight, space, positive, spacing, instances, others)
+
+
+def _other(reading: Reading, stored: Array, weight: Array) -> Other:
+    """An input that a loss names; what weighs nothing is overwritten where it has the same size."""
+    space, rows = stored.shape[int(reading.stacked) :], _rows(stored, reading)
+    codes = reading.coded(rows) if reading.hard else rows
+    if rows.shape[1] == weight.shape[1]:
+        codes = _overwritten(codes, weight)
+    if not reading.hard:
+        return Other(reading.numbers(codes), space)
+    if (codes >= reading.classes).any():
+        raise reading.refuse(rows, codes)
+    return Other(codes, space)
 
 
 def _rows(array: Array, reading: Reading) -> Array:

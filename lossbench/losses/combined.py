@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from lossbench.losses import Expression, loss
 
 if TYPE_CHECKING:
-    from lossbench.views.forms import Count, NonNegative, Positive, Share
+    from collections.abc import Sequence
+
+    from lossbench.views.forms import Count, NetworkName, NonNegative, Positive, Share
 
 
 def mixed(share: float | None, first: str, second: str) -> Expression:
@@ -206,3 +208,84 @@ def ssim_loss(
     given = f"window={window}, sigma={sigma}, data_range={data_range}, k1={k1}, k2={k2}"
     difference = f"1 - ssim({given}, border={border})"
     return f"0.5 * ({difference})" if half else difference
+
+
+@loss(
+    family="deep",
+    use="thin structures such as roads and membranes, whose breaks are few pixels",
+    tasks=["binary"],
+    sources=["Mosinska et al. 2018"],
+    example="topology(mu=0.1, network=tiny_seeded)",
+)
+def topology(
+    *,
+    mu: NonNegative = 0.1,
+    layers: Sequence[str] = ("relu1_2", "relu2_2", "relu3_4"),
+    network: NetworkName = "vgg19",
+    pixel_loss: str = "bce",
+) -> Expression:
+    """Topology-aware loss: a pixel loss and the difference of deep features of the masks.
+
+    pixel_loss + μ·Σ_n Σ_m ‖l_n^m(y) − l_n^m(p)‖² / (M_n·H_n·W_n) over the M_n maps of layer n.
+
+    Args:
+        mu: μ, the share of the features.
+        layers: n, by name.
+        network: vgg16, vgg19, alexnet, squeezenet, or tiny_seeded to try things out.
+        pixel_loss: any loss of the task by name, such as bce or dice.
+
+    Returns:
+        The expression, 0 or more.
+
+    Note:
+        Mask and probability map are compared as grey pictures: the second part is `perceptual`.
+    """
+    deep = f"perceptual(network={network}, layers=[{', '.join(layers)}])"
+    return f"{pixel_loss} + {mu} * {deep}"
+
+
+@loss(
+    family="deep",
+    use="style transfer: the content of one picture in the style of another",
+    tasks=["image"],
+    sources=["Gatys et al. 2016", "Johnson et al. 2016"],
+    example="content_style(network=tiny_seeded, beta=100)",
+)
+def content_style(
+    *,
+    alpha: NonNegative = 1.0,
+    beta: NonNegative = 1e3,
+    gamma: NonNegative = 0.0,
+    style: Literal["gram", "features"] = "gram",
+    network: NetworkName = "vgg19",
+    content_layers: Sequence[str] = ("relu4_2",),
+    style_layers: Sequence[str] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
+) -> Expression:
+    """Content and style loss: near one picture in what it shows, near another in texture.
+
+    α·content(p, role content) + β·style(p, role style) + γ·total_variation(p).
+
+    Args:
+        alpha: α of the content.
+        beta: β of the style.
+        gamma: γ of the total variation.
+        style: gram compares Gram matrices, features the features themselves, for which both
+            pictures must have one size.
+        network: vgg16, vgg19, alexnet, squeezenet, or tiny_seeded to try things out.
+        content_layers: what content compares.
+        style_layers: what style compares.
+
+    Returns:
+        The expression, 0 or more.
+
+    Note:
+        Role content is the ground truth where it is not given; role style is needed and may be of
+        any size: --input style=DIR. The content is half a sum of squares, as Gatys has it.
+    """
+    kind = {"gram": "gram", "features": "perceptual"}[style]
+    parts = [(alpha, "content", "content", content_layers), (beta, kind, "style", style_layers)]
+    terms = [
+        f"{factor} * {name}(network={network}, layers=[{', '.join(layers)}], against={role})"
+        for factor, name, role, layers in parts
+    ]
+    return " + ".join([*terms, *([f"{gamma} * total_variation"] if gamma else [])])

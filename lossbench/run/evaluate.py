@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.special  # noqa: F401 for the aggregates, now that files are being read meanwhile
@@ -16,6 +16,7 @@ from torch import Tensor
 from lossbench.columns import Term, judged
 from lossbench.data.instances import Joint
 from lossbench.data.plan import Plan
+from lossbench.data.sample import Pixels
 from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled
 from lossbench.run.pooling import SumPool, TablePool
@@ -24,6 +25,9 @@ from lossbench.run.values import counted_values, pixel_values, segment_values
 from lossbench.views.call import asked, conclude, evaluate, finish, raw, state
 from lossbench.views.finish import Sums
 from lossbench.views.values import Values
+
+if TYPE_CHECKING:
+    from lossbench.run.features import Extraction
 
 Array = NDArray[np.float64]
 
@@ -94,13 +98,38 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def evaluate_chunk(plan: Plan, terms: Sequence[Term], device: str, chunk: Chunk) -> Rows:
+def evaluate_parts(
+    plan: Plan,
+    terms: Sequence[Term],
+    device: str,
+    chunk: Chunk,
+    extraction: Extraction | None = None,
+) -> list[tuple[Chunk, Rows]]:
+    """A chunk with its rows; each sample by itself where features are made of them together."""
+    if extraction is None:
+        return [(chunk, evaluate_chunk(plan, terms, device, chunk))]
+    failed, *parts = chunk.apart()
+    with torch.inference_mode():
+        values = [
+            pixel_values(plan, each, device) for each in chunk.pixels if isinstance(each, Pixels)
+        ]
+        with extraction.of(values) as samples:
+            rows = [
+                evaluate_chunk(plan, terms, device, part, sample)
+                for part, sample in zip(parts, samples, strict=True)
+            ]
+    return [(failed, Rows()), *zip(parts, rows, strict=True)]
+
+
+def evaluate_chunk(
+    plan: Plan, terms: Sequence[Term], device: str, chunk: Chunk, values: Values | None = None
+) -> Rows:
     """Every term on every sample of a chunk.
 
     Counted samples are evaluated together, samples of pixels come alone: rows are never padded, and
-    a value does not depend on its neighbours.
+    a value does not depend on its neighbours. A sample's values may have been made already.
     """
-    rows = Rows()
+    rows, made = Rows(), values
     with torch.inference_mode():
         if chunk.tables is not None:
             counted = [term for term in terms if on_tables(plan, term)]
@@ -109,7 +138,9 @@ def evaluate_chunk(plan: Plan, terms: Sequence[Term], device: str, chunk: Chunk)
         if chunk.pixels:
             (sample,) = chunk.pixels
             others = [term for term in terms if not on_tables(plan, term)]
-            if isinstance(sample, Joint):
+            if made is not None:
+                values = made
+            elif isinstance(sample, Joint):
                 values = segment_values(plan, sample, int(chunk.sizes[0]), device)
             else:
                 values = pixel_values(plan, sample, device)

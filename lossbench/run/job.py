@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,22 +12,30 @@ from datetime import UTC, datetime
 from functools import partial, reduce
 from typing import Any
 
+from lossbench import catalog
 from lossbench.aggregates import OVER_GROUPS
-from lossbench.columns import USUAL, Column, Term, check_task, named, resolve
+from lossbench.columns import USUAL, Column, Term, check_roles, check_task, named, resolve
 from lossbench.data.classes import parse_classes
 from lossbench.data.groups import by_pattern, manifest_columns
 from lossbench.data.manifest import read_manifest
 from lossbench.data.pairing import Pairing, pair
 from lossbench.data.panoptic import is_panoptic, read_panoptic
 from lossbench.data.plan import Plan, make_plan
+from lossbench.data.roles import plan_roles
 from lossbench.errors import InputError, SettingError, nearest
 from lossbench.gates import Check, as_gate, check, decide
+from lossbench.networks import SEEDED, needed, parameters
 from lossbench.results import Result, described, from_number
 from lossbench.run.elsewhere import Elsewhere, comparison
 from lossbench.run.journal import Journal
-from lossbench.run.settings import ROLES, Settings
+from lossbench.run.settings import Settings, known_roles
 from lossbench.run.work import Progress, Work
 from lossbench.version import __version__
+from lossbench.weights import PUBLISHED, Published, locate
+
+# Settings that are told elsewhere in a result, or change nothing in it.
+RANDOM = f"{SEEDED} has random weights: its numbers show that a run works, and nothing else"
+UNTOLD = ("inputs", "device", "workers", "batch_size", "baseline", "weights", "offline")
 
 
 @dataclass(frozen=True)
@@ -55,9 +62,22 @@ class Run:
     @property
     def device(self) -> str:
         """Where it will be computed, as far as that is known without torch."""
-        wanted = self.settings.device
-        no_driver = sys.platform == "linux" and not os.path.exists("/proc/driver/nvidia")
-        return "cpu" if wanted == "auto" and no_driver else wanted
+        return self.settings.likely_device
+
+    @property
+    def to_fetch(self) -> list[Published]:
+        """Weights that are in no cache: `evaluate` downloads them, unless it was done before."""
+        given = self.settings.weights
+        names = {
+            name: None for term in self.terms for name in parameters(term) if name not in given
+        }
+        return [PUBLISHED[name] for name in names if PUBLISHED[name].path is None]
+
+    @property
+    def terms(self) -> list[Term]:
+        """Every loss that is computed, of other conventions too."""
+        every = [*self.columns, *(each.column for each in self.elsewhere)]
+        return [term for column in every for term in column.terms]
 
     def evaluate(
         self, progress: Callable[[Progress], None] | None = None, journal: Journal | None = None
@@ -77,6 +97,8 @@ class Run:
             for each in self.checks
         ]
         result.run = self.describe()
+        if work.extraction is not None:
+            result.run["weights"] = work.extraction.networks.hashes
         result.session = {
             "lossbench": __version__,
             "started": started.isoformat(timespec="seconds"),
@@ -98,9 +120,7 @@ class Run:
     def describe(self) -> dict[str, Any]:
         """What is read and how, as the result file holds it."""
         settings = {
-            name: value
-            for name, value in vars(self.settings).items()
-            if name not in ("inputs", "device", "workers", "batch_size", "baseline")
+            name: value for name, value in vars(self.settings).items() if name not in UNTOLD
         }
         return {
             "pred": _named(self.pred),
@@ -147,6 +167,8 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     if not pairing.pairs:
         first = pairing.unpaired[0]
         raise InputError(f"no pair is left to evaluate: {first.message}", kind=first.kind)
+    terms = [term for column in written for term in column.terms]
+    check_roles(terms, pairing.pairs[0].sources)
     plan = make_plan(
         pairing.pairs,
         task=settings.task or _only_task(written),
@@ -160,6 +182,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         things=_names(settings.things),
         categories=pairing.categories,
     )
+    plan = plan_roles(plan, pairing.pairs, _forms(terms))
     if plan.task == "instances" and settings.threshold != Settings.threshold:
         raise SettingError("an instances task has no threshold: masks and instances are given")
     if plan.task == "multiclass" and settings.threshold != Settings.threshold:
@@ -173,8 +196,11 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     judged = 1 if plan.task == "binary" else len(plan.names)
     check_task(terms, plan.task, judged, plan.pred.encoding)
     _check_roles(terms, pairing.pairs[0].sources)
+    _check_weights(terms, settings)
     counted = [plan.countable and term.countable(plan.task) for term in terms]
     plan = replace(plan, counted=any(counted), pixels=not all(counted))
+    if any((asked := needed(term)) and asked[0].network == SEEDED for term in terms):
+        plan = replace(plan, notes=(*plan.notes, RANDOM))
     for each in checks:
         _check_class(each, plan)
         if each.needs_baseline:
@@ -189,7 +215,7 @@ def _paired(pred: Any, target: Any, settings: Settings, classes: Sequence[str]) 
     if settings.manifest is not None:
         if given:
             raise SettingError(f"give {' and '.join(given)} or --manifest, not both")
-        pairing = read_manifest(settings.manifest, ROLES, classes, columns)
+        pairing = read_manifest(settings.manifest, known_roles(), classes, columns)
     else:
         if len(given) < 2:
             raise SettingError("give PRED and GT, or --manifest with both in its columns")
@@ -286,6 +312,12 @@ def _same_loss(losses: Sequence[Mapping[str, Any]], column: Column) -> str:
     raise KeyError(column.name)
 
 
+def _forms(terms: Sequence[Term]) -> dict[str, str]:
+    """The form that each further input is asked for in, of several losses the first one's."""
+    asked = [each for term in reversed(terms) for each in term.entry.roles.items()]
+    return {role: form.removesuffix(catalog.MAYBE) for role, form in asked}
+
+
 def _check_roles(terms: Sequence[Term], inputs: Mapping[str, Any]) -> None:
     """Options that are maps need their folders, and the folders a loss."""
     asked = {role: term.name for term in terms for role in term.roles}
@@ -316,6 +348,13 @@ def _check_class(check: Check, plan: Plan) -> None:
         )
     if any(term.entry.returns == "PerSample" for term in check.column.terms):
         raise SettingError(f"{name} has no class columns")
+
+
+def _check_weights(terms: Sequence[Term], settings: Settings) -> None:
+    """Weights that a loss needs are given, in a cache, or may be downloaded."""
+    for name in dict.fromkeys(name for term in terms for name in parameters(term)):
+        if name in settings.weights or settings.offline:
+            locate(name, settings.weights, settings.offline)
 
 
 def _named(given: Any) -> str | None:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from lossbench import conventions
+from lossbench import catalog, conventions
 from lossbench.columns import USUAL
 from lossbench.data.groups import manifest_columns
 from lossbench.data.plan import MAPS, MASKS
 from lossbench.data.reading import ENCODINGS
 from lossbench.data.sample import FILTERS
 from lossbench.errors import SettingError, nearest
+from lossbench.weights import check_files
 
-ROLES = (*MASKS, *MAPS)
+ROLES = (*MASKS, *MAPS)  # of every loss; others are named by the losses that ask for them
 TASKS = tuple(USUAL)
 POLICIES = {"missing": ("error", "skip", "worst"), "extra": ("error", "skip")}
 BATCH = 128
@@ -45,6 +47,8 @@ class Settings:
     resize: str | None = None
     divisor: int | None = None
     things: str | Sequence[str] | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
+    offline: bool = False
     gates: Sequence[str | Mapping[str, Any]] = ()
     baseline: Any = None
     plugins: Sequence[str] = ()
@@ -68,10 +72,10 @@ class Settings:
                     f"{nearest(str(value), allowed)}"
                 )
         for role in self.inputs:
-            if role not in ROLES:
+            if role not in known_roles():
                 raise SettingError(
-                    f"no loss asks for a role {role!r}{nearest(role, ROLES)};"
-                    f" roles are {', '.join(ROLES)}"
+                    f"no loss asks for a role {role!r}{nearest(role, known_roles())};"
+                    f" roles are {', '.join(known_roles())}"
                 )
         folders = {
             "--input": self.inputs,
@@ -86,6 +90,7 @@ class Settings:
                 f"--group-by {self.group_by} names a column, which needs --manifest; for ids give a"
                 " pattern such as '{patient}/{slice}'"
             )
+        check_files(self.weights)
         if self.convention != conventions.ALL:
             conventions.find(self.convention)
         if self.empty not in (None, "skip") and (
@@ -119,9 +124,20 @@ class Settings:
         }
 
     @property
+    def likely_device(self) -> str:
+        """Where it will be computed, as far as that is known without torch."""
+        no_driver = sys.platform == "linux" and not os.path.exists("/proc/driver/nvidia")
+        return "cpu" if self.device == "auto" and no_driver else self.device
+
+    @property
     def readers(self) -> int:
         """How many pairs are read at a time."""
         return self.workers or _cores()
+
+
+def known_roles() -> tuple[str, ...]:
+    """Every role that some loss can be given."""
+    return tuple(dict.fromkeys([*ROLES, *catalog.roles()]))
 
 
 def _cores() -> int:

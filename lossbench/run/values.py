@@ -67,17 +67,18 @@ def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
     task = cast(Task, plan.task)
     classes = len(plan.names) if task == "multiclass" else 0
     sides = {
-        role: _side(
+        reading.role: _side(
             numbers,
             reading,
             task,
             labelled=classes if reading.hard and not reading.stacked else 0,
-            space=sample.space,
+            space=space,
             device=device,
         )
-        for role, numbers, reading in (
-            ("pred", sample.pred, plan.pred),
-            ("target", sample.target, plan.target),
+        for numbers, space, reading in (
+            (sample.pred, sample.space, plan.pred),
+            (sample.target, sample.space, plan.target),
+            *((*sample.others[each.role], each) for each in plan.roles),
         )
     }
     weight, positive, instances = (

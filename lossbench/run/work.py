@@ -19,6 +19,7 @@ from lossbench.data.pairing import Pairing, label
 from lossbench.data.plan import Plan
 from lossbench.data.sample import Failure
 from lossbench.errors import InputError
+from lossbench.networks import needed
 from lossbench.results import Failed, Result, Values, combine
 from lossbench.run.elsewhere import Elsewhere, table
 from lossbench.run.groups import GroupPools, Pooled
@@ -28,8 +29,10 @@ from lossbench.run.settings import Settings
 
 if TYPE_CHECKING:
     from lossbench.run.evaluate import Rows
+    from lossbench.run.features import Extraction
 
 Array = NDArray[np.float64]
+TOGETHER = 16  # pairs whose images go through a network together
 AHEAD_BYTES = 1 << 26  # tables that may wait while torch is being imported
 
 
@@ -76,6 +79,7 @@ class Work:
         self.tables, self.sums = TablePool(), SumPool()
         self.groups = self._groups()
         self.device: Future[str] = Future()
+        self.extraction: Extraction | None = None  # of features, where a loss compares some
         self.running: dict[str, tuple[float, int]] = {}  # sum and count so far, by column
 
     def go(self, watchers: Sequence[Callable[[Progress], None]]) -> None:
@@ -99,7 +103,9 @@ class Work:
 
                     get_ready(self.terms)
                 with one_thread():
-                    self.device.set_result(pick_device(self.settings.device))
+                    device = pick_device(self.settings.device)
+                    self.extraction = self._extraction(device)
+                    self.device.set_result(device)
                     for start, future in zip(starts, chain([first], chunks), strict=True):
                         chunk, parts = future.result()
                         for part, rows in parts or self._evaluated(start, chunk):
@@ -169,25 +175,41 @@ class Work:
         """How many pairs go together, and how many such batches may be under way."""
         workers = self.settings.readers
         if self.plan.pixels:
-            return 1, 2 * workers
+            return self._at_a_time(), 2 * workers
         fair = -(-len(self.pairs) // (4 * workers))
         size = max(1, min(self.settings.batch_size, fair))
         cells = self.plan.target.classes * self.plan.pred.levels or 3 * 511
         several = len(self.plan.names) if self.plan.task == "multilabel" else 1
         return size, max(2 * workers, AHEAD_BYTES // (4 * size * cells * several))
 
+    def _at_a_time(self) -> int:
+        """How many pairs of pixels are read together: several where a GPU makes their features."""
+        deep = any(map(needed, self.terms))
+        alone = self.settings.likely_device == "cpu" or not deep
+        return 1 if alone else min(self.settings.batch_size, TOGETHER)
+
+    def _extraction(self, device: str) -> Extraction | None:
+        """The networks of the run's losses, with their weights."""
+        if not any(map(needed, self.terms)):
+            return None
+        from lossbench.run.features import Extraction
+
+        return Extraction(self.terms, self.settings.weights, self.settings.offline, device)
+
     def _evaluated(self, start: int, chunk: Chunk) -> list[tuple[Chunk, Rows]]:
         """A chunk with its rows; in parts where a loss refuses a sample, so that only it fails."""
         device = self.device.result()
-        from lossbench.run.evaluate import Rows, evaluate_chunk
+        from lossbench.run.evaluate import Rows, evaluate_parts
 
         try:
-            return [(chunk, evaluate_chunk(self.plan, self.terms, device, chunk))]
+            return evaluate_parts(self.plan, self.terms, device, chunk, self.extraction)
         except InputError as error:
             if len(chunk.places) > 1:
                 return [each for part in chunk.apart() for each in self._evaluated(start, part)]
             (place,) = chunk.places
-            error.located("pred", label(self.pairs[start + place].sources["pred"][0]))
+            sources = self.pairs[start + place].sources
+            role = error.role if error.role in sources else "pred"
+            error.located(role, label(sources[role][0]))
             failure = Failure(error.role, error.file, error.kind, str(error), error.loss)
             failures = (*chunk.failures, (place, failure))
             return [(Chunk((), None, (), chunk.sizes[:0], failures), Rows())]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, NamedTuple, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
@@ -33,7 +34,7 @@ def asked(function: Callable[..., Any]) -> Asked:
     hints = get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
     return Asked(
-        {p.name: hints[p.name] for p in parameters if p.kind is not p.KEYWORD_ONLY},
+        {p.name: _bare(hints[p.name]) for p in parameters if p.kind is not p.KEYWORD_ONLY},
         frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
         hints["return"],
     )
@@ -45,6 +46,12 @@ def steering(function: Callable[..., Any]) -> frozenset[str]:
     wanted = asked(function)
     views = (form for form in wanted.inputs.values() if is_view(form))
     return wanted.options.union(*(steering(view.of) for view in views))
+
+
+def _bare(hint: Any) -> Any:
+    """A form without the `| None` of an input that a loss can do without."""
+    forms = [each for each in get_args(hint) if each is not NoneType]
+    return forms[0] if get_origin(hint) in (Union, UnionType) and len(forms) == 1 else hint
 
 
 def is_view(form: Any) -> bool:
@@ -132,7 +139,8 @@ def _given(values: Values, role: str, form: Any, options: Options) -> Any:
         return values.remembered((form, key), lambda: _call(form.of, values, options))
     if form is Values:
         return values
-    if form is Side:
-        return values.side(role)
-    name = form.__metadata__[0]
-    return getattr(values if name in OF_BOTH_SIDES else values.side(role), name)
+    name = "" if form is Side else form.__metadata__[0]
+    if name in OF_BOTH_SIDES:
+        return getattr(values, name)
+    side = values.side(role)
+    return side if form is Side or side is None else getattr(side, name)

@@ -36,6 +36,7 @@ Positive = Annotated[float, "more than 0"]
 Share = Annotated[float, "0 to 1"]
 Percent = Annotated[float, "0 to 100"]
 Count = Annotated[int, "1 or more"]
+NetworkName = Annotated[str, "a network such as vgg16"]
 WeightMap = Annotated[str, "a call such as unet(w0=10, sigma=5)"]
 
 

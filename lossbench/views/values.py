@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,9 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from lossbench.catalog import AGAIN
 from lossbench.errors import SettingError
 from lossbench.views.forms import Chances, Pair
 from lossbench.views.sums import logarithm
+
+if TYPE_CHECKING:
+    from lossbench.views.features import Deep
 
 Task = Literal["binary", "multiclass", "multilabel", "image", "instances"]
 
@@ -151,7 +155,7 @@ class Joint(NamedTuple):
 class Values:
     """Samples as elements with weights: an ignored pixel weighs 0, n equal pixels weigh n."""
 
-    sides: dict[str, Side]  # by role: pred, target
+    sides: dict[str, Side]  # by role: pred, target, and what else losses ask for by name
     weight: Tensor  # (B, C or 1, N)
     pixels: Tensor  # (B,) of each sample, ignored ones included
     joint: Tensor | None = None  # (B, K, K) target by prediction, of pairs of label maps
@@ -160,6 +164,7 @@ class Values:
     instances: Tensor | None = None  # (B, C or 1, N) role `instances`, 0 where there is none
     spacing: tuple[float, ...] | None = None  # along each axis of the space, in mm; None: unknown
     segments: Joint | None = None  # of instance maps, one sample
+    deep: Deep | None = None  # where the features of a network come from
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -196,9 +201,9 @@ class Values:
         each = zip(target.given.long(), self.weight[:, 0], strict=True)
         return torch.stack([torch.bincount(*row, minlength=target.labelled) for row in each])
 
-    def side(self, name: str) -> Side:
-        """The input that a parameter names; further words tell two forms of one input apart."""
-        return self.sides[name if name in self.sides else name.partition("_")[0]]
+    def side(self, name: str) -> Side | None:
+        """The input that a parameter names, None where it is not given."""
+        return self.sides.get(name.removesuffix(AGAIN))
 
     def remembered(self, key: Any, make: Callable[[], Any]) -> Any:
         """A view by its name and options, made when it is first asked for."""

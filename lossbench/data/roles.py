@@ -1,0 +1,44 @@
+"""How the inputs are read that losses ask for by name: as the side that they resemble."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from lossbench.data.look import look
+from lossbench.data.pairing import Pair
+from lossbench.data.plan import Plan
+from lossbench.data.reading import Reading
+
+
+def plan_roles(plan: Plan, pairs: Sequence[Pair], forms: Mapping[str, str]) -> Plan:
+    """The plan with a reading for each role that losses name.
+
+    What is called `target_…` is read as the ground truth is, everything else as predictions are;
+    its own files tell how the numbers are stored.
+
+    Args:
+        plan: of the two sides.
+        pairs: the files.
+        forms: by role, the form that a loss wants it in.
+    """
+    found = [_reading(plan, pairs, role) for role in forms if role in pairs[0].sources]
+    return replace(plan, roles=tuple(found))
+
+
+def _reading(plan: Plan, pairs: Sequence[Pair], role: str) -> Reading:
+    like = plan.target if role.startswith("target_") else plan.pred
+    if like.hard:
+        return replace(like, role=role, ignore=())
+    seen = look(pairs, role)
+    whole = np.dtype(seen.dtype).kind in "ui" and like.encoding != "logits"
+    return replace(
+        like,
+        role=role,
+        dtype=seen.dtype,
+        scale=float(np.iinfo(seen.dtype).max) if whole else 1.0,
+        ignore=(),
+        places=seen.places or like.places,
+    )

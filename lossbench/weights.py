@@ -1,0 +1,261 @@
+"""Published weights: what they are, where they are kept, and how they are fetched and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from lossbench.errors import InputError, SettingError, nearest, printable
+
+TORCH = "https://download.pytorch.org/models/"
+HEADS = (
+    "https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/master/lpips/weights/v0.1/"
+)
+IMAGENET = "BSD-3-Clause; trained on ImageNet, which is for research"
+ENDINGS = (".pth", ".pt", ".safetensors", ".npz")
+BLOCK = 1 << 20
+Report = Callable[[int, int], None]  # bytes so far, and all of them
+
+
+@dataclass(frozen=True)
+class Published:
+    """A file of weights as its authors published it.
+
+    Attributes:
+        name: what `--weights NAME=FILE` calls it.
+        url: where it is.
+        sha256: its hash; torch's files have the first eight digits in their name.
+        size: how many bytes it has.
+        licence: under which it is published.
+        file: its name in a cache.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    size: int
+    licence: str
+    file: str
+
+    @property
+    def path(self) -> Path | None:
+        """Where it is on this machine; None where no cache has it."""
+        return next((path for path in self.places if path.is_file()), None)
+
+    @property
+    def places(self) -> list[Path]:
+        """Where it is looked for: our cache, then torch's."""
+        return [cache_folder() / self.file, torch_folder() / self.file]
+
+    def verify(self, path: Path | None = None) -> Path:
+        """The file, whose bytes are those that were published.
+
+        Raises:
+            InputError: it is not there, cannot be read or has another hash.
+        """
+        path = path or self.path
+        if path is None:
+            raise InputError(f"{self.name} is in no cache; lossbench weights fetch {self.name}")
+        try:
+            with open(path, "rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        if found != self.sha256:
+            raise InputError(
+                f"{path} is not {self.name} as published: its SHA-256 begins with {found[:8]},"
+                f" expected {self.sha256[:8]}; delete it and run lossbench weights fetch"
+                f" {self.name}",
+                kind="mismatch",
+            )
+        return path
+
+    def fetch(self, report: Report | None = None) -> Path:
+        """The verified file, downloaded into the cache where it is in none.
+
+        Raises:
+            InputError: it could not be downloaded, or is not what was published.
+            SettingError: the cache cannot be written.
+        """
+        if self.path is not None:
+            return self.verify()
+        place = cache_folder() / self.file
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            handle, made = tempfile.mkstemp(prefix=f"{self.file}.", dir=place.parent)
+        except OSError as error:
+            raise SettingError(
+                f"the cache {place.parent} cannot be written: {error.strerror}; set LOSSBENCH_CACHE"
+                f" to a folder that can, or give the file: --weights {self.name}=FILE"
+            ) from None
+        part = Path(made)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                self._download(file.write, report)
+            self.verify(part)
+            part.replace(place)
+        except InputError as error:
+            if error.kind != "mismatch":
+                raise
+            raise InputError(
+                f"{self.url} is not {self.name} as published: another SHA-256 than"
+                f" {self.sha256[:8]}…; nothing was kept",
+                kind="mismatch",
+            ) from None
+        finally:
+            with suppress(OSError):
+                part.unlink()
+        return place
+
+    def _download(self, write: Callable[[bytes], object], report: Report | None) -> None:
+        from http.client import HTTPException
+        from urllib.error import URLError
+        from urllib.request import urlopen
+
+        done = 0
+        try:
+            with urlopen(self.url, timeout=30) as answer:
+                while block := answer.read(BLOCK):
+                    write(block)
+                    done += len(block)
+                    if report:
+                        report(done, self.size)
+        except (OSError, HTTPException, URLError) as error:
+            reason = getattr(error, "reason", None) or error
+            raise InputError(
+                f"{self.name} could not be downloaded from {self.url}: {reason}; {self._ways()}"
+            ) from None
+
+    def _ways(self) -> str:
+        return (
+            f"give the file: --weights {self.name}=FILE, or put it at {self.places[0]}, or run"
+            f" lossbench weights fetch {self.name} where there is a network"
+        )
+
+    def missing(self) -> InputError:
+        """What a run without it and without a network says."""
+        return InputError(
+            f"the weights {self.name} are needed and --offline forbids a download; {self._ways()}",
+            kind="missing",
+        )
+
+
+def _torch(name: str, file: str, sha256: str, size: int) -> Published:
+    return Published(name, TORCH + file, sha256, size, IMAGENET, file)
+
+
+def _head(network: str, sha256: str, size: int) -> Published:
+    name = f"lpips_{network}"
+    file = f"{name}-{sha256[:8]}.pth"
+    return Published(name, f"{HEADS}{network}.pth", sha256, size, "BSD-2-Clause", file)
+
+
+PUBLISHED = {
+    each.name: each
+    for each in (
+        _torch(
+            "vgg16",
+            "vgg16-397923af.pth",
+            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
+            553_433_881,
+        ),
+        _torch(
+            "vgg19",
+            "vgg19-dcbb9e9d.pth",
+            "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+            574_673_361,
+        ),
+        _torch(
+            "alexnet",
+            "alexnet-owt-7be5be79.pth",
+            "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
+            244_408_911,
+        ),
+        _torch(
+            "squeezenet",
+            "squeezenet1_1-b8a52dc0.pth",
+            "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
+            4_958_839,
+        ),
+        _head("alex", "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0", 6_009),
+        _head("vgg", "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868", 7_289),
+        _head(
+            "squeeze", "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76", 10_811
+        ),
+        Published(
+            "dists",
+            "https://github.com/photosynthesis-team/piq/releases/download/v0.4.1/dists_weights.pt",
+            "f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218",
+            12_288,
+            "MIT",
+            "dists_weights-f5e65c96.pt",
+        ),
+    )
+}
+
+
+def published(name: str) -> Published:
+    """The weights of this name; an unknown one offers the nearest."""
+    if name not in PUBLISHED:
+        known = ", ".join(PUBLISHED)
+        raise SettingError(
+            printable(
+                f"no weights are called {name!r}{nearest(name, PUBLISHED)}; there are {known}"
+            )
+        )
+    return PUBLISHED[name]
+
+
+def check_files(files: Mapping[str, str]) -> None:
+    """Refuse `--weights` that name nothing, or files of a kind that is not read."""
+    for name, path in files.items():
+        published(name)
+        if not path.endswith(ENDINGS):
+            raise SettingError(
+                printable(f"--weights {name}={path}: a file of weights ends with")
+                + f" {', '.join(ENDINGS)}"
+            )
+
+
+def locate(
+    name: str, files: Mapping[str, str], offline: bool, report: Report | None = None
+) -> Path:
+    """The file of some weights: the one given, else that of a cache, else downloaded.
+
+    Raises:
+        InputError: there is none, or a file with the published name has another hash.
+    """
+    each = published(name)
+    if name in files:
+        path = Path(files[name]).expanduser()
+        if not path.is_file():
+            raise InputError(f"--weights {name}={path}: there is no such file", kind="missing")
+        return each.verify(path) if path.name == each.file else path
+    if each.path is None and offline:
+        raise each.missing()
+    return each.fetch(report)
+
+
+def cache_folder() -> Path:
+    """Where weights are kept: LOSSBENCH_CACHE, or the platform's folder for caches."""
+    given = os.environ.get("LOSSBENCH_CACHE")
+    if given:
+        return Path(given).expanduser() / "weights"
+    home = Path.home()
+    folder = {"win32": home / "AppData" / "Local", "darwin": home / "Library" / "Caches"}.get(
+        sys.platform, Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
+    )
+    return folder / "lossbench" / "weights"
+
+
+def torch_folder() -> Path:
+    """Where torch keeps what it has downloaded."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    home = os.environ.get("TORCH_HOME") or cache / "torch"
+    return Path(home).expanduser() / "hub" / "checkpoints"
