@@ -28,6 +28,9 @@ USUAL = {
     "multilabel": ("dice", "iou", "bce"),
     "image": ("l1", "l2"),
     "instances": ("panoptic_quality", "segmentation_quality", "recognition_quality"),
+    "vectors": ("cosine",),
+    "scores": ("gan_minimax",),
+    "records": (),
 }
 COUNTS = ("found", "evaluated", "missing", "extra", "errors")  # that gates can judge
 RESERVED = ("id", "group", "classes", "error", *COUNTS)
@@ -79,6 +82,11 @@ class Term:
     def roles(self) -> list[str]:
         """Options that are a further input: a map of its own for each sample."""
         return [name for name, value in self.settings if value == "role"]
+
+    @property
+    def gathers(self) -> bool:
+        """Whether a sample's value needs all samples of the run."""
+        return "Gallery" in self.entry.forms
 
     @property
     def weight_map(self) -> Loss | None:

@@ -12,7 +12,9 @@ from lossbench.columns import PER_AXIS
 EVERY = {entry.name: entry for entry in lossbench.list_losses()}
 # Of segments, which are neither tensors nor pixels by themselves: test_panoptic.py.
 INSTANCES = {name for name, entry in EVERY.items() if "instances" in entry.tasks}
-ENTRIES = {name: entry for name, entry in EVERY.items() if name not in INSTANCES}
+# Of vectors, of scores, or with inputs of their own: test_embedding.py, test_adversarial.py.
+OTHERS = {name for name, entry in EVERY.items() if entry.family in ("embedding", "adversarial")}
+ENTRIES = {name: entry for name, entry in EVERY.items() if name not in INSTANCES | OTHERS}
 JUDGED = {"binary": 1, "multiclass": 3, "multilabel": 3, "image": 3}
 
 # By option, or by loss and option where that loss means something else by it.
