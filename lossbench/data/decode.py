@@ -155,7 +155,7 @@ def _arrays(path: str) -> dict[str, Array]:
     if not start[8 * (ending == SAFE) :].startswith(ARRAYS[ending]):
         raise InputError(f"is no {ending} file{_start(path)}")
     if ending == SAFE:
-        return {name: _numbers(array) for name, array in _safetensors(path).items()}
+        return {name: _numbers(array) for name, array in sorted(_safetensors(path).items())}
     if ending == ".npy":
         return {"": _numbers(np.load(path, allow_pickle=False))}
     with np.load(path, allow_pickle=False) as arrays:
