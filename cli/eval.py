@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from lossbench.run.journal import Journal
     from lossbench.run.work import Progress
 
+TASKS = (
+    "binary",
+    "multiclass",
+    "multilabel",
+    "image",
+    "instances",
+    "vectors",
+    "scores",
+    "records",
+)
 ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette", "instances")
 COMPLAINTS = 20
 FORMATS = lossbench.list_formats()
@@ -145,7 +155,7 @@ def _count(given: str, word: str, least: int) -> int:
 )
 @click.option(
     "--task",
-    type=click.Choice(["binary", "multiclass", "multilabel", "image", "instances"]),
+    type=click.Choice(TASKS),
     help="What the folders hold; found out by default.",
 )
 @click.option(

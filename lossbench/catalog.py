@@ -97,7 +97,12 @@ class Entry:
     @cached_property
     def roles(self) -> dict[str, str]:
         """The inputs beside pred and target that it names: role -> form, as it is written."""
-        return dict(_roles(self.inputs))
+        return {role: form for role, form in self.asks if role not in PAIR}
+
+    @cached_property
+    def asks(self) -> tuple[tuple[str, str], ...]:
+        """Every input that it names, pred and target too, with its form."""
+        return tuple(_sides(self.inputs))
 
     @property
     def place(self) -> str:
@@ -329,14 +334,14 @@ def roles() -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _roles(inputs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Parameters that name a further input, of views too."""
+def _sides(inputs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Parameters that name an input, of views too."""
     for name, form in inputs.items():
         bare = form.removesuffix(MAYBE)
-        if bare in side_forms() and name.removesuffix(AGAIN) not in PAIR:
+        if bare in side_forms():
             yield name.removesuffix(AGAIN), form
         if bare in _views():
-            yield from _roles(_views()[bare].inputs)
+            yield from _sides(_views()[bare].inputs)
 
 
 def _range(written: tuple[float | None, float | None]) -> tuple[float, float]:

@@ -29,6 +29,9 @@ USUAL = {
     "multilabel": ("dice", "iou", "bce"),
     "image": ("l1", "l2"),
     "instances": ("panoptic_quality", "segmentation_quality", "recognition_quality"),
+    "vectors": ("cosine",),
+    "scores": ("gan_minimax",),
+    "records": (),
 }
 COUNTS = ("found", "evaluated", "missing", "extra", "errors")  # that gates can judge
 RESERVED = ("id", "group", "classes", "error", *COUNTS)
@@ -95,6 +98,11 @@ class Term:
         against = self.options.get("against")
         roles = self.entry.roles
         return {role: roles[role] for role in roles if against in (None, role)}
+
+    @property
+    def gathers(self) -> bool:
+        """Whether a sample's value needs all samples of the run."""
+        return "Gallery" in self.entry.forms
 
     @property
     def weight_map(self) -> Loss | None:

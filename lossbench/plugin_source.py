@@ -18,6 +18,7 @@ from lossbench.columns import IN_PLACE, USUAL
 from lossbench.errors import SettingError, nearest
 
 FAMILY = "own"
+PIXELS = ("binary", "multiclass", "multilabel", "image")  # the tasks that have some
 ARRAYS = ("Array", "Tensor")  # what plain functions get: of numpy, or of torch where they say so
 # By these names a plain function's two arrays are told apart; by their order where others are used.
 PREDS = ("pred", "preds", "prediction", "predictions", "predicted", "y_pred", "y_hat", "output")
@@ -210,7 +211,7 @@ class _Source:
 
     def _facts(self, node: ast.FunctionDef) -> dict[str, Any]:
         """What `@loss(...)` says, and what holds where it says nothing."""
-        usual = tuple(task for task in self.tasks if task != "instances")  # has no pixels
+        usual = tuple(task for task in self.tasks if task in PIXELS)
         facts: dict[str, Any] = {"family": FAMILY, "tasks": usual, "range": (None, None)}
         for mark in node.decorator_list:
             if not isinstance(mark, ast.Call) or mark.args:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from lossbench import catalog
-from lossbench.columns import check_roles, check_task, filled
+from lossbench.columns import Term, check_roles, check_task, filled
 from lossbench.errors import SettingError
 from lossbench.expressions import fold, leaves
 from lossbench.views.call import evaluate
 from lossbench.views.features import Deep
+from lossbench.views.forms import Gathered
 from lossbench.views.trunk import Networks
-from lossbench.views.values import Side, Task, Values
+from lossbench.views.values import RECORDS, Side, Task, Values
 from lossbench.weights import check_files
 
 ENCODINGS = ("probability", "logits", "image")
@@ -29,7 +30,9 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
     an optional weight (B, *space) or (B, C, *space); 0 ignores a pixel. `encoding` says what pred
     holds. `task` is binary for one channel and multiclass for several unless it is given. Options
     are those of `lossbench explain NAME`; further inputs that the loss names are tensors like pred,
-    by name. It returns (B,) in the type of pred, nan where undefined.
+    by name. Losses of vectors take pred (B, D) and target (B, D) or labels (B,), those of scores
+    (B, …); there a loss over all samples of a run is over the batch. It returns (B,) in the type
+    of pred, nan where undefined.
     """
     entry, added = catalog.find(name), catalog.added()
     check_files(weights or {})
@@ -52,6 +55,8 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
         pred = pred.float() if given in (torch.float16, torch.bfloat16) else pred
         default: Task = "binary" if classes == 1 else "multiclass"
         task = "image" if encoding == "image" else task or default
+        if entry.tasks[0] in RECORDS and encoding != "image":
+            task = cast(Task, entry.tasks[0])
         others = {role: x for role, x in options.items() if isinstance(x, Tensor)}
         options = {name: value for name, value in options.items() if name not in others}
         with catalog.restored(added):  # a combination names others
@@ -68,6 +73,9 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
                 raise SettingError(f"{option}={rule} needs a data set; give numbers")
             if term.roles:
                 raise SettingError(f"{term.roles[0]}=role needs maps; give a number")
+        if task in RECORDS:
+            values = _record_values(task, {"pred": pred, "target": target, **others}, leaves(node))
+            return _value(node, values).to(given)
         if target.ndim == pred.ndim - 1:
             target = _one_hot(target, classes) if task == "multiclass" else target[:, None]
         weight = torch.ones_like(pred[:, :1]) if weight is None else weight.to(pred)
@@ -99,12 +107,37 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
             pixels=torch.full_like(pred[:, 0].reshape(len(pred), -1)[:, 0], pred[0, 0].numel()),
             deep=Deep(networks),
         )
-        found: Tensor = fold(
-            node, lambda term: evaluate(term.entry.function, values, term.options)[0]
-        )
-        return found.to(given)
+        return _value(node, values).to(given)
 
     return on_tensors
+
+
+def _value(node: Any, values: Values) -> Tensor:
+    """The expression of what a loss is."""
+    found: Tensor = fold(node, lambda term: evaluate(term.entry.function, values, term.options)[0])
+    return found
+
+
+def _record_values(task: Task, given: dict[str, Tensor], terms: Iterable[Term]) -> Values:
+    """Vectors (B, D), labels (B,) or scores (B, …) as values."""
+    pred = given["pred"]
+    rows = {role: each.to(pred.dtype).reshape(len(each), -1) for role, each in given.items()}
+    forms = {role: form for term in terms for role, form in term.entry.asks}
+    for role, each in rows.items():
+        width = {"Vector": rows["pred"].shape[1], "Label": 1}.get(forms.get(role, ""))
+        if len(each) != len(pred) or width not in (None, each.shape[1]):
+            raise SettingError(
+                f"{role} is {tuple(given[role].shape)} where pred is {tuple(pred.shape)}; expected"
+                f" {f'({len(pred)}, {width})' if width else f'{len(pred)} samples'}"
+            )
+    sides = {
+        role: Side(each[..., None] if task == "vectors" else each[:, None], task)
+        for role, each in rows.items()
+    }
+    ones = torch.ones_like(rows["pred"][:, 0])
+    place = torch.arange(len(pred), device=pred.device)
+    gathered = Gathered(rows["pred"], rows["target"], place)
+    return Values(sides, ones[:, None, None], ones, gathered=gathered)
 
 
 def _check_shape(name: str, given: Tensor, pred: Tensor, channels: list[int]) -> None:

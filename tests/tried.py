@@ -14,7 +14,9 @@ EVERY = {entry.name: entry for entry in lossbench.list_losses()}
 INSTANCES = {name for name, entry in EVERY.items() if "instances" in entry.tasks}
 # Of networks, which want pictures of some size and weights: test_deep.py.
 DEEP = {name for name, entry in EVERY.items() if entry.family == "deep"}
-ENTRIES = {name: entry for name, entry in EVERY.items() if name not in INSTANCES | DEEP}
+# Of vectors, of scores, or with inputs of their own: test_embedding.py, test_adversarial.py.
+OTHERS = {name for name, entry in EVERY.items() if entry.family in ("embedding", "adversarial")}
+ENTRIES = {name: entry for name, entry in EVERY.items() if name not in INSTANCES | DEEP | OTHERS}
 JUDGED = {"binary": 1, "multiclass": 3, "multilabel": 3, "image": 3}
 
 # By option, or by loss and option where that loss means something else by it.

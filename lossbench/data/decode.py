@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,12 @@ from lossbench.data.pairing import Source, label
 from lossbench.errors import InputError
 
 Array = NDArray[Any]
+Found = TypeVar("Found")
 ANIMATED = ("GIF", "TIFF", "WEBP", "PNG")
 COLOUR = ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
 ORIENTATION = 0x0112
-ARRAYS = {".npy": b"\x93NUMPY", ".npz": b"PK"}
+SAFE = ".safetensors"
+ARRAYS = {".npy": b"\x93NUMPY", ".npz": b"PK", SAFE: b"{"}  # how they begin; SAFE after 8 bytes
 PICKLE = b"\x80"
 MOST_PIXELS = 1 << 32
 Image.MAX_IMAGE_PIXELS = None  # the files are the user's own, and may be large
@@ -60,8 +63,22 @@ def read(source: Source) -> Picture:
     Raises:
         InputError: the file cannot be read as what its ending says.
     """
+    return _decoded(_read, source)
+
+
+def read_record(source: Source) -> dict[str, Array]:
+    """The arrays of a file, or of a mapping in memory, by name; that of one alone is "".
+
+    Raises:
+        InputError: the file cannot be read as what its ending says.
+    """
+    return _decoded(_read_record, source)
+
+
+def _decoded(decode: Callable[[Source], Found], source: Source) -> Found:
+    """What a decoder finds; whatever it raises becomes one sentence."""
     try:
-        return _read(source)
+        return decode(source)
     except InputError as known:
         error = known
     except UnidentifiedImageError:
@@ -83,17 +100,8 @@ def _read(source: Source) -> Picture:
     if source.lower().endswith(NAMES):
         numbers, grid = read_nifti(source)
         return Picture(_numbers(numbers), grid=grid)
-    ending = source[-4:].lower()
-    if ending in ARRAYS:
-        with open(source, "rb") as file:
-            start = file.read(8)
-        if start.startswith(PICKLE):
-            raise InputError("holds pickled objects, which are never loaded")
-        if not start.startswith(ARRAYS[ending]):
-            raise InputError(f"is no {ending} file{_start(source)}")
-        if ending == ".npz":
-            return Picture(_numbers(_only(source)))
-        return Picture(_numbers(np.load(source, allow_pickle=False)))
+    if _ending(source) in ARRAYS:
+        return Picture(_only(_arrays(source)))
     with Image.open(source) as image:
         if image.width * image.height > MOST_PIXELS:
             raise InputError(f"claims to be {image.width}×{image.height} pixels; it is damaged")
@@ -125,16 +133,56 @@ def _picture(image: Image.Image) -> Picture:
     return Picture(np.asarray(image), image.mode, kind, palette)
 
 
-def _only(path: str) -> Array:
-    """The one array of an .npz file."""
+def _read_record(source: Source) -> dict[str, Array]:
+    if isinstance(source, Mapping):
+        return {str(name): _read(array).array for name, array in source.items()}
+    if not isinstance(source, str):
+        return {"": _read(source).array}
+    if _ending(source) not in ARRAYS:
+        raise InputError(
+            f"is no record: expected one of {', '.join(ARRAYS)}, found {_ending(source) or 'none'}"
+        )
+    return _arrays(source)
+
+
+def _arrays(path: str) -> dict[str, Array]:
+    """The arrays of a file by name; that of an .npy file is ""."""
+    ending = _ending(path)
+    with open(path, "rb") as file:
+        start = file.read(9)
+    if start.startswith(PICKLE) and start[8:] != b"{":
+        raise InputError("holds pickled objects, which are never loaded")
+    if not start[8 * (ending == SAFE) :].startswith(ARRAYS[ending]):
+        raise InputError(f"is no {ending} file{_start(path)}")
+    if ending == SAFE:
+        return {name: _numbers(array) for name, array in sorted(_safetensors(path).items())}
+    if ending == ".npy":
+        return {"": _numbers(np.load(path, allow_pickle=False))}
     with np.load(path, allow_pickle=False) as arrays:
-        if len(arrays.files) != 1:
-            raise InputError(
-                f"holds {len(arrays.files)} arrays ({', '.join(arrays.files)}); expected one",
-                kind="mismatch",
-            )
-        array: Array = arrays[arrays.files[0]]
-        return array
+        return {name: _numbers(arrays[name]) for name in arrays.files}
+
+
+def _safetensors(path: str) -> dict[str, Array]:
+    try:
+        from safetensors.numpy import load_file
+    except ImportError:
+        raise InputError(
+            "needs the package safetensors: pip install 'lossbench[safetensors]'"
+        ) from None
+    return load_file(path)
+
+
+def _only(arrays: Mapping[str, Array]) -> Array:
+    """The one array of a file."""
+    if len(arrays) != 1:
+        raise InputError(
+            f"holds {len(arrays)} arrays ({', '.join(arrays)}); expected one", kind="mismatch"
+        )
+    return next(iter(arrays.values()))
+
+
+def _ending(path: str) -> str:
+    return os.path.splitext(path)[1].lower()
 
 
 def _numbers(source: Any) -> Array:

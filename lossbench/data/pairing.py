@@ -33,6 +33,7 @@ ENDINGS = frozenset(
         ".ico",
         ".npy",
         ".npz",
+        ".safetensors",
         ".nii",
         ".nii.gz",
     ]

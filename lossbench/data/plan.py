@@ -83,7 +83,7 @@ class Plan:
         """Whether a table of a fixed length can stand for the pixels."""
         if "weight" in self.maps or (self.pred.scale == 1 and not self.pred.hard):
             return False
-        if self.task == "instances":  # their table is of another kind
+        if self.task not in ("binary", "multiclass", "multilabel", "image"):
             return False
         if self.task == "image":
             return self.pred.dtype == self.target.dtype == "uint8"

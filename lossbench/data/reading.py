@@ -27,7 +27,7 @@ class Reading:
 
     Attributes:
         role: pred, target, or what a loss calls it.
-        encoding: one of ENCODINGS.
+        encoding: one of ENCODINGS; or vectors, label (one number a sample), scores, records.
         dtype: how numbers are stored, such as uint8 or float32.
         scale: what stored integers are divided by to be in [0, 1].
         values: stored value -> class, of hard encodings.
@@ -36,6 +36,8 @@ class Reading:
         ignore: ranges of stored values that take a pixel out, both ends included.
         stacked: classes or channels come along the first axis, or one file a class.
         places: how many axes of an image are places; None where each array tells.
+        length: how many numbers a vector has; 0 for all else.
+        tensors: the names of a record's tensors, as a sample of files has them.
     """
 
     role: str
@@ -48,6 +50,8 @@ class Reading:
     ignore: tuple[tuple[int, int], ...] = ()
     stacked: bool = False
     places: int | None = None
+    length: int = 0
+    tensors: tuple[str, ...] = ()
 
     @property
     def hard(self) -> bool:
@@ -66,6 +70,10 @@ class Reading:
         if self.encoding == "instances":
             coded = "R + 256·G + 65536·B" if self.colours else self.dtype
             return f"instances ({coded}){self._ignored()}"
+        if self.encoding == "vectors":
+            return f"vectors ({self.length} {self.dtype})"
+        if self.encoding == "records":
+            return f"records ({', '.join(self.tensors)})"
         by = f"{self.dtype}/{self.scale:.0f}" if self.scale != 1 else self.dtype
         return f"{self.encoding} ({by}){self._ignored()}"
 
@@ -92,6 +100,8 @@ class Reading:
         array = picture.array
         if self.encoding == "instances":
             return self._identities(picture)
+        if self.encoding == "scores" and not (picture.colour or picture.mode == "LA"):
+            return array
         if picture.mode == "LA":
             array = self._opaque(array)[..., 0]
         elif picture.colour or (self.colours and array.ndim > 2):

@@ -16,19 +16,25 @@ from lossbench.data.reading import Reading
 def plan_roles(plan: Plan, pairs: Sequence[Pair], forms: Mapping[str, str]) -> Plan:
     """The plan with a reading for each role that losses name.
 
-    What is called `target_…` is read as the ground truth is, everything else as predictions are;
-    its own files tell how the numbers are stored.
+    Scores are any numbers of any shape. What is called `target_…` is read as the ground truth is,
+    everything else as predictions are; its own files tell how the numbers are stored.
 
     Args:
         plan: of the two sides.
         pairs: the files.
         forms: by role, the form that a loss wants it in.
     """
-    found = [_reading(plan, pairs, role) for role in forms if role in pairs[0].sources]
+    found = [
+        _reading(plan, pairs, role, form)
+        for role, form in forms.items()
+        if role in pairs[0].sources
+    ]
     return replace(plan, roles=tuple(found))
 
 
-def _reading(plan: Plan, pairs: Sequence[Pair], role: str) -> Reading:
+def _reading(plan: Plan, pairs: Sequence[Pair], role: str, form: str) -> Reading:
+    if form == "Scores":
+        return Reading(role, "scores", look(pairs, role).dtype)
     like = plan.target if role.startswith("target_") else plan.pred
     if like.hard:
         return replace(like, role=role, ignore=())

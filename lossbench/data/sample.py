@@ -17,6 +17,8 @@ from lossbench.data.nifti import Grid
 from lossbench.data.pairing import Pair, label
 from lossbench.data.plan import MAPS, Plan
 from lossbench.data.reading import Reading
+from lossbench.data.records import TASKS as RECORDS
+from lossbench.data.records import Record, read_tensors
 from lossbench.errors import InputError, sized
 
 FILTERS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
@@ -53,7 +55,7 @@ class Sample:
 
     size: int  # pixels, ignored ones included
     table: Table | None
-    pixels: Pixels | Joint | None
+    pixels: Pixels | Joint | Record | None
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Failure:
 def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
     """Decode a pair and hold it against the plan."""
     try:
+        if plan.task in RECORDS:
+            return Sample(1, None, read_tensors(plan, pair))
         loaded, grids = dict[str, Array](), dict[str, Grid | None]()
         for role in pair.sources:
             loaded[role], grids[role] = _load(plan, role, pair)
@@ -149,7 +153,9 @@ def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
     """Bring every role to the ground truth's size, or refuse."""
     target = loaded["target"]
     space = target.shape[1:] if plan.target.stacked else target.shape
-    own = {each.role for each in plan.roles if plan.task == "image"}  # have a size of their own
+    own = {  # have a size of their own
+        each.role for each in plan.roles if plan.task == "image" or each.encoding == "scores"
+    }
     for role, array in loaded.items():
         reading = plan.reading(role)
         if role in own:

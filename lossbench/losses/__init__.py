@@ -30,13 +30,13 @@ def loss(
     """Mark a function as a loss of the catalogue, which reads these facts from the source.
 
     Shipped losses say their family, tasks and sources. A user's own that does not is for all tasks
-    but instances.
+    of pixels.
 
     Args:
         family: the group that it is listed under.
         use: what people take it for, in a few words.
         tasks: what it can be computed on: binary, multiclass, multilabel, image,
-            instances.
+            instances, vectors, scores, records.
         sources: where the definition comes from.
         range: smallest and largest value, None where there is no bound; a user's own
             loss that does not say has none.

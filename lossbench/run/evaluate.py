@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,20 +16,23 @@ from torch import Tensor
 from lossbench.columns import Term, judged
 from lossbench.data.instances import Joint
 from lossbench.data.plan import Plan
+from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
 from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled
 from lossbench.run.pooling import SumPool, TablePool
 from lossbench.run.reader import Chunk
-from lossbench.run.values import counted_values, pixel_values, segment_values
+from lossbench.run.values import counted_values, pixel_values, record_values, segment_values
 from lossbench.views.call import asked, conclude, evaluate, finish, raw, state
 from lossbench.views.finish import Sums
+from lossbench.views.forms import Gathered
 from lossbench.views.values import Values
 
 if TYPE_CHECKING:
     from lossbench.run.features import Extraction
 
 Array = NDArray[np.float64]
+BLOCK = 256  # rows that are held against all others at a time
 
 
 @dataclass
@@ -137,16 +140,36 @@ def evaluate_chunk(
             _evaluate(rows, values, plan, counted)
         if chunk.pixels:
             (sample,) = chunk.pixels
-            others = [term for term in terms if not on_tables(plan, term)]
+            others = [term for term in terms if not (on_tables(plan, term) or term.gathers)]
             if made is not None:
                 values = made
             elif isinstance(sample, Joint):
                 values = segment_values(plan, sample, int(chunk.sizes[0]), device)
+            elif isinstance(sample, Record):
+                values = record_values(plan, [sample], device)
             else:
                 values = pixel_values(plan, sample, device)
             _evaluate(rows, values, plan, others)
             _add_states(rows, values, others)
     return rows
+
+
+def gathered(
+    plan: Plan, terms: Sequence[Term], device: str, samples: Sequence[Record]
+) -> Iterator[tuple[slice, Rows]]:
+    """Terms that need all samples of a run, a block of rows at a time, in their order."""
+    with torch.inference_mode(), one_thread():
+        every = record_values(plan, samples, device)
+        pred, target = (every.sides[role].vector for role in ("pred", "target"))
+        for start in range(0, len(samples), BLOCK):
+            rows, block = Rows(), slice(start, start + BLOCK)
+            values = replace(
+                record_values(plan, samples[block], device),
+                gathered=Gathered(pred, target, torch.arange(len(samples), device=device)[block]),
+            )
+            _evaluate(rows, values, plan, terms)
+            _add_states(rows, values, terms)
+            yield block, rows
 
 
 def on_tables(plan: Plan, term: Term) -> bool:

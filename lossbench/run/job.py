@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial, reduce
@@ -21,6 +21,8 @@ from lossbench.data.manifest import read_manifest
 from lossbench.data.pairing import Pairing, pair
 from lossbench.data.panoptic import is_panoptic, read_panoptic
 from lossbench.data.plan import Plan, make_plan
+from lossbench.data.records import TASKS as RECORDS
+from lossbench.data.records import plan_records
 from lossbench.data.roles import plan_roles
 from lossbench.errors import InputError, SettingError, nearest
 from lossbench.gates import Check, as_gate, check, decide
@@ -28,7 +30,7 @@ from lossbench.networks import SEEDED, needed, parameters
 from lossbench.results import Result, described, from_number
 from lossbench.run.elsewhere import Elsewhere, comparison
 from lossbench.run.journal import Journal
-from lossbench.run.settings import Settings, known_roles
+from lossbench.run.settings import ROLES, Settings, known_roles
 from lossbench.run.work import Progress, Work
 from lossbench.version import __version__
 from lossbench.weights import PUBLISHED, Published, locate
@@ -161,7 +163,8 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
             for gate in gates
         ]
 
-    written, _ = checked(losses)  # what is wrong here is told before any folder is opened
+    usual = USUAL[settings.task] if settings.task in RECORDS else ()
+    written, _ = checked(losses or usual)  # what is wrong is told before any folder is opened
     classes = parse_classes(settings.classes)
     pairing = _paired(pred, target, settings, classes.names if classes else ())
     if not pairing.pairs:
@@ -169,26 +172,20 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         raise InputError(f"no pair is left to evaluate: {first.message}", kind=first.kind)
     terms = [term for column in written for term in column.terms]
     check_roles(terms, pairing.pairs[0].sources)
-    plan = make_plan(
-        pairing.pairs,
-        task=settings.task or _only_task(written),
-        classes=classes,
-        ignore=settings.ignore,
-        pred_encoding=settings.pred_encoding,
-        gt_encoding=settings.gt_encoding,
-        class_files=pairing.classes,
-        resize=settings.resize,
-        divisor=settings.divisor,
-        things=_names(settings.things),
-        categories=pairing.categories,
+    task = settings.task or _only_task(terms, pairing.pairs[0].sources)
+    plan = (
+        _plan_records(task, pairing, terms, settings)
+        if task in RECORDS
+        else _plan_pixels(task, pairing, terms, settings)
     )
-    plan = plan_roles(plan, pairing.pairs, _forms(terms))
     if plan.task == "instances" and settings.threshold != Settings.threshold:
         raise SettingError("an instances task has no threshold: masks and instances are given")
     if plan.task == "multiclass" and settings.threshold != Settings.threshold:
         raise SettingError(
             "a multiclass task has no threshold: each pixel is its most likely class"
         )
+    if not (losses or USUAL[plan.task]):
+        raise SettingError(f"a {plan.task} task has no usual losses; give --loss")
     columns, checks = checked(losses or USUAL[plan.task], plan.task)
     elsewhere = comparison(columns, settings, plan.task)
     terms = [term for column in columns for term in column.terms]
@@ -253,10 +250,55 @@ def _grouped(pairing: Pairing, settings: Settings) -> Pairing:
     return pairing
 
 
-def _only_task(columns: Sequence[Column]) -> str | None:
-    """The task that is never guessed from files, where the losses have a meaning on no other."""
-    tasks = {task for column in columns for term in column.terms for task in term.entry.tasks}
-    return "instances" if tasks == {"instances"} else None
+def _plan_records(task: str, pairing: Pairing, terms: Sequence[Term], settings: Settings) -> Plan:
+    """The plan of vectors, scores or records."""
+    given = {
+        "--classes": settings.classes,
+        "--ignore": settings.ignore,
+        "--pred-encoding": settings.pred_encoding,
+        "--gt-encoding": settings.gt_encoding,
+        "--resize": settings.resize,
+        "--divisor": settings.divisor,
+        "--things": settings.things,
+        "--threshold": None if settings.threshold == Settings.threshold else settings.threshold,
+        **{f"--input {role}": role in pairing.pairs[0].sources or None for role in ROLES},
+        "{class} in a pattern": pairing.classes or None,
+    }
+    asked = ((term.name, *each) for term in terms for each in term.entry.asks)
+    options = [option for option, value in given.items() if value is not None]
+    return plan_records(task, pairing.pairs, asked, options)
+
+
+def _plan_pixels(
+    task: str | None, pairing: Pairing, terms: Sequence[Term], settings: Settings
+) -> Plan:
+    """The plan of masks, maps and images."""
+    plan = make_plan(
+        pairing.pairs,
+        task=task,
+        classes=parse_classes(settings.classes),
+        ignore=settings.ignore,
+        pred_encoding=settings.pred_encoding,
+        gt_encoding=settings.gt_encoding,
+        class_files=pairing.classes,
+        resize=settings.resize,
+        divisor=settings.divisor,
+        things=_names(settings.things),
+        categories=pairing.categories,
+    )
+    return plan_roles(plan, pairing.pairs, _forms(terms))
+
+
+def _only_task(terms: Sequence[Term], inputs: Iterable[str]) -> str | None:
+    """The task that is never guessed from files, where the losses have a meaning on no other.
+
+    Scores are judged beside images where they have inputs of their own.
+    """
+    shared = set(USUAL).intersection(*(term.entry.tasks for term in terms)) if terms else set()
+    if shared == {"scores", "image"}:
+        return "image" if "d_fake" in inputs else "scores"
+    (only,) = shared if len(shared) == 1 else ("",)
+    return only if only in ("instances", *RECORDS) else None
 
 
 def _names(given: str | Sequence[str] | None) -> list[str] | None:

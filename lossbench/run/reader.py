@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from lossbench.data.instances import Joint
 from lossbench.data.pairing import Pair
 from lossbench.data.plan import Plan
+from lossbench.data.records import Record
 from lossbench.data.sample import Failure, Pixels, make_sample
 
 # Below this many pairs threads are done before child processes have paid for themselves.
@@ -63,7 +64,7 @@ class Chunk:
 
     places: tuple[int, ...]
     tables: NDArray[np.uint32] | None
-    pixels: tuple[Pixels | Joint, ...]
+    pixels: tuple[Pixels | Joint | Record, ...]
     sizes: NDArray[np.int64]
     failures: tuple[tuple[int, Failure], ...]
 

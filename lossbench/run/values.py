@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -13,8 +14,9 @@ from lossbench.data.instances import NOTHING, VOID
 from lossbench.data.instances import Joint as Counted
 from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading
+from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
-from lossbench.views.values import Joint, Side, Task, Values
+from lossbench.views.values import Joint, Named, Side, Task, Values
 
 PRED_CELLS = (0.0, 0.0, 1.0, 1.0)  # of one class against the rest: TN, FN, FP, TP
 TARGET_CELLS = (0.0, 1.0, 0.0, 1.0)
@@ -141,6 +143,28 @@ def segment_values(plan: Plan, sample: Counted, size: int, device: str) -> Value
             things,
         ),
     )
+
+
+def record_values(plan: Plan, samples: Sequence[Record], device: str) -> Values:
+    """Vectors of one length, or one sample of scores or of tensors by name, as values."""
+    task = cast(Task, plan.task)
+
+    def side(role: str) -> Side:
+        if task == "records":
+            (sample,) = samples
+            tensors = {
+                name: torch.as_tensor(np.require(each, requirements=["C", "W"]), device=device)[
+                    None
+                ]
+                for name, each in sample.roles[role].items()
+            }
+            return Side(torch.zeros(1, 1, 1, device=device), task, named=Named(role, tensors))
+        rows = np.stack([sample.roles[role][""] for sample in samples])
+        numbers = torch.as_tensor(rows, dtype=torch.float64, device=device)
+        return Side(numbers.movedim(1, 2) if task == "vectors" else numbers, task)
+
+    ones = torch.ones(len(samples), dtype=torch.float64, device=device)
+    return Values({role: side(role) for role in samples[0].roles}, ones[:, None, None], ones)
 
 
 def _side(

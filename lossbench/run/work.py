@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lossbench.columns import Column, Term
 from lossbench.data.pairing import Pairing, label
 from lossbench.data.plan import Plan
+from lossbench.data.records import Record
 from lossbench.data.sample import Failure
 from lossbench.errors import InputError
 from lossbench.networks import needed
@@ -77,6 +78,8 @@ class Work:
         self.failed: list[Failed] = []
         self.unfinished: list[Rows] = []  # waiting for options that follow from all of them
         self.tables, self.sums = TablePool(), SumPool()
+        self.gathering = [term for term in self.terms if term.gathers]
+        self.kept: dict[int, Record] = {}  # samples that those wait for
         self.groups = self._groups()
         self.device: Future[str] = Future()
         self.extraction: Extraction | None = None  # of features, where a loss compares some
@@ -120,8 +123,22 @@ class Work:
 
     def result(self) -> Result:
         """Columns from terms, in the order of the ids."""
-        from lossbench.run.evaluate import finish_balanced, pooled
+        from lossbench.run.evaluate import finish_balanced, gathered, pooled
 
+        order = sorted(self.kept)
+        for block, rows in (
+            gathered(
+                self.plan,
+                self.gathering,
+                self.device.result(),
+                [self.kept[place] for place in order],
+            )
+            if order
+            else ()
+        ):
+            for term, found in rows.values.items():
+                self.values[term][order[block]] = found
+            self.sums.add({name: state for name, state in rows.states.items() if name})
         for term in self.terms:
             if term.automatic and self.unfinished:
                 values, classes, numbers = finish_balanced(
@@ -233,6 +250,12 @@ class Work:
         if not len(places):
             return
         self.good[places] = True
+        if self.gathering:
+            self.kept |= {
+                int(place): sample
+                for place, sample in zip(places, chunk.pixels, strict=True)
+                if isinstance(sample, Record)
+            }
         for term, values in rows.values.items():
             self.values[term][places] = values
         for term, classes in rows.classes.items():
@@ -283,7 +306,7 @@ class Work:
         values = {
             column.name: combine(column, terms).samples
             for column in self.columns
-            if not any(term.automatic for term in column.terms)
+            if not any(term.automatic or term.gathers for term in column.terms)
         }
         for name, numbers in values.items():
             defined = [number for number in numbers if not math.isnan(number)]

@@ -17,7 +17,7 @@ from lossbench.views.weight_maps import weighted
 
 Options = Mapping[str, Any]
 Support = Callable[[], Tensor]  # pixels of the target in each class, (B, C)
-OF_BOTH_SIDES = ("difference", "weight", "positive", "mass", "valid", "spacing")
+OF_BOTH_SIDES = ("difference", "weight", "positive", "mass", "valid", "spacing", "gallery")
 
 
 class Asked(NamedTuple):

@@ -8,6 +8,7 @@ distinct value pairs. K classes of a pixel sum to one; a binary task has two of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, NamedTuple
 
 from torch import Tensor
@@ -29,6 +30,12 @@ Mass = Annotated[Tensor | None, "mass"]  # (B, C, N) what a class is of its pixe
 Image = Annotated[Tensor, "image"]  # (B, C, *space)
 Valid = Annotated[Tensor, "valid"]  # (B, C or 1, *space), whether a pixel counts
 Spacing = Annotated[tuple[float, ...] | None, "spacing"]  # the size of a pixel along every axis
+
+# Of what is no picture.
+Vector = Annotated[Tensor, "vector"]  # (B, D)
+Scores = Annotated[Tensor, "scores"]  # (B, N) numbers of any shape in one row
+Label = Annotated[Tensor, "label"]  # (B,) one number a sample
+Tensors = Annotated[Mapping[str, Tensor], "tensors"]  # by name, each (B, …) as in the file
 
 # Options that are no number whatever: the names are checked where expressions are.
 NonNegative = Annotated[float, "0 or more"]
@@ -62,6 +69,17 @@ class Chances(NamedTuple):
 
 
 Outcomes = Annotated[Chances, "outcomes"]
+
+
+class Gathered(NamedTuple):
+    """The vectors of all samples of a run, and which of them are the B at hand."""
+
+    pred: Tensor  # (M, D)
+    target: Tensor  # (M, D), or (M, 1) labels
+    place: Tensor  # (B,) rows
+
+
+Gallery = Annotated[Gathered, "gallery"]
 
 
 class PerPixel(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,14 +14,17 @@ from torch import Tensor
 from torch.nn import functional
 
 from lossbench.catalog import AGAIN
-from lossbench.errors import SettingError
-from lossbench.views.forms import Chances, Pair
+from lossbench.errors import InputError, SettingError, nearest
+from lossbench.views.forms import Chances, Gathered, Pair
 from lossbench.views.sums import logarithm
 
 if TYPE_CHECKING:
     from lossbench.views.features import Deep
 
-Task = Literal["binary", "multiclass", "multilabel", "image", "instances"]
+Task = Literal[
+    "binary", "multiclass", "multilabel", "image", "instances", "vectors", "scores", "records"
+]
+RECORDS = ("vectors", "scores", "records")  # tasks without pixels
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +34,8 @@ class Side:
     `given` is (B or 1, C, N): probabilities, logits, or plain numbers on an image task, integers
     where they are 0 and 1; or it holds labels (B, N) of so many `labelled` classes. Table cells
     hold one class against the rest, so that no class can be compared with another there. `space`
-    is the shape of N pixels in their places.
+    is the shape of N pixels in their places. Vectors are (B, D, 1), scores (B, 1, N); records are
+    tensors by name.
     """
 
     given: Tensor
@@ -40,6 +44,7 @@ class Side:
     cells: bool = False
     space: tuple[int, ...] | None = None
     labelled: int = 0
+    named: Mapping[str, Tensor] | None = None
 
     @property
     def count(self) -> int:
@@ -111,6 +116,26 @@ class Side:
             raise SettingError("this loss needs pixels in their places")
         return self.channels.reshape(*self.channels.shape[:2], *self.space)
 
+    @property
+    def vector(self) -> Tensor:
+        return self.stored.flatten(1)
+
+    @property
+    def scores(self) -> Tensor:
+        return self.stored.flatten(1)
+
+    @property
+    def label(self) -> Tensor:
+        if self.given[0].numel() != 1:
+            raise SettingError(f"this loss needs one number a sample, not {self.given[0].numel()}")
+        return self.stored.flatten()
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        if self.named is None:
+            raise SettingError("this loss needs records, which --task records reads")
+        return self.named
+
     def masks(self, sample: int, threshold: float) -> list[NDArray[np.bool_]]:
         """The hard mask of each class of one sample, (*space)."""
         if self.space is None:
@@ -139,6 +164,21 @@ class Side:
         return (self.probability >= threshold).to(self.stored)
 
 
+class Named(dict[str, Tensor]):
+    """The tensors of a record."""
+
+    def __init__(self, role: str, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__(tensors)
+        self.role = role
+
+    def __missing__(self, name: str) -> Tensor:
+        raise InputError(
+            f"has no tensor {name!r}{nearest(name, self)}; it has {', '.join(self) or 'none'}",
+            kind="mismatch",
+            role=self.role,
+        )
+
+
 class Joint(NamedTuple):
     """How many pixels two segments share, of one sample: N pairs, T true and P predicted ones."""
 
@@ -165,6 +205,7 @@ class Values:
     spacing: tuple[float, ...] | None = None  # along each axis of the space, in mm; None: unknown
     segments: Joint | None = None  # of instance maps, one sample
     deep: Deep | None = None  # where the features of a network come from
+    gathered: Gathered | None = None  # all samples of the run
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -182,6 +223,12 @@ class Values:
         return torch.ones_like(self.weight[:1, :1, :1]) if self.emphasis is None else self.emphasis
 
     @property
+    def gallery(self) -> Gathered:
+        if self.gathered is None:
+            raise SettingError("this loss needs all samples of a run, as --task vectors has them")
+        return self.gathered
+
+    @property
     def mass(self) -> Tensor | None:
         return self.sides["target"].probability if self.task == "multiclass" else None
 
@@ -194,7 +241,9 @@ class Values:
 
     @cached_property
     def support(self) -> Tensor:
-        """Pixels of the target that belong to each class, (B, C)."""
+        """Pixels of the target that belong to each class, (B, C); 1 where there are none."""
+        if self.task in RECORDS:
+            return self.weight.sum(-1)
         target = self.sides["target"]
         if not target.labelled or self.weight.shape[1] > 1:
             return (target.probability * self.weight).sum(-1)

@@ -1,0 +1,319 @@
+"""Adversarial losses: what a discriminator says of generated and of real samples, and cycles."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from torch import Tensor
+
+from lossbench.errors import InputError, SettingError, sized
+from lossbench.losses import loss
+from lossbench.views.forms import Difference, Image, NonNegative, PerSample, Scores, Weight
+from lossbench.views.outputs import Outputs, log_chances
+from lossbench.views.sums import ratio, total
+
+
+@loss(
+    family="adversarial",
+    use="GANs, as they were first defined",
+    tasks=["scores", "image"],
+    range=(None, None),
+    aliases=["gan"],
+    sources=["Goodfellow et al. 2014, Generative Adversarial Nets"],
+    example="gan_minimax(side=generator)",
+)
+def gan_minimax(
+    outputs: Outputs,
+    *,
+    side: Literal["discriminator", "generator"] = "discriminator",
+    logits: bool = True,
+) -> PerSample:
+    """Minimax GAN loss of either side.
+
+    Discriminator: -[mean log D(x) + mean log(1 - D(G(z)))]; generator: mean log(1 - D(G(z))).
+
+    Args:
+        outputs: of the discriminator, each field of shape (B, N); generated samples are PRED or
+            role `d_fake`, real ones GT or role `d_real`.
+        side: whose loss.
+        logits: D is the sigmoid of what is stored; otherwise probabilities are stored.
+
+    Returns:
+        Loss per sample, shape (B,): of the discriminator from 0, 2·log 2 = 1.386 where it cannot
+        tell the two apart (D = ½); of the generator up to 0.
+
+    Note:
+        Each side is averaged over its own numbers. A library that averages the two terms has half
+        of it.
+    """
+    _, no = log_chances(outputs.fake, logits, "pred")
+    if side == "generator":
+        return no.mean(-1)
+    yes, _ = log_chances(outputs.real, logits, "target")
+    return -(yes.mean(-1) + no.mean(-1))
+
+
+@loss(
+    family="adversarial",
+    use="GANs, with a generator that learns from the start",
+    tasks=["scores", "image"],
+    sources=["Goodfellow et al. 2014, Generative Adversarial Nets"],
+    example="gan_nonsaturating(side=generator)",
+)
+def gan_nonsaturating(
+    outputs: Outputs,
+    *,
+    side: Literal["discriminator", "generator"] = "discriminator",
+    logits: bool = True,
+) -> PerSample:
+    """Non-saturating GAN loss of either side.
+
+    Discriminator: -[mean log D(x) + mean log(1 - D(G(z)))]; generator: -mean log D(G(z)).
+
+    Args:
+        outputs: of the discriminator, each field of shape (B, N); generated samples are PRED or
+            role `d_fake`, real ones GT or role `d_real`.
+        side: whose loss.
+        logits: D is the sigmoid of what is stored; otherwise probabilities are stored.
+
+    Returns:
+        Loss per sample, shape (B,), from 0; of the generator log 2 where D = ½.
+    """
+    yes, no = log_chances(outputs.fake, logits, "pred")
+    if side == "generator":
+        return -yes.mean(-1)
+    real, _ = log_chances(outputs.real, logits, "target")
+    return -(real.mean(-1) + no.mean(-1))
+
+
+@loss(
+    family="adversarial",
+    use="GANs with least squares; CycleGAN, pix2pixHD",
+    tasks=["scores", "image"],
+    sources=["Mao et al. 2017, Least Squares Generative Adversarial Networks"],
+    example="lsgan(side=generator)",
+)
+def lsgan(
+    outputs: Outputs,
+    *,
+    side: Literal["discriminator", "generator"] = "discriminator",
+    a: float = 0.0,
+    b: float = 1.0,
+    c: float = 1.0,
+) -> PerSample:
+    """Least squares GAN loss of either side.
+
+    Discriminator: ½·mean (D(x) - b)² + ½·mean (D(G(z)) - a)²; generator: ½·mean (D(G(z)) - c)².
+
+    Args:
+        outputs: of the discriminator as they are stored, each field of shape (B, N); generated
+            samples are PRED or role `d_fake`, real ones GT or role `d_real`.
+        side: whose loss.
+        a: what the discriminator should say of generated samples.
+        b: what it should say of real ones.
+        c: what the generator wants it to say of generated ones.
+
+    Returns:
+        Loss per sample, shape (B,), from 0.
+    """
+    if side == "generator":
+        return _square(outputs.fake - c) / 2
+    return _square(outputs.real - b) / 2 + _square(outputs.fake - a) / 2
+
+
+@loss(
+    family="adversarial",
+    use="Wasserstein GANs; the critic's estimate of the distance with its sign turned",
+    tasks=["scores", "image"],
+    range=(None, None),
+    sources=["Arjovsky et al. 2017, Wasserstein GAN"],
+    example="wgan(side=generator)",
+)
+def wgan(
+    outputs: Outputs, *, side: Literal["discriminator", "generator"] = "discriminator"
+) -> PerSample:
+    """Wasserstein GAN loss of either side.
+
+    Critic: mean D(G(z)) - mean D(x); generator: -mean D(G(z)).
+
+    Args:
+        outputs: of the critic as they are stored, each field of shape (B, N); generated samples
+            are PRED or role `d_fake`, real ones GT or role `d_real`.
+        side: whose loss.
+
+    Returns:
+        Loss per sample, shape (B,), of any sign.
+    """
+    fake = outputs.fake.mean(-1)
+    return -fake if side == "generator" else fake - outputs.real.mean(-1)
+
+
+@loss(
+    family="adversarial",
+    use="Wasserstein GANs with a gradient penalty",
+    tasks=["scores", "image"],
+    range=(None, None),
+    sources=["Gulrajani et al. 2017, Improved Training of Wasserstein GANs"],
+    example="wgan_gp(lambda_=5)",
+)
+def wgan_gp(outputs: Outputs, gradient_norm: Scores, *, lambda_: NonNegative = 10.0) -> PerSample:
+    """Loss of a Wasserstein critic with its gradient penalty.
+
+    mean D(G(z)) - mean D(x) + λ·mean (‖∇D‖ - 1)², the norms being role `gradient_norm`.
+
+    Args:
+        outputs: of the critic as they are stored, each field of shape (B, N); generated samples
+            are PRED or role `d_fake`, real ones GT or role `d_real`.
+        gradient_norm: ‖∇D‖ at points between generated and real samples, shape (B, M), from 0.
+        lambda_: λ.
+
+    Returns:
+        Loss per sample, shape (B,), of any sign.
+
+    Note:
+        The generator's loss is `wgan(side=generator)`.
+    """
+    low = gradient_norm.detach().min()
+    if low < 0:
+        raise InputError(
+            f"holds {float(low):.4g}; a norm is not negative",
+            kind="mismatch",
+            role="gradient_norm",
+        )
+    critic = outputs.fake.mean(-1) - outputs.real.mean(-1)
+    return critic + lambda_ * _square(gradient_norm - 1)
+
+
+@loss(
+    family="adversarial",
+    use="GANs with a hinge; SAGAN, BigGAN, SPADE",
+    tasks=["scores", "image"],
+    range=(None, None),
+    sources=["Lim and Ye 2017, Geometric GAN"],
+    example="gan_hinge(side=generator)",
+)
+def gan_hinge(
+    outputs: Outputs, *, side: Literal["discriminator", "generator"] = "discriminator"
+) -> PerSample:
+    """Hinge GAN loss of either side.
+
+    Discriminator: mean max(0, 1 - D(x)) + mean max(0, 1 + D(G(z))); generator: -mean D(G(z)).
+
+    Args:
+        outputs: of the discriminator as they are stored, each field of shape (B, N); generated
+            samples are PRED or role `d_fake`, real ones GT or role `d_real`.
+        side: whose loss.
+
+    Returns:
+        Loss per sample, shape (B,): of the discriminator from 0, of the generator of any sign.
+    """
+    if side == "generator":
+        return -outputs.fake.mean(-1)
+    real, fake = (1 - outputs.real).clamp(min=0), (1 + outputs.fake).clamp(min=0)
+    return real.mean(-1) + fake.mean(-1)
+
+
+@loss(
+    family="adversarial",
+    use="translation there and back; CycleGAN",
+    tasks=["image"],
+    aliases=["cycle_consistency"],
+    sources=["Zhu et al. 2017, Unpaired Image-to-Image Translation"],
+    example="cycle(weight=5)",
+)
+def cycle(
+    difference: Difference,
+    elements: Weight,
+    pred_back: Image,
+    target_back: Image,
+    *,
+    weight: NonNegative = 10.0,
+) -> PerSample:
+    """Cycle consistency: an image that is translated there and back should be itself.
+
+    λ·(mean |F(G(x)) - x| + mean |G(F(y)) - y|); PRED = F(G(x)), GT = x, role `pred_back` = G(F(y)),
+    role `target_back` = y.
+
+    Args:
+        difference: PRED minus GT, shape (B, C, N).
+        elements: weights of its pixels, shape (B, C or 1, N).
+        pred_back: images, shape (B, C, H, W).
+        target_back: images of that shape.
+        weight: λ.
+
+    Returns:
+        Loss per sample, shape (B,), from 0; undefined where GT has no valid pixel.
+    """
+    return weight * (
+        _mean_of_valid(difference, elements)
+        + _difference(pred_back, target_back, "pred_back").abs().mean((1, 2))
+    )
+
+
+@loss(
+    family="adversarial",
+    use="translation that leaves alone what needs none; CycleGAN",
+    tasks=["image"],
+    sources=["Zhu et al. 2017, Unpaired Image-to-Image Translation"],
+    example="identity(weight=2)",
+)
+def identity(
+    pred: Image,
+    target: Image,
+    elements: Weight,
+    pred_back: Image | None,
+    target_back: Image,
+    identity_pred: Image | None,
+    identity_back: Image | None,
+    *,
+    weight: NonNegative = 5.0,
+) -> PerSample:
+    """Identity loss: an image of the wanted kind should be translated to itself.
+
+    λ·(mean |F(x) - x| + mean |G(y) - y|); F(x) = PRED or role `identity_pred`, x = GT, G(y) = role
+    `pred_back` or `identity_back`, y = role `target_back`.
+
+    Args:
+        pred: images, shape (B, C, H, W).
+        target: images of that shape.
+        elements: weights of their pixels, shape (B, C or 1, N).
+        pred_back: images of the other kind, shape (B, C, H', W').
+        target_back: images of that shape.
+        identity_pred: read in place of PRED, so that `cycle` and this have one run.
+        identity_back: read in place of `pred_back`.
+        weight: λ.
+
+    Returns:
+        Loss per sample, shape (B,), from 0; undefined where GT has no valid pixel.
+    """
+    there = pred if identity_pred is None else identity_pred
+    back = pred_back if identity_back is None else identity_back
+    if back is None:
+        raise SettingError(
+            "identity needs the role pred_back or identity_back: --input pred_back=DIR"
+        )
+    return weight * (
+        _mean_of_valid(_difference(there, target, "identity_pred"), elements)
+        + _difference(back, target_back, "pred_back" if identity_back is None else "identity_back")
+        .abs()
+        .mean((1, 2))
+    )
+
+
+def _square(x: Tensor) -> Tensor:
+    """The mean square of rows."""
+    return (x * x).mean(-1)
+
+
+def _mean_of_valid(difference: Tensor, weight: Tensor) -> Tensor:
+    """The weighted mean of |difference| over all elements of a sample."""
+    weight = weight.expand_as(difference)
+    return ratio(total(difference.abs(), weight).sum(-1), weight.sum((1, 2)))
+
+
+def _difference(pred: Tensor, target: Tensor, role: str) -> Tensor:
+    """(B, C, N) of two images of one size."""
+    if pred.shape != target.shape:
+        here, there = (f"{sized(x.shape[2:])} with {x.shape[1]} channels" for x in (pred, target))
+        raise InputError(f"is {here} where its counterpart is {there}", kind="size", role=role)
+    return (pred - target).flatten(2)
