@@ -120,6 +120,8 @@ def _default(option: Option) -> str:
 
 
 def _word(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{','.join(map(_word, value))}]"
     return str(value).lower() if isinstance(value, bool) or value is None else f"{value}"
 
 

@@ -62,11 +62,7 @@ class Published:
         path = path or self.path
         if path is None:
             raise InputError(f"{self.name} is in no cache; lossbench weights fetch {self.name}")
-        try:
-            with open(path, "rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from None
+        found = digest(path)
         if found != self.sha256:
             raise InputError(
                 f"{path} is not {self.name} as published: its SHA-256 begins with {found[:8]},"
@@ -240,6 +236,19 @@ def locate(
     if each.path is None and offline:
         raise each.missing()
     return each.fetch(report)
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
 
 
 def cache_folder() -> Path:

@@ -19,7 +19,7 @@ import lossbench
 from lossbench.config import KEYS, VARIABLES, find, from_environment
 from lossbench.data.reading import ENCODINGS
 from lossbench.data.sample import FILTERS
-from lossbench.run.settings import POLICIES, ROLES
+from lossbench.run.settings import POLICIES, ROLES, known_roles
 
 SAMPLES = Path(__file__).parent.parent / "sample_data"
 BINARY = (str(SAMPLES / "binary" / "pred"), str(SAMPLES / "binary" / "gt"))
@@ -94,6 +94,8 @@ convention: monai
 plugins: []
 baseline: main.json
 run: {device: "cuda:1", workers: auto, batch_size: 4}
+weights: {vgg16: vgg16.npz}
+offline: true
 output: [result.json, more.json]
 format: json
 top: all
@@ -128,6 +130,8 @@ per_class: false
         "device": "cuda:1",
         "workers": None,
         "batch_size": 4,
+        "weights": {"vgg16": "vgg16.npz"},
+        "offline": True,
         "output": ("result.json", "more.json"),
         "format": "json",
         "top": None,
@@ -243,7 +247,7 @@ LOSS = "; `lossbench losses` lists them all"
          "1:7: expected a path, found nothing; leave the key out for the default"),
         ("pred: !env HOME", "1:7: expected a path, found the tag !env, which has no meaning here"),
         ("inputs: {wieght: x}", "1:10: no loss asks for a role 'wieght' (did you mean 'weight'?);"
-         " there are ignore, valid, weight, pos_weight, instances"),
+         f" there are {', '.join(known_roles())}"),
         ("inputs: weight=x", "1:9: expected a mapping of roles to folders, found 'weight=x'"),
         ("target: {ignore: [255, x]}",
          "1:24: expected a label, a range 250-255, or none, found 'x'"),
@@ -455,8 +459,8 @@ def test_variables_are_read_as_the_config_is() -> None:
          f" 'dice'?){LOSS}"),
         ("LOSSBENCH_GATE", "dice.mean", "LOSSBENCH_GATE: expected < <= > >= == or != (quote a gate:"
          " the shell reads < and >)"),
-        ("LOSSBENCH_INPUT", "x=y", "LOSSBENCH_INPUT: no loss asks for a role 'x'; there are ignore,"
-         " valid, weight, pos_weight, instances"),
+        ("LOSSBENCH_INPUT", "x=y", "LOSSBENCH_INPUT: no loss asks for a role 'x'; there are"
+         f" {', '.join(known_roles())}"),
         ("LOSSBENCH_LOSSES", "iou",
          "LOSSBENCH_LOSSES is no setting (did you mean 'LOSSBENCH_LOSS'?)"),
         ("LOSSBENCH_TARGET", "x", "LOSSBENCH_TARGET is no setting (did you mean 'LOSSBENCH_GT'?)"),

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 import lossbench
 from lossbench.networks import NETWORKS, SEEDED
-from lossbench.run import features, work
+from lossbench.run import evaluate, features, work
 from lossbench.views import trunk
 from lossbench.views.trunk import Networks, seeded
 
@@ -668,6 +668,33 @@ def test_a_batch_that_memory_cannot_hold_is_halved(monkeypatch):
     for each, other in zip(found, wanted, strict=True):
         for layer in layers:
             check_close(each[layer], other[layer], SINGLE)
+
+
+def test_samples_that_memory_cannot_hold_together_come_alone(monkeypatch):
+    """Losses of several samples at once exceed a device's memory; each by itself does not."""
+    sides = list(map(list, zip(*sized_pairs(), strict=True)))
+    wanted = values(*sides, EVERY[0], "l1")
+    sizes: list[int] = []
+    of = features.Extraction.of
+
+    def narrow(self: features.Extraction, samples: Any) -> Any:
+        sizes.append(len(samples))
+        if len(samples) > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return of(self, samples)
+
+    monkeypatch.setattr(features.Extraction, "of", narrow)
+    monkeypatch.setattr(work.Work, "_at_a_time", lambda self: 6)
+    assert values(*sides, EVERY[0], "l1") == wanted
+    assert sizes == [6, 1, 1, 1, 1, 1, 1]
+
+
+def test_convolutions_of_a_gpu_are_exact_during_a_run_alone():
+    flags = torch.backends.cudnn
+    before = flags.allow_tf32, flags.benchmark, flags.deterministic
+    with evaluate.one_thread():
+        assert (flags.allow_tf32, flags.benchmark, flags.deterministic) == (False, False, True)
+    assert (flags.allow_tf32, flags.benchmark, flags.deterministic) == before
 
 
 def test_an_image_that_memory_cannot_hold_is_one_error(monkeypatch):

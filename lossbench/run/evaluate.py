@@ -92,11 +92,16 @@ def _failed(term: Term, what: str) -> InputError:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Samples in parallel in place of operations: sums keep their order, and their bits."""
+    """Samples in parallel in place of operations: sums keep their order, and their bits.
+
+    A GPU's convolutions are neither rounded to 10 bits nor chosen by a race.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
+    exact = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
     try:
-        yield
+        with torch.backends.cudnn.flags(**exact):
+            yield
     finally:
         torch.set_num_threads(before)
 
@@ -112,7 +117,7 @@ def evaluate_parts(
     if extraction is None:
         return [(chunk, evaluate_chunk(plan, terms, device, chunk))]
     failed, *parts = chunk.apart()
-    with torch.inference_mode():
+    with torch.inference_mode(), _in_memory(device):
         values = [
             pixel_values(plan, each, device) for each in chunk.pixels if isinstance(each, Pixels)
         ]
@@ -122,6 +127,18 @@ def evaluate_parts(
                 for part, sample in zip(parts, samples, strict=True)
             ]
     return [(failed, Rows()), *zip(parts, rows, strict=True)]
+
+
+@contextmanager
+def _in_memory(device: str) -> Iterator[None]:
+    """What a device's memory cannot hold is an error: of several samples, that they come alone."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        torch.cuda.empty_cache()
+        raise InputError(
+            f"is too large for the memory of {device}; try --device cpu", kind="size"
+        ) from None
 
 
 def evaluate_chunk(

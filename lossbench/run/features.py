@@ -32,14 +32,14 @@ class Extraction:
         here = torch.zeros(1, device=device)
         for name in dict.fromkeys(name for term in terms for name in parameters(term)):
             self.networks.numbers(name, here)  # what is wrong with a file is told before it starts
-        self.room = Room(free_memory())
+        self.room = Room(free_memory(here.device))
 
     @contextmanager
     def of(self, samples: Sequence[Values]) -> Iterator[list[Values]]:
         """Samples with their features, which are gone after the block.
 
-        A GPU takes images of one size together. The threads of a CPU take one image at a time, and
-        wait for each other where free memory would not do for all of them.
+        A GPU takes images of one size together, a CPU one at a time. Threads wait for each other
+        where free memory would not do for all of them.
 
         Raises:
             InputError: an input is no picture in [0, 1], too small or too large.
@@ -116,8 +116,10 @@ class Room:
                 self._changed.notify_all()
 
 
-def free_memory() -> float:
-    """Bytes of main memory that features may take: half of what is free, unbounded if unknown."""
+def free_memory(device: torch.device) -> float:
+    """Bytes that features may take: half of what is free, unbounded where that is unknown."""
+    if device.type == "cuda":
+        return FREE * torch.cuda.mem_get_info(device)[0]
     found = []
     with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text().splitlines():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import pickle
 import threading
@@ -27,7 +26,7 @@ from lossbench.networks import (
     Pool,
     Recipe,
 )
-from lossbench.weights import Report, locate
+from lossbench.weights import Report, digest, locate, published
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for images in [0, 1]
 DISTS_MAPS = 3 + 64 + 128 + 256 + 512 + 512  # the image itself and five layers of VGG16
@@ -148,8 +147,8 @@ class Networks:
             self.hashes[name] = "random"
             return seeded(NETWORKS[name])
         path = locate(name, self.files, self.offline, self.report)
-        with open(path, "rb") as file:
-            self.hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        known = published(name)
+        self.hashes[name] = known.sha256 if path.name == known.file else digest(path)
         return fitting(name, read_tensors(path), path)
 
 
