@@ -84,7 +84,7 @@ def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
         )
     }
     weight, positive, instances = (
-        None if each is None else torch.as_tensor(each, dtype=torch.float64, device=device)[None]
+        None if each is None else _map(each, device)
         for each in (sample.weight, sample.positive, sample.instances)
     )
     size = torch.full((1,), sample.weight.shape[1], dtype=torch.float64, device=device)
@@ -96,6 +96,14 @@ def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
         instances=instances,
         spacing=sample.spacing,
     )
+
+
+def _map(numbers: Any, device: str) -> Tensor:
+    """(1, C, N) float64; one number for all pixels stays one."""
+    if numbers.strides[-1] == 0:
+        once = torch.as_tensor(numbers[:, :1].copy(), dtype=torch.float64, device=device)
+        return once.expand(numbers.shape)[None]
+    return torch.as_tensor(numbers, dtype=torch.float64, device=device)[None]
 
 
 def segment_values(plan: Plan, sample: Counted, size: int, device: str) -> Values:
