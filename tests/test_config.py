@@ -19,7 +19,7 @@ import lossbench
 from lossbench.config import KEYS, VARIABLES, find, from_environment
 from lossbench.data.reading import ENCODINGS
 from lossbench.data.sample import FILTERS
-from lossbench.run.settings import POLICIES, ROLES
+from lossbench.run.settings import POLICIES, ROLES, known_roles
 
 SAMPLES = Path(__file__).parent.parent / "sample_data"
 BINARY = (str(SAMPLES / "binary" / "pred"), str(SAMPLES / "binary" / "gt"))
@@ -29,6 +29,7 @@ PRESETS = {  # preset: the sample that it is run on
     "multilabel": "multilabel",
     "medical": "medical",
     "restoration": "image",
+    "adversarial": "adversarial",
     "ci-gate": "binary",
 }
 Run = Callable[..., CompletedProcess[str]]
@@ -453,8 +454,8 @@ def test_variables_are_read_as_the_config_is() -> None:
          f" 'dice'?){LOSS}"),
         ("LOSSBENCH_GATE", "dice.mean", "LOSSBENCH_GATE: expected < <= > >= == or != (quote a gate:"
          " the shell reads < and >)"),
-        ("LOSSBENCH_INPUT", "x=y", "LOSSBENCH_INPUT: no loss asks for a role 'x'; there are ignore,"
-         " valid, weight, pos_weight, instances"),
+        ("LOSSBENCH_INPUT", "x=y", "LOSSBENCH_INPUT: no loss asks for a role 'x'; there are "
+         + ", ".join(known_roles())),
         ("LOSSBENCH_LOSSES", "iou",
          "LOSSBENCH_LOSSES is no setting (did you mean 'LOSSBENCH_LOSS'?)"),
         ("LOSSBENCH_TARGET", "x", "LOSSBENCH_TARGET is no setting (did you mean 'LOSSBENCH_GT'?)"),
