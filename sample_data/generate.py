@@ -1,8 +1,9 @@
 """Make the sample data: small true pictures, and predictions of them with realistic errors.
 
 Cells, road scenes, organs and photographs are drawn from ellipses, polygons and smooth noise, scans
-of the abdomen from ellipsoids. Every sample draws from its own seeded generator, so that each run
-writes the same files (it needs nibabel for the scans):
+of the abdomen from ellipsoids; scores of a discriminator and embeddings are random numbers. Every
+sample draws from its own seeded generator, so that each run writes the same files (it needs nibabel
+for the scans):
 
     python sample_data/generate.py [OUTPUT_FOLDER]
 """
@@ -104,6 +105,11 @@ def generate(root: Path) -> None:
     write_painting(root, "view_01", share=0.4)
     write_painting(root, "view_02", share=0.7)
     write_painting(root, "view_03", share=0.15)
+
+    for epoch, told_apart in enumerate([3.0, 2.0, 1.2, 0.5, 0.2, 0.0], 1):
+        write_scores(root, f"epoch_{epoch:02d}", told_apart)
+    for person in ("anna", "ben", "cleo", "dora"):
+        write_faces(root, person, views=3)
 
 
 def write_cells(
@@ -348,6 +354,26 @@ def draw_scene(random: Generator, shape: Shape) -> NDArray:
     return scene
 
 
+def write_scores(root: Path, name: str, told_apart: float) -> None:
+    """Write what a discriminator of patches says of generated and of real pictures, as logits."""
+    random = random_for(name)
+    for role, middle in (("pred", -told_apart), ("gt", told_apart)):
+        save(root / "adversarial" / role / f"{name}.npy", random.normal(middle, 1, (6, 6)))
+
+
+def write_faces(root: Path, person: str, views: int) -> None:
+    """Write embeddings of two pictures of each view of a person, and the person's number."""
+    middle = random_for(person).normal(size=16)
+    for view in range(views):
+        name = f"{person}_{view}"
+        random = random_for(name)
+        for role in ("pred", "gt"):
+            vector = middle + random.normal(0, 0.7, middle.shape)
+            save(root / "embedding" / role / f"{name}.npy", vector / np.linalg.norm(vector))
+        number = ord(person[0]) - ord("a")
+        save(root / "embedding" / "labels" / f"{name}.npy", np.array(number, np.uint8))
+
+
 def random_for(name: str) -> Generator:
     return np.random.default_rng(zlib.crc32(name.encode()))
 
@@ -391,7 +417,7 @@ def to_bytes(fractions: NDArray) -> NDArray:
 def save(path: Path, values: NDArray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".npy":
-        np.save(path, values.astype(np.float16))
+        np.save(path, values.astype(np.float16) if values.dtype.kind == "f" else values)
     else:
         Image.fromarray(values).save(path, optimize=True)
 

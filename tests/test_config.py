@@ -31,8 +31,10 @@ PRESETS = {  # preset: the sample that it is run on
     "restoration": "image",
     "perceptual": "image",
     "style": "style",
+    "adversarial": "adversarial",
     "ci-gate": "binary",
 }
+TASKS = "binary, multiclass, multilabel, image, instances, vectors, scores or records"
 Run = Callable[..., CompletedProcess[str]]
 
 
@@ -222,10 +224,10 @@ LOSS = "; `lossbench losses` lists them all"
          "1:1: unknown key 'pred-encoding' (did you mean 'pred.encoding'?)"),
         ("pred: {pth: x}", "1:8: unknown key 'pred.pth' (did you mean 'pred.path'?)"),
         ("task: binry",
-         "1:7: expected binary, multiclass, multilabel, image or instances, found 'binry'"
+         f"1:7: expected {TASKS}, found 'binry'"
          " (did you mean 'binary'?)"),
         ("task: [binary]",
-         "1:7: expected binary, multiclass, multilabel, image or instances, found a list"),
+         f"1:7: expected {TASKS}, found a list"),
         ("missing: {a: b}", "1:10: expected error, skip or worst, found a mapping"),
         ("threshold: 2", "1:12: expected a number from 0 to 1, found '2'"),
         ("threshold: off", "1:12: expected a number from 0 to 1, found 'off'"),
@@ -370,8 +372,11 @@ def test_what_is_no_config_is_a_sentence(written: bytes, wanted: str) -> None:
     [
         ("nowhere.yaml", r"the config nowhere\.yaml cannot be read: No such file or directory"),
         ("./", r"the config \./ cannot be read: Is a directory"),
-        ("binry", r"no preset is called 'binry' \(did you mean 'binary'\?\); there are binary, "),
-        ("", r"no preset is called ''; there are binary, ci-gate, "),
+        (
+            "binry",
+            r"no preset is called 'binry' \(did you mean 'binary'\?\); there are adversarial, binary, ",
+        ),
+        ("", r"no preset is called ''; there are adversarial, binary, ci-gate, "),
     ],
 )
 def test_a_config_that_is_not_there(name: str, wanted: str) -> None:
@@ -449,8 +454,8 @@ def test_variables_are_read_as_the_config_is() -> None:
 @pytest.mark.parametrize(
     ("name", "value", "wanted"),
     [
-        ("LOSSBENCH_TASK", "binry", "LOSSBENCH_TASK: expected binary, multiclass, multilabel,"
-         " image or instances, found 'binry' (did you mean 'binary'?)"),
+        ("LOSSBENCH_TASK", "binry", f"LOSSBENCH_TASK: expected {TASKS}, found 'binry'"
+         " (did you mean 'binary'?)"),
         ("LOSSBENCH_THRESHOLD", "2", "LOSSBENCH_THRESHOLD: expected a number from 0 to 1, found"
          " '2'"),
         ("LOSSBENCH_BATCH_SIZE", "1.5", "LOSSBENCH_BATCH_SIZE: expected a whole number from 1,"

@@ -20,7 +20,7 @@ import pytest
 
 import lossbench
 from lossbench import catalog
-from lossbench.catalog import Entry
+from lossbench.catalog import MAYBE, Entry
 from lossbench.views.finish import FINISHERS, PIXEL_KINDS
 from lossbench.views.forms import Weight
 
@@ -175,7 +175,7 @@ def test_the_catalogue_states_the_inputs_of_the_function(entry: Entry) -> None:
         if p.kind is p.POSITIONAL_OR_KEYWORD
     }
     assert entry.inputs == positional
-    assert all(form in names for form in positional.values())
+    assert all(form.removesuffix(MAYBE) in names for form in positional.values())
     assert all(signature.parameters[name].default is inspect.Parameter.empty for name in positional)
     assert entry.returns == signature.return_annotation
     kinds = {p.kind.name for p in signature.parameters.values()}
@@ -195,7 +195,7 @@ def _behind(form: Any) -> Iterator[Any]:
 def test_the_catalogue_states_the_options_and_defaults_of_every_signature(entry: Entry) -> None:
     expected = _keyword_only(entry.function)
     names = vars(import_module(entry.module))
-    asked = [names[form] for form in entry.inputs.values()]
+    asked = [names[form.removesuffix(MAYBE)] for form in entry.inputs.values()]
     views = [of for form in asked for of in _behind(form)]
     finishers = [] if entry.returns == "Expression" else [FINISHERS[names[entry.returns]]]
     for asks in (*views, *finishers):

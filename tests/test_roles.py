@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,9 @@ def test_training_takes_roles_by_name(plugin):
     )
     with pytest.raises(lossbench.SettingError, match="gap needs the role style"):
         loss(pred, gt, encoding="image")
+
+
+def test_the_manual_page_shows_how_a_role_is_given():
+    command = [sys.executable, "-m", "lossbench_cli", "explain", "triplet"]
+    page = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "lossbench eval pred/ gt/ --input negative=DIR --loss" in " ".join(page.split())

@@ -219,6 +219,26 @@ def test_real_weight_maps_and_valid_masks():
         check_close(found.values["accuracy"].samples[place], accuracy, REFERENCE)
 
 
+def of_its_own(family: str, task: str) -> dict[str, object]:
+    """The inputs of a family that names some, each made from the samples."""
+    root = SAMPLES / ("image" if task == "image" else family)
+    found = {
+        role.name: {path.stem: READERS[path.suffix](path) for path in sorted(role.iterdir())}
+        for role in sorted(root.iterdir())
+    }
+    pred, gt = found["pred"], found["gt"]
+    last = list(gt.values())[::-1]
+    return {
+        **found,
+        "target": gt,
+        "negative": dict(zip(gt, last, strict=True)),
+        "same": {name: np.array(name > "c") for name in gt},
+        "gradient_norm": {name: np.abs(each) for name, each in gt.items()},
+        "pred_back": gt,
+        "target_back": pred,
+    }
+
+
 @pytest.mark.parametrize("entry", lossbench.list_losses(), ids=lambda entry: entry.name)
 def test_the_example_of_every_loss_runs(entry):
     """On the sample data, on logits where these are needed, on a larger image for five scales."""
@@ -238,6 +258,12 @@ def test_the_example_of_every_loss_runs(entry):
     if entry.name == "ms_ssim":
         image = np.random.default_rng(0).random((1, 180, 180))
         folders, how = {"pred": image, "target": image[:, ::-1]}, {"task": "image"}
+    if entry.family in ("embedding", "adversarial"):
+        given = of_its_own(entry.family, task)
+        if entry.name == "triplet_mining":
+            given["target"] = given["labels"]
+        folders = {role: given[role] for role in ("pred", "target")}
+        how["inputs"] = {role: given[role] for role in entry.roles if role in given}
     result = lossbench.evaluate(**folders, losses=entry.example, **how)
     assert not result.failed
     table = result.aggregates[entry.example]
