@@ -374,7 +374,7 @@ def test_what_is_no_config_is_a_sentence(written: bytes, wanted: str) -> None:
         ("./", r"the config \./ cannot be read: Is a directory"),
         (
             "binry",
-            r"no preset is called 'binry' \(did you mean 'binary'\?\); there are adversarial, binary, ",
+            r"no preset is called 'binry' \(did you mean 'binary'\?\); there are adversarial, ",
         ),
         ("", r"no preset is called ''; there are adversarial, binary, ci-gate, "),
     ],

@@ -114,7 +114,7 @@ def evaluate_parts(
     extraction: Extraction | None = None,
 ) -> list[tuple[Chunk, Rows]]:
     """A chunk with its rows; each sample by itself where features are made of them together."""
-    if extraction is None:
+    if extraction is None or not chunk.pixels:
         return [(chunk, evaluate_chunk(plan, terms, device, chunk))]
     failed, *parts = chunk.apart()
     with torch.inference_mode(), _in_memory(device):
