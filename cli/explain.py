@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import lossbench
-from lossbench.catalog import Entry, Option
+from lossbench.catalog import MAYBE, Entry, Option
 
 from .complete import names
 from .main import write
@@ -45,7 +45,7 @@ def page(entry: Entry) -> Iterator[str]:
         "tasks": ", ".join(entry.tasks),
         "range": f"{low} to {high}, {better}",
         "source": "; ".join(entry.sources),
-        "example": f"lossbench eval pred/ gt/{_plugin(entry)} --loss"
+        "example": f"lossbench eval pred/ gt/{_plugin(entry)}{_inputs(entry)} --loss"
         f" '{entry.example or entry.name}'",
     }
     for name, fact in facts.items():
@@ -70,6 +70,12 @@ def _plugin(entry: Entry) -> str:
     """The option without which a loss is not known."""
     plugin = entry.plugin
     return f" --plugin {plugin.path}" if plugin and plugin.module is None else ""
+
+
+def _inputs(entry: Entry) -> str:
+    """The further inputs that it cannot do without."""
+    needed = (role for role, form in entry.roles.items() if not form.endswith(MAYBE))
+    return "".join(f" --input {role}=DIR" for role in needed)
 
 
 def _arrays(entry: Entry) -> str:

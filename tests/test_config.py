@@ -372,10 +372,7 @@ def test_what_is_no_config_is_a_sentence(written: bytes, wanted: str) -> None:
     [
         ("nowhere.yaml", r"the config nowhere\.yaml cannot be read: No such file or directory"),
         ("./", r"the config \./ cannot be read: Is a directory"),
-        (
-            "binry",
-            r"no preset is called 'binry' \(did you mean 'binary'\?\); there are adversarial, ",
-        ),
+        ("binry", r"no preset is called 'binry' \(did you mean 'binary'\?\); there are advers"),
         ("", r"no preset is called ''; there are adversarial, binary, ci-gate, "),
     ],
 )
