@@ -29,6 +29,7 @@ import lossbench
 DISTINCT = 100
 USUAL = ("l1", "l2", "bce", "cross_entropy", "dice", "jaccard", "tversky", "dice_score", "iou",
          "precision", "recall", "accuracy")  # fmt: skip
+IN_PLACE = ("adversarial", "boundary", "deep", "structure")  # families that look at positions
 DECODE = """
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -69,7 +70,7 @@ def measure(folder: Path, pairs: int, small: int, repeat: int) -> None:
         entry.name
         for entry in lossbench.list_losses()
         if "binary" in entry.tasks
-        and entry.family not in ("structure", "boundary")
+        and entry.family not in IN_PLACE
         and "Logits" not in entry.inputs.values()
     ]
     print(f"{threads} threads; every loss: {', '.join(names)}")
