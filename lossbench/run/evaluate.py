@@ -20,7 +20,7 @@ from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
 from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled
-from lossbench.run.pooling import SumPool, TablePool
+from lossbench.run.pooling import Pools, SumPool
 from lossbench.run.reader import Chunk
 from lossbench.run.values import counted_values, pixel_values, record_values, segment_values
 from lossbench.views.call import asked, conclude, evaluate, finish, raw, state
@@ -30,8 +30,11 @@ from lossbench.views.values import Values
 
 if TYPE_CHECKING:
     from lossbench.run.features import Extraction
+    from lossbench.run.part import Pending
 
 Array = NDArray[np.float64]
+# Of terms with options still unknown: what comes out with each of the probes, in its fields.
+Unfinished = dict[Term, list[tuple[Array, ...]]]
 BLOCK = 256  # rows that are held against all others at a time
 
 
@@ -42,7 +45,7 @@ class Rows:
     values: dict[Term, Array] = field(default_factory=dict)  # (B,)
     classes: dict[Term, Array] = field(default_factory=dict)  # (B, K)
     states: dict[str, dict[str, Array]] = field(default_factory=dict)  # what adds up, of pixels
-    unfinished: dict[Term, list[Any]] = field(default_factory=dict)  # with options still unknown
+    unfinished: Unfinished = field(default_factory=dict)
     support: Array | None = None  # (B, K) target pixels of each class, where a rule needs them
     valid: Array | None = None  # (B, K) pixels that each class could have
 
@@ -198,8 +201,7 @@ def pooled(
     plan: Plan,
     terms: Mapping[Term, Mapping[str, Any]],
     device: str,
-    tables: TablePool,
-    sums: SumPool,
+    pools: Pools,
 ) -> dict[Term, tuple[float, list[float]]]:
     """The value of every term over all samples as one, and of each class; nan where undefined.
 
@@ -208,6 +210,7 @@ def pooled(
     found: dict[Term, tuple[float, list[float]]] = {}
     with torch.inference_mode():
         whole = None
+        tables, sums = pools.tables, pools.sums
         if tables.table is not None:
             whole = counted_values(plan, tables.table[None], [tables.pixels], device)
         for term, options in terms.items():
@@ -226,20 +229,21 @@ def pooled(
 
 
 def finish_balanced(
-    term: Term, parts: Sequence[Rows], plan: Plan, device: str
+    term: Term, pending: Pending, plan: Plan, device: str
 ) -> tuple[Array, Array | None, dict[str, Numbers]]:
     """A term with options that follow from the whole data set, now that all of it is known.
 
     Returns:
         Values (n,), class values (n, K) or None, and the options' numbers.
     """
-    support = np.concatenate([rows.support for rows in parts if rows.support is not None])
-    valid = np.concatenate([rows.valid for rows in parts if rows.valid is not None])
+    support, valid = pending.support, pending.valid
     numbers = settled(term, support, valid, plan.task)
     results = [
-        _joined(each) for each in zip(*(rows.unfinished[term] for rows in parts), strict=True)
+        [torch.as_tensor(each, device=device) for each in fields]
+        for fields in pending.results[term]
     ]
-    result = linear(results, [n for name in term.inside for n in numbers[name]])
+    probed = [Sums(*fields) if len(fields) > 1 else fields[0] for fields in results]
+    result = linear(probed, [n for name in term.inside for n in numbers[name]])
     if judged(term, plan.task, support.shape[1]) > support.shape[1]:
         support = np.concatenate([valid - support, support], 1)
     on_device = torch.as_tensor(support, device=device)
@@ -250,13 +254,6 @@ def finish_balanced(
     return _array(sample), _array(classes) if keep and classes is not None else None, numbers
 
 
-def _joined(results: Sequence[Any]) -> Any:
-    """The results of several chunks in one."""
-    if isinstance(results[0], Sums):
-        return Sums(*(torch.cat(tensors) for tensors in zip(*results, strict=True)))
-    return torch.cat(list(results))
-
-
 def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> None:
     keep = plan.by_class
     for term in terms:
@@ -264,8 +261,10 @@ def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> 
         if term.automatic:
             count = judged(term, plan.task, values.support.shape[1])
             with blamed(term):
+                found = (raw(function, values, each) for each in probes(term, count))
                 rows.unfinished[term] = [
-                    raw(function, values, each) for each in probes(term, count)
+                    tuple(map(_array, each if isinstance(each, Sums) else (each,)))
+                    for each in found
                 ]
             continue
         with blamed(term):
@@ -300,7 +299,7 @@ def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
             added = [state(function, values, each) for each in options]
             if added[0] is None:
                 continue
-            rows.states[_key(term)] = {
+            rows.states[term.key] = {
                 f"{name}.{quantity}": np.stack(
                     [_array(getattr(each[name], quantity)) for each in added if each], 1
                 )
@@ -313,12 +312,12 @@ def _rebuilt(
     pool: SumPool, term: Term, options: Mapping[str, Any], device: str
 ) -> tuple[Mapping[str, Any] | None, Tensor]:
     """A term's views over all samples, from the sums of their fields."""
-    if "" not in pool.sums or _key(term) not in pool.sums:
+    if "" not in pool.sums or term.key not in pool.sums:
         return None, torch.empty(0)
     forms = asked(term.entry.function).inputs
     numbers = [n for name in term.inside for n in options[name]]
     views: dict[str, dict[str, Tensor]] = {}
-    for key, exact in pool.sums[_key(term)].items():
+    for key, exact in pool.sums[term.key].items():
         name, quantity = key.split(".")
         probed = torch.as_tensor(exact.value(), device=device)
         views.setdefault(name, {})[quantity] = linear(list(probed[:, None]), numbers)
@@ -327,15 +326,6 @@ def _rebuilt(
     }
     support = torch.as_tensor(pool.sums[""]["support"].value(), device=device)[None]
     return added, support
-
-
-def _key(term: Term) -> str:
-    """A term as the pooled state names it: with the options that are not its defaults."""
-    entry = term.entry
-    given = [
-        f"{name}={value}" for name, value in term.settings if value != entry.options[name].default
-    ]
-    return f"{term.name}({', '.join(given)})" if given else term.name
 
 
 def _array(tensor: Tensor) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from lossbench.data.plan import Plan
 from lossbench.results import jsonable
 
 Array = NDArray[np.float64]
+Arrays = dict[str, NDArray[Any]]
 COMPACT = 8
 
 
@@ -37,6 +39,13 @@ class ExactSum:
         self.parts = [*parts, carried]
         if len(self.parts) > COMPACT:
             self.parts = list(np.moveaxis(self._expanded(), -1, 0))
+
+    def extend(self, other: ExactSum) -> None:
+        """Add another sum, as exactly."""
+        for part in other.parts:
+            self.add(part)
+        if other.unbounded is not None:
+            self.add(other.unbounded)
 
     def canonical(self) -> Array:
         """The parts of every number, largest first, along a last axis: the same for equal sums."""
@@ -95,6 +104,27 @@ class SumPool:
                 for row in numbers:
                     sums.setdefault(quantity, ExactSum()).add(row)
 
+    def extend(self, other: SumPool) -> None:
+        """Add the sums of other samples."""
+        for name, state in other.sums.items():
+            sums = self.sums.setdefault(name, {})
+            for quantity, exact in state.items():
+                sums.setdefault(quantity, ExactSum()).extend(exact)
+
+    def pack(self) -> Arrays:
+        return {
+            f"{name}/{quantity}": exact.canonical()
+            for name, sums in self.sums.items()
+            for quantity, exact in sums.items()
+        }
+
+    def unpack(self, arrays: Arrays) -> None:
+        for key, canonical in arrays.items():
+            name, _, quantity = key.rpartition("/")
+            exact = self.sums.setdefault(name, {}).setdefault(quantity, ExactSum())
+            for part in np.moveaxis(canonical, -1, 0):
+                exact.add(part)
+
     def as_json(self) -> dict[str, Any]:
         return {
             name: {
@@ -116,6 +146,21 @@ class TablePool:
         self.table = added if self.table is None else self.table + added
         self.pixels += int(pixels.sum())
 
+    def extend(self, other: TablePool) -> None:
+        """Add the tables of other samples."""
+        if other.table is not None:
+            self.table = other.table if self.table is None else self.table + other.table
+            self.pixels += other.pixels
+
+    def pack(self) -> Arrays:
+        if self.table is None:
+            return {}
+        return {"table": self.table, "pixels": np.array(self.pixels)}
+
+    def unpack(self, arrays: Arrays) -> None:
+        if arrays:
+            self.table, self.pixels = arrays["table"], int(arrays["pixels"])
+
     def as_json(self, plan: Plan) -> dict[str, Any]:
         """Rows (prediction, target, count) that occur, by class; (difference, count) of images."""
         if self.table is None:
@@ -131,3 +176,35 @@ class TablePool:
             name: [[int(p), int(t), int(table[t, p])] for t, p in np.argwhere(table)]
             for name, table in zip(names, tables, strict=True)
         }
+
+
+@dataclass
+class Pools:
+    """Everything that adds up over samples."""
+
+    tables: TablePool = field(default_factory=TablePool)
+    sums: SumPool = field(default_factory=SumPool)
+
+    def extend(self, other: Pools) -> None:
+        """Add what other samples came to."""
+        for name, pool in vars(self).items():
+            pool.extend(getattr(other, name))
+
+    def pack(self) -> Arrays:
+        """All of it as arrays by name."""
+        return {
+            f"{name}/{key}": array
+            for name, pool in vars(self).items()
+            for key, array in pool.pack().items()
+        }
+
+    def unpack(self, arrays: Arrays) -> None:
+        """What was packed, into empty pools."""
+        for name, pool in vars(self).items():
+            pool.unpack(within(arrays, name))
+
+
+def within(arrays: Arrays, name: str) -> Arrays:
+    """The arrays below a name, by the rest of theirs."""
+    start = f"{name}/"
+    return {key[len(start) :]: each for key, each in arrays.items() if key.startswith(start)}
