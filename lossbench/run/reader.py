@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from lossbench.data.instances import Joint
 from lossbench.data.pairing import Pair
+from lossbench.data.places import label
 from lossbench.data.plan import Plan
 from lossbench.data.records import Record
 from lossbench.data.sample import Failure, Pixels, make_sample
@@ -247,7 +248,7 @@ def _one_by_one(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
         try:
             made.append(_ask(child, [pair]))
         except (EOFError, OSError, pickle.UnpicklingError):
-            file = str(pair.sources["pred"][0])
+            file = label(pair.sources["pred"][0])
             message = f"{file} or its ground truth ends the process that reads it"
             failure = Failure("pred", file, "unreadable", message)
             made.append(Chunk((), None, (), np.array([], np.int64), ((0, failure),)))

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.columns import Column, Term
-from lossbench.data.pairing import Pairing, label
+from lossbench.data.pairing import Pairing
+from lossbench.data.places import label
 from lossbench.data.plan import Plan
 from lossbench.data.records import Record
 from lossbench.data.sample import Failure
@@ -87,9 +88,8 @@ class Work:
 
     def go(self, watchers: Sequence[Callable[[Progress], None]]) -> None:
         """Read while torch is being imported, then evaluate what has been read."""
-        on_files = isinstance(self.pairs[0].sources["pred"][0], str)
         counts_only = not self.plan.pixels
-        many = counts_only and on_files and len(self.pairs) >= WORTH_PROCESSES
+        many = counts_only and not self.pairing.confined and len(self.pairs) >= WORTH_PROCESSES
         size, ahead = self._batches()
         starts = range(0, len(self.pairs), size)
         with reader(self.plan, self.settings.readers if many else 0) as read:
