@@ -19,7 +19,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import IO, Any
 
@@ -36,13 +36,33 @@ BLOCK = 512  # of a tar
 TAIL = 1 << 20  # after the end of a tar, where nothing but zeros is looked for
 
 
+@dataclass(frozen=True)
+class Archive:
+    """An archive on this machine.
+
+    Attributes:
+        name: what messages call it.
+        path: the local file, which may be a temporary one.
+        kind: its ending, without that of a compression.
+        held: what keeps a temporary file, which is gone with the last member of it.
+    """
+
+    name: str
+    path: str
+    kind: str
+    held: Any = field(default=None, compare=False)
+
+    def __reduce__(self) -> Any:
+        return Archive, (self.name, self.path, self.kind)  # another process keeps nothing
+
+
 @dataclass(frozen=True, slots=True)
 class Member:
     """A file in an archive, with all that reading it takes.
 
     Attributes:
-        name: what messages call it, such as shard.tar/a/0001.png.
-        archive: the local file that holds it.
+        archive: what holds it.
+        path: its path inside.
         start: the byte of its header in a zip, of its content in a tar.
         size: how many bytes it has.
         packed: how many it has in a zip.
@@ -50,13 +70,18 @@ class Member:
         checksum: of its bytes, in a zip.
     """
 
-    name: str
-    archive: str
+    archive: Archive
+    path: str
     start: int
     size: int
     packed: int = 0
     method: int | None = None
     checksum: int = 0
+
+    @property
+    def name(self) -> str:
+        """What messages call it, such as shard.tar/a/0001.png."""
+        return f"{self.archive.name}/{self.path}"
 
     def read(self) -> bytes:
         """Its bytes.
@@ -64,7 +89,7 @@ class Member:
         Raises:
             InputError: the archive is damaged there.
         """
-        with open(self.archive, "rb") as file:
+        with open(self.archive.path, "rb") as file:
             file.seek(self.start)
             if self.method is None:
                 return _exactly(file, self.size)
@@ -81,23 +106,6 @@ class Member:
         if len(held) != self.size or zlib.crc32(held) != self.checksum:
             raise InputError("is not what was packed; the archive is damaged")
         return held
-
-
-@dataclass(frozen=True)
-class Archive:
-    """An archive on this machine.
-
-    Attributes:
-        name: what messages call it.
-        path: the local file, which may be a temporary one.
-        kind: its ending, without that of a compression.
-        held: what keeps a temporary file; with it the members are gone.
-    """
-
-    name: str
-    path: str
-    kind: str
-    held: Any = None
 
 
 def split_archive(path: str) -> Iterator[tuple[str, str]]:
@@ -128,8 +136,8 @@ def archive(name: str, stream: IO[bytes] | None = None) -> Archive:
         return Archive(name, *_spooled(name, stream, kind))
 
 
-def members(held: Archive, left_out: Counter[str]) -> Iterator[tuple[Member, str]]:
-    """Every file in an archive but those in hidden folders, with its path inside.
+def members(held: Archive, left_out: Counter[str]) -> Iterator[Member]:
+    """Every file in an archive but those in hidden folders.
 
     Args:
         held: the archive.
@@ -139,12 +147,11 @@ def members(held: Archive, left_out: Counter[str]) -> Iterator[tuple[Member, str
         InputError: it is damaged or encrypted.
     """
     with _told(held.name, "is no whole archive"):
-        for member, written in (_zipped if held.kind == ".zip" else _tarred)(held, left_out):
-            relative = posixpath.normpath(written)
-            if relative.startswith(("/", "../")) or relative == "..":
+        for member in (_zipped if held.kind == ".zip" else _tarred)(held, left_out):
+            if member.path.startswith(("/", "../")) or member.path == "..":
                 left_out["unsafe name"] += 1
-            elif not any(part.startswith(".") for part in relative.split("/")[:-1]):
-                yield member, relative
+            elif not any(part.startswith(".") for part in member.path.split("/")[:-1]):
+                yield member
 
 
 def _spooled(name: str, stream: IO[bytes] | None, kind: str) -> tuple[str, str, Any]:
@@ -168,7 +175,7 @@ def _spooled(name: str, stream: IO[bytes] | None, kind: str) -> tuple[str, str, 
     return f"/proc/{os.getpid()}/fd/{file.fileno()}" if linux else str(file.name), kind, file
 
 
-def _tarred(held: Archive, left_out: Counter[str]) -> Iterator[tuple[Member, str]]:
+def _tarred(held: Archive, left_out: Counter[str]) -> Iterator[Member]:
     import tarfile
 
     tar: Any  # whose list of members has no type
@@ -180,8 +187,8 @@ def _tarred(held: Archive, left_out: Counter[str]) -> Iterator[tuple[Member, str
             if not each.isreg() or each.sparse is not None:
                 left_out["link" if each.issym() or each.islnk() else "special file"] += 1
                 continue
-            name = f"{held.name}/{posixpath.normpath(each.name)}"
-            yield Member(name, held.path, each.offset_data, _sane(name, each.size)), each.name
+            path = posixpath.normpath(each.name)
+            yield _sane(Member(held, path, each.offset_data, each.size))
         end = tar.offset
     with open(held.path, "rb") as file:
         file.seek(end)
@@ -192,7 +199,7 @@ def _tarred(held: Archive, left_out: Counter[str]) -> Iterator[tuple[Member, str
         raise InputError(f"{held.name} is damaged at byte {end:,}, or several archives in one")
 
 
-def _zipped(held: Archive, left_out: Counter[str]) -> Iterator[tuple[Member, str]]:
+def _zipped(held: Archive, left_out: Counter[str]) -> Iterator[Member]:
     import zipfile
 
     with zipfile.ZipFile(held.path) as packed:
@@ -202,31 +209,29 @@ def _zipped(held: Archive, left_out: Counter[str]) -> Iterator[tuple[Member, str
             if stat.S_ISLNK(each.external_attr >> 16):
                 left_out["link"] += 1
                 continue
-            name = f"{held.name}/{posixpath.normpath(each.filename)}"
+            member = Member(
+                held,
+                posixpath.normpath(each.filename),
+                each.header_offset,
+                each.file_size,
+                each.compress_size,
+                each.compress_type,
+                each.CRC,
+            )
             if each.flag_bits & ENCRYPTED:
-                raise InputError(f"{name} is encrypted; unpack the archive with its password")
+                raise InputError(f"{member.name} is encrypted; unpack it with its password")
             if each.compress_type not in (STORED, DEFLATED):
                 raise InputError(
-                    f"{name} is packed by method {each.compress_type}; pack it by deflate"
+                    f"{member.name} is packed by method {each.compress_type}; pack it by deflate"
                 )
-            yield (
-                Member(
-                    name,
-                    held.path,
-                    each.header_offset,
-                    _sane(name, each.file_size),
-                    _sane(name, each.compress_size),
-                    each.compress_type,
-                    each.CRC,
-                ),
-                each.filename,
-            )
+            yield _sane(member)
 
 
-def _sane(name: str, size: int) -> int:
+def _sane(member: Member) -> Member:
+    size = max(member.size, member.packed)
     if not 0 <= size <= MOST_BYTES:
-        raise InputError(f"{name} claims to have {size:,} bytes; the archive is damaged")
-    return size
+        raise InputError(f"{member.name} claims to have {size:,} bytes; the archive is damaged")
+    return member
 
 
 def _exactly(file: IO[bytes], size: int) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lossbench.data.nifti import NAMES, Grid, read_nifti
-from lossbench.data.places import Away, Source, content, label
+from lossbench.data.places import Away, Source, content, ending, label
 from lossbench.errors import InputError
 
 Array = NDArray[Any]
@@ -99,10 +98,10 @@ def _decoded(decode: Callable[[Source], Found], source: Source) -> Found:
 def _read(source: Source) -> Picture:
     if not isinstance(source, str | Away):
         return Picture(_numbers(source.detach().cpu() if hasattr(source, "detach") else source))
-    if str(label(source)).lower().endswith(NAMES):
+    if ending(source) in NAMES:
         numbers, grid = read_nifti(content(source))
         return Picture(_numbers(numbers), grid=grid)
-    if _ending(source) in ARRAYS:
+    if ending(source) in ARRAYS:
         return Picture(_only(_arrays(source)))
     opened = _opened(source)
     with Image.open(opened) as image:
@@ -141,9 +140,9 @@ def _read_record(source: Source) -> dict[str, Array]:
         return {str(name): _read(array).array for name, array in source.items()}
     if not isinstance(source, str | Away):
         return {"": _read(source).array}
-    if _ending(source) not in ARRAYS:
+    if ending(source) not in ARRAYS:
         raise InputError(
-            f"is no record: expected one of {', '.join(ARRAYS)}, found {_ending(source) or 'none'}"
+            f"is no record: expected one of {', '.join(ARRAYS)}, found {ending(source) or 'none'}"
         )
     return _arrays(source)
 
@@ -155,15 +154,15 @@ def _opened(source: str | Away) -> str | BytesIO:
 
 def _arrays(source: str | Away) -> dict[str, Array]:
     """The arrays of a file by name; that of an .npy file is ""."""
-    ending, opened = _ending(source), _opened(source)
+    kind, opened = ending(source), _opened(source)
     start = _beginning(opened)[:9]
     if start.startswith(PICKLE) and start[8:] != b"{":
         raise InputError("holds pickled objects, which are never loaded")
-    if not start[8 * (ending == SAFE) :].startswith(ARRAYS[ending]):
-        raise InputError(f"is no {ending} file{_start(source)}")
-    if ending == SAFE:
+    if not start[8 * (kind == SAFE) :].startswith(ARRAYS[kind]):
+        raise InputError(f"is no {kind} file{_start(source)}")
+    if kind == SAFE:
         return {name: _numbers(array) for name, array in sorted(_safetensors(opened).items())}
-    if ending == ".npy":
+    if kind == ".npy":
         return {"": _numbers(np.load(opened, allow_pickle=False))}
     with np.load(opened, allow_pickle=False) as arrays:
         return {name: _numbers(arrays[name]) for name in arrays.files}
@@ -186,10 +185,6 @@ def _only(arrays: Mapping[str, Array]) -> Array:
             f"holds {len(arrays)} arrays ({', '.join(arrays)}); expected one", kind="mismatch"
         )
     return next(iter(arrays.values()))
-
-
-def _ending(source: str | Away) -> str:
-    return os.path.splitext(str(label(source)))[1].lower()
 
 
 def _numbers(source: Any) -> Array:

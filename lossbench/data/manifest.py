@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO, TextIOWrapper
 from itertools import chain
-from typing import Any
+from typing import IO
 from unicodedata import normalize
 
 from lossbench.data.endings import ENDINGS, split_ending
@@ -67,34 +67,34 @@ def read_manifest(
         [found for found in each if isinstance(found, Unpaired)],
         classes=header.classes,
         groups=groups,
-        archives=tuple(places.archives.values()),
         confined=places.confined,
     )
 
 
 def _lines(path: str, name: str) -> Iterator[Line]:
     """The lines that are not empty; the first is the header."""
-    file: str | int | BytesIO = 0 if path == STANDARD_INPUT else path
-    if is_url(path):
-        try:
-            file = BytesIO(Remote(path).read())
-        except InputError as error:
-            raise InputError(f"the manifest {name} {error.message}", kind=error.kind) from None
-    if not isinstance(file, int) and path.lower().endswith(PARQUET):
-        yield from parquet_rows(file, name)
-        return
-    how: Any = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
     try:
-        with (
-            TextIOWrapper(file, **how)
-            if isinstance(file, BytesIO)
-            else open(file, closefd=file != 0, **how)
-        ) as text:
-            yield from _rows(text, name)
+        with _opened(path, name) as file:
+            if path.lower().endswith(PARQUET):
+                yield from parquet_rows(file, name)
+            else:
+                yield from _rows(TextIOWrapper(file, "utf-8-sig", "surrogateescape", ""), name)
     except OSError as error:
         kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
         reason = f"the manifest {name} cannot be read: {error.strerror}"
         raise InputError(reason, kind=kind) from None
+
+
+def _opened(path: str, name: str) -> IO[bytes]:
+    """The bytes of a manifest."""
+    if path == STANDARD_INPUT:
+        return open(0, "rb", closefd=False)
+    if not is_url(path):
+        return open(path, "rb")
+    try:
+        return BytesIO(Remote(path).read())
+    except InputError as error:
+        raise InputError(f"the manifest {name} {error.message}", kind=error.kind) from None
 
 
 def _rows(file: Iterable[str], name: str) -> Iterator[Line]:

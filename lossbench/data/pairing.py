@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from unicodedata import normalize
 
-from lossbench.data.archives import Archive
 from lossbench.data.endings import ENDINGS, split_ending
 from lossbench.data.places import Places, Source, label
 from lossbench.errors import InputError, SettingError
@@ -59,7 +58,6 @@ class Pairing:
     classes: tuple[str, ...] = ()  # from {class} in a pattern
     groups: dict[str, str] = field(default_factory=dict)  # by id, where samples are grouped
     categories: tuple[Category, ...] = ()  # from a panoptic file
-    archives: tuple[Archive, ...] = ()  # with them go their files
     confined: bool = False  # something can be read by this process alone
 
     def count(self, kind: str) -> int:
@@ -94,7 +92,7 @@ def pair(
         role: _index(role, os.fspath(folder), patterns.get(role), places, result.left_out)
         for role, folder in folders.items()
     }
-    result.archives, result.confined = tuple(places.archives.values()), places.confined
+    result.confined = places.confined
     if all(_alone(index, folders[role]) for role, index in indices.items()):  # names may differ
         name = next(iter(indices["pred"]))
         indices = {role: {name: next(iter(index.values()))} for role, index in indices.items()}

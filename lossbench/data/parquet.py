@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from io import BytesIO
 from itertools import count
+from typing import IO
 
 from lossbench.errors import InputError
 
 TOGETHER = 1 << 14  # rows that are in memory at a time
 
 
-def parquet_rows(opened: str | BytesIO, name: str) -> Iterator[tuple[str, list[str]]]:
+def parquet_rows(opened: IO[bytes], name: str) -> Iterator[tuple[str, list[str]]]:
     """The names of the columns, then each row with what messages call it.
 
     Columns of lists, structures and bytes are left out: they name no file. A null is an empty text.
@@ -42,9 +42,5 @@ def parquet_rows(opened: str | BytesIO, name: str) -> Iterator[tuple[str, list[s
                     texts = ["" if cell is None else str(cell) for cell in cells]
                     yield f"{name} row {next(numbers)}", texts
     except (ArrowException, OSError) as error:
-        missing = isinstance(error, FileNotFoundError)
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise InputError(
-            f"the manifest {name} cannot be read: {reason}",
-            kind="missing" if missing else "unreadable",
-        ) from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"the manifest {name} cannot be read: {reason}") from None

@@ -11,10 +11,11 @@ from typing import Any
 
 from lossbench.data import remote
 from lossbench.data.archives import Archive, Member, archive, members, split_archive
-from lossbench.data.remote import Remote
+from lossbench.data.endings import split_ending
+from lossbench.data.remote import Fetched, Remote
 from lossbench.errors import InputError
 
-Away = Member | Remote  # a file that `open` does not open
+Away = Member | Remote | Fetched  # a file that `open` does not open
 Source = Any  # a local path as text, a file that is away, or an array in memory
 
 
@@ -23,7 +24,7 @@ class Places:
     """What was found on the way to the files of a run.
 
     Attributes:
-        archives: by the name they were given; those unpacked are there as long as these are.
+        archives: by the name they were given.
         confined: some files can be read by this process alone.
         indices: the files of archives that single files were asked of.
     """
@@ -58,8 +59,8 @@ class Places:
         if found := self._archive(given):
             held, inside = found
             if held.name not in self.indices:
-                index = {path: member for member, path in members(held, Counter())}
-                self.indices[held.name] = index
+                found_ones = members(held, Counter())
+                self.indices[held.name] = {member.path: member for member in found_ones}
             return self.indices[held.name].get(inside)
         if not remote.is_url(given):
             return None
@@ -91,6 +92,14 @@ def label(source: Source) -> str | None:
     return os.fspath(source) if isinstance(source, str | Path) else None
 
 
+def ending(source: str | Away) -> str:
+    """What the name of a file ends in, in lower case."""
+    name = source if isinstance(source, str) else source.name
+    if isinstance(source, Remote | Fetched):
+        name = remote.written_path(name)
+    return split_ending(name)[1].lower()
+
+
 def content(source: str | Away) -> bytes:
     """The bytes of a file."""
     if isinstance(source, Away):
@@ -99,15 +108,15 @@ def content(source: str | Away) -> bytes:
         return file.read()
 
 
-def _within(listed: Iterator[tuple[Member, str]], inside: str) -> Iterator[tuple[Member, str]]:
-    """What of an archive is in one of its folders, or is one file of it."""
-    for member, path in listed:
+def _within(found: Iterator[Member], inside: str) -> Iterator[tuple[Member, str]]:
+    """What of an archive is in one of its folders, or is one file of it, with its path there."""
+    for member in found:
         if not inside:
-            yield member, path
-        elif path == inside:
-            yield member, os.path.basename(path)
-        elif path.startswith(f"{inside}/"):
-            yield member, path[len(inside) + 1 :]
+            yield member, member.path
+        elif member.path == inside:
+            yield member, os.path.basename(inside)
+        elif member.path.startswith(f"{inside}/"):
+            yield member, member.path[len(inside) + 1 :]
 
 
 def _walk(folder: str) -> Iterator[tuple[str, str]]:

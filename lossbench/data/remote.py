@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
@@ -33,12 +34,40 @@ class Remote:
         Raises:
             InputError: it is not there, or does not come.
         """
-        with told(""):
+        with told(""), ONE_BY_ONE if CHAIN in self.name else nullcontext():
             system, path = _system(self.name)
-            if CHAIN not in self.name:
-                return bytes(system.cat_file(path))
-            with ONE_BY_ONE:
-                return bytes(system.cat_file(path))
+            return bytes(system.cat_file(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A file from a URL: its bytes, or why there are none."""
+
+    name: str
+    held: bytes | InputError
+
+    def read(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            InputError: it is not there, or did not come.
+        """
+        if isinstance(self.held, InputError):
+            raise self.held
+        return self.held
+
+
+def fetch(files: Sequence[Remote]) -> list[Fetched]:
+    """Files that are asked for all at a time: a server answers many as soon as one."""
+
+    def one(file: Remote) -> Fetched:
+        try:
+            return Fetched(file.name, file.read())
+        except InputError as error:
+            return Fetched(file.name, error)
+
+    with ThreadPoolExecutor(max(len(files), 1)) as pool:
+        return list(pool.map(one, files))
 
 
 def is_url(given: str) -> bool:
@@ -57,8 +86,9 @@ def listed(url: str) -> Iterator[tuple[Remote, str]]:
 
     What ends as a file does is taken for one; web servers cannot tell it from a folder.
     """
-    if split_ending(url)[1].lower() in ENDINGS:
-        yield Remote(url), posixpath.basename(url)
+    written = written_path(url)
+    if split_ending(written)[1].lower() in ENDINGS:
+        yield Remote(url), posixpath.basename(written)
         return
     with told(f"{url} "):
         system, root = _system(url)
@@ -83,9 +113,12 @@ def told(before: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except FileNotFoundError:
-        raise InputError(f"{before}does not exist", kind="missing") from None
-    except Exception as error:  # every protocol has errors of its own
+    except Exception as caught:  # every protocol has errors of its own
+        error: BaseException = caught
+        if type(caught.__cause__).__module__.startswith("aiohttp"):
+            error = caught.__cause__ or caught  # a server that refuses is no file that is missing
+        if isinstance(error, FileNotFoundError):
+            raise InputError(f"{before}does not exist", kind="missing") from None
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, TimeoutError):
             reason = "no answer in time"
@@ -103,8 +136,7 @@ def _system(url: str) -> tuple[Any, str]:
         ) from None
     try:
         if CHAIN in url:
-            links = url.split(CHAIN)
-            place = next(place for place, link in enumerate(links) if MARK in link)
+            links, place = _links(url)
             path, links[place] = links[place], _protocol(links[place]) + MARK
             system = _chained(CHAIN.join(links), os.getpid())
             return system, system._strip_protocol(path)
@@ -136,10 +168,21 @@ def _protocol(url: str) -> str:
     return url.partition(MARK)[0]
 
 
+def written_path(url: str) -> str:
+    """The part of a URL that ends as its file does, without what asks a web server for more."""
+    links, place = _links(url)
+    return links[place].partition("?")[0] if _protocol(url).startswith("http") else links[place]
+
+
+def _links(url: str) -> tuple[list[str], int]:
+    """The links of a chain, and which of them has the path: the first that can."""
+    links = url.split(CHAIN)
+    return links, next(place for place, link in enumerate(links) if MARK in link)
+
+
 def below(url: str, path: str) -> str:
     """The URL of a path below another; in a chain the first link with a path has it."""
-    links = url.split(CHAIN)
-    place = next(place for place, link in enumerate(links) if MARK in link)
+    links, place = _links(url)
     base = links[place] if links[place].endswith("/") else f"{links[place]}/"
     links[place] = base + path
     return CHAIN.join(links)
