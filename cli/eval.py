@@ -151,7 +151,7 @@ def _count(given: str, word: str, least: int) -> int:
 @click.option(
     "--manifest",
     metavar="FILE",
-    help="A CSV or TSV table of pairs (pred, gt, roles, groups) for PRED and GT; - is stdin.",
+    help="A CSV, TSV or Parquet table of pairs (pred, gt, roles, groups); - is stdin.",
 )
 @click.option(
     "--task",
@@ -299,7 +299,8 @@ def _count(given: str, word: str, least: int) -> int:
 def command(context: click.Context, /, **options: Any) -> int:
     """Compare the predictions in PRED with the ground truth in GT.
 
-    PRED and GT are folders whose files pair by relative path without suffix, or two files.
+    PRED and GT are folders whose files pair by relative path without suffix, or two files. Either
+    can be a zip or tar archive, lead into one (shard.tar/pred), or be a URL (s3://bucket/pred).
     Panoptic JSON files have their PNGs in the folder beside them.
     Every setting can be in a config, or in an environment variable such as LOSSBENCH_LOSS.
     """

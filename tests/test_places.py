@@ -554,6 +554,22 @@ def test_local_files_do_without_any_of_it() -> None:
     assert done.stdout == "12\n", done.stderr
 
 
+def test_passwords_and_signatures_are_in_no_message_and_no_result(tmp_path: Path) -> None:
+    with places.served(SAMPLES / "binary") as url:
+        secret = f"{url.replace('//', '//anna:hidden@')}/pred/lost.png?X-Amz-Signature=hidden&v=2"
+        good = f"{url}/pred/plate_a/01.png?token=hidden"
+        truth = SAMPLES / "binary" / "gt" / "plate_a" / "01.png"
+        (tmp_path / "p.csv").write_text(f"id,pred,gt\na,{secret},{truth}\nb,{good},{truth}\n")
+        result = lossbench.evaluate(None, None, "dice", manifest=tmp_path / "p.csv")
+        assert result.ids == ["b"]
+        assert result.failed[0].file == f"{url}/pred/lost.png?X-Amz-Signature=…&v=2"
+        alone = lossbench.evaluate(good, truth, "dice")
+        assert alone.run["pred"] == f"{url}/pred/plate_a/01.png?token=…"
+        assert "hidden" not in lossbench.render(result, "json") + lossbench.render(alone, "json")
+        message = refused(lossbench.plan, secret.replace("lost.png", "lost/"), truth, "dice")
+        assert "hidden" not in message
+
+
 # Manifests
 
 

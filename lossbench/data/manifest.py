@@ -15,7 +15,7 @@ from lossbench.data.groups import Names
 from lossbench.data.header import Header, read_header
 from lossbench.data.pairing import Pair, Pairing, Unpaired
 from lossbench.data.parquet import parquet_rows
-from lossbench.data.places import Places, Source
+from lossbench.data.places import Places, Source, label
 from lossbench.data.remote import Remote, below, is_url
 from lossbench.errors import InputError
 
@@ -43,7 +43,7 @@ def read_manifest(
         SettingError: no column is called as in `group_by`.
     """
     standard = path == STANDARD_INPUT
-    name, folder = ("stdin", "") if standard else (path, os.path.dirname(path))
+    name, folder = ("stdin", "") if standard else (str(label(path)), os.path.dirname(path))
     places = Places()
     samples: dict[str, tuple[str, Pair | Unpaired]] = {}
     groups, names = dict[str, str](), Names()

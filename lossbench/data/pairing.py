@@ -88,6 +88,7 @@ def pair(
             raise SettingError("give folders for all inputs, or arrays for all of them")
         return _pair_arrays(folders)
     result, places = Pairing(), Places()
+    named = {role: label(folder) for role, folder in folders.items()}
     indices = {
         role: _index(role, os.fspath(folder), patterns.get(role), places, result.left_out)
         for role, folder in folders.items()
@@ -100,9 +101,9 @@ def pair(
     result.classes = ordered_classes(found - {""}, classes)
     pred, target = indices["pred"], indices["target"]
     if not pred.keys() & target.keys():
-        raise InputError(_no_match(folders, pred, target), kind="missing")
+        raise InputError(_no_match(named, pred, target), kind="missing")
     for sample in sorted(pred.keys() | target.keys()):
-        problem = _problem(sample, indices, folders, result.classes)
+        problem = _problem(sample, indices, named, result.classes)
         if problem:
             result.unpaired.append(problem)
             continue
@@ -183,7 +184,7 @@ def _numbered(given: Any) -> Iterator[tuple[str, Any]]:
 def _alone(index: Index, given: Any) -> bool:
     """Whether a role was given as one file."""
     files = [file for of_class in index.values() for each in of_class.values() for file in each]
-    return len(files) == 1 and label(files[0]) == os.fspath(given)
+    return len(files) == 1 and label(files[0]) == label(given)
 
 
 def _index(
@@ -213,7 +214,8 @@ def _index(
     if not index:
         held = ", ".join(f"{n} × {ending}" for ending, n in sorted(foreign.items()))
         raise InputError(
-            f"{folder} holds no image or array ({role})" + (f"; it holds {held}" if held else ""),
+            f"{label(folder)} holds no image or array ({role})"
+            + (f"; it holds {held}" if held else ""),
             kind="missing",
             role=role,
         )

@@ -77,8 +77,9 @@ class Places:
                 continue
             if name not in self.archives:
                 if far:
-                    with remote.told(f"{name} "), remote.open_url(name) as stream:
-                        self.archives[name] = archive(name, stream)
+                    called = remote.shown(name)
+                    with remote.told(f"{called} "), remote.open_url(name) as stream:
+                        self.archives[name] = archive(called, stream)
                 else:
                     self.archives[name] = archive(name)
             return self.archives[name], inside
@@ -89,15 +90,13 @@ def label(source: Source) -> str | None:
     """A source as a message names it; arrays in memory have no name."""
     if isinstance(source, Away):
         return source.name
-    return os.fspath(source) if isinstance(source, str | Path) else None
+    return remote.shown(os.fspath(source)) if isinstance(source, str | Path) else None
 
 
 def ending(source: str | Away) -> str:
     """What the name of a file ends in, in lower case."""
     name = source if isinstance(source, str) else source.name
-    if isinstance(source, Remote | Fetched):
-        name = remote.written_path(name)
-    return split_ending(name)[1].lower()
+    return split_ending(remote.written_path(name) if remote.is_url(name) else name)[1].lower()
 
 
 def content(source: str | Away) -> bytes:

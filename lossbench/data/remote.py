@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -19,6 +20,9 @@ from lossbench.errors import InputError
 MARK, CHAIN = "://", "::"
 HERE = "memory://"  # lives in one process alone
 PATIENCE = 30  # seconds without a byte from a web server
+NOT_FOUND = 404
+LOGIN = re.compile(r"(?<=://)[^/@]*@")
+SECRET = re.compile(r"([?&][^=&]*(?:sig|token|key|credential|secret|password)[^=&]*=)[^&]*", re.I)
 ONE_BY_ONE = Lock()  # chained file systems share one handle
 
 
@@ -26,7 +30,12 @@ ONE_BY_ONE = Lock()  # chained file systems share one handle
 class Remote:
     """A file at a URL."""
 
-    name: str
+    url: str
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return shown(self.url)
 
     def read(self) -> bytes:
         """Its bytes.
@@ -35,7 +44,7 @@ class Remote:
             InputError: it is not there, or does not come.
         """
         with told(""), ONE_BY_ONE if CHAIN in self.name else nullcontext():
-            system, path = _system(self.name)
+            system, path = _system(self.url)
             return bytes(system.cat_file(path))
 
 
@@ -74,6 +83,11 @@ def is_url(given: str) -> bool:
     return MARK in given
 
 
+def shown(given: str) -> str:
+    """A place as messages and results name it: passwords and signatures in a URL are left out."""
+    return SECRET.sub(r"\1…", LOGIN.sub("", given)) if is_url(given) else given
+
+
 def open_url(url: str) -> IO[bytes]:
     """The bytes at a URL, front to back."""
     system, path = _system(url)
@@ -90,7 +104,7 @@ def listed(url: str) -> Iterator[tuple[Remote, str]]:
     if split_ending(written)[1].lower() in ENDINGS:
         yield Remote(url), posixpath.basename(written)
         return
-    with told(f"{url} "):
+    with told(f"{shown(url)} "):
         system, root = _system(url)
         web = _protocol(url).startswith("http")
         folders = [root]
@@ -117,7 +131,7 @@ def told(before: str) -> Iterator[None]:
         error: BaseException = caught
         if type(caught.__cause__).__module__.startswith("aiohttp"):
             error = caught.__cause__ or caught  # a server that refuses is no file that is missing
-        if isinstance(error, FileNotFoundError):
+        if isinstance(error, FileNotFoundError) or getattr(error, "status", 0) == NOT_FOUND:
             raise InputError(f"{before}does not exist", kind="missing") from None
         reason = " ".join(str(error).split()) or type(error).__name__
         if isinstance(error, TimeoutError):
@@ -131,7 +145,7 @@ def _system(url: str) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
     except ImportError:
         raise InputError(
-            f"{url} is a URL, which fsspec reads, and that is not installed:"
+            f"{shown(url)} is a URL, which fsspec reads, and that is not installed:"
             " pip install 'lossbench[remote]'"
         ) from None
     try:
@@ -142,7 +156,7 @@ def _system(url: str) -> tuple[Any, str]:
             return system, system._strip_protocol(path)
         found: tuple[Any, str] = url_to_fs(url, **_options(url))
     except ImportError as error:
-        raise InputError(f"{url} needs a package that is not installed: {error}") from None
+        raise InputError(f"{shown(url)} needs a package that is not installed: {error}") from None
     return found
 
 

@@ -20,6 +20,7 @@ from lossbench.data.groups import by_pattern, manifest_columns
 from lossbench.data.manifest import read_manifest
 from lossbench.data.pairing import Pairing, pair
 from lossbench.data.panoptic import is_panoptic, read_panoptic
+from lossbench.data.places import label
 from lossbench.data.plan import Plan, make_plan
 from lossbench.data.records import TASKS as RECORDS
 from lossbench.data.records import plan_records
@@ -124,6 +125,7 @@ class Run:
         settings = {
             name: value for name, value in vars(self.settings).items() if name not in UNTOLD
         }
+        settings["manifest"] = _named(self.settings.manifest)
         return {
             "pred": _named(self.pred),
             "target": _named(self.target),
@@ -401,7 +403,7 @@ def _check_weights(terms: Sequence[Term], settings: Settings) -> None:
 
 def _named(given: Any) -> str | None:
     """A folder as it was given; None for arrays in memory."""
-    return os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    return label(given) if isinstance(given, str | os.PathLike) else None
 
 
 def _versions() -> dict[str, str]:
