@@ -104,6 +104,15 @@ class Entry:
         """Every input that it names, pred and target too, with its form."""
         return tuple(_sides(self.inputs))
 
+    def fits(self, task: str) -> bool:
+        """Whether it has a meaning on a task.
+
+        A detection is an object of its class or is none: what judges such probabilities of pixels
+        one by one judges scores as well.
+        """
+        of_scores = "multilabel" in self.tasks and self.family == "binary"
+        return task in self.tasks or (task == "detection" and of_scores)
+
     @property
     def place(self) -> str:
         """Where it is defined, for people."""
@@ -461,6 +470,7 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("true or false", lambda v: isinstance(v, bool)),
     "str": ("a word", lambda v: isinstance(v, str)),
     "WeightMap": ("a weight map such as unet(w0=10, sigma=5)", lambda v: isinstance(v, str)),
+    "LossCall": ("a loss such as bce or binary_focal(gamma=1)", lambda v: isinstance(v, str)),
     "NetworkName": (
         " or ".join(", ".join(NETWORKS).rsplit(", ", 1)),
         lambda v: isinstance(v, str) and v in NETWORKS,

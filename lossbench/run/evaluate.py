@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossbench.columns import Term, judged
+from lossbench.data.detections import Detections
 from lossbench.data.instances import Joint
 from lossbench.data.plan import Plan
 from lossbench.data.records import Record
@@ -22,8 +23,14 @@ from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled
 from lossbench.run.pooling import SumPool, TablePool
 from lossbench.run.reader import Chunk
-from lossbench.run.values import counted_values, pixel_values, record_values, segment_values
-from lossbench.views.call import asked, conclude, evaluate, finish, raw, state
+from lossbench.run.values import (
+    counted_values,
+    detection_values,
+    pixel_values,
+    record_values,
+    segment_values,
+)
+from lossbench.views.call import asked, conclude, evaluate, finish, joins, parts, raw, state
 from lossbench.views.finish import Sums
 from lossbench.views.forms import Gathered
 from lossbench.views.values import Values
@@ -42,6 +49,7 @@ class Rows:
     values: dict[Term, Array] = field(default_factory=dict)  # (B,)
     classes: dict[Term, Array] = field(default_factory=dict)  # (B, K)
     states: dict[str, dict[str, Array]] = field(default_factory=dict)  # what adds up, of pixels
+    views: dict[str, dict[str, Any]] = field(default_factory=dict)  # what joins, of one sample
     unfinished: dict[Term, list[Any]] = field(default_factory=dict)  # with options still unknown
     support: Array | None = None  # (B, K) target pixels of each class, where a rule needs them
     valid: Array | None = None  # (B, K) pixels that each class could have
@@ -162,6 +170,8 @@ def evaluate_chunk(
                 values = made
             elif isinstance(sample, Joint):
                 values = segment_values(plan, sample, int(chunk.sizes[0]), device)
+            elif isinstance(sample, Detections):
+                values = detection_values(plan, sample, device)
             elif isinstance(sample, Record):
                 values = record_values(plan, [sample], device)
             else:
@@ -295,6 +305,10 @@ def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
     rows.states[""] = {"support": _array(values.support)}
     for term in terms:
         function = term.entry.function
+        if joins(function):
+            with blamed(term):
+                rows.views[_key(term)] = parts(function, values, term.options)
+            continue
         options = probes(term, judged(term, values.task, values.support.shape[1]))
         with blamed(term):
             added = [state(function, values, each) for each in options]
@@ -312,20 +326,26 @@ def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
 def _rebuilt(
     pool: SumPool, term: Term, options: Mapping[str, Any], device: str
 ) -> tuple[Mapping[str, Any] | None, Tensor]:
-    """A term's views over all samples, from the sums of their fields."""
-    if "" not in pool.sums or _key(term) not in pool.sums:
+    """A term's views over all samples: joined, or from the sums of their fields."""
+    key, forms = _key(term), asked(term.entry.function).inputs
+    if "" not in pool.sums or not (key in pool.sums or key in pool.views):
         return None, torch.empty(0)
-    forms = asked(term.entry.function).inputs
+    support = torch.as_tensor(pool.sums[""]["support"].value(), device=device)[None]
+    if key in pool.views:
+        samples = pool.views[key]
+        joined = {
+            name: form.joined([each[name] for each in samples]) for name, form in forms.items()
+        }
+        return joined, support
     numbers = [n for name in term.inside for n in options[name]]
     views: dict[str, dict[str, Tensor]] = {}
-    for key, exact in pool.sums[_key(term)].items():
-        name, quantity = key.split(".")
+    for place, exact in pool.sums[key].items():
+        name, quantity = place.split(".")
         probed = torch.as_tensor(exact.value(), device=device)
         views.setdefault(name, {})[quantity] = linear(list(probed[:, None]), numbers)
     added = {
         name: (Sums if name == "" else forms[name])(**fields) for name, fields in views.items()
     }
-    support = torch.as_tensor(pool.sums[""]["support"].value(), device=device)[None]
     return added, support
 
 

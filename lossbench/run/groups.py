@@ -47,6 +47,8 @@ class GroupPools:
             tables, sums = self.pools.setdefault(group, (TablePool(), SumPool()))
             if chunk.tables is not None:
                 tables.add(chunk.tables[members], chunk.sizes[members])
+            for _ in members:
+                sums.keep(rows.views)  # of one sample, the chunk's only one
             sums.add(
                 {
                     name: {quantity: numbers[members] for quantity, numbers in state.items()}

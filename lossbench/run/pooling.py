@@ -82,10 +82,15 @@ def _expansion(numbers: Sequence[float]) -> list[float]:
 
 
 class SumPool:
-    """The additive state of every loss that has one, over all samples of a run on pixels."""
+    """The state of every loss that has one, over all samples of a run on pixels.
+
+    What adds up is added; of ranked detections, which do not, the views of the samples are kept, to
+    be joined.
+    """
 
     def __init__(self) -> None:
         self.sums: dict[str, dict[str, ExactSum]] = {}
+        self.views: dict[str, list[Mapping[str, Any]]] = {}  # loss -> by sample, its views
 
     def add(self, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Add the states of some samples: loss -> quantity -> array (B, …)."""
@@ -94,6 +99,21 @@ class SumPool:
             for quantity, numbers in state.items():
                 for row in numbers:
                     sums.setdefault(quantity, ExactSum()).add(row)
+
+    def keep(self, views: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keep the views of a sample: loss -> parameter -> view."""
+        for name, each in views.items():
+            self.views.setdefault(name, []).append(each)
+
+    def views_as_json(self) -> dict[str, Any]:
+        """Every loss's views joined: loss -> parameter -> its fields."""
+        return {
+            name: {
+                parameter: jsonable(type(view).joined([each[parameter] for each in kept]).as_json())
+                for parameter, view in kept[0].items()
+            }
+            for name, kept in self.views.items()
+        }
 
     def as_json(self) -> dict[str, Any]:
         return {

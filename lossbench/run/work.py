@@ -263,7 +263,8 @@ class Work:
         if rows.unfinished:
             self.unfinished.append(rows)
         self.sums.add(rows.states)
-        rows.states = {}
+        self.sums.keep(rows.views)
+        rows.states, rows.views = {}, {}
         if chunk.tables is not None:
             self.tables.add(chunk.tables, chunk.sizes)
 
@@ -349,7 +350,9 @@ class Work:
         found: dict[str, Any] = {}
         if self.plan.counted:
             found = {"pixels": self.tables.pixels, "tables": self.tables.as_json(self.plan)}
-        return {**found, "sums": self.sums.as_json()} if self.plan.pixels else found
+        if self.plan.pixels:
+            found["sums"] = self.sums.as_json()
+        return {**found, "joined": self.sums.views_as_json()} if self.sums.views else found
 
 
 @contextmanager

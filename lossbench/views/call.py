@@ -64,6 +64,17 @@ def adds_up(form: Any) -> bool:
     return is_view(form) and hasattr(form, "_fields") and getattr(form, "adds_up", True)
 
 
+def joins(function: Callable[..., Any]) -> bool:
+    """Whether all that a loss asks for are views that are joined over samples."""
+    return all(hasattr(form, "joined") for form in asked(function).inputs.values())
+
+
+def parts(function: Callable[..., Any], values: Values, options: Options) -> dict[str, Any]:
+    """The views of a sample that are joined, by the parameter that asks for each."""
+    inputs = asked(function).inputs
+    return {name: _given(values, name, form, options) for name, form in inputs.items()}
+
+
 def state(
     function: Callable[..., Any], values: Values, options: Options, whole: bool = False
 ) -> dict[str, Any] | None:
