@@ -32,15 +32,16 @@ def iou_box(matched: Matched) -> PerPixel:
     mean 1 − |A ∩ B| / |A ∪ B| over the objects, A the detection and B the object.
 
     Args:
-        matched: pairs of boxes; best score first, a detection takes the object of its class that it
-            overlaps most, from an IoU of ½ on, and a crowd or what lies in one does not count.
+        matched: pairs of boxes, each (B, N, 4).
 
     Returns:
         Loss of each object, in [0, 1], 1 of one that was missed; undefined without an object.
 
     Note:
-        An object without a detection counts as 1, so that missing it never improves the mean;
-        unmatched=none leaves the mean of the pairs.
+        Best score first, a detection takes the object of its class that it overlaps most, from an
+        IoU of ½ on; crowds, and detections in them, do not count. An object without a
+        detection counts as 1, so that missing it never improves the mean; unmatched=none leaves the
+        mean of the pairs.
     """
     return matched.each(1 - _iou(matched), worst=1.0)
 
@@ -59,15 +60,16 @@ def giou(matched: Matched) -> PerPixel:
     mean 1 − IoU + (|C| − |A ∪ B|) / |C| over the objects, C the smallest box around both.
 
     Args:
-        matched: pairs of boxes; best score first, a detection takes the object of its class that it
-            overlaps most, from an IoU of ½ on, and a crowd or what lies in one does not count.
+        matched: pairs of boxes, each (B, N, 4).
 
     Returns:
         Loss of each object, in [0, 2], 2 of one that was missed; undefined without an object.
 
     Note:
-        torchvision adds 1e-7 to both areas. An object without a detection counts as 2, so that
-        missing it never improves the mean; unmatched=none leaves the mean of the pairs.
+        Best score first, a detection takes the object of its class that it overlaps most, from an
+        IoU of ½ on; crowds, and detections in them, do not count. An object without a
+        detection counts as 2, so that missing it never improves the mean; unmatched=none leaves the
+        mean of the pairs. torchvision adds 1e-7 to both areas.
     """
     _, union = overlap(matched.pred, matched.target)
     whole = around(matched.pred, matched.target).prod(-1)
@@ -89,15 +91,16 @@ def diou(matched: Matched) -> PerPixel:
     around both.
 
     Args:
-        matched: pairs of boxes; best score first, a detection takes the object of its class that it
-            overlaps most, from an IoU of ½ on, and a crowd or what lies in one does not count.
+        matched: pairs of boxes, each (B, N, 4).
 
     Returns:
         Loss of each object, in [0, 2], 2 of one that was missed; undefined without an object.
 
     Note:
-        torchvision adds 1e-7 to the union and to c². An object without a detection counts as 2;
-        unmatched=none leaves the mean of the pairs.
+        Best score first, a detection takes the object of its class that it overlaps most, from an
+        IoU of ½ on; crowds, and detections in them, do not count. An object without a
+        detection counts as 2, so that missing it never improves the mean; unmatched=none leaves the
+        mean of the pairs. torchvision adds 1e-7 to the union and to c².
     """
     return matched.each(1 - _iou(matched) + _distance(matched), worst=2.0)
 
@@ -117,15 +120,17 @@ def ciou(matched: Matched) -> PerPixel:
     α = v/(1 − IoU + v), d and c as in `diou`.
 
     Args:
-        matched: pairs of boxes; best score first, a detection takes the object of its class that it
-            overlaps most, from an IoU of ½ on, and a crowd or what lies in one does not count.
+        matched: pairs of boxes, each (B, N, 4).
 
     Returns:
         Loss of each object, in [0, 2.5], 2.5 of one that was missed; undefined without an object.
 
     Note:
-        torchvision takes α for a constant in the gradient; here the gradient is that of the value.
-        An object without a detection counts as 2.5; unmatched=none leaves the mean of the pairs.
+        Best score first, a detection takes the object of its class that it overlaps most, from an
+        IoU of ½ on; crowds, and detections in them, do not count. An object without a
+        detection counts as 2.5, so that missing it never improves the mean; unmatched=none leaves
+        the mean of the pairs. torchvision takes α for a constant in the gradient; here the gradient
+        is that of the value.
     """
     iou = _iou(matched)
     angles = [_angle(side) for side in (matched.pred, matched.target)]
@@ -150,18 +155,19 @@ def average_precision_boxes(found: Found) -> PerClass:
     class.
 
     Args:
-        found: detections in the order of their scores; best score first, a detection takes the
-            object of its class that it overlaps most, and one of a crowd is ignored.
+        found: detections in the order of their scores, matched at each threshold.
 
     Returns:
         Score per sample and class, shape (B, C), in [0, 1]; undefined without an object of the
         class.
 
     Note:
-        The pooled value, which ranks the detections of all images together and then takes the mean
-        of the classes, is pycocotools' AP; with iou=0.5, iou=0.75 and area=small its other five.
-        The value of an image is that of a data set of one image. pycocotools takes an annotation
-        whose id is 0 for one that is never found.
+        Best score first, a detection takes the object of its class that is still free and that it
+        overlaps most, from the threshold on; of an object of another area, or of a crowd, it is
+        ignored. The pooled value, which ranks the detections of all images together and then takes
+        the mean of the classes, is pycocotools' AP; iou=0.5, iou=0.75 and area=small, medium and
+        large give its other five. The value of an image is that of a data set of one image.
+        pycocotools takes an annotation whose id is 0 for one that is never found.
     """
     precision, _ = found.curves
     return precision.mean((-2, -1))
@@ -183,15 +189,17 @@ def average_recall_boxes(found: Found) -> PerClass:
     mean over the IoU thresholds of found objects / objects, of one class.
 
     Args:
-        found: detections in the order of their scores; best score first, a detection takes the
-            object of its class that it overlaps most, and one of a crowd is ignored.
+        found: detections in the order of their scores, matched at each threshold.
 
     Returns:
         Score per sample and class, shape (B, C), in [0, 1]; undefined without an object of the
         class.
 
     Note:
-        The pooled value is pycocotools' AR, with max_detections 1, 10, 100 or area=small its six.
+        Best score first, a detection takes the object of its class that is still free and that it
+        overlaps most, from the threshold on; of an object of another area, or of a crowd, it is
+        ignored. The pooled value, the mean over classes of all images together, is pycocotools' AR;
+        max_detections=1, 10 and 100 and area=small, medium and large give its six.
     """
     _, recall = found.curves
     return recall.mean(-1)
