@@ -10,7 +10,6 @@ import click
 
 import lossbench
 from lossbench.catalog import MAYBE, Entry, Option
-from lossbench.columns import USUAL
 
 from .complete import names
 from .main import write
@@ -43,7 +42,7 @@ def page(entry: Entry) -> Iterator[str]:
         "use": entry.use,
         "gets": _arrays(entry),
         "also": ", ".join(entry.aliases),
-        "tasks": ", ".join([*entry.tasks, *_further(entry)]),
+        "tasks": ", ".join(entry.all_tasks),
         "range": f"{low} to {high}, {better}",
         "source": "; ".join(entry.sources),
         "example": f"lossbench eval pred/ gt/{_plugin(entry)}{_inputs(entry)} --loss"
@@ -65,11 +64,6 @@ def page(entry: Entry) -> Iterator[str]:
             yield ""
     yield from _elsewhere(entry)
     yield f"defined in {entry.place}"
-
-
-def _further(entry: Entry) -> list[str]:
-    """Tasks that it fits without saying so."""
-    return [task for task in USUAL if entry.fits(task) and task not in entry.tasks]
 
 
 def _plugin(entry: Entry) -> str:

@@ -104,14 +104,14 @@ class Entry:
         """Every input that it names, pred and target too, with its form."""
         return tuple(_sides(self.inputs))
 
-    def fits(self, task: str) -> bool:
-        """Whether it has a meaning on a task.
+    @property
+    def all_tasks(self) -> tuple[str, ...]:
+        """Those that it states, and detection where its scores are judged as pixels are.
 
-        A detection is an object of its class or is none: what judges such probabilities of pixels
-        one by one judges scores as well.
+        A detection is an object of its class or is none, as a pixel of a label is.
         """
         of_scores = "multilabel" in self.tasks and self.family == "binary"
-        return task in self.tasks or (task == "detection" and of_scores)
+        return (*self.tasks, "detection") if of_scores else tuple(self.tasks)
 
     @property
     def place(self) -> str:

@@ -313,8 +313,8 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
     """
     for term in terms:
         name, options, entry = term.name, term.options, term.entry
-        if not entry.fits(task):
-            every = [each for each in catalog.entries() if each.fits(task)]
+        if task not in entry.all_tasks:
+            every = [each for each in catalog.entries() if task in each.all_tasks]
             fitting = [each.name for each in every if each.family == entry.family]
             raise SettingError(
                 f"{name} has no meaning on {'an' if task[0] == 'i' else 'a'} {task} task"

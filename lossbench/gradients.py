@@ -55,7 +55,7 @@ def slopes(expression: str, task: str | None, seed: int) -> list[Slope]:
     for term in column.terms:
         if not CLASSES.keys() & set(term.entry.tasks):
             raise SettingError(
-                f"{term.name} is not of pixels, which gradients are tried on; it is for"
+                f"{term.name} has no gradient with respect to pixels; it is for"
                 f" {', '.join(term.entry.tasks)}"
             )
     shared = [each for each in CLASSES if all(each in term.entry.tasks for term in column.terms)]

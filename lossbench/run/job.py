@@ -314,7 +314,7 @@ def _only_task(terms: Sequence[Term], inputs: Iterable[str]) -> str | None:
 
     Scores are judged beside images where they have inputs of their own.
     """
-    shared = {task for task in USUAL if terms and all(term.entry.fits(task) for term in terms)}
+    shared = set(USUAL).intersection(*(term.entry.all_tasks for term in terms)) if terms else set()
     if shared == {"scores", "image"}:
         return "image" if "d_fake" in inputs else "scores"
     (only,) = shared if len(shared) == 1 else ("",)
