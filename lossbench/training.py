@@ -18,7 +18,7 @@ from lossbench.views.call import evaluate
 from lossbench.views.features import Deep
 from lossbench.views.forms import Gathered
 from lossbench.views.trunk import Networks
-from lossbench.views.values import RECORDS, Boxes, Named, Side, Task, Values
+from lossbench.views.values import RECORDS, BoxPairs, Named, Side, Task, Values
 from lossbench.weights import check_files
 
 ENCODINGS = ("probability", "logits", "image")
@@ -159,7 +159,7 @@ def _box_values(name: str, pred: Tensor, target: Tensor, terms: Iterable[Term]) 
         )
     there = torch.ones_like(pred[:, :1], dtype=torch.bool)
     ones = torch.ones_like(pred[:, :1, None])
-    pairs = Boxes(pred[:, None], target.to(pred.dtype)[:, None], there, there, ones)
+    pairs = BoxPairs(pred[:, None], target.to(pred.dtype)[:, None], there, there, ones)
     sides = {role: Side(ones, "detection") for role in ("pred", "target")}
     return Values(sides, ones, ones[:, 0, 0], boxes=pairs)
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from lossbench.data.detections import Boxes
-from lossbench.data.outlines import Outlines
 from lossbench.data.pairing import Category, Pair, Pairing
 from lossbench.data.panoptic import load_json
+from lossbench.data.segmentation import Segmentations
 from lossbench.errors import InputError
 
 RESULTS = (
@@ -46,7 +46,7 @@ class Listed:
     classes: list[int] = field(default_factory=list)
     scores: list[float] = field(default_factory=list)
     crowds: list[bool] = field(default_factory=list)
-    outlines: list[Any] = field(default_factory=list)  # None where there is none
+    masks: list[Any] = field(default_factory=list)  # None where there is none
 
 
 def is_results(path: str) -> bool:
@@ -217,26 +217,26 @@ def _listed(
                 raise entry.unfit(f"has the id {entry.key('id')!r}, which is there twice")
             ids.add(entry.key("id"))
         of_image = found[image]
-        outline = entry.values.get("segmentation")
-        box, area = _placed(role, entry, images[image], outline)
+        mask = entry.values.get("segmentation")
+        box, area = _placed(role, entry, images[image], mask)
         of_image.boxes.append(box)
         of_image.areas.append(area)
         of_image.classes.append(places[category])  # type: ignore[index]
         of_image.scores.append(entry.number("score") if role == "pred" else 0.0)
         of_image.crowds.append(role == "target" and bool(entry.values.get("iscrowd", 0)))
-        of_image.outlines.append(outline)
+        of_image.masks.append(mask)
     return found
 
 
-def _placed(role: str, entry: Entry, image: Image, outline: Any) -> tuple[list[float], float]:
+def _placed(role: str, entry: Entry, image: Image, mask: Any) -> tuple[list[float], float]:
     """The box of an entry and its area, as pycocotools has them.
 
     A detection has the area of its box, or without one that of its mask; an object that of its
     `area`, which is the mask's.
     """
-    if role == "pred" and "bbox" not in entry.values and outline is not None:
+    if role == "pred" and "bbox" not in entry.values and mask is not None:
         where = f"{entry.file} (image_id {entry['image_id']})"
-        alone = Outlines((outline,), image.height, image.width, where)
+        alone = Segmentations((mask,), image.height, image.width, where)
         return alone.boxes[0], alone.areas[0]
     box = entry.box()
     if role == "target" and "area" in entry.values:
@@ -246,9 +246,9 @@ def _placed(role: str, entry: Entry, image: Image, outline: Any) -> tuple[list[f
 
 def _boxes(image: Image, where: str, listed: Listed) -> Boxes:
     boxes = np.array(listed.boxes, np.float64).reshape(-1, 4)
-    outlines = None
-    if listed.outlines and all(each is not None for each in listed.outlines):
-        outlines = Outlines(tuple(listed.outlines), image.height, image.width, where)
+    masks = None
+    if listed.masks and all(each is not None for each in listed.masks):
+        masks = Segmentations(tuple(listed.masks), image.height, image.width, where)
     return Boxes(
         np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1),
         boxes[:, 2:].prod(-1),
@@ -256,6 +256,6 @@ def _boxes(image: Image, where: str, listed: Listed) -> Boxes:
         np.array(listed.classes, np.int64),
         np.array(listed.scores, np.float64),
         np.array(listed.crowds, np.bool_),
-        outlines,
+        masks,
         image.order,
     )

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from lossbench.data.classes import MOST, Classes
 from lossbench.data.decode import Array, read_record
 from lossbench.data.look import spread
-from lossbench.data.outlines import Outlines
 from lossbench.data.pairing import Category, Pair, label
 from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading
+from lossbench.data.segmentation import Segmentations
 from lossbench.errors import InputError, SettingError
 
 Numbers = NDArray[np.float64]
@@ -43,7 +43,7 @@ class Boxes:
     of_class: NDArray[np.int64]  # (N,)
     score: Numbers  # (N,) of a prediction
     crowd: NDArray[np.bool_]  # (N,) a group of objects that are not told apart
-    outlines: Outlines | None = None
+    masks: Segmentations | None = None
     order: int = 0  # of its image among all; detections of one score are ranked by it
 
 
@@ -67,18 +67,18 @@ class Detections:
         return found
 
     @cached_property
-    def of_outlines(self) -> Numbers:
+    def of_masks(self) -> Numbers:
         """The same of masks.
 
         Raises:
             InputError: one side has none.
         """
         for role, side in (("pred", self.pred), ("target", self.target)):
-            if side.outlines is None and len(side.corners):
+            if side.masks is None and len(side.corners):
                 raise InputError("has no masks for iou_type=segm", kind="mismatch", role=role)
-        if not (self.pred.outlines and self.target.outlines):
+        if self.pred.masks is None or self.target.masks is None:
             return np.zeros((len(self.pred.corners), len(self.target.corners)))
-        return self.pred.outlines.overlap(self.target.outlines, self.target.crowd)
+        return self.pred.masks.overlap(self.target.masks, self.target.crowd)
 
 
 def plan_detections(
@@ -185,9 +185,9 @@ def _boxes(reading: Reading, source: Any) -> Boxes:
             f"has the box [{x1:g}, {y1:g}, {x2:g}, {y2:g}]; expected x1 ≤ x2 and y1 ≤ y2"
         )
     size, nothing = sides.prod(-1), np.zeros(len(corners))
-    outlines = None
+    masks = None
     if "masks" in arrays:
-        outlines = Outlines.of_masks(_masks(reading, arrays["masks"], len(corners)))
+        masks = Segmentations.of_masks(_masks(reading, arrays["masks"], len(corners)))
     return Boxes(
         corners,
         size,
@@ -195,7 +195,7 @@ def _boxes(reading: Reading, source: Any) -> Boxes:
         _classes(reading, rows.get("labels"), len(corners)),
         rows.get("scores", nothing),
         rows.get("crowd", nothing) != 0,
-        outlines,
+        masks,
     )
 
 

@@ -27,7 +27,8 @@ FULL = 0.75  # grey levels reach up to this share of the largest value
 MOST_COUNTED = 256  # classes whose joint table is no larger than a picture
 MASKS = ("ignore", "valid")  # further roles: where pixels leave every sum
 MAPS = ("weight", "pos_weight", "instances")  # and numbers for each pixel
-MATCHED = "matched by class, best score first, IoU ≥ 0.5"
+MATCH = 0.5  # the IoU from which a box is that of an object, but for scores with their own
+MATCHED = f"matched by class, best score first, IoU ≥ {MATCH}"
 SLICES = 32  # a stack with more than these along its first axis is taken for a volume
 
 

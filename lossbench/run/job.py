@@ -20,13 +20,13 @@ from lossbench.data.coco import is_results, read_coco
 from lossbench.data.detections import Boxes, plan_detections
 from lossbench.data.groups import by_pattern, manifest_columns
 from lossbench.data.manifest import read_manifest
-from lossbench.data.outlines import NEEDED, is_installed
 from lossbench.data.pairing import Pairing, pair
 from lossbench.data.panoptic import is_json, read_panoptic
 from lossbench.data.plan import Plan, make_plan
 from lossbench.data.records import TASKS as RECORDS
 from lossbench.data.records import plan_records
 from lossbench.data.roles import plan_roles
+from lossbench.data.segmentation import NEEDED, is_installed
 from lossbench.errors import InputError, SettingError, nearest
 from lossbench.gates import Check, as_gate, check, decide
 from lossbench.networks import SEEDED, needed, parameters

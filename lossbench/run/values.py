@@ -13,16 +13,15 @@ from torch.nn import functional
 from lossbench.data.detections import Detections
 from lossbench.data.instances import NOTHING, VOID
 from lossbench.data.instances import Joint as Counted
-from lossbench.data.plan import Plan
+from lossbench.data.plan import MATCH, Plan
 from lossbench.data.reading import Reading
 from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
 from lossbench.views.matching import NONE, by_class, matched
-from lossbench.views.values import Boxes, Joint, Named, Side, Task, Values
+from lossbench.views.values import BoxPairs, Joint, Named, Side, Task, Values
 
 PRED_CELLS = (0.0, 0.0, 1.0, 1.0)  # of one class against the rest: TN, FN, FP, TP
 TARGET_CELLS = (0.0, 1.0, 0.0, 1.0)
-MATCH = 0.5  # the IoU from which a box is that of an object, but for scores with their own
 
 
 def counted_values(plan: Plan, tables: Any, sizes: Any, device: str) -> Values:
@@ -194,7 +193,7 @@ def detection_values(plan: Plan, sample: Detections, device: str) -> Values:
         sides,
         hot,
         torch.full((1,), len(classes), dtype=torch.float64, device=device),
-        boxes=Boxes(
+        boxes=BoxPairs(
             placed(sample.pred.corners, found),
             placed(sample.target.corners, there),
             numbers(found != NONE, torch.bool),

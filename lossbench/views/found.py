@@ -68,7 +68,7 @@ class Found:
         if sample is None:
             raise SettingError("this score needs detections, which `lossbench.evaluate` reads")
         levels = THRESHOLDS if iou is None else iou if isinstance(iou, Sequence) else (iou,)
-        overlap = sample.of_boxes if iou_type == "bbox" else sample.of_outlines
+        overlap = sample.of_boxes if iou_type == "bbox" else sample.of_masks
         low, high = AREAS[area]
         off = [(side.area < low) | (side.area > high) for side in (sample.pred, sample.target)]
         objects = np.zeros(values.support.shape[1], np.int64)

@@ -215,8 +215,8 @@ def check_tensor(tensors: Mapping[str, Tensor], name: str, shape: Sequence[int |
     return found
 
 
-class Boxes(NamedTuple):
-    """Boxes of samples, N pairs or boxes that are alone, as x1, y1, x2, y2."""
+class BoxPairs(NamedTuple):
+    """BoxPairs of samples, N pairs or boxes that are alone, as x1, y1, x2, y2."""
 
     pred: Tensor  # (B, N, 4)
     target: Tensor  # (B, N, 4)
@@ -250,7 +250,7 @@ class Values:
     instances: Tensor | None = None  # (B, C or 1, N) role `instances`, 0 where there is none
     spacing: tuple[float, ...] | None = None  # along each axis of the space, in mm; None: unknown
     segments: Joint | None = None  # of instance maps, one sample
-    boxes: Boxes | None = None
+    boxes: BoxPairs | None = None
     detections: Detections | None = None  # all of one sample, for other rules of matching
     deep: Deep | None = None  # where the features of a network come from
     gathered: Gathered | None = None  # all samples of the run

@@ -18,7 +18,7 @@ FAR = 4  # pictures: no polygon is that far outside
 
 
 @dataclass(frozen=True)
-class Outlines:
+class Segmentations:
     """A mask for each object of a picture: COCO's run lengths or polygons, as they were written."""
 
     given: tuple[Any, ...]
@@ -27,11 +27,9 @@ class Outlines:
     where: str | None = None  # the file, and the image in it
 
     @classmethod
-    def of_masks(cls, masks: NDArray[Any]) -> Outlines:
+    def of_masks(cls, masks: NDArray[Any]) -> Segmentations:
         """Masks (N, height, width), 0 outside."""
-        from_mask = _library().encode
-        given = tuple(from_mask(np.asfortranarray(mask != 0, np.uint8)) for mask in masks)
-        return cls(given, *masks.shape[1:])
+        return cls(tuple(masks), *masks.shape[1:])
 
     @cached_property
     def runs(self) -> list[Any]:
@@ -55,7 +53,7 @@ class Outlines:
         """x, y, width and height of each."""
         return [row.tolist() for row in _library().toBbox(self.runs)] if self.given else []
 
-    def overlap(self, target: Outlines, crowd: NDArray[np.bool_]) -> NDArray[np.float64]:
+    def overlap(self, target: Segmentations, crowd: NDArray[np.bool_]) -> NDArray[np.float64]:
         """The IoU of each mask with each true one, (P, T); of a crowd the share inside it."""
         if not (self.given and target.given):
             return np.zeros((len(self.given), len(target.given)))
@@ -71,6 +69,8 @@ class Outlines:
 
     def _run(self, given: Any) -> Any:
         size = [self.height, self.width]
+        if isinstance(given, np.ndarray):
+            return _library().encode(np.asfortranarray(given != 0, np.uint8))
         if isinstance(given, list):
             return self._polygon(given)
         if not isinstance(given, dict) or "counts" not in given or "size" not in given:
