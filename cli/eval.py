@@ -31,6 +31,7 @@ TASKS = (
     "multilabel",
     "image",
     "instances",
+    "detection",
     "vectors",
     "scores",
     "records",
@@ -263,7 +264,8 @@ def command(context: click.Context, /, **options: Any) -> int:
 
     PRED and GT are folders whose files pair by relative path without suffix, or two files. Either
     can be a zip or tar archive, lead into one (shard.tar/pred), or be a URL (s3://bucket/pred).
-    Panoptic JSON files have their PNGs in the folder beside them.
+    Panoptic JSON files have their PNGs in the folder beside them; PRED may be COCO's results.json
+    and GT its instances.json.
     Every setting can be in a config, or in an environment variable such as LOSSBENCH_LOSS.
     """
     made = _settled(context, options["config"], options["isolated"])

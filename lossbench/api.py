@@ -64,15 +64,15 @@ def plan(
     Args:
         pred: a folder, a file, a zip or tar archive or a path into one, a URL, or arrays in
             memory: a mapping id -> array, or a sequence; a panoptic JSON file with its PNGs
-            beside it.
+            beside it, or COCO's results.json, with its instances.json as target.
         target: the ground truth, likewise.
         losses: expressions such as "dice" or "0.5*dice + 0.5*bce"; none for the task's usual ones.
         manifest: in place of pred, target and inputs: a table (CSV, TSV, Parquet, "-" for stdin)
             with the columns pred and gt and, where wanted, id, further roles and groups.
         inputs: further roles: `weight` (maps), `ignore` and `valid` (masks), `instances` (labels),
             and those that losses ask for by the name of a parameter, such as `negative`.
-        task: binary, multiclass, multilabel, image or instances; found out where it is not given,
-            instances from the losses alone.
+        task: binary, multiclass, multilabel, image, instances, detection, vectors, scores or
+            records; found out where it is not given, from instances on by the losses or by JSON.
         classes: a number, names, {value: name} or {name: [r, g, b]}.
         ignore: a target label, a range "250-255", a list of them, or "none".
         threshold: probability from which a pixel is foreground, for scores.

@@ -32,9 +32,10 @@ PRESETS = {  # preset: the sample that it is run on
     "perceptual": "image",
     "style": "style",
     "adversarial": "adversarial",
+    "detection": "detection",
     "ci-gate": "binary",
 }
-TASKS = "binary, multiclass, multilabel, image, instances, vectors, scores or records"
+TASKS = "binary, multiclass, multilabel, image, instances, detection, vectors, scores or records"
 Run = Callable[..., CompletedProcess[str]]
 
 
@@ -612,7 +613,8 @@ def test_a_config_that_is_found_is_named_once_and_can_be_left_alone(lossbench_co
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_runs_on_its_sample(preset: str, lossbench_command: Run) -> None:
-    folders = [SAMPLES / PRESETS[preset] / role for role in ("pred", "gt")]
+    names = ("results.json", "instances.json") if preset == "detection" else ("pred", "gt")
+    folders = [SAMPLES / PRESETS[preset] / name for name in names]
     style = SAMPLES / PRESETS[preset] / "style"
     roles = ["--input", f"style={style}"] if style.is_dir() else []
     done = lossbench_command("eval", *folders, *roles, "-c", preset, "-f", "json")

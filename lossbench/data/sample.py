@@ -12,6 +12,7 @@ from PIL import Image
 
 from lossbench.data.counting import Table, differences, joint
 from lossbench.data.decode import Array, Picture, read
+from lossbench.data.detections import Detections, read_detections
 from lossbench.data.instances import Joint, count_segments
 from lossbench.data.nifti import Grid
 from lossbench.data.pairing import Pair
@@ -56,7 +57,7 @@ class Sample:
 
     size: int  # pixels, ignored ones included
     table: Table | None
-    pixels: Pixels | Joint | Record | None
+    pixels: Pixels | Joint | Record | Detections | None
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,8 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
     try:
         if plan.task in RECORDS:
             return Sample(1, None, read_tensors(plan, pair))
+        if plan.task == "detection":
+            return Sample(1, None, read_detections(plan, pair))
         loaded, grids = dict[str, Array](), dict[str, Grid | None]()
         for role in pair.sources:
             loaded[role], grids[role] = _load(plan, role, pair)

@@ -14,18 +14,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossbench.columns import Term, judged
+from lossbench.data.detections import Detections
 from lossbench.data.instances import Joint
 from lossbench.data.plan import Plan
 from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
 from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled
-from lossbench.run.pooling import Pools, SumPool
+from lossbench.run.pooling import Pools
 from lossbench.run.reader import Chunk
-from lossbench.run.values import counted_values, pixel_values, record_values, segment_values
-from lossbench.views.call import asked, conclude, evaluate, finish, raw, state
+from lossbench.run.values import (
+    counted_values,
+    detection_values,
+    pixel_values,
+    record_values,
+    segment_values,
+)
+from lossbench.views.call import asked, conclude, evaluate, finish, given, joins, raw, state
 from lossbench.views.finish import Sums
 from lossbench.views.forms import Gathered
+from lossbench.views.joining import Listed
 from lossbench.views.values import Values
 
 if TYPE_CHECKING:
@@ -45,6 +53,7 @@ class Rows:
     values: dict[Term, Array] = field(default_factory=dict)  # (B,)
     classes: dict[Term, Array] = field(default_factory=dict)  # (B, K)
     states: dict[str, dict[str, Array]] = field(default_factory=dict)  # what adds up, of pixels
+    views: dict[str, Listed] = field(default_factory=dict)  # what is joined, of one sample
     unfinished: Unfinished = field(default_factory=dict)
     support: Array | None = None  # (B, K) target pixels of each class, where a rule needs them
     valid: Array | None = None  # (B, K) pixels that each class could have
@@ -165,6 +174,8 @@ def evaluate_chunk(
                 values = made
             elif isinstance(sample, Joint):
                 values = segment_values(plan, sample, int(chunk.sizes[0]), device)
+            elif isinstance(sample, Detections):
+                values = detection_values(plan, sample, device)
             elif isinstance(sample, Record):
                 values = record_values(plan, [sample], device)
             else:
@@ -210,7 +221,7 @@ def pooled(
     found: dict[Term, tuple[float, list[float]]] = {}
     with torch.inference_mode():
         whole = None
-        tables, sums = pools.tables, pools.sums
+        tables = pools.tables
         if tables.table is not None:
             whole = counted_values(plan, tables.table[None], [tables.pixels], device)
         for term, options in terms.items():
@@ -218,7 +229,7 @@ def pooled(
             added: Mapping[str, Any] | None = None
             with suppress(InputError), blamed(term):
                 if not on_tables(plan, term):
-                    added, support = _rebuilt(sums, term, options, device)
+                    added, support = _rebuilt(pools, term, options, device)
                 elif whole is not None:
                     added = state(function, whole, options, whole=True)
                     support = whole.support
@@ -258,6 +269,8 @@ def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> 
     keep = plan.by_class
     for term in terms:
         function, options = term.entry.function, term.options
+        if term.together:
+            continue
         if term.automatic:
             count = judged(term, plan.task, values.support.shape[1])
             with blamed(term):
@@ -294,6 +307,13 @@ def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
     rows.states[""] = {"support": _array(values.support)}
     for term in terms:
         function = term.entry.function
+        if joins(function):
+            with blamed(term):
+                rows.views |= {
+                    f"{term.key}/{name}": view.listed()
+                    for name, view in given(function, values, term.options).items()
+                }
+            continue
         options = probes(term, judged(term, values.task, values.support.shape[1]))
         with blamed(term):
             added = [state(function, values, each) for each in options]
@@ -309,22 +329,26 @@ def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
 
 
 def _rebuilt(
-    pool: SumPool, term: Term, options: Mapping[str, Any], device: str
+    pools: Pools, term: Term, options: Mapping[str, Any], device: str
 ) -> tuple[Mapping[str, Any] | None, Tensor]:
-    """A term's views over all samples, from the sums of their fields."""
-    if "" not in pool.sums or term.key not in pool.sums:
+    """A term's views over all samples: joined, or from the sums of their fields."""
+    sums, forms = pools.sums.sums, asked(term.entry.function).inputs
+    if "" not in sums:
         return None, torch.empty(0)
-    forms = asked(term.entry.function).inputs
+    support = torch.as_tensor(sums[""]["support"].value(), device=device)[None]
+    if term.key not in sums:
+        lists = {name: pools.views.joined(f"{term.key}/{name}") for name in forms}
+        joined = {name: forms[name].joined(each, device) for name, each in lists.items() if each}
+        return joined if len(joined) == len(forms) else None, support
     numbers = [n for name in term.inside for n in options[name]]
     views: dict[str, dict[str, Tensor]] = {}
-    for key, exact in pool.sums[term.key].items():
-        name, quantity = key.split(".")
+    for place, exact in sums[term.key].items():
+        name, quantity = place.split(".")
         probed = torch.as_tensor(exact.value(), device=device)
         views.setdefault(name, {})[quantity] = linear(list(probed[:, None]), numbers)
     added = {
         name: (Sums if name == "" else forms[name])(**fields) for name, fields in views.items()
     }
-    support = torch.as_tensor(pool.sums[""]["support"].value(), device=device)[None]
     return added, support
 
 

@@ -17,15 +17,19 @@ from lossbench import catalog
 from lossbench.aggregates import OVER_GROUPS
 from lossbench.columns import USUAL, Column, Term, check_roles, check_task, named, resolve
 from lossbench.data.classes import parse_classes
+from lossbench.data.coco import is_results, read_coco
+from lossbench.data.detections import Boxes, plan_detections
 from lossbench.data.groups import by_pattern, manifest_columns
 from lossbench.data.manifest import read_manifest
 from lossbench.data.pairing import Pair, Pairing, pair
-from lossbench.data.panoptic import is_panoptic, read_panoptic
+from lossbench.data.panoptic import is_json, read_panoptic
 from lossbench.data.places import label
 from lossbench.data.plan import Plan, make_plan
 from lossbench.data.records import TASKS as RECORDS
 from lossbench.data.records import plan_records
 from lossbench.data.roles import plan_roles
+from lossbench.data.segmentation import NEEDED, is_installed
+from lossbench.data.stamp import local_state
 from lossbench.errors import InputError, SettingError, nearest
 from lossbench.gates import Check, as_gate, check, decide
 from lossbench.networks import SEEDED, needed, parameters
@@ -195,6 +199,7 @@ class Run:
             "losses": [described(column) for column in self.columns],
             "pairs": [first, stop, digest([pair.id for pair in self.pairing.pairs])],
             "unpaired": [each.message for each in self.pairing.unpaired],
+            "files": [local_state(each) for each in (self.pred, self.target) if _is_file(each)],
             "groups": digest(list(self.pairing.groups.values())),
             "device": self.device,
             "weights": {name: file_digest(Path(at)) for name, at in self.settings.weights.items()},
@@ -239,7 +244,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     def checked(losses: Sequence[str], task: str | None = None) -> tuple[list[Column], list[Check]]:
         return columns_and_checks(losses, settings, task, has_baseline=baseline is not None)
 
-    usual = USUAL[settings.task] if settings.task in RECORDS else ()
+    usual = USUAL[settings.task] if settings.task in (*RECORDS, "detection") else ()
     written, _ = checked(losses or usual)  # what is wrong is told before any folder is opened
     classes = parse_classes(settings.classes)
     pairing = _paired(pred, target, settings, classes.names if classes else ())
@@ -248,10 +253,10 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         raise InputError(f"no pair is left to evaluate: {first.message}", kind=first.kind)
     terms = [term for column in written for term in column.terms]
     check_roles(terms, pairing.pairs[0].sources)
-    task = settings.task or _only_task(terms, pairing.pairs[0].sources)
+    task = _task(terms, pairing, settings)
     plan = (
         _plan_records(task, pairing, terms, settings)
-        if task in RECORDS
+        if task in (*RECORDS, "detection")
         else _plan_pixels(task, pairing, terms, settings)
     )
     if plan.task == "instances" and settings.threshold != Settings.threshold:
@@ -313,8 +318,8 @@ def _paired(pred: Any, target: Any, settings: Settings, classes: Sequence[str]) 
     else:
         if len(given) < 2:
             raise SettingError("give PRED and GT, or --manifest with both in its columns")
-        if is_panoptic(pred) or is_panoptic(target):
-            return _grouped(_panoptic(pred, target, settings), settings)
+        if is_json(pred) or is_json(target):
+            return _grouped(_listed(pred, target, settings), settings)
         patterns = dict.fromkeys(settings.inputs, settings.gt_pattern)
         pairing = pair(
             {"pred": pred, "target": target, **settings.inputs},
@@ -324,17 +329,20 @@ def _paired(pred: Any, target: Any, settings: Settings, classes: Sequence[str]) 
     return _grouped(pairing, settings)
 
 
-def _panoptic(pred: Any, target: Any, settings: Settings) -> Pairing:
-    """The pairs of two panoptic JSON files."""
-    if not (is_panoptic(pred) and is_panoptic(target)):
+def _listed(pred: Any, target: Any, settings: Settings) -> Pairing:
+    """The pairs of two JSON files: COCO's detections, or panoptic ones."""
+    if not (is_json(pred) and is_json(target)):
         raise SettingError(
-            "PRED and GT are both panoptic JSON files, each with its PNGs beside it, or neither is"
+            "PRED and GT are both JSON files (COCO's results.json and instances.json, or panoptic"
+            " ones, each with its PNGs beside it), or neither is"
         )
     if settings.inputs or settings.pred_pattern or settings.gt_pattern:
         raise SettingError(
-            "--input and patterns are for folders; panoptic JSON files name their PNGs themselves"
+            "--input and patterns are for folders; JSON files name their images themselves"
         )
-    return read_panoptic(os.fspath(pred), os.fspath(target))
+    files = os.fspath(pred), os.fspath(target)
+    boxes = settings.task == "detection" or is_results(files[0])
+    return read_coco(*files) if boxes else read_panoptic(*files)
 
 
 def _grouped(pairing: Pairing, settings: Settings) -> Pairing:
@@ -347,10 +355,19 @@ def _grouped(pairing: Pairing, settings: Settings) -> Pairing:
     return pairing
 
 
+def _task(terms: Sequence[Term], pairing: Pairing, settings: Settings) -> str | None:
+    """The task as it is given, or as the input or the losses leave no other; None to find out."""
+    if not any(isinstance(each, Boxes) for each in pairing.pairs[0].sources["pred"]):
+        return settings.task or _only_task(terms, pairing.pairs[0].sources)
+    if settings.task not in (None, "detection"):
+        raise SettingError(f"COCO's results are for a detection task, not for {settings.task}")
+    return "detection"
+
+
 def _plan_records(task: str, pairing: Pairing, terms: Sequence[Term], settings: Settings) -> Plan:
-    """The plan of vectors, scores or records."""
+    """The plan of vectors, scores, records or boxes."""
     given = {
-        "--classes": settings.classes,
+        "--classes": None if task == "detection" else settings.classes,
         "--ignore": settings.ignore,
         "--pred-encoding": settings.pred_encoding,
         "--gt-encoding": settings.gt_encoding,
@@ -363,6 +380,11 @@ def _plan_records(task: str, pairing: Pairing, terms: Sequence[Term], settings: 
     }
     asked = ((term.name, *each) for term in terms for each in term.entry.asks)
     options = [option for option, value in given.items() if value is not None]
+    if task == "detection":
+        if any(term.options.get("iou_type") == "segm" for term in terms) and not is_installed():
+            raise SettingError(NEEDED)
+        classes = parse_classes(settings.classes)
+        return plan_detections(pairing.pairs, pairing.categories, classes, options)
     return plan_records(task, pairing.pairs, asked, options)
 
 
@@ -391,11 +413,11 @@ def _only_task(terms: Sequence[Term], inputs: Iterable[str]) -> str | None:
 
     Scores are judged beside images where they have inputs of their own.
     """
-    shared = set(USUAL).intersection(*(term.entry.tasks for term in terms)) if terms else set()
+    shared = set(USUAL).intersection(*(term.entry.all_tasks for term in terms)) if terms else set()
     if shared == {"scores", "image"}:
         return "image" if "d_fake" in inputs else "scores"
     (only,) = shared if len(shared) == 1 else ("",)
-    return only if only in ("instances", *RECORDS) else None
+    return only if only in ("instances", "detection", *RECORDS) else None
 
 
 def _names(given: str | Sequence[str] | None) -> list[str] | None:
@@ -498,6 +520,10 @@ def _check_shard(terms: Sequence[Term], settings: Settings, pairs: int) -> None:
         for term in terms:
             if term.gathers:
                 raise SettingError(f"{term.name} needs all samples at once, which no shard has")
+
+
+def _is_file(given: Any) -> bool:
+    return isinstance(given, str | os.PathLike) and os.path.isfile(given)
 
 
 def _named(given: Any) -> str | None:

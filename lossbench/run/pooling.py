@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from lossbench.data.plan import Plan
 from lossbench.results import jsonable
+from lossbench.views.joining import Listed
 
 Array = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
 COMPACT = 8
+MOST_LISTED = 1 << 24  # rows of all rankings of a run together, some 40 bytes each
 
 
 class ExactSum:
@@ -91,10 +93,15 @@ def _expansion(numbers: Sequence[float]) -> list[float]:
 
 
 class SumPool:
-    """The additive state of every loss that has one, over all samples of a run on pixels."""
+    """The state of every loss that has one, over all samples of a run on pixels.
+
+    What adds up is added; of ranked detections, which do not, the views of the samples are kept, to
+    be joined.
+    """
 
     def __init__(self) -> None:
         self.sums: dict[str, dict[str, ExactSum]] = {}
+        self.views: dict[str, list[Mapping[str, Any]]] = {}  # loss -> by sample, its views
 
     def add(self, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Add the states of some samples: loss -> quantity -> array (B, …)."""
@@ -178,12 +185,59 @@ class TablePool:
         }
 
 
+class ViewPool:
+    """What does not add up but can be listed, of all samples; nothing where that is too much."""
+
+    def __init__(self) -> None:
+        self.lists: dict[str, list[Listed]] = {}  # loss/parameter -> views of samples
+        self.rows = 0
+
+    def add(self, views: Mapping[str, Listed]) -> None:
+        """Add the views of a sample."""
+        for name, listed in views.items():
+            self.lists.setdefault(name, []).append(listed)
+            self.rows += listed.length
+        self._bound()
+
+    def extend(self, other: ViewPool) -> None:
+        """Add those of other samples."""
+        for name, lists in other.lists.items():
+            self.lists.setdefault(name, []).extend(lists)
+        self.rows += other.rows
+        self._bound()
+
+    def joined(self, name: str) -> Listed | None:
+        """A view of all samples; None where there is none."""
+        return Listed.joined(self.lists[name]) if name in self.lists else None
+
+    def pack(self) -> Arrays:
+        found: Arrays = {"rows": np.array(self.rows)}
+        for name, lists in self.lists.items():
+            for kind, arrays in Listed.joined(lists)._asdict().items():
+                found |= {f"{name}/{kind}/{key}": array for key, array in arrays.items()}
+        return found
+
+    def unpack(self, arrays: Arrays) -> None:
+        self.rows = int(arrays["rows"])
+        found: dict[str, dict[str, Arrays]] = {}
+        for place, array in arrays.items():
+            if place != "rows":
+                name, kind, key = place.rsplit("/", 2)
+                found.setdefault(name, {"rows": {}, "totals": {}})[kind][key] = array
+        self.lists = {name: [Listed(**each)] for name, each in found.items()}
+
+    def _bound(self) -> None:
+        if self.rows > MOST_LISTED:
+            self.lists.clear()
+
+
 @dataclass
 class Pools:
-    """Everything that adds up over samples."""
+    """Everything that is put together over samples."""
 
     tables: TablePool = field(default_factory=TablePool)
     sums: SumPool = field(default_factory=SumPool)
+    views: ViewPool = field(default_factory=ViewPool)
 
     def extend(self, other: Pools) -> None:
         """Add what other samples came to."""

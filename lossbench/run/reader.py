@@ -27,6 +27,7 @@ from typing import IO, Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lossbench.data.detections import Detections
 from lossbench.data.instances import Joint
 from lossbench.data.pairing import Pair
 from lossbench.data.places import Source, label
@@ -67,7 +68,7 @@ class Chunk:
 
     places: tuple[int, ...]
     tables: NDArray[np.uint32] | None
-    pixels: tuple[Pixels | Joint | Record, ...]
+    pixels: tuple[Pixels | Joint | Record | Detections, ...]
     sizes: NDArray[np.int64]
     failures: tuple[tuple[int, Failure], ...]
 
