@@ -32,6 +32,7 @@ from lossbench.data.decode import read
 from lossbench.data.manifest import read_manifest
 from lossbench.data.pairing import pair
 from lossbench.data.places import label
+from lossbench.data.stamp import stamp
 from lossbench.run.settings import ROLES
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -568,6 +569,19 @@ def test_passwords_and_signatures_are_in_no_message_and_no_result(tmp_path: Path
         assert "hidden" not in lossbench.render(result, "json") + lossbench.render(alone, "json")
         message = refused(lossbench.plan, secret.replace("lost.png", "lost/"), truth, "dice")
         assert "hidden" not in message
+
+
+@pytest.mark.parametrize("ending", ["tar", "tar.gz", "zip"])
+def test_a_run_that_goes_on_sees_that_an_archive_has_changed(tmp_path: Path, ending: str) -> None:
+    packed = places.pack(SAMPLES / "binary" / "gt", tmp_path / f"x.{ending}")
+
+    def stamped() -> bytes:
+        return stamp(pair({"pred": packed, "target": packed}, {}).pairs)
+
+    before = stamped()
+    assert stamped() == before
+    os.utime(packed, ns=(1, 1))
+    assert stamped() != before
 
 
 # Manifests

@@ -21,7 +21,7 @@ from PIL import Image
 
 import lossbench
 from lossbench.data.decode import read
-from lossbench.data.pairing import split_ending
+from lossbench.data.endings import split_ending
 from lossbench.data.sample import Pixels, make_sample
 from lossbench.errors import InputError, SettingError
 from lossbench.results import Result
