@@ -20,6 +20,8 @@ from lossbench.errors import InputError
 MARK, CHAIN = "://", "::"
 HERE = "memory://"  # lives in one process alone
 PATIENCE = 30  # seconds without a byte from a web server
+POLITE = 4  # files asked of a web server at a time: small ones drop what queues up, for seconds
+MANY = 32  # files asked of any other
 NOT_FOUND = 404
 LOGIN = re.compile(r"(?<=://)[^/@]*@")
 SECRET = re.compile(r"([?&][^=&]*(?:sig|token|key|credential|secret|password)[^=&]*=)[^&]*", re.I)
@@ -80,7 +82,7 @@ class Fetched:
 
 
 def fetch(files: Sequence[Remote]) -> list[Fetched]:
-    """Files that are asked for all at a time: a server answers many as soon as one."""
+    """Files that are asked for together: an object store answers many as soon as one."""
 
     def one(file: Remote) -> Fetched:
         try:
@@ -88,7 +90,8 @@ def fetch(files: Sequence[Remote]) -> list[Fetched]:
         except InputError as error:
             return Fetched(file.name, error)
 
-    with ThreadPoolExecutor(max(len(files), 1)) as pool:
+    web = any(_protocol(file.url).startswith("http") for file in files)
+    with ThreadPoolExecutor(min(max(len(files), 1), POLITE if web else MANY)) as pool:
         return list(pool.map(one, files))
 
 
