@@ -72,6 +72,13 @@ class Term:
         return dict(self.settings)
 
     @property
+    def key(self) -> str:
+        """As files name it: with the options that are not its defaults."""
+        known = self.entry.options
+        given = [f"{name}={value}" for name, value in self.settings if value != known[name].default]
+        return f"{self.name}({', '.join(given)})" if given else self.name
+
+    @property
     def worst(self) -> float:
         """The value that a missing prediction gets: the bad end of the range."""
         if any(setting in self.settings for setting in RESCALING):

@@ -96,7 +96,7 @@ resize: nearest
 convention: monai
 plugins: []
 baseline: main.json
-run: {device: "cuda:1", workers: auto, batch_size: 4}
+run: {device: "cuda:1", workers: auto, batch_size: 4, shard: 2/3}
 weights: {vgg16: vgg16.npz}
 offline: true
 output: [result.json, more.json]
@@ -133,6 +133,7 @@ per_class: false
         "device": "cuda:1",
         "workers": None,
         "batch_size": 4,
+        "shard": "2/3",
         "weights": {"vgg16": "vgg16.npz"},
         "offline": True,
         "output": ("result.json", "more.json"),
@@ -393,7 +394,7 @@ def test_every_option_of_eval_is_a_key_or_of_the_command_line_only() -> None:
     } | {str(each.metavar or each.name).lower(): each for each in evaluation.params[:2]}
     keys = {key.flag: key for key in KEYS}
     only_flags = {"config", "isolated", "exit-zero", "dry-run", "force", "no-progress", "quiet",
-                  "verbose", "color"}  # fmt: skip
+                  "verbose", "color", "resume"}  # fmt: skip
     assert set(flags) - set(keys) == only_flags
     assert set(keys) <= set(flags)
     for flag, key in keys.items():

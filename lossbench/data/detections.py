@@ -44,7 +44,7 @@ class Boxes:
     score: Numbers  # (N,) of a prediction
     crowd: NDArray[np.bool_]  # (N,) a group of objects that are not told apart
     masks: Segmentations | None = None
-    order: int = 0  # of its image among all; detections of one score are ranked by it
+    order: str = ""  # of its image among all: of two with one score the earlier is ranked first
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ def read_detections(plan: Plan, pair: Pair) -> Detections:
     for role, reading in (("pred", plan.pred), ("target", plan.target)):
         (source,) = pair.sources[role]
         try:
-            sides.append(source if isinstance(source, Boxes) else _boxes(reading, source))
+            listed = isinstance(source, Boxes)
+            sides.append(source if listed else _boxes(reading, source, pair.id))
         except InputError as error:
             raise error.located(role, label(source)) from None
     return Detections(*sides)
@@ -163,7 +164,7 @@ def _labelled(labels: set[int]) -> Classes:
     return Classes(tuple(map(str, known)), tuple((each, i) for i, each in enumerate(known)))
 
 
-def _boxes(reading: Reading, source: Any) -> Boxes:
+def _boxes(reading: Reading, source: Any, order: str) -> Boxes:
     """The boxes of a record."""
     arrays = read_record(source)
     for name in NEEDED[reading.role]:
@@ -196,6 +197,7 @@ def _boxes(reading: Reading, source: Any) -> Boxes:
         rows.get("scores", nothing),
         rows.get("crowd", nothing) != 0,
         masks,
+        order,
     )
 
 

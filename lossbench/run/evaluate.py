@@ -21,7 +21,7 @@ from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
 from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled
-from lossbench.run.pooling import SumPool, TablePool
+from lossbench.run.pooling import Arrays, Pools
 from lossbench.run.reader import Chunk
 from lossbench.run.values import (
     counted_values,
@@ -30,15 +30,18 @@ from lossbench.run.values import (
     record_values,
     segment_values,
 )
-from lossbench.views.call import asked, conclude, evaluate, finish, joins, parts, raw, state
+from lossbench.views.call import asked, conclude, evaluate, finish, joins, raw, state, views
 from lossbench.views.finish import Sums
 from lossbench.views.forms import Gathered
 from lossbench.views.values import Values
 
 if TYPE_CHECKING:
     from lossbench.run.features import Extraction
+    from lossbench.run.part import Pending
 
 Array = NDArray[np.float64]
+# Of terms with options still unknown: what comes out with each of the probes, in its fields.
+Unfinished = dict[Term, list[tuple[Array, ...]]]
 BLOCK = 256  # rows that are held against all others at a time
 
 
@@ -49,8 +52,8 @@ class Rows:
     values: dict[Term, Array] = field(default_factory=dict)  # (B,)
     classes: dict[Term, Array] = field(default_factory=dict)  # (B, K)
     states: dict[str, dict[str, Array]] = field(default_factory=dict)  # what adds up, of pixels
-    views: dict[str, dict[str, Any]] = field(default_factory=dict)  # what joins, of one sample
-    unfinished: dict[Term, list[Any]] = field(default_factory=dict)  # with options still unknown
+    joined: dict[str, dict[str, Arrays]] = field(default_factory=dict)  # what joins, by sample
+    unfinished: Unfinished = field(default_factory=dict)
     support: Array | None = None  # (B, K) target pixels of each class, where a rule needs them
     valid: Array | None = None  # (B, K) pixels that each class could have
 
@@ -208,8 +211,7 @@ def pooled(
     plan: Plan,
     terms: Mapping[Term, Mapping[str, Any]],
     device: str,
-    tables: TablePool,
-    sums: SumPool,
+    pools: Pools,
 ) -> dict[Term, tuple[float, list[float]]]:
     """The value of every term over all samples as one, and of each class; nan where undefined.
 
@@ -218,6 +220,7 @@ def pooled(
     found: dict[Term, tuple[float, list[float]]] = {}
     with torch.inference_mode():
         whole = None
+        tables = pools.tables
         if tables.table is not None:
             whole = counted_values(plan, tables.table[None], [tables.pixels], device)
         for term, options in terms.items():
@@ -225,7 +228,7 @@ def pooled(
             added: Mapping[str, Any] | None = None
             with suppress(InputError), blamed(term):
                 if not on_tables(plan, term):
-                    added, support = _rebuilt(sums, term, options, device)
+                    added, support = _rebuilt(pools, term, options, device)
                 elif whole is not None:
                     added = state(function, whole, options, whole=True)
                     support = whole.support
@@ -236,20 +239,21 @@ def pooled(
 
 
 def finish_balanced(
-    term: Term, parts: Sequence[Rows], plan: Plan, device: str
+    term: Term, pending: Pending, plan: Plan, device: str
 ) -> tuple[Array, Array | None, dict[str, Numbers]]:
     """A term with options that follow from the whole data set, now that all of it is known.
 
     Returns:
         Values (n,), class values (n, K) or None, and the options' numbers.
     """
-    support = np.concatenate([rows.support for rows in parts if rows.support is not None])
-    valid = np.concatenate([rows.valid for rows in parts if rows.valid is not None])
+    support, valid = pending.support, pending.valid
     numbers = settled(term, support, valid, plan.task)
     results = [
-        _joined(each) for each in zip(*(rows.unfinished[term] for rows in parts), strict=True)
+        [torch.as_tensor(each, device=device) for each in fields]
+        for fields in pending.results[term]
     ]
-    result = linear(results, [n for name in term.inside for n in numbers[name]])
+    probed = [Sums(*fields) if len(fields) > 1 else fields[0] for fields in results]
+    result = linear(probed, [n for name in term.inside for n in numbers[name]])
     if judged(term, plan.task, support.shape[1]) > support.shape[1]:
         support = np.concatenate([valid - support, support], 1)
     on_device = torch.as_tensor(support, device=device)
@@ -260,13 +264,6 @@ def finish_balanced(
     return _array(sample), _array(classes) if keep and classes is not None else None, numbers
 
 
-def _joined(results: Sequence[Any]) -> Any:
-    """The results of several chunks in one."""
-    if isinstance(results[0], Sums):
-        return Sums(*(torch.cat(tensors) for tensors in zip(*results, strict=True)))
-    return torch.cat(list(results))
-
-
 def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> None:
     keep = plan.by_class
     for term in terms:
@@ -274,8 +271,10 @@ def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> 
         if term.automatic:
             count = judged(term, plan.task, values.support.shape[1])
             with blamed(term):
+                found = (raw(function, values, each) for each in probes(term, count))
                 rows.unfinished[term] = [
-                    raw(function, values, each) for each in probes(term, count)
+                    tuple(map(_array, each if isinstance(each, Sums) else (each,)))
+                    for each in found
                 ]
             continue
         with blamed(term):
@@ -307,14 +306,15 @@ def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
         function = term.entry.function
         if joins(function):
             with blamed(term):
-                rows.views[_key(term)] = parts(function, values, term.options)
+                (view,) = views(function, values, term.options).values()
+                rows.joined[term.key] = {view.sample: view.rows()}
             continue
         options = probes(term, judged(term, values.task, values.support.shape[1]))
         with blamed(term):
             added = [state(function, values, each) for each in options]
             if added[0] is None:
                 continue
-            rows.states[_key(term)] = {
+            rows.states[term.key] = {
                 f"{name}.{quantity}": np.stack(
                     [_array(getattr(each[name], quantity)) for each in added if each], 1
                 )
@@ -324,38 +324,27 @@ def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
 
 
 def _rebuilt(
-    pool: SumPool, term: Term, options: Mapping[str, Any], device: str
+    pools: Pools, term: Term, options: Mapping[str, Any], device: str
 ) -> tuple[Mapping[str, Any] | None, Tensor]:
     """A term's views over all samples: joined, or from the sums of their fields."""
-    key, forms = _key(term), asked(term.entry.function).inputs
-    if "" not in pool.sums or not (key in pool.sums or key in pool.views):
+    sums, forms = pools.sums.sums, asked(term.entry.function).inputs
+    if "" not in sums:
         return None, torch.empty(0)
-    support = torch.as_tensor(pool.sums[""]["support"].value(), device=device)[None]
-    if key in pool.views:
-        samples = pool.views[key]
-        joined = {
-            name: form.joined([each[name] for each in samples]) for name, form in forms.items()
-        }
-        return joined, support
+    support = torch.as_tensor(sums[""]["support"].value(), device=device)[None]
+    if samples := pools.rows.of(term.key):
+        return {name: form.joined(samples, support) for name, form in forms.items()}, support
+    if term.key not in sums:
+        return None, torch.empty(0)
     numbers = [n for name in term.inside for n in options[name]]
-    views: dict[str, dict[str, Tensor]] = {}
-    for place, exact in pool.sums[key].items():
-        name, quantity = place.split(".")
+    fields_of: dict[str, dict[str, Tensor]] = {}
+    for key, exact in sums[term.key].items():
+        name, quantity = key.split(".")
         probed = torch.as_tensor(exact.value(), device=device)
-        views.setdefault(name, {})[quantity] = linear(list(probed[:, None]), numbers)
+        fields_of.setdefault(name, {})[quantity] = linear(list(probed[:, None]), numbers)
     added = {
-        name: (Sums if name == "" else forms[name])(**fields) for name, fields in views.items()
+        name: (Sums if name == "" else forms[name])(**fields) for name, fields in fields_of.items()
     }
     return added, support
-
-
-def _key(term: Term) -> str:
-    """A term as the pooled state names it: with the options that are not its defaults."""
-    entry = term.entry
-    given = [
-        f"{name}={value}" for name, value in term.settings if value != entry.options[name].default
-    ]
-    return f"{term.name}({', '.join(given)})" if given else term.name
 
 
 def _array(tensor: Tensor) -> Array:

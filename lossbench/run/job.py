@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
@@ -10,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial, reduce
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from lossbench import catalog
@@ -20,7 +21,7 @@ from lossbench.data.coco import is_results, read_coco
 from lossbench.data.detections import Boxes, plan_detections
 from lossbench.data.groups import by_pattern, manifest_columns
 from lossbench.data.manifest import read_manifest
-from lossbench.data.pairing import Pairing, pair
+from lossbench.data.pairing import Pair, Pairing, pair
 from lossbench.data.panoptic import is_json, read_panoptic
 from lossbench.data.plan import Plan, make_plan
 from lossbench.data.records import TASKS as RECORDS
@@ -30,17 +31,25 @@ from lossbench.data.segmentation import NEEDED, is_installed
 from lossbench.errors import InputError, SettingError, nearest
 from lossbench.gates import Check, as_gate, check, decide
 from lossbench.networks import SEEDED, needed, parameters
-from lossbench.results import Result, described, from_number
+from lossbench.results import Result, described, from_number, jsonable
 from lossbench.run.elsewhere import Elsewhere, comparison
-from lossbench.run.journal import Journal
+from lossbench.run.ending import Options, conclude, grouping
+from lossbench.run.groups import Grouping
+from lossbench.run.journal import Journal, unchanged
+from lossbench.run.part import Part
 from lossbench.run.settings import ROLES, Settings, known_roles
-from lossbench.run.work import Progress, Work
+from lossbench.run.shards import as_shard, digest, share
+from lossbench.run.work import Progress, Watch, Work
+from lossbench.stored import read_result
 from lossbench.version import __version__
 from lossbench.weights import PUBLISHED, Published, locate
+from lossbench.weights import digest as file_digest
 
 # Settings that are told elsewhere in a result, or change nothing in it.
 RANDOM = f"{SEEDED} has random weights: its numbers show that a run works, and nothing else"
-UNTOLD = ("inputs", "device", "workers", "batch_size", "baseline", "weights", "offline")
+UNTOLD = (
+    "inputs", "device", "workers", "batch_size", "baseline", "weights", "offline", "shard"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,10 +61,12 @@ class Run:
         pairing: which files belong together.
         columns: what will be computed.
         settings: what was asked for.
+        losses: as they were asked for, or the task's usual ones.
     """
 
     pred: Any
     target: Any
+    losses: Sequence[str]
     settings: Settings
     pairing: Pairing
     plan: Plan
@@ -84,6 +95,11 @@ class Run:
         every = [*self.columns, *(each.column for each in self.elsewhere)]
         return [term for column in every for term in column.terms]
 
+    @property
+    def share(self) -> tuple[int, int]:
+        """From which to before which pair this run goes: all of them, or those of a shard."""
+        return share(self.settings.shard, len(self.pairing.pairs))
+
     def evaluate(
         self, progress: Callable[[Progress], None] | None = None, journal: Journal | None = None
     ) -> Result:
@@ -91,19 +107,30 @@ class Run:
 
         Args:
             progress: called after each batch.
-            journal: keeps what is finished, in case the run does not end.
+            journal: keeps what is finished, in case the run does not end, and may know some of it.
         """
         started, clock = datetime.now(UTC), time.perf_counter()
-        work = Work(self.plan, self.pairing, self.columns, self.settings, self.elsewhere)
-        work.go([each for each in (progress, journal and journal.add) if each])
-        result = work.result()
-        result.decisions = [
-            decide(each, result.quantity(each), partial(self._baseline, each))
-            for each in self.checks
-        ]
-        result.run = self.describe()
+        options = {term: term.options for term in self.terms}
+        groups = grouping(self, options, lambda: work.device.result())
+        work = Work(self.plan, list(options), self.settings, groups, stamped=journal is not None)
+        whole = Part.empty(*self.share, groups)
+        known = self._known(journal, whole, list(options), groups) if journal else []
+
+        def take(part: Part) -> None:
+            if journal:
+                journal.add(part)
+            whole.extend(part)
+
+        ranges = self._left(known)
+        left = sum(len(pairs) for _, pairs in ranges)
+        work.go(ranges, take, Watch(self.columns, left, progress) if progress else None)
+        run = self.describe()
         if work.extraction is not None:
-            result.run["weights"] = work.extraction.networks.hashes
+            run["weights"] = work.extraction.networks.hashes
+        shard = self.settings.shard
+        state = shard and as_shard(shard, whole, self.plan, self.pairing, self.losses)
+        result = self.conclude(whole, options, work.device.result())
+        result.run, result.shard = run, state or None
         result.session = {
             "lossbench": __version__,
             "started": started.isoformat(timespec="seconds"),
@@ -114,9 +141,61 @@ class Run:
         }
         return result
 
-    def journal(self, path: str) -> Journal:
-        """A file that keeps what is finished; hand it to `evaluate`."""
-        return Journal(path, self.describe())
+    def conclude(self, whole: Part, options: Options, device: str) -> Result:
+        """The result of all parts, with its gates decided; those of a shard are the whole's."""
+        result = conclude(self, whole, options, device)
+        if self.settings.shard is None:
+            result.decisions = [
+                decide(each, result.quantity(each), partial(self._baseline, each))
+                for each in self.checks
+            ]
+        return result
+
+    def _known(
+        self, journal: Journal, whole: Part, terms: Sequence[Term], groups: Grouping | None
+    ) -> list[tuple[int, int]]:
+        """Ranges that were finished before, of files that have not changed since."""
+        found = []
+        for packed in journal.parts():
+            part = Part.unpack(packed, terms, groups)
+            if unchanged(part, self.pairing.pairs):
+                whole.extend(part)
+                journal.count(part)
+                found.append((part.start, part.stop))
+        return found
+
+    def _left(self, known: Sequence[tuple[int, int]]) -> list[tuple[int, Sequence[Pair]]]:
+        """The pairs between those that are known, each range with the place of its first."""
+        at, end = self.share
+        ranges = list[tuple[int, Sequence[Pair]]]()
+        for start, stop in [*sorted(known), (end, end)]:
+            if at < start:
+                ranges.append((at, self.pairing.pairs[at:start]))
+            at = stop
+        return ranges
+
+    def journal(self, path: str, resume: bool = False) -> Journal:
+        """A file that keeps what is finished; hand it to `evaluate`.
+
+        Args:
+            path: the file.
+            resume: go on from what is in it.
+
+        Raises:
+            InputError: what is in it is of another run.
+        """
+        first, stop = self.share
+        identity = {
+            "run": jsonable(self.describe()),
+            "losses": [described(column) for column in self.columns],
+            "pairs": [first, stop, digest([pair.id for pair in self.pairing.pairs])],
+            "unpaired": [each.message for each in self.pairing.unpaired],
+            "groups": digest(list(self.pairing.groups.values())),
+            "device": self.device,
+            "weights": {name: file_digest(Path(at)) for name, at in self.settings.weights.items()},
+            "versions": _versions(),
+        }
+        return Journal(path, identity, resume)
 
     def column(self, name: str) -> Column:
         """A column by its name; an unknown one is an error."""
@@ -149,22 +228,10 @@ class Run:
 
 def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -> Run:
     """Check settings, pair the files and decide the plan; nothing is computed."""
-    gates = [as_gate(given) for given in settings.gates]
     baseline = read_baseline(settings.baseline) if settings.baseline else None
 
     def checked(losses: Sequence[str], task: str | None = None) -> tuple[list[Column], list[Check]]:
-        defaults = settings.defaults(settings.preset, task)
-        columns = resolve(losses, defaults, gates)
-        return columns, [
-            check(
-                gate,
-                columns,
-                defaults,
-                has_baseline=baseline is not None,
-                has_groups=settings.group_by is not None,
-            )
-            for gate in gates
-        ]
+        return columns_and_checks(losses, settings, task, has_baseline=baseline is not None)
 
     usual = USUAL[settings.task] if settings.task in (*RECORDS, "detection") else ()
     written, _ = checked(losses or usual)  # what is wrong is told before any folder is opened
@@ -189,7 +256,8 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         )
     if not (losses or USUAL[plan.task]):
         raise SettingError(f"a {plan.task} task has no usual losses; give --loss")
-    columns, checks = checked(losses or USUAL[plan.task], plan.task)
+    losses = losses or USUAL[plan.task]
+    columns, checks = checked(losses, plan.task)
     elsewhere = comparison(columns, settings, plan.task)
     terms = [term for column in columns for term in column.terms]
     terms += [term for each in elsewhere for term in each.column.terms]
@@ -197,6 +265,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     check_task(terms, plan.task, judged, plan.pred.encoding)
     _check_roles(terms, pairing.pairs[0].sources)
     _check_weights(terms, settings)
+    _check_shard(terms, settings, len(pairing.pairs))
     counted = [plan.countable and term.countable(plan.task) for term in terms]
     plan = replace(plan, counted=any(counted), pixels=not all(counted))
     if any((asked := needed(term)) and asked[0].network == SEEDED for term in terms):
@@ -205,7 +274,26 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         _check_class(each, plan)
         if each.needs_baseline:
             baseline_value(baseline or {}, each)
-    return Run(pred, target, settings, pairing, plan, columns, checks, baseline, elsewhere)
+    return Run(pred, target, losses, settings, pairing, plan, columns, checks, baseline, elsewhere)
+
+
+def columns_and_checks(
+    losses: Sequence[str], settings: Settings, task: str | None, *, has_baseline: bool
+) -> tuple[list[Column], list[Check]]:
+    """What is computed, with the losses of gates, and what is judged."""
+    gates = [as_gate(given) for given in settings.gates]
+    defaults = settings.defaults(settings.preset, task)
+    columns = resolve(losses, defaults, gates)
+    return columns, [
+        check(
+            gate,
+            columns,
+            defaults,
+            has_baseline=has_baseline,
+            has_groups=settings.group_by is not None,
+        )
+        for gate in gates
+    ]
 
 
 def _paired(pred: Any, target: Any, settings: Settings, classes: Sequence[str]) -> Pairing:
@@ -332,14 +420,9 @@ def read_baseline(path: Any) -> Mapping[str, Any]:
     if isinstance(path, Result):
         return path.as_json()
     try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"the baseline {path} cannot be read: {reason}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("aggregate"), dict):
-        raise InputError(f"the baseline {path} is not a result of lossbench", kind="mismatch")
-    return found
+        return read_result(os.fspath(path))
+    except InputError as error:
+        raise InputError(f"the baseline {error}", kind=error.kind) from None
 
 
 def baseline_value(baseline: Mapping[str, Any], check: Check) -> float:
@@ -419,19 +502,20 @@ def _check_weights(terms: Sequence[Term], settings: Settings) -> None:
             locate(name, settings.weights, settings.offline)
 
 
+def _check_shard(terms: Sequence[Term], settings: Settings, pairs: int) -> None:
+    """A share of the pairs is enough for every loss."""
+    share(settings.shard, pairs)
+    if settings.shard is not None:
+        for term in terms:
+            if term.gathers:
+                raise SettingError(f"{term.name} needs all samples at once, which no shard has")
+
+
 def _named(given: Any) -> str | None:
     """A folder as it was given; None for arrays in memory."""
     return os.fspath(given) if isinstance(given, str | os.PathLike) else None
 
 
 def _versions() -> dict[str, str]:
-    import numpy as np
-    import PIL
-    import torch
-
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "pillow": PIL.__version__,
-    }
+    installed = {name: version(name) for name in ("torch", "numpy", "pillow")}
+    return {"python": platform.python_version(), **installed}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from lossbench.data.plan import Plan
 from lossbench.results import jsonable
 
 Array = NDArray[np.float64]
+Arrays = dict[str, NDArray[Any]]
 COMPACT = 8
 
 
@@ -37,6 +39,13 @@ class ExactSum:
         self.parts = [*parts, carried]
         if len(self.parts) > COMPACT:
             self.parts = list(np.moveaxis(self._expanded(), -1, 0))
+
+    def extend(self, other: ExactSum) -> None:
+        """Add another sum, as exactly."""
+        for part in other.parts:
+            self.add(part)
+        if other.unbounded is not None:
+            self.add(other.unbounded)
 
     def canonical(self) -> Array:
         """The parts of every number, largest first, along a last axis: the same for equal sums."""
@@ -82,15 +91,10 @@ def _expansion(numbers: Sequence[float]) -> list[float]:
 
 
 class SumPool:
-    """The state of every loss that has one, over all samples of a run on pixels.
-
-    What adds up is added; of ranked detections, which do not, the views of the samples are kept, to
-    be joined.
-    """
+    """The additive state of every loss that has one, over all samples of a run on pixels."""
 
     def __init__(self) -> None:
         self.sums: dict[str, dict[str, ExactSum]] = {}
-        self.views: dict[str, list[Mapping[str, Any]]] = {}  # loss -> by sample, its views
 
     def add(self, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Add the states of some samples: loss -> quantity -> array (B, …)."""
@@ -100,20 +104,26 @@ class SumPool:
                 for row in numbers:
                     sums.setdefault(quantity, ExactSum()).add(row)
 
-    def keep(self, views: Mapping[str, Mapping[str, Any]]) -> None:
-        """Keep the views of a sample: loss -> parameter -> view."""
-        for name, each in views.items():
-            self.views.setdefault(name, []).append(each)
+    def extend(self, other: SumPool) -> None:
+        """Add the sums of other samples."""
+        for name, state in other.sums.items():
+            sums = self.sums.setdefault(name, {})
+            for quantity, exact in state.items():
+                sums.setdefault(quantity, ExactSum()).extend(exact)
 
-    def views_as_json(self) -> dict[str, Any]:
-        """Every loss's views joined: loss -> parameter -> its fields."""
+    def pack(self) -> Arrays:
         return {
-            name: {
-                parameter: jsonable(type(view).joined([each[parameter] for each in kept]).as_json())
-                for parameter, view in kept[0].items()
-            }
-            for name, kept in self.views.items()
+            f"{name}/{quantity}": exact.canonical()
+            for name, sums in self.sums.items()
+            for quantity, exact in sums.items()
         }
+
+    def unpack(self, arrays: Arrays) -> None:
+        for key, canonical in arrays.items():
+            name, _, quantity = key.rpartition("/")
+            exact = self.sums.setdefault(name, {}).setdefault(quantity, ExactSum())
+            for part in np.moveaxis(canonical, -1, 0):
+                exact.add(part)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -136,6 +146,21 @@ class TablePool:
         self.table = added if self.table is None else self.table + added
         self.pixels += int(pixels.sum())
 
+    def extend(self, other: TablePool) -> None:
+        """Add the tables of other samples."""
+        if other.table is not None:
+            self.table = other.table if self.table is None else self.table + other.table
+            self.pixels += other.pixels
+
+    def pack(self) -> Arrays:
+        if self.table is None:
+            return {}
+        return {"table": self.table, "pixels": np.array(self.pixels)}
+
+    def unpack(self, arrays: Arrays) -> None:
+        if arrays:
+            self.table, self.pixels = arrays["table"], int(arrays["pixels"])
+
     def as_json(self, plan: Plan) -> dict[str, Any]:
         """Rows (prediction, target, count) that occur, by class; (difference, count) of images."""
         if self.table is None:
@@ -151,3 +176,94 @@ class TablePool:
             name: [[int(p), int(t), int(table[t, p])] for t, p in np.argwhere(table)]
             for name, table in zip(names, tables, strict=True)
         }
+
+
+class RowPool:
+    """What does not add up but is joined, such as ranked detections: some rows of each sample."""
+
+    def __init__(self) -> None:
+        self.samples: dict[str, dict[str, Arrays]] = {}  # loss -> sample -> quantity -> (rows, …)
+
+    def add(self, rows: Mapping[str, Mapping[str, Arrays]]) -> None:
+        """Add the rows of some samples: loss -> sample -> quantity -> rows."""
+        for loss, of_samples in rows.items():
+            self.samples.setdefault(loss, {}).update(of_samples)
+
+    def extend(self, other: RowPool) -> None:
+        """Add the rows of other samples."""
+        self.add(other.samples)
+
+    def of(self, loss: str) -> list[Arrays]:
+        """The rows of every sample of a loss, in the order of the samples."""
+        return [rows for _, rows in sorted(self.samples.get(loss, {}).items())]
+
+    def pack(self) -> Arrays:
+        """Rows one after another, with the number of each sample's."""
+        packed: Arrays = {}
+        for loss, of_samples in self.samples.items():
+            packed[f"{loss}/samples"] = np.array(sorted(of_samples))
+            every = self.of(loss)
+            for quantity in every[0]:
+                each = [rows[quantity] for rows in every]
+                packed[f"{loss}/{quantity}"] = np.concatenate(each)
+                packed[f"{loss}/{quantity} rows"] = np.array([len(rows) for rows in each])
+        return packed
+
+    def unpack(self, arrays: Arrays) -> None:
+        losses = {
+            key.removesuffix("/samples"): names.tolist()
+            for key, names in arrays.items()
+            if key.endswith("/samples")
+        }
+        for loss, names in losses.items():
+            of_samples: dict[str, Arrays] = {name: {} for name in names}
+            found = within(arrays, loss)
+            for quantity in found.keys() - {"samples"}:
+                if f"{quantity} rows" in found:
+                    ends = found[f"{quantity} rows"].cumsum()[:-1]
+                    parts = np.split(found[quantity], ends)
+                    for rows, part in zip(of_samples.values(), parts, strict=True):
+                        rows[quantity] = part
+            self.samples[loss] = of_samples
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            loss: {
+                sample: {quantity: rows[quantity].tolist() for quantity in sorted(rows)}
+                for sample, rows in sorted(of_samples.items())
+            }
+            for loss, of_samples in self.samples.items()
+        }
+
+
+@dataclass
+class Pools:
+    """Everything that adds up over samples, or is joined."""
+
+    tables: TablePool = field(default_factory=TablePool)
+    sums: SumPool = field(default_factory=SumPool)
+    rows: RowPool = field(default_factory=RowPool)
+
+    def extend(self, other: Pools) -> None:
+        """Add what other samples came to."""
+        for name, pool in vars(self).items():
+            pool.extend(getattr(other, name))
+
+    def pack(self) -> Arrays:
+        """All of it as arrays by name."""
+        return {
+            f"{name}/{key}": array
+            for name, pool in vars(self).items()
+            for key, array in pool.pack().items()
+        }
+
+    def unpack(self, arrays: Arrays) -> None:
+        """What was packed, into empty pools."""
+        for name, pool in vars(self).items():
+            pool.unpack(within(arrays, name))
+
+
+def within(arrays: Arrays, name: str) -> Arrays:
+    """The arrays below a name, by the rest of theirs."""
+    start = f"{name}/"
+    return {key[len(start) :]: each for key, each in arrays.items() if key.startswith(start)}

@@ -65,12 +65,13 @@ def adds_up(form: Any) -> bool:
 
 
 def joins(function: Callable[..., Any]) -> bool:
-    """Whether all that a loss asks for are views that are joined over samples."""
-    return all(hasattr(form, "joined") for form in asked(function).inputs.values())
+    """Whether all that a loss asks for is a view that is joined over samples."""
+    forms = asked(function).inputs.values()
+    return len(forms) == 1 and all(hasattr(form, "joined") for form in forms)
 
 
-def parts(function: Callable[..., Any], values: Values, options: Options) -> dict[str, Any]:
-    """The views of a sample that are joined, by the parameter that asks for each."""
+def views(function: Callable[..., Any], values: Values, options: Options) -> dict[str, Any]:
+    """The views that a loss asks for, by the parameter that asks for each."""
     inputs = asked(function).inputs
     return {name: _given(values, name, form, options) for name, form in inputs.items()}
 

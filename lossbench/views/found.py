@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, Literal
@@ -35,13 +35,13 @@ class Found:
     D detections, L thresholds, K classes. Those of several samples do not add up but are joined.
     """
 
-    score: NDArray[np.float64]  # (D,)
+    score: NDArray[np.float64]  # (D,), best first in each class of a sample
     of_class: NDArray[np.int64]  # (D,)
-    order: NDArray[np.int64]  # (D,) of the image; within one, detections come best score first
-    hit: NDArray[np.bool_]  # (L, D) whether it is an object that counts
-    alarm: NDArray[np.bool_]  # (L, D) whether it is none; neither where it is ignored
+    hit: NDArray[np.bool_]  # (D, L) whether it is an object that counts
+    alarm: NDArray[np.bool_]  # (D, L) whether it is none; neither where it is ignored
     objects: NDArray[np.int64]  # (K,)
     device: torch.device
+    sample: str = ""  # by which samples are sorted: the earlier one of two equal scores comes first
     adds_up: ClassVar[bool] = False
 
     @classmethod
@@ -81,43 +81,45 @@ class Found:
             hit = places != NONE
             counts = np.where(hit, ~np.append(ignored, True)[places], ~off[0][p])
             kept = counts.any(0)
-            parts.append((p[kept], hit[:, kept] & counts[:, kept], (~hit & counts)[:, kept]))
-        none = np.zeros((len(levels), 0), np.bool_)
+            parts.append((p[kept], (hit & counts)[:, kept].T, (~hit & counts)[:, kept].T))
+        none = np.zeros((0, len(levels)), np.bool_)
         p = np.concatenate([*(part[0] for part in parts), np.zeros(0, np.int64)])
         return cls(
             sample.pred.score[p],
             sample.pred.of_class[p],
-            np.full(len(p), sample.target.order),
-            np.concatenate([*(part[1] for part in parts), none], 1),
-            np.concatenate([*(part[2] for part in parts), none], 1),
+            np.concatenate([*(part[1] for part in parts), none]),
+            np.concatenate([*(part[2] for part in parts), none]),
             objects,
             values.weight.device,
+            sample.target.order,
         )
 
-    @classmethod
-    def joined(cls, parts: Sequence[Found]) -> Found:
-        """Several samples as one."""
-        rows = {
-            name: np.concatenate([getattr(part, name) for part in parts], -1)
-            for name in ("score", "of_class", "order", "hit", "alarm")
-        }
-        objects = np.sum([part.objects for part in parts], 0)
-        return cls(**rows, objects=objects, device=parts[0].device)
+    def rows(self) -> dict[str, NDArray[Any]]:
+        """What joins: an array (D, …) of each quantity, and objects (n, 2) by class.
 
-    def as_json(self) -> dict[str, Any]:
-        """What joins, one number a detection and field; of L thresholds the first is the last bit.
-
-        Files of several shards are put together by putting their lists one after another.
+        Of L thresholds eight are a byte, the first its highest bit.
         """
-        bits = 2 ** np.arange(len(self.hit), dtype=object)
+        classes = np.flatnonzero(self.objects)
         return {
-            "score": self.score.tolist(),
-            "class": self.of_class.tolist(),
-            "order": self.order.tolist(),
-            "hit": (bits @ self.hit).tolist(),
-            "alarm": (bits @ self.alarm).tolist(),
-            "objects": self.objects.tolist(),
+            "score": self.score,
+            "class": self.of_class,
+            "hit": np.packbits(self.hit, 1),
+            "alarm": np.packbits(self.alarm, 1),
+            "objects": np.stack([classes, self.objects[classes]], 1),
+            "thresholds": np.array([self.hit.shape[1]]),
         }
+
+    @classmethod
+    def joined(cls, samples: Sequence[Mapping[str, NDArray[Any]]], support: Tensor) -> Found:
+        """Several samples as one, from their rows; support is (1, K)."""
+        rows = {name: np.concatenate([each[name] for each in samples]) for name in samples[0]}
+        levels = int(rows["thresholds"][0])
+        objects = np.zeros(support.shape[1], np.int64)
+        np.add.at(objects, rows["objects"][:, 0], rows["objects"][:, 1])
+        hit, alarm = (
+            np.unpackbits(rows[name], 1, count=levels).view(np.bool_) for name in ("hit", "alarm")
+        )
+        return cls(rows["score"], rows["class"], hit, alarm, objects, support.device)
 
     @cached_property
     def curves(self) -> tuple[Tensor, Tensor]:
@@ -125,12 +127,12 @@ class Found:
 
         Precision is the best one at that recall or a higher one.
         """
-        precision = np.full((len(self.objects), len(self.hit), len(RECALLS)), np.nan)
+        precision = np.full((len(self.objects), self.hit.shape[1], len(RECALLS)), np.nan)
         recall = np.full(precision.shape[:2], np.nan)
-        ranked = np.lexsort((self.order, -self.score))
+        ranked = np.argsort(-self.score, kind="stable")
         for place in np.flatnonzero(self.objects):
             rows = ranked[self.of_class[ranked] == place]
-            hits, alarms = self.hit[:, rows].cumsum(1), self.alarm[:, rows].cumsum(1)
+            hits, alarms = self.hit[rows].T.cumsum(1), self.alarm[rows].T.cumsum(1)
             found = hits / self.objects[place]
             best = np.maximum.accumulate((hits / (hits + alarms + TINY))[:, ::-1], 1)[:, ::-1]
             recall[place] = found[:, -1] if len(rows) else 0
