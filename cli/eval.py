@@ -12,7 +12,6 @@ import click
 
 import lossbench
 from lossbench.errors import printable
-from lossbench.stored import WHOLE
 
 from .complete import expressions, files, gates, roles
 from .main import Terminated, note, write
@@ -38,6 +37,9 @@ TASKS = (
     "records",
 )
 ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette", "instances")
+WHOLE = tuple(  # endings of files that lossbench merge reads
+    ending for name in ("json", "jsonl", "parquet") for ending in lossbench.list_formats()[name]
+)
 OUTPUTS = ("resume", "quiet", "verbose", "color", "no_progress", "format", "output", "sort", "top",
            "per_class", "exit_zero", "dry_run", "force", "config", "isolated")  # fmt: skip
 
@@ -137,7 +139,7 @@ def _workers(context: click.Context, _: click.Parameter, given: str) -> int | No
 @click.option(
     "--manifest",
     metavar="FILE",
-    help="A CSV or TSV table of pairs (pred, gt, roles, groups) for PRED and GT; - is stdin.",
+    help="A CSV, TSV or Parquet table of pairs (pred, gt, roles, groups); - is stdin.",
 )
 @click.option(
     "--task",
@@ -260,7 +262,8 @@ def _workers(context: click.Context, _: click.Parameter, given: str) -> int | No
 def command(context: click.Context, /, **options: Any) -> int:
     """Compare the predictions in PRED with the ground truth in GT.
 
-    PRED and GT are folders whose files pair by relative path without suffix, or two files.
+    PRED and GT are folders whose files pair by relative path without suffix, or two files. Either
+    can be a zip or tar archive, lead into one (shard.tar/pred), or be a URL (s3://bucket/pred).
     Panoptic JSON files have their PNGs in the folder beside them; PRED may be COCO's results.json
     and GT its instances.json.
     Every setting can be in a config, or in an environment variable such as LOSSBENCH_LOSS.

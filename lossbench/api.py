@@ -62,13 +62,13 @@ def plan(
     """Pair the files, decide how they are read and check every setting; compute nothing.
 
     Args:
-        pred: a folder, a file, or arrays in memory: a mapping id -> array, or a sequence; a
-            panoptic JSON file with its PNGs beside it, or COCO's results.json, with its
-            instances.json as target.
+        pred: a folder, a file, a zip or tar archive or a path into one, a URL, or arrays in
+            memory: a mapping id -> array, or a sequence; a panoptic JSON file with its PNGs
+            beside it, or COCO's results.json, with its instances.json as target.
         target: the ground truth, likewise.
         losses: expressions such as "dice" or "0.5*dice + 0.5*bce"; none for the task's usual ones.
-        manifest: in place of pred, target and inputs: a table (CSV, TSV, "-" for stdin) with the
-            columns pred and gt and, where wanted, id, further roles and groups.
+        manifest: in place of pred, target and inputs: a table (CSV, TSV, Parquet, "-" for stdin)
+            with the columns pred and gt and, where wanted, id, further roles and groups.
         inputs: further roles: `weight` (maps), `ignore` and `valid` (masks), `instances` (labels),
             and those that losses ask for by the name of a parameter, such as `negative`.
         task: binary, multiclass, multilabel, image, instances, detection, vectors, scores or

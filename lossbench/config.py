@@ -87,10 +87,10 @@ class Key:
 
 KEYS = (
     Key("task", choice(*USUAL)),
-    Key("pred.path", path("a path"), "pred", doc="a folder of predictions, or a file."),
+    Key("pred.path", path("a path"), "pred", doc="predictions: a folder, file, archive or URL."),
     Key("pred.encoding", ENCODING, "pred_encoding", doc=HELD),
     Key("pred.pattern", PATTERN, "pred_pattern", doc=NAMED),
-    Key("target.path", path("a path"), "target", "gt", "a folder of ground truth, or a file."),
+    Key("target.path", path("a path"), "target", "gt", "truth: a folder, file, archive or URL."),
     Key("target.encoding", ENCODING, "gt_encoding", doc=HELD),
     Key("target.pattern", PATTERN, "gt_pattern", doc=NAMED),
     Key("target.classes", CLASSES),

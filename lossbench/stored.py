@@ -55,4 +55,3 @@ READERS: dict[str, Callable[[str], Any]] = {
     ".ndjson": _lines,
     ".parquet": _parquet,
 }
-WHOLE = (".json", *READERS)  # endings of files that hold all of a result

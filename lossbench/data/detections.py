@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from lossbench.data.classes import MOST, Classes
 from lossbench.data.decode import Array, read_record
 from lossbench.data.look import spread
-from lossbench.data.pairing import Category, Pair, label
+from lossbench.data.pairing import Category, Pair
+from lossbench.data.places import label
 from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading
 from lossbench.data.segmentation import Segmentations
@@ -45,6 +47,13 @@ class Boxes:
     crowd: NDArray[np.bool_]  # (N,) a group of objects that are not told apart
     masks: Segmentations | None = None
     order: str = ""  # of its image among all: of two with one score the earlier is ranked first
+
+    @property
+    def digest(self) -> str:
+        """What tells whether two lists of boxes are the same."""
+        numbers = (self.corners, self.area, self.of_class, self.score, self.crowd)
+        masks = repr(self.masks.given if self.masks else None).encode()
+        return sha256(b"".join([*(each.tobytes() for each in numbers), masks])).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lossbench.data.pairing import Category, Pair, Pairing, Segments, Unpaired
+from lossbench.data.places import label
+from lossbench.data.remote import is_url
 from lossbench.errors import InputError
 
 EXPECTED = (
@@ -97,6 +99,8 @@ def load_json(role: str, file: str) -> Any:
     Raises:
         InputError: it cannot be read.
     """
+    if is_url(file):
+        raise InputError(f"{label(file)} is a URL; JSON files are read from local folders")
     try:
         with open(file, encoding="utf-8") as opened:
             return json.load(opened)

@@ -23,6 +23,7 @@ from lossbench.data.groups import by_pattern, manifest_columns
 from lossbench.data.manifest import read_manifest
 from lossbench.data.pairing import Pair, Pairing, pair
 from lossbench.data.panoptic import is_json, read_panoptic
+from lossbench.data.places import label
 from lossbench.data.plan import Plan, make_plan
 from lossbench.data.records import TASKS as RECORDS
 from lossbench.data.records import plan_records
@@ -112,7 +113,14 @@ class Run:
         started, clock = datetime.now(UTC), time.perf_counter()
         options = {term: term.options for term in self.terms}
         groups = grouping(self, options, lambda: work.device.result())
-        work = Work(self.plan, list(options), self.settings, groups, stamped=journal is not None)
+        work = Work(
+            self.plan,
+            list(options),
+            self.settings,
+            groups,
+            confined=self.pairing.confined,
+            stamped=journal is not None,
+        )
         whole = Part.empty(*self.share, groups)
         known = self._known(journal, whole, list(options), groups) if journal else []
 
@@ -206,6 +214,7 @@ class Run:
         settings = {
             name: value for name, value in vars(self.settings).items() if name not in UNTOLD
         }
+        settings["manifest"] = _named(self.settings.manifest)
         return {
             "pred": _named(self.pred),
             "target": _named(self.target),
@@ -513,7 +522,7 @@ def _check_shard(terms: Sequence[Term], settings: Settings, pairs: int) -> None:
 
 def _named(given: Any) -> str | None:
     """A folder as it was given; None for arrays in memory."""
-    return os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    return label(given) if isinstance(given, str | os.PathLike) else None
 
 
 def _versions() -> dict[str, str]:

@@ -14,7 +14,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from lossbench.columns import Column, Term
-from lossbench.data.pairing import Pair, label
+from lossbench.data.pairing import Pair
+from lossbench.data.places import label
 from lossbench.data.plan import Plan
 from lossbench.data.sample import Failure
 from lossbench.data.stamp import stamp
@@ -97,6 +98,7 @@ class Work:
         terms: what is computed.
         settings: workers, batches, device and weights.
         grouping: the groups of the samples, where there are groups.
+        confined: whether only this process can read the files.
         stamped: whether parts say what their files were.
     """
 
@@ -106,10 +108,12 @@ class Work:
         terms: Sequence[Term],
         settings: Settings,
         grouping: Grouping | None = None,
+        *,
+        confined: bool = False,
         stamped: bool = False,
     ) -> None:
         self.plan, self.terms, self.settings = plan, terms, settings
-        self.grouping, self.stamped = grouping, stamped
+        self.grouping, self.confined, self.stamped = grouping, confined, stamped
         self.gathers = any(term.gathers for term in terms)
         self.device: Future[str] = Future()
         self.extraction: Extraction | None = None  # of features, where a loss compares some
@@ -123,9 +127,8 @@ class Work:
             watch: is told of each batch.
         """
         count = sum(len(pairs) for _, pairs in ranges)
-        on_files = isinstance(ranges[0][1][0].sources["pred"][0], str) if count else False
         counts_only = not self.plan.pixels
-        many = counts_only and on_files and count >= WORTH_PROCESSES
+        many = counts_only and not self.confined and count >= WORTH_PROCESSES
         size, ahead = self._batches(count)
         tasks = [
             (first + start, pairs[start : start + size])
