@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import math
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -948,7 +949,7 @@ def test_the_value_of_a_group_is_that_of_its_images_alone(tmp_path: Path) -> Non
 
 
 def test_what_joins_is_kept_in_the_result(tmp_path: Path) -> None:
-    """Two hits and an alarm, by hand: of ten thresholds, 0.5 is the last bit."""
+    """Two hits and an alarm, by hand: of ten thresholds 0.5 is the first byte's highest bit."""
     where = {"image_id": 1, "category_id": 1}
     truth = {
         "images": [{"id": 1}],
@@ -959,21 +960,79 @@ def test_what_joins_is_kept_in_the_result(tmp_path: Path) -> None:
     }
     found = [
         {**where, "bbox": [40, 0, 10, 10], "score": 0.5},  # an IoU of 1
-        {**where, "bbox": [80, 0, 10, 6], "score": 0.75},  # of 0.6
+        {**where, "bbox": [80, 0, 10, 6.2], "score": 0.75},  # of 0.62
         {**where, "bbox": [200, 0, 10, 10], "score": 0.25},
     ]
     result = lossbench.evaluate(*written(tmp_path, truth, found), AP)
-    (joined,) = result.as_json()["pooled"]["joined"].values()
-    assert joined["found"] == {
-        "score": [0.75, 0.5, 0.25],
-        "class": [0, 0, 0],
-        "order": [0, 0, 0],
-        "hit": [0b0000000111, 0b1111111111, 0],
-        "alarm": [0b1111111000, 0, 0b1111111111],
-        "objects": [2],
+    assert result.as_json()["pooled"]["joined"][AP] == {
+        "000000000": {
+            "score": [0.75, 0.5, 0.25],
+            "class": [0, 0, 0],
+            "hit": [[0b11100000, 0], [0b11111111, 0b11000000], [0, 0]],
+            "alarm": [[0b00011111, 0b11000000], [0, 0], [0b11111111, 0b11000000]],
+            "objects": [[0, 2]],
+            "thresholds": [10],
+        }
     }
     # Precision 1 at all recalls for three thresholds, ½ up to a recall of ½ for seven.
     assert result.values[AP].pooled == pytest.approx((3 + 7 * 0.5 * 51 / 101) / 10)
+
+
+@pytest.mark.parametrize("kind", ["json", "records"])
+def test_shards_are_merged_to_the_last_bit(
+    tmp_path: Path, kind: str, lossbench_command: Callable[..., Any]
+) -> None:
+    truth, found = drawn(6, images=7)
+    sides: Any = written(tmp_path, truth, found)
+    if kind == "records":
+        for name, side in zip(("pred", "gt"), as_records(truth, found), strict=True):
+            (tmp_path / name).mkdir()
+            for image, arrays in side.items():
+                np.savez(tmp_path / name / image, **arrays)
+        sides = (tmp_path / "pred", tmp_path / "gt")
+    losses = [part for loss in (AP, AR, "giou", f"{AP}(iou=[0.5, 0.7])") for part in ("-l", loss)]
+    more = ["--group-by", "{a}{b}", "-q"]
+    files = {name: tmp_path / f"{name}.json" for name in ("whole", "one", "two", "merged")}
+    command = ["eval", *sides, *losses, *more]
+    for name, shard in (("whole", ()), ("one", ("--shard", "1/2")), ("two", ("--shard", "2/2"))):
+        assert lossbench_command(*command, *shard, "-o", files[name]).returncode == 0
+    done = lossbench_command("merge", files["two"], files["one"], "-q", "-o", files["merged"])
+    assert done.returncode == 0, done.stderr
+    whole, merged = (json.loads(files[name].read_text()) for name in ("whole", "merged"))
+    for key in whole.keys() - {"session"}:
+        assert merged[key] == whole[key], key
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 1.0])
+def test_a_killed_run_goes_on_unless_its_boxes_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """What was finished is cut at some byte; then a score changes."""
+    monkeypatch.setattr("lossbench.run.work.PART_SECONDS", 0.0)
+    truth, found = drawn(6, images=7)
+    files = written(tmp_path, truth, found)
+    path = tmp_path / "r.json.part"
+
+    def resumed() -> tuple[Side, int]:
+        run = lossbench.plan(*files, [AP, "giou", "bce(pos_weight=auto)"])
+        journal = run.journal(str(path), resume=True)
+        told: list[int] = []
+        result = run.evaluate(lambda step: told.append(step.done), journal).as_json()
+        journal.file.close()
+        del result["session"]
+        return result, len(told)
+
+    whole, steps = resumed()
+    os.truncate(path, int(path.stat().st_size * share))
+    again, fewer = resumed()
+    assert again == whole
+    assert fewer < steps == 7
+    found[-1]["score"] = 0.99
+    written(tmp_path, truth, found)
+    changed_, more = resumed()
+    fresh = lossbench.evaluate(*files, [AP, "giou", "bce(pos_weight=auto)"]).as_json()
+    assert changed_["samples"] == fresh["samples"] != whole["samples"]
+    assert more > 0
 
 
 def test_every_loss_and_option_of_the_family_is_tried_here() -> None:
