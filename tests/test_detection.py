@@ -441,6 +441,7 @@ def test_classification_of_detections(tmp_path: Path) -> None:
         ("bce_with_logits", "needs logits"),
         (f"{AP}(iou=1.5)", "iou is a number from 0 to 1"),
         (f"{AP}(area=tiny)", "area is all, small, medium or large"),
+        (f"{AP}(iou=a)", "iou is a number from 0 to 1 or a list of numbers from 0 to 1 or none"),
     ],
 )
 def test_losses_without_a_meaning_are_refused(tmp_path: Path, loss: str, message: str) -> None:
@@ -750,6 +751,12 @@ def test_records_of_boxes_that_do_not_fit(case: str) -> None:
     assert result.class_names == ("object",)
 
 
+def test_records_of_something_else_are_told() -> None:
+    records = {"a": {"logits": np.zeros(3), "deltas": np.zeros((3, 4))}}
+    with pytest.raises(InputError, match=r"has no array 'boxes'; it has logits, deltas; expected"):
+        lossbench.plan(records, records, "giou")
+
+
 def test_a_label_without_a_class() -> None:
     pred = {str(n): box(boxes=ONE, scores=[1.0], labels=[n % 3]) for n in range(6)}
     target = {str(n): box(boxes=ONE, labels=[n % 3]) for n in range(6)}
@@ -897,7 +904,7 @@ def test_json_and_other_inputs_do_not_mix(tmp_path: Path) -> None:
     ):
         with pytest.raises(lossbench.SettingError, match=message):
             lossbench.plan(*given_, "giou", **how)
-    with pytest.raises(InputError, match="panopticapi's format"):
+    with pytest.raises(InputError, match="boxes are read where PRED is COCO's results format"):
         lossbench.plan(files[1], files[1], "giou")
 
 

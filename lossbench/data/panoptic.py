@@ -16,7 +16,8 @@ from lossbench.errors import InputError
 
 EXPECTED = (
     "expected panopticapi's format: annotations, each with image_id, file_name and segments_info"
-    " (id, category_id, iscrowd), and in the ground truth categories (id, name, isthing)"
+    " (id, category_id, iscrowd), and in the ground truth categories (id, name, isthing); boxes are"
+    " read where PRED is COCO's results format, a list"
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -68,6 +68,8 @@ class Found:
         if sample is None:
             raise SettingError("this score needs detections, which `lossbench.evaluate` reads")
         levels = THRESHOLDS if iou is None else iou if isinstance(iou, Sequence) else (iou,)
+        if not levels:
+            raise SettingError("iou=[] names no threshold; none takes COCO's ten")
         overlap = sample.of_boxes if iou_type == "bbox" else sample.of_masks
         low, high = AREAS[area]
         off = [(side.area < low) | (side.area > high) for side in (sample.pred, sample.target)]
@@ -139,7 +141,5 @@ class Found:
             for level, (reached, precise) in enumerate(zip(found, best, strict=True)):
                 at = np.searchsorted(reached, RECALLS)
                 precision[place, level] = np.append(precise, 0.0)[at]
-        each = (
-            torch.as_tensor(numbers, device=self.device)[None] for numbers in (precision, recall)
-        )
-        return next(each), next(each)
+        on_device = partial(torch.as_tensor, device=self.device)
+        return on_device(precision)[None], on_device(recall)[None]
