@@ -114,6 +114,11 @@ class Term:
         return "Gallery" in self.entry.forms
 
     @property
+    def together(self) -> bool:
+        """Whether all samples of the run are one image, whose value each of them has."""
+        return self.options.get("per_image") is False
+
+    @property
     def weight_map(self) -> Loss | None:
         """The weight map by name, with all its options."""
         text = self.options.get("weight_map")

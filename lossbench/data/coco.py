@@ -257,5 +257,5 @@ def _boxes(image: Image, where: str, listed: Listed) -> Boxes:
         np.array(listed.scores, np.float64),
         np.array(listed.crowds, np.bool_),
         masks,
-        f"{image.order:09}",
+        image.order,
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -46,14 +45,7 @@ class Boxes:
     score: Numbers  # (N,) of a prediction
     crowd: NDArray[np.bool_]  # (N,) a group of objects that are not told apart
     masks: Segmentations | None = None
-    order: str = ""  # of its image among all: of two with one score the earlier is ranked first
-
-    @property
-    def digest(self) -> str:
-        """What tells whether two lists of boxes are the same."""
-        numbers = (self.corners, self.area, self.of_class, self.score, self.crowd)
-        masks = repr(self.masks.given if self.masks else None).encode()
-        return sha256(b"".join([*(each.tobytes() for each in numbers), masks])).hexdigest()
+    order: int = 0  # of its image among all; detections of one score are ranked by it
 
 
 @dataclass(frozen=True)
@@ -138,8 +130,7 @@ def read_detections(plan: Plan, pair: Pair) -> Detections:
     for role, reading in (("pred", plan.pred), ("target", plan.target)):
         (source,) = pair.sources[role]
         try:
-            listed = isinstance(source, Boxes)
-            sides.append(source if listed else _boxes(reading, source, pair.id))
+            sides.append(source if isinstance(source, Boxes) else _boxes(reading, source))
         except InputError as error:
             raise error.located(role, label(source)) from None
     return Detections(*sides)
@@ -184,7 +175,7 @@ def _labelled(labels: set[int]) -> Classes:
     return Classes(tuple(map(str, known)), tuple((each, i) for i, each in enumerate(known)))
 
 
-def _boxes(reading: Reading, source: Any, order: str) -> Boxes:
+def _boxes(reading: Reading, source: Any) -> Boxes:
     """The boxes of a record."""
     arrays = read_record(source)
     for name in NEEDED[reading.role]:
@@ -214,7 +205,6 @@ def _boxes(reading: Reading, source: Any, order: str) -> Boxes:
         rows.get("scores", nothing),
         rows.get("crowd", nothing) != 0,
         masks,
-        order,
     )
 
 

@@ -10,7 +10,6 @@ from functools import lru_cache
 from typing import Any
 
 from lossbench.data.archives import Archive, Member
-from lossbench.data.detections import Boxes
 from lossbench.data.pairing import Pair
 from lossbench.data.remote import Remote
 
@@ -31,15 +30,15 @@ def _state(source: Any) -> str:
         return f"{source.name}\0{place}\0{_archive(source.archive)}"
     if isinstance(source, Remote):
         return f"{source.name}\0{source.stamp()}"
-    if isinstance(source, Boxes):
-        return source.digest
-    return f"{source}\0{_local(source)}"
+    if isinstance(source, str):
+        return f"{source}\0{local_state(source)}"
+    return "of a file that lists many"
 
 
 def _archive(archive: Archive) -> str:
     """One that was fetched or unpacked is known by its bytes."""
     if os.path.isfile(archive.name) or archive.held is None:
-        return _local(archive.name)
+        return local_state(archive.name)
     return _digest(archive.path)
 
 
@@ -49,7 +48,7 @@ def _digest(path: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _local(path: str) -> str:
+def local_state(path: str) -> str:
     """The size of a file and when it was changed."""
     with suppress(OSError):
         found = os.stat(path)

@@ -50,6 +50,7 @@ def conclude(run: Run, whole: Part, options: Options, device: str) -> Result:
     _gather(run, whole, device)
     _settle(run, whole, options, device)
     whole_values = _pooled(run, whole, options, device)
+    _share(whole, whole_values, plan.by_class)
     nothing = (math.nan, [math.nan] * len(plan.names))
     empty = np.full(len(pairs), math.nan)
     terms = {
@@ -131,6 +132,15 @@ def _pooled(run: Run, whole: Part, options: Options, device: str) -> Mapping[Ter
     return pooled(run.plan, options, device, whole.pools)
 
 
+def _share(whole: Part, pooled: Mapping[Term, Any], by_class: bool) -> None:
+    """The value of all samples as one to each of them, of terms that mean that."""
+    for term, (value, classes) in pooled.items():
+        if term.together:
+            whole.values[term] = np.where(whole.good, value, math.nan)
+            if classes and by_class:
+                whole.classes[term] = np.where(whole.good[:, None], classes, math.nan)
+
+
 def _group_columns(
     run: Run, whole: Part, ids: Sequence[str], worst: Sequence[str]
 ) -> dict[str, Values]:
@@ -180,10 +190,9 @@ def _add_worst(run: Run, ids: list[str], rows: Sequence[Values], worst: Sequence
 
 
 def _state(run: Run, whole: Part) -> dict[str, Any]:
-    """What adds up over shards, or is joined: tables of counts, exact sums, ranked detections."""
-    plan, pools, found = run.plan, whole.pools, {}
+    """What adds up over shards: tables of counts, or exact sums."""
+    plan, pools = run.plan, whole.pools
+    found: dict[str, Any] = {}
     if plan.counted:
         found = {"pixels": pools.tables.pixels, "tables": pools.tables.as_json(plan)}
-    if plan.pixels:
-        found["sums"] = pools.sums.as_json()
-    return {**found, "joined": pools.rows.as_json()} if pools.rows.samples else found
+    return {**found, "sums": pools.sums.as_json()} if plan.pixels else found

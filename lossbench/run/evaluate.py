@@ -21,7 +21,7 @@ from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
 from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled
-from lossbench.run.pooling import Arrays, Pools
+from lossbench.run.pooling import Pools
 from lossbench.run.reader import Chunk
 from lossbench.run.values import (
     counted_values,
@@ -30,9 +30,10 @@ from lossbench.run.values import (
     record_values,
     segment_values,
 )
-from lossbench.views.call import asked, conclude, evaluate, finish, joins, raw, state, views
+from lossbench.views.call import asked, conclude, evaluate, finish, given, joins, raw, state
 from lossbench.views.finish import Sums
 from lossbench.views.forms import Gathered
+from lossbench.views.joining import Listed
 from lossbench.views.values import Values
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Rows:
     values: dict[Term, Array] = field(default_factory=dict)  # (B,)
     classes: dict[Term, Array] = field(default_factory=dict)  # (B, K)
     states: dict[str, dict[str, Array]] = field(default_factory=dict)  # what adds up, of pixels
-    joined: dict[str, dict[str, Arrays]] = field(default_factory=dict)  # what joins, by sample
+    views: dict[str, Listed] = field(default_factory=dict)  # what is joined, of one sample
     unfinished: Unfinished = field(default_factory=dict)
     support: Array | None = None  # (B, K) target pixels of each class, where a rule needs them
     valid: Array | None = None  # (B, K) pixels that each class could have
@@ -268,6 +269,8 @@ def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> 
     keep = plan.by_class
     for term in terms:
         function, options = term.entry.function, term.options
+        if term.together:
+            continue
         if term.automatic:
             count = judged(term, plan.task, values.support.shape[1])
             with blamed(term):
@@ -306,8 +309,10 @@ def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
         function = term.entry.function
         if joins(function):
             with blamed(term):
-                (view,) = views(function, values, term.options).values()
-                rows.joined[term.key] = {view.sample: view.rows()}
+                rows.views |= {
+                    f"{term.key}/{name}": view.listed()
+                    for name, view in given(function, values, term.options).items()
+                }
             continue
         options = probes(term, judged(term, values.task, values.support.shape[1]))
         with blamed(term):
@@ -331,18 +336,18 @@ def _rebuilt(
     if "" not in sums:
         return None, torch.empty(0)
     support = torch.as_tensor(sums[""]["support"].value(), device=device)[None]
-    if samples := pools.rows.of(term.key):
-        return {name: form.joined(samples, support) for name, form in forms.items()}, support
     if term.key not in sums:
-        return None, torch.empty(0)
+        lists = {name: pools.views.joined(f"{term.key}/{name}") for name in forms}
+        joined = {name: forms[name].joined(each, device) for name, each in lists.items() if each}
+        return joined if len(joined) == len(forms) else None, support
     numbers = [n for name in term.inside for n in options[name]]
-    fields_of: dict[str, dict[str, Tensor]] = {}
-    for key, exact in sums[term.key].items():
-        name, quantity = key.split(".")
+    views: dict[str, dict[str, Tensor]] = {}
+    for place, exact in sums[term.key].items():
+        name, quantity = place.split(".")
         probed = torch.as_tensor(exact.value(), device=device)
-        fields_of.setdefault(name, {})[quantity] = linear(list(probed[:, None]), numbers)
+        views.setdefault(name, {})[quantity] = linear(list(probed[:, None]), numbers)
     added = {
-        name: (Sums if name == "" else forms[name])(**fields) for name, fields in fields_of.items()
+        name: (Sums if name == "" else forms[name])(**fields) for name, fields in views.items()
     }
     return added, support
 

@@ -58,8 +58,8 @@ class GroupPools:
             pools = self.pools.setdefault(group, Pools())
             if chunk.tables is not None:
                 pools.tables.add(chunk.tables[members], chunk.sizes[members])
-            if rows.joined:  # of one sample, the chunk's only one
-                pools.rows.add(rows.joined)
+            for _ in members:
+                pools.views.add(rows.views)  # of one sample, the chunk's only one
             pools.sums.add(
                 {
                     name: {quantity: numbers[members] for quantity, numbers in state.items()}

@@ -29,6 +29,7 @@ from lossbench.data.records import TASKS as RECORDS
 from lossbench.data.records import plan_records
 from lossbench.data.roles import plan_roles
 from lossbench.data.segmentation import NEEDED, is_installed
+from lossbench.data.stamp import local_state
 from lossbench.errors import InputError, SettingError, nearest
 from lossbench.gates import Check, as_gate, check, decide
 from lossbench.networks import SEEDED, needed, parameters
@@ -198,6 +199,7 @@ class Run:
             "losses": [described(column) for column in self.columns],
             "pairs": [first, stop, digest([pair.id for pair in self.pairing.pairs])],
             "unpaired": [each.message for each in self.pairing.unpaired],
+            "files": [local_state(each) for each in (self.pred, self.target) if _is_file(each)],
             "groups": digest(list(self.pairing.groups.values())),
             "device": self.device,
             "weights": {name: file_digest(Path(at)) for name, at in self.settings.weights.items()},
@@ -518,6 +520,10 @@ def _check_shard(terms: Sequence[Term], settings: Settings, pairs: int) -> None:
         for term in terms:
             if term.gathers:
                 raise SettingError(f"{term.name} needs all samples at once, which no shard has")
+
+
+def _is_file(given: Any) -> bool:
+    return isinstance(given, str | os.PathLike) and os.path.isfile(given)
 
 
 def _named(given: Any) -> str | None:

@@ -121,7 +121,7 @@ class Part:
             samples = cast(tuple[Record, ...], chunk.pixels)
             self.kept |= dict(zip((places + self.start).tolist(), samples, strict=True))
         self.pools.sums.add(rows.states)
-        self.pools.rows.add(rows.joined)
+        self.pools.views.add(rows.views)
         if chunk.tables is not None:
             self.pools.tables.add(chunk.tables, chunk.sizes)
 

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from lossbench.data.plan import Plan
 from lossbench.results import jsonable
+from lossbench.views.joining import Listed
 
 Array = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
 COMPACT = 8
+MOST_LISTED = 1 << 24  # rows of all rankings of a run together, some 40 bytes each
 
 
 class ExactSum:
@@ -91,10 +93,15 @@ def _expansion(numbers: Sequence[float]) -> list[float]:
 
 
 class SumPool:
-    """The additive state of every loss that has one, over all samples of a run on pixels."""
+    """The state of every loss that has one, over all samples of a run on pixels.
+
+    What adds up is added; of ranked detections, which do not, the views of the samples are kept, to
+    be joined.
+    """
 
     def __init__(self) -> None:
         self.sums: dict[str, dict[str, ExactSum]] = {}
+        self.views: dict[str, list[Mapping[str, Any]]] = {}  # loss -> by sample, its views
 
     def add(self, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Add the states of some samples: loss -> quantity -> array (B, …)."""
@@ -178,71 +185,59 @@ class TablePool:
         }
 
 
-class RowPool:
-    """What does not add up but is joined, such as ranked detections: some rows of each sample."""
+class ViewPool:
+    """What does not add up but can be listed, of all samples; nothing where that is too much."""
 
     def __init__(self) -> None:
-        self.samples: dict[str, dict[str, Arrays]] = {}  # loss -> sample -> quantity -> (rows, …)
+        self.lists: dict[str, list[Listed]] = {}  # loss/parameter -> views of samples
+        self.rows = 0
 
-    def add(self, rows: Mapping[str, Mapping[str, Arrays]]) -> None:
-        """Add the rows of some samples: loss -> sample -> quantity -> rows."""
-        for loss, of_samples in rows.items():
-            self.samples.setdefault(loss, {}).update(of_samples)
+    def add(self, views: Mapping[str, Listed]) -> None:
+        """Add the views of a sample."""
+        for name, listed in views.items():
+            self.lists.setdefault(name, []).append(listed)
+            self.rows += listed.length
+        self._bound()
 
-    def extend(self, other: RowPool) -> None:
-        """Add the rows of other samples."""
-        self.add(other.samples)
+    def extend(self, other: ViewPool) -> None:
+        """Add those of other samples."""
+        for name, lists in other.lists.items():
+            self.lists.setdefault(name, []).extend(lists)
+        self.rows += other.rows
+        self._bound()
 
-    def of(self, loss: str) -> list[Arrays]:
-        """The rows of every sample of a loss, in the order of the samples."""
-        return [rows for _, rows in sorted(self.samples.get(loss, {}).items())]
+    def joined(self, name: str) -> Listed | None:
+        """A view of all samples; None where there is none."""
+        return Listed.joined(self.lists[name]) if name in self.lists else None
 
     def pack(self) -> Arrays:
-        """Rows one after another, with the number of each sample's."""
-        packed: Arrays = {}
-        for loss, of_samples in self.samples.items():
-            packed[f"{loss}/samples"] = np.array(sorted(of_samples))
-            every = self.of(loss)
-            for quantity in every[0]:
-                each = [rows[quantity] for rows in every]
-                packed[f"{loss}/{quantity}"] = np.concatenate(each)
-                packed[f"{loss}/{quantity} rows"] = np.array([len(rows) for rows in each])
-        return packed
+        found: Arrays = {"rows": np.array(self.rows)}
+        for name, lists in self.lists.items():
+            for kind, arrays in Listed.joined(lists)._asdict().items():
+                found |= {f"{name}/{kind}/{key}": array for key, array in arrays.items()}
+        return found
 
     def unpack(self, arrays: Arrays) -> None:
-        losses = {
-            key.removesuffix("/samples"): names.tolist()
-            for key, names in arrays.items()
-            if key.endswith("/samples")
-        }
-        for loss, names in losses.items():
-            of_samples: dict[str, Arrays] = {name: {} for name in names}
-            found = within(arrays, loss)
-            for quantity in found.keys() - {"samples"}:
-                if f"{quantity} rows" in found:
-                    ends = found[f"{quantity} rows"].cumsum()[:-1]
-                    parts = np.split(found[quantity], ends)
-                    for rows, part in zip(of_samples.values(), parts, strict=True):
-                        rows[quantity] = part
-            self.samples[loss] = of_samples
+        self.rows = int(arrays["rows"])
+        found: dict[str, dict[str, Arrays]] = {}
+        for place, array in arrays.items():
+            if place != "rows":
+                name, kind, key = place.rsplit("/", 2)
+                found.setdefault(name, {"rows": {}, "totals": {}})[kind][key] = array
+        self.lists = {name: [Listed(**each)] for name, each in found.items()}
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            loss: {
-                sample: {quantity: rows[quantity].tolist() for quantity in sorted(rows)}
-                for sample, rows in sorted(of_samples.items())
-            }
-            for loss, of_samples in self.samples.items()
-        }
+    def _bound(self) -> None:
+        if self.rows > MOST_LISTED:
+            self.lists.clear()
 
 
 @dataclass
 class Pools:
-    """Everything that adds up over samples, or is joined."""
+    """Everything that is put together over samples."""
 
     tables: TablePool = field(default_factory=TablePool)
     sums: SumPool = field(default_factory=SumPool)
-    rows: RowPool = field(default_factory=RowPool)
+    views: ViewPool = field(default_factory=ViewPool)
 
     def extend(self, other: Pools) -> None:
         """Add what other samples came to."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any, ClassVar, Literal
+from functools import cached_property
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lossbench.errors import SettingError
 from lossbench.views.forms import Count, Share
+from lossbench.views.joining import Listed
 from lossbench.views.matching import NONE, by_class, matched
 from lossbench.views.values import Values
 
@@ -35,13 +36,13 @@ class Found:
     D detections, L thresholds, K classes. Those of several samples do not add up but are joined.
     """
 
-    score: NDArray[np.float64]  # (D,), best first in each class of a sample
+    score: NDArray[np.float64]  # (D,)
     of_class: NDArray[np.int64]  # (D,)
-    hit: NDArray[np.bool_]  # (D, L) whether it is an object that counts
-    alarm: NDArray[np.bool_]  # (D, L) whether it is none; neither where it is ignored
+    order: NDArray[np.int64]  # (D,) of the image; within one, detections come best score first
+    hit: NDArray[np.bool_]  # (L, D) whether it is an object that counts
+    alarm: NDArray[np.bool_]  # (L, D) whether it is none; neither where it is ignored
     objects: NDArray[np.int64]  # (K,)
     device: torch.device
-    sample: str = ""  # by which samples are sorted: the earlier one of two equal scores comes first
     adds_up: ClassVar[bool] = False
 
     @classmethod
@@ -83,45 +84,30 @@ class Found:
             hit = places != NONE
             counts = np.where(hit, ~np.append(ignored, True)[places], ~off[0][p])
             kept = counts.any(0)
-            parts.append((p[kept], (hit & counts)[:, kept].T, (~hit & counts)[:, kept].T))
-        none = np.zeros((0, len(levels)), np.bool_)
+            parts.append((p[kept], hit[:, kept] & counts[:, kept], (~hit & counts)[:, kept]))
+        none = np.zeros((len(levels), 0), np.bool_)
         p = np.concatenate([*(part[0] for part in parts), np.zeros(0, np.int64)])
         return cls(
             sample.pred.score[p],
             sample.pred.of_class[p],
-            np.concatenate([*(part[1] for part in parts), none]),
-            np.concatenate([*(part[2] for part in parts), none]),
+            np.full(len(p), sample.target.order),
+            np.concatenate([*(part[1] for part in parts), none], 1),
+            np.concatenate([*(part[2] for part in parts), none], 1),
             objects,
             values.weight.device,
-            sample.target.order,
         )
 
-    def rows(self) -> dict[str, NDArray[Any]]:
-        """What joins: an array (D, …) of each quantity, and objects (n, 2) by class.
-
-        Of L thresholds eight are a byte, the first its highest bit.
-        """
-        classes = np.flatnonzero(self.objects)
-        return {
-            "score": self.score,
-            "class": self.of_class,
-            "hit": np.packbits(self.hit, 1),
-            "alarm": np.packbits(self.alarm, 1),
-            "objects": np.stack([classes, self.objects[classes]], 1),
-            "thresholds": np.array([self.hit.shape[1]]),
-        }
+    def listed(self) -> Listed:
+        """What puts several samples side by side: by image, in it by score."""
+        rows = {name: getattr(self, name) for name in ("score", "of_class", "hit", "alarm")}
+        place = {"order": self.order, "rank": np.arange(len(self.order))}
+        return Listed({**place, **rows}, {"objects": self.objects})
 
     @classmethod
-    def joined(cls, samples: Sequence[Mapping[str, NDArray[Any]]], support: Tensor) -> Found:
-        """Several samples as one, from their rows; support is (1, K)."""
-        rows = {name: np.concatenate([each[name] for each in samples]) for name in samples[0]}
-        levels = int(rows["thresholds"][0])
-        objects = np.zeros(support.shape[1], np.int64)
-        np.add.at(objects, rows["objects"][:, 0], rows["objects"][:, 1])
-        hit, alarm = (
-            np.unpackbits(rows[name], 1, count=levels).view(np.bool_) for name in ("hit", "alarm")
-        )
-        return cls(rows["score"], rows["class"], hit, alarm, objects, support.device)
+    def joined(cls, listed: Listed, device: str) -> Found:
+        """Several samples as one."""
+        rows = {name: array for name, array in listed.rows.items() if name != "rank"}
+        return cls(**rows, **listed.totals, device=torch.device(device))
 
     @cached_property
     def curves(self) -> tuple[Tensor, Tensor]:
@@ -129,17 +115,19 @@ class Found:
 
         Precision is the best one at that recall or a higher one.
         """
-        precision = np.full((len(self.objects), self.hit.shape[1], len(RECALLS)), np.nan)
+        precision = np.full((len(self.objects), len(self.hit), len(RECALLS)), np.nan)
         recall = np.full(precision.shape[:2], np.nan)
-        ranked = np.argsort(-self.score, kind="stable")
+        ranked = np.lexsort((self.order, -self.score))
         for place in np.flatnonzero(self.objects):
             rows = ranked[self.of_class[ranked] == place]
-            hits, alarms = self.hit[rows].T.cumsum(1), self.alarm[rows].T.cumsum(1)
+            hits, alarms = self.hit[:, rows].cumsum(1), self.alarm[:, rows].cumsum(1)
             found = hits / self.objects[place]
             best = np.maximum.accumulate((hits / (hits + alarms + TINY))[:, ::-1], 1)[:, ::-1]
             recall[place] = found[:, -1] if len(rows) else 0
             for level, (reached, precise) in enumerate(zip(found, best, strict=True)):
                 at = np.searchsorted(reached, RECALLS)
                 precision[place, level] = np.append(precise, 0.0)[at]
-        on_device = partial(torch.as_tensor, device=self.device)
-        return on_device(precision)[None], on_device(recall)[None]
+        each = (
+            torch.as_tensor(numbers, device=self.device)[None] for numbers in (precision, recall)
+        )
+        return next(each), next(each)
