@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import math
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -440,6 +441,7 @@ def test_classification_of_detections(tmp_path: Path) -> None:
         ("bce_with_logits", "needs logits"),
         (f"{AP}(iou=1.5)", "iou is a number from 0 to 1"),
         (f"{AP}(area=tiny)", "area is all, small, medium or large"),
+        (f"{AP}(iou=a)", "iou is a number from 0 to 1 or a list of numbers from 0 to 1 or none"),
     ],
 )
 def test_losses_without_a_meaning_are_refused(tmp_path: Path, loss: str, message: str) -> None:
@@ -749,6 +751,12 @@ def test_records_of_boxes_that_do_not_fit(case: str) -> None:
     assert result.class_names == ("object",)
 
 
+def test_records_of_something_else_are_told() -> None:
+    records = {"a": {"logits": np.zeros(3), "deltas": np.zeros((3, 4))}}
+    with pytest.raises(InputError, match=r"has no array 'boxes'; it has logits, deltas; expected"):
+        lossbench.plan(records, records, "giou")
+
+
 def test_a_label_without_a_class() -> None:
     pred = {str(n): box(boxes=ONE, scores=[1.0], labels=[n % 3]) for n in range(6)}
     target = {str(n): box(boxes=ONE, labels=[n % 3]) for n in range(6)}
@@ -896,7 +904,7 @@ def test_json_and_other_inputs_do_not_mix(tmp_path: Path) -> None:
     ):
         with pytest.raises(lossbench.SettingError, match=message):
             lossbench.plan(*given_, "giou", **how)
-    with pytest.raises(InputError, match="panopticapi's format"):
+    with pytest.raises(InputError, match="boxes are read where PRED is COCO's results format"):
         lossbench.plan(files[1], files[1], "giou")
 
 
@@ -959,12 +967,67 @@ def test_two_hits_and_an_alarm(tmp_path: Path) -> None:
     }
     found = [
         {**where, "bbox": [40, 0, 10, 10], "score": 0.5},  # an IoU of 1
-        {**where, "bbox": [80, 0, 10, 6], "score": 0.75},  # of 0.6
+        {**where, "bbox": [80, 0, 10, 6.2], "score": 0.75},  # of 0.62
         {**where, "bbox": [200, 0, 10, 10], "score": 0.25},
     ]
     result = lossbench.evaluate(*written(tmp_path, truth, found), AP)
     # Precision 1 at all recalls for three thresholds, ½ up to a recall of ½ for seven.
     assert result.values[AP].pooled == pytest.approx((3 + 7 * 0.5 * 51 / 101) / 10)
+
+
+@pytest.mark.parametrize("kind", ["json", "records"])
+def test_shards_are_merged_to_the_last_bit(
+    tmp_path: Path, kind: str, lossbench_command: Callable[..., Any]
+) -> None:
+    truth, found = drawn(6, images=7)
+    sides: Any = written(tmp_path, truth, found)
+    if kind == "records":
+        for name, side in zip(("pred", "gt"), as_records(truth, found), strict=True):
+            (tmp_path / name).mkdir()
+            for image, arrays in side.items():
+                np.savez(tmp_path / name / image, **arrays)
+        sides = (tmp_path / "pred", tmp_path / "gt")
+    losses = [part for loss in (AP, AR, "giou", f"{AP}(iou=[0.5, 0.7])") for part in ("-l", loss)]
+    more = ["--group-by", "{a}{b}", "-q"]
+    files = {name: tmp_path / f"{name}.json" for name in ("whole", "one", "two", "merged")}
+    command = ["eval", *sides, *losses, *more]
+    for name, shard in (("whole", ()), ("one", ("--shard", "1/2")), ("two", ("--shard", "2/2"))):
+        assert lossbench_command(*command, *shard, "-o", files[name]).returncode == 0
+    done = lossbench_command("merge", files["two"], files["one"], "-q", "-o", files["merged"])
+    assert done.returncode == 0, done.stderr
+    whole, merged = (json.loads(files[name].read_text()) for name in ("whole", "merged"))
+    for key in whole.keys() - {"session"}:
+        assert merged[key] == whole[key], key
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7, 1.0])
+def test_a_killed_run_goes_on_unless_its_files_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
+) -> None:
+    """What was finished is cut at some byte; then a score changes."""
+    monkeypatch.setattr("lossbench.run.work.PART_SECONDS", 0.0)
+    truth, found = drawn(6, images=7)
+    files = written(tmp_path, truth, found)
+    path = tmp_path / "r.json.part"
+
+    def resumed() -> tuple[Side, int]:
+        run = lossbench.plan(*files, [AP, "giou", "bce(pos_weight=auto)"])
+        journal = run.journal(str(path), resume=True)
+        told: list[int] = []
+        result = run.evaluate(lambda step: told.append(step.done), journal).as_json()
+        journal.file.close()
+        del result["session"]
+        return result, len(told)
+
+    whole, steps = resumed()
+    os.truncate(path, int(path.stat().st_size * share))
+    again, fewer = resumed()
+    assert again == whole
+    assert fewer < steps == 7
+    found[-1]["score"] = 0.99
+    written(tmp_path, truth, found)
+    with pytest.raises(InputError, match="is of another run"):
+        resumed()
 
 
 def test_every_loss_and_option_of_the_family_is_tried_here() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -144,6 +144,8 @@ def _seen(pairs: Sequence[Pair], role: str) -> tuple[tuple[str, ...], set[int]]:
         (source,) = pairs[place].sources[role]
         try:
             arrays = read_record(source)
+            if "boxes" not in arrays:
+                raise _lacking("boxes", role, arrays)
             names |= dict.fromkeys(name for name in WANTED[role] if name in arrays)
             labels |= {int(each) for each in arrays.get("labels", np.zeros(0)).ravel()}
         except (InputError, ValueError, OverflowError) as error:
@@ -152,6 +154,15 @@ def _seen(pairs: Sequence[Pair], role: str) -> tuple[tuple[str, ...], set[int]]:
     if not names:
         raise failure
     return tuple(names), labels
+
+
+def _lacking(name: str, role: str, arrays: Mapping[str, Array]) -> InputError:
+    held = ", ".join(filter(None, arrays)) or "none by a name"
+    return InputError(
+        f"has no array {name!r}; it has {held}; expected {FIELDS[role]}",
+        kind="mismatch",
+        role=role,
+    )
 
 
 def _labelled(labels: set[int]) -> Classes:
@@ -169,10 +180,7 @@ def _boxes(reading: Reading, source: Any) -> Boxes:
     arrays = read_record(source)
     for name in NEEDED[reading.role]:
         if name not in arrays:
-            raise reading.unfit(
-                f"has no array {name!r}; it has {', '.join(filter(None, arrays)) or 'none'};"
-                f" expected {FIELDS[reading.role]}"
-            )
+            raise _lacking(name, reading.role, arrays)
     corners = _checked(reading, "boxes", arrays["boxes"], None)
     rows = {
         name: _checked(reading, name, arrays[name], len(corners))

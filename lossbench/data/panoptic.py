@@ -16,7 +16,8 @@ from lossbench.errors import InputError
 
 EXPECTED = (
     "expected panopticapi's format: annotations, each with image_id, file_name and segments_info"
-    " (id, category_id, iscrowd), and in the ground truth categories (id, name, isthing)"
+    " (id, category_id, iscrowd), and in the ground truth categories (id, name, isthing); boxes are"
+    " read where PRED is COCO's results format, a list"
 )
 
 
@@ -100,7 +101,7 @@ def load_json(role: str, file: str) -> Any:
         InputError: it cannot be read.
     """
     if is_url(file):
-        raise InputError(f"{label(file)} is a URL; panoptic JSON files are read from local folders")
+        raise InputError(f"{label(file)} is a URL; JSON files are read from local folders")
     try:
         with open(file, encoding="utf-8") as opened:
             return json.load(opened)

@@ -69,6 +69,8 @@ class Found:
         if sample is None:
             raise SettingError("this score needs detections, which `lossbench.evaluate` reads")
         levels = THRESHOLDS if iou is None else iou if isinstance(iou, Sequence) else (iou,)
+        if not levels:
+            raise SettingError("iou=[] names no threshold; none takes COCO's ten")
         overlap = sample.of_boxes if iou_type == "bbox" else sample.of_masks
         low, high = AREAS[area]
         off = [(side.area < low) | (side.area > high) for side in (sample.pred, sample.target)]
