@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from lossbench.data import counting
+from lossbench.data import counting, strips
 from lossbench.data.counting import differences
 from lossbench.data.histogram import LARGE, histogram
 from lossbench.data.plan import Plan
@@ -87,6 +88,41 @@ def test_a_stray_value_is_named_with_its_pixels(hard):
     if hard:
         with pytest.raises(InputError, match="values 7, 9 in 257 pixels"):
             counting.joint(planned(hard, 2), strange, target, None)
+
+
+def test_strips_change_no_count(monkeypatch):
+    random = np.random.default_rng(1)
+    shape = (50, 7, 3)
+    pred, target = (drawn(random, shape, 2, 5) for _ in range(2))
+    ignored = drawn(random, shape, 3, 3) == 0
+    others = [
+        lambda plane: plane,
+        np.asfortranarray,
+        lambda plane: np.repeat(plane, 2, -1)[..., ::2],  # in no order
+    ]
+    planes = (pred, target, ignored)
+    table = counting.joint(planned(True, 5), *planes)
+    apart = differences(pred[None], target[None], None)
+    monkeypatch.setattr(strips, "STRIP", 64)
+    for moved in others:
+        given = [moved(plane) for plane in planes]
+        assert len(list(strips.strips(*given))) > 10
+        assert np.array_equal(counting.joint(planned(True, 5), *given), table)
+        images = [plane[None] for plane in given[:2]]
+        assert np.array_equal(differences(*images, None), apart)
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_counting_needs_little_more_than_the_planes(hard):
+    shape = (4000, 4000)
+    pred, target = (drawn(np.random.default_rng(seed), shape, 5, 2) for seed in range(2))
+    tracemalloc.start()
+    try:
+        counting.joint(planned(hard, 2), pred, target, None)
+        differences(pred[None], target[None], None)
+        assert tracemalloc.get_traced_memory()[1] < 2 * pred.size
+    finally:
+        tracemalloc.stop()
 
 
 def planned(hard: bool, classes: int) -> Plan:

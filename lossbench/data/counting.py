@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.data.decode import Array
 from lossbench.data.histogram import LARGE, WORD, Bytes, histogram
 from lossbench.data.plan import Plan
+from lossbench.data.strips import strips
 
 Table = NDArray[np.int64]
 EVERY_BYTE = np.uint64(0x0101010101010101)
@@ -22,35 +25,33 @@ def joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Tabl
     Raises:
         InputError: the file holds values that the plan has no meaning for.
     """
-    pred, target, ignored = _in_order(pred, target, ignored)
-    if plan.pred.hard or pred.size < LARGE:
-        return _indexed(plan, pred, target, ignored)
-    true = _classes(plan, target, ignored)
-    if (true > plan.target.classes).any():
-        raise plan.target.refuse(target, true)
-    return np.stack([_where(pred, true == row) for row in range(plan.target.classes)])
+    rows, columns = plan.target.classes, plan.pred.levels
+    counted = (_counted(plan, *strip) for strip in strips(pred, target, ignored))
+    cells: Table = reduce(np.add, counted)
+    if cells[rows + 1].any():
+        raise plan.target.refuse(target, _classes(plan, target, ignored))
+    if cells[:rows, columns:].any():
+        seen = _classes(plan, target, ignored) < rows
+        raise plan.pred.refuse(pred, np.where(seen, plan.pred.coded(pred), 0))
+    return cells[:rows, :columns]
 
 
 def differences(pred: Array, target: Array, ignored: Array | None) -> Table:
     """How often each difference −255 … 255 of two 8-bit images occurs, (channels, 511)."""
-    tables = []
-    for planes in zip(pred, target, strict=True):
-        ours, theirs, out = _in_order(*planes, ignored)
-        valid = np.True_ if out is None else ~out
-        apart, less = ours - theirs, ours < theirs  # a negative difference is 256 too large
-        below, above = _where(apart, less & valid), _where(apart, ~less & valid)
-        tables.append(np.concatenate([below[1:], above]))
-    return np.stack(tables)
+    return np.stack(
+        [
+            reduce(np.add, (_apart(*strip) for strip in strips(*planes, ignored)))
+            for planes in zip(pred, target, strict=True)
+        ]
+    )
 
 
-def _in_order(
-    pred: Array, target: Array, ignored: Array | None
-) -> tuple[Array, Array, Array | None]:
-    """The same pixels in the order in which they lie in memory: NIfTI has the first axis first."""
-    every = (pred, target) if ignored is None else (pred, target, ignored)
-    if not all(each.flags.f_contiguous for each in every):
-        return pred, target, ignored
-    return pred.T, target.T, None if ignored is None else ignored.T
+def _apart(pred: Array, target: Array, ignored: Array | None) -> Table:
+    """The table of differences of one channel."""
+    valid = np.True_ if ignored is None else ~ignored
+    apart, less = pred - target, pred < target  # a negative difference is 256 too large
+    below, above = _where(apart, less & valid), _where(apart, ~less & valid)
+    return np.concatenate([below[1:], above])
 
 
 def _where(stored: Bytes, mask: NDArray[np.bool_]) -> Table:
@@ -60,8 +61,23 @@ def _where(stored: Bytes, mask: NDArray[np.bool_]) -> Table:
     return counts
 
 
+def _counted(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table:
+    """The joint table with two rows more, of ignored pixels and of values without a meaning.
+
+    With two columns more as well where the prediction has such values.
+    """
+    rows, columns = plan.target.classes, plan.pred.levels
+    if plan.pred.hard or pred.size < LARGE:
+        return _indexed(plan, pred, target, ignored)
+    true, table = _classes(plan, target, ignored), np.zeros((rows + 2, columns), np.int64)
+    for row in range(rows):
+        table[row] = _where(pred, true == row)
+    table[rows + 1, 0] = np.count_nonzero(true > rows)
+    return table
+
+
 def _indexed(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table:
-    """The joint table by one number a pixel; what has no meaning has a row and a column of it."""
+    """The joint table by one number a pixel."""
     rows, columns = plan.target.classes, plan.pred.levels
     width = columns + 2 if plan.pred.hard else columns
     table = np.zeros((rows + 2) * width, np.int64)
@@ -74,13 +90,7 @@ def _indexed(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> T
             table += times * histogram(index.astype(np.uint8))[: table.size]
         else:
             table += times * np.bincount(index, minlength=table.size)
-    cells = table.reshape(-1, width)
-    if cells[rows + 1].any():
-        raise plan.target.refuse(target, _classes(plan, target, ignored))
-    if cells[:rows, columns:].any():
-        seen = _classes(plan, target, ignored) < rows
-        raise plan.pred.refuse(pred, np.where(seen, plan.pred.coded(pred), 0))
-    return cells[:rows, :columns]
+    return table.reshape(-1, width)
 
 
 def _classes(plan: Plan, target: Array, ignored: Array | None) -> Array:

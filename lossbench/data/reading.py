@@ -109,6 +109,8 @@ class Reading:
         elif picture.palette is not None and (self.colours or not self.hard):
             if self.encoding == "probability":
                 raise self.unfit(f"has a palette where the plan reads {self}")
+            if self.colours:
+                return _one_number(picture.palette)[array]
             return self._coloured(replace(picture, array=picture.palette[array]))
         if self.colours:
             grey = array.astype(np.uint32)
@@ -221,10 +223,10 @@ class Reading:
                 raise self.unfit(f"holds {array.dtype} where the plan reads {self}")
             return self._image(array)
         if self.colours:
-            red, green, blue = (array[..., channel].astype(np.uint32) for channel in range(3))
-            return red << 16 | green << 8 | blue
-        grey = array[..., 0]
-        if self.encoding == "probability" and (array == grey[..., None]).all():
+            return _one_number(array)
+        grey = np.ascontiguousarray(array[..., 0])
+        others = (array[..., channel] for channel in (1, 2))
+        if self.encoding == "probability" and all((other == grey).all() for other in others):
             return grey
         raise self.unfit(
             f"is a colour picture ({picture.mode}) where the plan reads {self}; if its colours are"
@@ -243,9 +245,7 @@ class Reading:
             return array[..., 0]
         if not self.colours:
             return array
-        bytes_ = np.zeros((*array.shape[:-1], 4), np.uint8)  # lowest first
-        bytes_[..., :3] = array
-        return bytes_.view("<u4")[..., 0]
+        return _one_number(array[..., ::-1])
 
     def _image(self, array: Array) -> Array:
         """Channels first: (H, W) has one, a last axis of up to 4 holds them."""
@@ -260,3 +260,12 @@ class Reading:
 
     def _both_float(self, array: Array) -> bool:
         return array.dtype.kind == "f" and self.dtype.startswith("float")
+
+
+def _one_number(colours: Array) -> NDArray[np.uint32]:
+    """Colours (…, 3) as 0xRRGGBB."""
+    numbers = colours[..., 0].astype(np.uint32)
+    for channel in (1, 2):
+        numbers <<= 8
+        numbers |= colours[..., channel]
+    return numbers
