@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from lossbench.data.strips import strips
 
 Table = NDArray[np.int64]
 EVERY_BYTE = np.uint64(0x0101010101010101)
+SHORT = 4  # runs with fewer pixels are not worth finding
 
 
 def joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table:
@@ -81,15 +83,15 @@ def _indexed(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> T
     rows, columns = plan.target.classes, plan.pred.levels
     width = columns + 2 if plan.pred.hard else columns
     table = np.zeros((rows + 2) * width, np.int64)
-    for times, (some_target, some_pred, *out) in _runs(target, pred, ignored):
+    for times, (some_target, some_pred, *out) in runs(target, pred, ignored):
         true = _classes(plan, some_target, out[0] if out else None)
         found = plan.pred.coded(some_pred) if plan.pred.hard else some_pred
         kind = np.uint16 if table.size <= 1 << 16 else np.uint32
         index = np.multiply(true, width, dtype=kind) + found
-        if table.size <= 256:
+        if table.size <= 256 and isinstance(times, int):
             table += times * histogram(index.astype(np.uint8))[: table.size]
         else:
-            table += times * np.bincount(index, minlength=table.size)
+            table += weighed(index, times, table.size)
     return table.reshape(-1, width)
 
 
@@ -101,14 +103,24 @@ def _classes(plan: Plan, target: Array, ignored: Array | None) -> Array:
     return true
 
 
-def _runs(*planes: Array | None) -> list[tuple[int, list[Array]]]:
-    """Pixels in rows, and how often each counts.
+def weighed(numbers: Array, times: Any, length: int) -> Table:
+    """How often each number occurs, of which each counts so many times."""
+    if isinstance(times, int):
+        return times * np.bincount(numbers, minlength=length)
+    return np.bincount(numbers, times, length).astype(np.int64)
 
-    Label maps are mostly flat: of eight neighbours that are alike in every plane, one is kept.
+
+def runs(*planes: Array | None) -> list[tuple[Any, list[Array]]]:
+    """Pixels in rows, and how often each counts: one number, or one for each of them.
+
+    Label maps are mostly flat: of eight neighbours that are alike in every plane one is kept; of
+    numbers of more than 8 bits, the first of each run.
     """
     rows = [np.ascontiguousarray(plane).reshape(-1) for plane in planes if plane is not None]
-    if rows[0].size < LARGE or any(row.dtype.itemsize > 1 for row in rows):
+    if rows[0].size < LARGE:
         return [(1, rows)]
+    if any(row.dtype.itemsize > 1 for row in rows):
+        return [_first_of_runs(rows)]
     rows = [row.astype(np.uint8, copy=False) for row in rows]
     whole = rows[0].size // WORD * WORD
     words = [row[:whole].view(np.uint64) for row in rows]
@@ -118,3 +130,12 @@ def _runs(*planes: Array | None) -> list[tuple[int, list[Array]]]:
         (1, [word[~flat].view(np.uint8) for word in words]),
         (1, [row[whole:] for row in rows]),
     ]
+
+
+def _first_of_runs(rows: list[Array]) -> tuple[Any, list[Array]]:
+    """The first pixel of each run and its length; all of them where runs are short."""
+    starts = reduce(np.logical_or, (row[1:] != row[:-1] for row in rows))
+    if np.count_nonzero(starts) * SHORT > starts.size:
+        return 1, rows
+    first = np.concatenate([[0], np.flatnonzero(starts) + 1])
+    return np.diff(first, append=len(rows[0])), [row[first] for row in rows]

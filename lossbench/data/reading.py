@@ -16,6 +16,7 @@ from lossbench.errors import InputError
 ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette", "instances")
 HARD = ("labels", "mask", "palette")
 FLAG = {"pred": "--pred-encoding", "target": "--gt-encoding"}
+LEVELS = {"uint8": 1 << 8, "uint16": 1 << 16}
 SHOWN = 5
 FEW = 4  # classes that are found faster by comparing than by looking up
 CHANNELS = 4  # a last axis no longer than this holds channels
@@ -59,10 +60,8 @@ class Reading:
 
     @property
     def levels(self) -> int:
-        """How many codes a stored number can have: classes, or 256 grey levels; 0 for floats."""
-        if self.hard:
-            return self.classes
-        return 256 if self.dtype == "uint8" else 0
+        """How many codes a stored number can have: classes, or grey levels; 0 for floats."""
+        return self.classes if self.hard else LEVELS.get(self.dtype, 0)
 
     def __str__(self) -> str:
         if self.hard:
@@ -130,6 +129,8 @@ class Reading:
         if stored.dtype == np.uint8:
             codes = self._compared(stored)
             return self._lookup.take(stored) if codes is None else codes
+        if stored.dtype == np.uint16:
+            return self._long_lookup.take(stored)
         keys = np.array(sorted(self.values))
         place = np.searchsorted(keys[:, 0], stored).clip(max=len(keys) - 1)
         codes = np.where(keys[place, 0] == stored, keys[place, 1], self.classes + 1)
@@ -206,9 +207,17 @@ class Reading:
     @cached_property
     def _lookup(self) -> NDArray[np.uint16]:
         """The code of each 8-bit value."""
-        table = np.full(256, self.classes + 1, np.uint16)
+        return self._codes_up_to(1 << 8)
+
+    @cached_property
+    def _long_lookup(self) -> NDArray[np.uint16]:
+        """The code of each 16-bit value."""
+        return self._codes_up_to(1 << 16)
+
+    def _codes_up_to(self, end: int) -> NDArray[np.uint16]:
+        table = np.full(end, self.classes + 1, np.uint16)
         for value, index in self.values:
-            if 0 <= value < 256:
+            if 0 <= value < end:
                 table[value] = index
         for low, high in self.ignore:
             table[max(low, 0) : max(high + 1, 0)] = self.classes

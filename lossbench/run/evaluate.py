@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossbench.columns import Term, judged
+from lossbench.data.cells import Cells
 from lossbench.data.instances import Joint
 from lossbench.data.plan import Plan
 from lossbench.data.records import Record
@@ -113,9 +114,13 @@ def evaluate_parts(
     chunk: Chunk,
     extraction: Extraction | None = None,
 ) -> list[tuple[Chunk, Rows]]:
-    """A chunk with its rows; each sample by itself where features are made of them together."""
+    """A chunk with its rows; each sample by itself where they are not equally long.
+
+    Features are made of several samples together.
+    """
     if extraction is None or not chunk.pixels:
-        return [(chunk, evaluate_chunk(plan, terms, device, chunk))]
+        parts = chunk.apart() if plan.sparse else [chunk]
+        return [(part, evaluate_chunk(plan, terms, device, part)) for part in parts]
     failed, *parts = chunk.apart()
     with torch.inference_mode(), _in_memory(device):
         values = [
@@ -209,7 +214,8 @@ def pooled(
     with torch.inference_mode():
         whole = None
         if tables.table is not None:
-            whole = counted_values(plan, tables.table[None], [tables.pixels], device)
+            table = Cells.of(tables.table) if plan.sparse else tables.table
+            whole = counted_values(plan, [table], [tables.pixels], device)
         for term, options in terms.items():
             function = term.entry.function
             added: Mapping[str, Any] | None = None

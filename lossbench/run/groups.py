@@ -46,7 +46,7 @@ class GroupPools:
         for group, members in shares.items():
             tables, sums = self.pools.setdefault(group, (TablePool(), SumPool()))
             if chunk.tables is not None:
-                tables.add(chunk.tables[members], chunk.sizes[members])
+                tables.add([chunk.tables[row] for row in members], chunk.sizes[members])
             sums.add(
                 {
                     name: {quantity: numbers[members] for quantity, numbers in state.items()}

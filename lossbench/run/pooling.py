@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lossbench.data.cells import Cells
 from lossbench.data.plan import Plan
 from lossbench.results import jsonable
 
@@ -111,9 +112,14 @@ class TablePool:
         self.table: NDArray[np.int64] | None = None
         self.pixels = 0
 
-    def add(self, tables: NDArray[Any], pixels: NDArray[np.int64]) -> None:
-        added = tables.sum(0, dtype=np.int64)
-        self.table = added if self.table is None else self.table + added
+    def add(self, tables: Iterable[NDArray[Any] | Cells], pixels: NDArray[np.int64]) -> None:
+        for table in tables:
+            if self.table is None:
+                self.table = np.zeros(table.shape, np.int64)
+            if isinstance(table, Cells):
+                self.table[:, table.places] += table.counts
+            else:
+                self.table += table
         self.pixels += int(pixels.sum())
 
     def as_json(self, plan: Plan) -> dict[str, Any]:
@@ -121,11 +127,12 @@ class TablePool:
         if self.table is None:
             return {}
         if plan.task == "image":
+            top = self.table.shape[-1] // 2
             return {
-                str(channel): [[int(d) - 255, int(row[d])] for d in np.flatnonzero(row)]
+                str(channel): [[int(d) - top, int(row[d])] for d in np.flatnonzero(row)]
                 for channel, row in enumerate(self.table)
             }
-        tables = self.table[None] if plan.task == "multiclass" else self.table
+        tables = self.table.reshape(-1, plan.target.levels, plan.pred.levels)
         names = {"multiclass": ("all",), "binary": plan.names[1:]}.get(plan.task, plan.names)
         return {
             name: [[int(p), int(t), int(table[t, p])] for t, p in np.argwhere(table)]

@@ -90,13 +90,14 @@ class Work:
         on_files = isinstance(self.pairs[0].sources["pred"][0], str)
         counts_only = not self.plan.pixels
         many = counts_only and on_files and len(self.pairs) >= WORTH_PROCESSES
+        together = counts_only and not self.plan.sparse  # many samples, and here
         size, ahead = self._batches()
         starts = range(0, len(self.pairs), size)
         with reader(self.plan, self.settings.readers if many else 0) as read:
 
             def task(start: int) -> tuple[Chunk, list[tuple[Chunk, Rows]] | None]:
                 chunk = read(self.pairs[start : start + size])
-                return chunk, None if counts_only else self._evaluated(start, chunk)
+                return chunk, None if together else self._evaluated(start, chunk)
 
             chunks = in_order(task, starts, self.settings.readers, ahead)
             try:
@@ -195,9 +196,11 @@ class Work:
             return self._at_a_time(), 2 * workers
         fair = -(-len(self.pairs) // (4 * workers))
         size = max(1, min(self.settings.batch_size, fair))
-        cells = self.plan.target.classes * self.plan.pred.levels or 3 * 511
-        several = len(self.plan.names) if self.plan.task == "multilabel" else 1
-        return size, max(2 * workers, AHEAD_BYTES // (4 * size * cells * several))
+        several = 1 if self.plan.task == "multiclass" else self.plan.channels
+        table = 4 * self.plan.cells * several
+        if self.plan.sparse:
+            size = max(1, min(size, AHEAD_BYTES // (2 * workers * table)))
+        return size, max(2 * workers, AHEAD_BYTES // (size * table))
 
     def _at_a_time(self) -> int:
         """How many pairs of pixels are read together: several where a GPU makes their features."""
