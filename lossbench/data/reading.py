@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.data.decode import Array, Picture
+from lossbench.data.strips import strips
 from lossbench.errors import InputError
 
 ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette", "instances")
@@ -153,7 +154,9 @@ class Reading:
         """
         numbers = stored / self.scale if self.scale != 1 else stored
         if stored.dtype.kind == "f":
-            lost = np.count_nonzero(~np.isfinite(numbers))
+            lost = sum(
+                part.size - np.count_nonzero(np.isfinite(part)) for (part,) in strips(numbers)
+            )
             if lost:
                 raise self.unfit(f"holds {lost:,} values that are not finite numbers")
             if self.encoding == "probability" and (numbers.min() < 0 or numbers.max() > 1):

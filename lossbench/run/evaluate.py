@@ -21,10 +21,11 @@ from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
 from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled
+from lossbench.run.parts import Added, add_parts, in_parts
 from lossbench.run.pooling import SumPool, TablePool
 from lossbench.run.reader import Chunk
 from lossbench.run.values import counted_values, pixel_values, record_values, segment_values
-from lossbench.views.call import asked, conclude, evaluate, finish, raw, state
+from lossbench.views.call import asked, conclude, evaluate, finish, of_state, raw, state
 from lossbench.views.finish import Sums
 from lossbench.views.forms import Gathered
 from lossbench.views.values import Values
@@ -163,6 +164,11 @@ def evaluate_chunk(
         if chunk.pixels:
             (sample,) = chunk.pixels
             others = [term for term in terms if not (on_tables(plan, term) or term.gathers)]
+            if isinstance(sample, Pixels) and (adding := list(filter(in_parts, others))):
+                _evaluate_added(rows, add_parts(plan, adding, sample, device), plan)
+                others = [term for term in others if not in_parts(term)]
+                if not others:
+                    return rows
             if made is not None:
                 values = made
             elif isinstance(sample, Joint):
@@ -286,6 +292,28 @@ def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> 
         rows.valid = _array(values.weight.sum(-1).expand_as(values.support))
 
 
+def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:
+    """Terms of a sample from what adds up of it, which is kept as well."""
+    rows.states[""] = {"support": _array(added.support)}
+    for term, states in added.states.items():
+        function = term.entry.function
+        rows.states[_key(term)] = _fields(states)
+        if term.automatic:
+            options = probes(term, judged(term, plan.task, added.support.shape[1]))
+            rows.unfinished[term] = [
+                of_state(function, *each) for each in zip(states, options, strict=True)
+            ]
+            continue
+        (one,) = states
+        with blamed(term):
+            sample, classes = conclude(function, one, added.support.clone, term.options, plan.task)
+        rows.values[term] = _array(sample)
+        if plan.by_class and classes is not None:
+            rows.classes[term] = _array(classes)
+    if rows.unfinished:
+        rows.support, rows.valid = _array(added.support), _array(added.valid)
+
+
 def _check_shapes(term: Term, values: Values, sample: Any, classes: Any) -> None:
     """A user's own loss must have come to one value a sample, and one a class where it has any."""
     wanted = [(len(values.weight),), tuple(values.support.shape)]
@@ -304,15 +332,20 @@ def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
         options = probes(term, judged(term, values.task, values.support.shape[1]))
         with blamed(term):
             added = [state(function, values, each) for each in options]
-            if added[0] is None:
-                continue
-            rows.states[_key(term)] = {
-                f"{name}.{quantity}": np.stack(
-                    [_array(getattr(each[name], quantity)) for each in added if each], 1
-                )
-                for name, view in added[0].items()
-                for quantity in view._fields
-            }
+            found = [each for each in added if each is not None]
+            if found:
+                rows.states[_key(term)] = _fields(found)
+
+
+def _fields(states: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
+    """The fields of views by name, those of several probes along the second axis."""
+    return {
+        f"{name}.{quantity}": np.stack(
+            [_array(getattr(each[name], quantity)) for each in states], 1
+        )
+        for name, view in states[0].items()
+        for quantity in view._fields
+    }
 
 
 def _rebuilt(
