@@ -14,13 +14,13 @@ import lossbench
 from lossbench.errors import printable
 
 from .complete import expressions, files, gates, roles
-from .main import Terminated, complain, note, write
+from .main import Terminated, note, write
 from .options import plugin_option
+from .outcome import count, output_options, tell
 from .weights import downloading
 
 if TYPE_CHECKING:
     from lossbench.config import Config
-    from lossbench.results import Result
     from lossbench.run.job import Run
     from lossbench.run.journal import Journal
     from lossbench.run.work import Progress
@@ -31,16 +31,16 @@ TASKS = (
     "multilabel",
     "image",
     "instances",
+    "detection",
     "vectors",
     "scores",
     "records",
 )
 ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette", "instances")
-COMPLAINTS = 20
-FORMATS = lossbench.list_formats()
-FOR_PEOPLE = ("table", "text", "markdown")
-SUMMARY = "GITHUB_STEP_SUMMARY"
-OUTPUTS = ("quiet", "verbose", "color", "no_progress", "format", "output", "sort", "top",
+WHOLE = tuple(  # endings of files that lossbench merge reads
+    ending for name in ("json", "jsonl", "parquet") for ending in lossbench.list_formats()[name]
+)
+OUTPUTS = ("resume", "quiet", "verbose", "color", "no_progress", "format", "output", "sort", "top",
            "per_class", "exit_zero", "dry_run", "force", "config", "isolated")  # fmt: skip
 
 
@@ -84,19 +84,7 @@ def _empty(context: click.Context, _: click.Parameter, given: str | None) -> flo
 
 def _workers(context: click.Context, _: click.Parameter, given: str) -> int | None:
     """`auto`, or a number."""
-    return None if given == "auto" else _count(given, "auto", 1)
-
-
-def _top(context: click.Context, _: click.Parameter, given: str) -> int | None:
-    """`all`, or a number."""
-    return None if given == "all" else _count(given, "all", 0)
-
-
-def _count(given: str, word: str, least: int) -> int:
-    """A number in decimal digits."""
-    if not (given.isascii() and given.isdigit() and int(given) >= least):
-        raise click.BadParameter(f"expected {word} or a number from {least}, found {given!r}")
-    return int(given)
+    return None if given == "auto" else count(given, "auto", 1)
 
 
 @click.command(
@@ -151,7 +139,7 @@ def _count(given: str, word: str, least: int) -> int:
 @click.option(
     "--manifest",
     metavar="FILE",
-    help="A CSV or TSV table of pairs (pred, gt, roles, groups) for PRED and GT; - is stdin.",
+    help="A CSV, TSV or Parquet table of pairs (pred, gt, roles, groups); - is stdin.",
 )
 @click.option(
     "--task",
@@ -257,50 +245,27 @@ def _count(given: str, word: str, least: int) -> int:
     help="Counted pairs that are evaluated together.",
 )
 @click.option(
-    "-f",
-    "--format",
-    type=click.Choice(list(FORMATS)),
-    default="table",
-    show_default=True,
-    help="What is printed; github annotates a workflow and writes its summary.",
+    "--shard",
+    metavar="I/N",
+    help="Only the I-th of N shares of the pairs; lossbench merge puts their results together.",
 )
 @click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    multiple=True,
-    shell_complete=files,
-    help="Write the result too; several times. The ending tells the format:"
-    f" {', '.join(ending for endings in FORMATS.values() for ending in endings)}.",
+    "--resume",
+    is_flag=True,
+    help="Go on from where a run with this --output was stopped, even by a kill.",
 )
-@click.option("--sort", metavar="COLUMN", help="The loss that orders the samples, worst first.")
-@click.option(
-    "--top",
-    metavar="N|all",
-    default="10",
-    show_default=True,
-    callback=_top,
-    help="How many samples tables show; other formats have them all.",
-)
-@click.option("--per-class/--no-per-class", default=None, help="With or without class columns.")
-@click.option("--exit-zero", is_flag=True, help="A failed gate ends with 0 as well.")
 @click.option("--dry-run", is_flag=True, help="Print plan, losses and settings; compute nothing.")
 @click.option("--force", is_flag=True, help="Overwrite the baseline.")
 @click.option("--no-progress", is_flag=True, help="No progress bar.")
-@click.option("-q", "--quiet", is_flag=True, help="Failures only.")
-@click.option("-v", "--verbose", is_flag=True, help="Timing and files left out, too.")
-@click.option(
-    "--color",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    help="Style the table.",
-)
+@output_options
 @click.pass_context
 def command(context: click.Context, /, **options: Any) -> int:
     """Compare the predictions in PRED with the ground truth in GT.
 
-    PRED and GT are folders whose files pair by relative path without suffix, or two files.
-    Panoptic JSON files have their PNGs in the folder beside them.
+    PRED and GT are folders whose files pair by relative path without suffix, or two files. Either
+    can be a zip or tar archive, lead into one (shard.tar/pred), or be a URL (s3://bucket/pred).
+    Panoptic JSON files have their PNGs in the folder beside them; PRED may be COCO's results.json
+    and GT its instances.json.
     Every setting can be in a config, or in an environment variable such as LOSSBENCH_LOSS.
     """
     made = _settled(context, options["config"], options["isolated"])
@@ -319,6 +284,7 @@ def command(context: click.Context, /, **options: Any) -> int:
             raise lossbench.SettingError(f"--output {path} is the baseline; --force overwrites it")
         if _same(path, options["manifest"]):
             raise lossbench.SettingError(f"--output {path} is the manifest")
+    _check_parts(options["shard"], shown)
     run = lossbench.plan(**options)
     if shown["sort"]:
         run.column(shown["sort"])
@@ -329,17 +295,18 @@ def command(context: click.Context, /, **options: Any) -> int:
     for each in run.to_fetch:
         with downloading(each.name) as report:
             each.fetch(report)
-    journal = _journal(run, shown["output"])
+    journal = _journal(run, shown["output"], shown["resume"])
     done = False
     try:
         # What a plugin prints is no part of the result.
         with redirect_stdout(sys.stderr), _progress(run, shown) as progress:
             result = run.evaluate(progress, journal)
-        status = _report(run, result, shown)
+        status = tell(run, result, shown)
         done = True
     except (KeyboardInterrupt, Terminated):
         where = f"in {journal.path}" if journal else "kept without --output"
-        note(f"stopped; {journal.samples if journal else 0:,} samples are {where}")
+        going_on = "; --resume goes on from there" if journal and journal.samples else ""
+        note(f"stopped; {journal.samples if journal else 0:,} samples are {where}{going_on}")
         raise
     finally:
         if journal and (done or not journal.samples):
@@ -384,69 +351,6 @@ def _planned(run: Run) -> str:
     named = run.settings.convention
     convention = "" if named == "lossbench" else f" · convention {named}"
     return f"{run.plan} · {len(run.pairing.pairs):,} pairs{convention}"
-
-
-def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
-    """Files first, then stdout, then what went wrong; the exit status."""
-    unwritten = []
-    how = {name: shown[name] for name in ("top", "sort", "per_class")}
-    for path in shown["output"]:
-        try:
-            lossbench.save(result, path, **how)
-        except lossbench.OutputError as failure:
-            unwritten.append(failure)
-    table = shown["format"] == "table"
-    if not (shown["quiet"] and shown["format"] in FOR_PEOPLE):
-        write(lossbench.render(result, shown["format"], **how, **_terminal(shown["color"])))
-    if shown["format"] == "github":
-        try:
-            _summarize(lossbench.render(result, "markdown", **how))
-        except lossbench.OutputError as failure:
-            unwritten.append(failure)
-    earlier = (run.baseline or {}).get("run", {}).get("pairs", {}).get("digest")
-    if earlier not in (None, result.digest):
-        note("note: the baseline is of other pairs")
-    elif result.groups is not None and _other_groups(run, result):
-        note("note: the baseline is of other groups")
-    for failed in result.failed[:COMPLAINTS]:
-        complain(printable(failed.error))
-    if len(result.failed) > COMPLAINTS:
-        more = len(result.failed) - COMPLAINTS
-        note(f"… and {more:,} more errors; --output result.json has them all")
-    for decision in result.decisions:
-        if not decision.passed and (shown["quiet"] or not table):
-            note(f"gate {'failed' if decision.failed else 'missed, a warning'}: {decision}")
-    if shown["verbose"]:
-        seconds = result.session["seconds"]
-        rate = len(result.ids) / seconds if seconds else 0
-        note(f"{seconds:.2f} s, {rate:,.0f} pairs/s on {result.session['device']}")
-        for each in run.pairing.unpaired:
-            note(printable(f"{each.kind}: {each.message}"))
-    if unwritten:
-        raise unwritten[0]
-    status = result.exit_status
-    return 0 if status == 1 and shown["exit_zero"] else status
-
-
-def _summarize(text: str) -> None:
-    """A report for the page of a GitHub workflow's run; on stdout where there is no such run."""
-    path = os.environ.get(SUMMARY)
-    if not path:
-        write(text)
-        return
-    try:
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise lossbench.OutputError(
-            f"{path} ({SUMMARY}) could not be written: {error.strerror}"
-        ) from None
-
-
-def _other_groups(run: Run, result: Result) -> bool:
-    """Whether the baseline has groups, and not these."""
-    earlier = (run.baseline or {}).get("groups")
-    return earlier is not None and set(earlier) != set(result.group_places)
 
 
 def _dry_run(run: Run, context: click.Context, made: Config, effective: Mapping[str, Any]) -> str:
@@ -500,21 +404,25 @@ def _same(path: str, other: str | None) -> bool:
     return False
 
 
-def _journal(run: Run, outputs: Sequence[str]) -> Journal | None:
-    """Finished samples are kept beside the first result file while the run goes on."""
-    regular = [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
-    return run.journal(f"{regular[0]}.part") if regular else None
+def _check_parts(shard: str | None, shown: Mapping[str, Any]) -> None:
+    """A share of a run and a run that goes on need a file."""
+    if shard and not any(path.lower().endswith(WHOLE) for path in shown["output"]):
+        raise lossbench.SettingError(
+            f"--shard needs --output with {' or '.join(WHOLE)}, for lossbench merge"
+        )
+    if shown["resume"] and not _regular(shown["output"]):
+        raise lossbench.SettingError("--resume needs the --output of the run that was stopped")
 
 
-def _terminal(color: str) -> dict[str, Any]:
-    """How wide and how colourful the table may be."""
-    terminal = sys.stdout.isatty()
-    wanted = bool(os.environ.get("FORCE_COLOR")) or (terminal and not os.environ.get("NO_COLOR"))
-    width = None
-    if terminal:
-        with suppress(OSError):
-            width = os.get_terminal_size(sys.stdout.fileno()).columns or None
-    return {"width": width, "color": {"always": True, "never": False}.get(color, wanted)}
+def _regular(outputs: Sequence[str]) -> list[str]:
+    """Those that are no devices and no pipes."""
+    return [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
+
+
+def _journal(run: Run, outputs: Sequence[str], resume: bool) -> Journal | None:
+    """What is finished is kept beside the first result file while the run goes on."""
+    regular = _regular(outputs)
+    return run.journal(f"{regular[0]}.part", resume) if regular else None
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def page(entry: Entry) -> Iterator[str]:
         "use": entry.use,
         "gets": _arrays(entry),
         "also": ", ".join(entry.aliases),
-        "tasks": ", ".join(entry.tasks),
+        "tasks": ", ".join(entry.all_tasks),
         "range": f"{low} to {high}, {better}",
         "source": "; ".join(entry.sources),
         "example": f"lossbench eval pred/ gt/{_plugin(entry)}{_inputs(entry)} --loss"

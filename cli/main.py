@@ -15,7 +15,7 @@ import click
 from lossbench.errors import LossbenchError
 from lossbench.version import __version__
 
-COMMANDS = ("eval", "losses", "explain", "gradcheck", "weights", "schema")
+COMMANDS = ("eval", "losses", "explain", "merge", "gradcheck", "weights", "schema")
 EPILOG = "Example: lossbench eval pred/ gt/ --loss dice --gate 'dice.mean <= 0.15'"
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lossbench.gradients import Slope
     from lossbench.results import Result
     from lossbench.run.job import Run
+    from lossbench.run.merging import Merge
     from lossbench.run.work import Progress
     from lossbench.weights import Published
 
@@ -56,20 +57,22 @@ def plan(
     workers: int | None = None,
     batch_size: int = 128,
     group_by: str | None = None,
+    shard: str | None = None,
 ) -> Run:
     """Pair the files, decide how they are read and check every setting; compute nothing.
 
     Args:
-        pred: a folder, a file, or arrays in memory: a mapping id -> array, or a sequence; a
-            panoptic JSON file with its PNGs beside it.
+        pred: a folder, a file, a zip or tar archive or a path into one, a URL, or arrays in
+            memory: a mapping id -> array, or a sequence; a panoptic JSON file with its PNGs
+            beside it, or COCO's results.json, with its instances.json as target.
         target: the ground truth, likewise.
         losses: expressions such as "dice" or "0.5*dice + 0.5*bce"; none for the task's usual ones.
-        manifest: in place of pred, target and inputs: a table (CSV, TSV, "-" for stdin) with the
-            columns pred and gt and, where wanted, id, further roles and groups.
+        manifest: in place of pred, target and inputs: a table (CSV, TSV, Parquet, "-" for stdin)
+            with the columns pred and gt and, where wanted, id, further roles and groups.
         inputs: further roles: `weight` (maps), `ignore` and `valid` (masks), `instances` (labels),
             and those that losses ask for by the name of a parameter, such as `negative`.
-        task: binary, multiclass, multilabel, image or instances; found out where it is not given,
-            instances from the losses alone.
+        task: binary, multiclass, multilabel, image, instances, detection, vectors, scores or
+            records; found out where it is not given, from instances on by the losses or by JSON.
         classes: a number, names, {value: name} or {name: [r, g, b]}.
         ignore: a target label, a range "250-255", a list of them, or "none".
         threshold: probability from which a pixel is foreground, for scores.
@@ -96,6 +99,7 @@ def plan(
         batch_size: pairs that are evaluated together, where they are counted.
         group_by: a pattern over the ids such as "{patient}/{slice}", grouped by all names but the
             last; or columns of the manifest, with commas.
+        shard: "3/16" for the third of sixteen runs that share the pairs; see `lossbench.merge`.
 
     Returns:
         A run: `.plan`, `.pairing`, `.columns`, `.settings`, and `.evaluate()`.
@@ -136,6 +140,7 @@ def plan(
             device=device,
             workers=workers,
             batch_size=batch_size,
+            shard=shard,
         )
         return prepare(pred, target, _several(losses), settings)
 
@@ -162,6 +167,29 @@ def evaluate(
         with `group_by` also `.groups`, `.group_aggregates`, `.over_groups`.
     """
     return plan(pred, target, losses, **settings).evaluate(progress)
+
+
+def plan_merge(files: Sequence[str | os.PathLike[str]], *, baseline: Any = None) -> Merge:
+    """Check that result files of all shards of a run fit together; compute nothing.
+
+    Args:
+        files: the results of runs with `shard="1/3"`, `"2/3"`, `"3/3"` and otherwise alike.
+        baseline: an earlier result that their gates name.
+
+    Returns:
+        `.run`, and `.evaluate()` for the result, which is that of one run to the last bit.
+
+    Raises:
+        InputError: one is no shard, some overlap, are missing, or are of different runs.
+    """
+    from lossbench.run.merging import plan_merge
+
+    return plan_merge([os.fspath(file) for file in files], baseline)
+
+
+def merge(files: Sequence[str | os.PathLike[str]], *, baseline: Any = None) -> Result:
+    """The result of a run from those of all its shards; see `plan_merge`."""
+    return plan_merge(files, baseline=baseline).evaluate()
 
 
 def loss(
@@ -316,11 +344,11 @@ def render(result: Result, format: str = "table", **how: Any) -> str:
 
 def list_formats() -> dict[str, tuple[str, ...]]:
     """The formats of results, each with the endings of files that are written in it."""
-    from lossbench.output import ENDINGS, FORMATS
+    from lossbench.output import ENDINGS, FILES, FORMATS
 
     return {
         format: tuple(ending for ending, of in ENDINGS.items() if of == format)
-        for format in FORMATS
+        for format in (*FORMATS, *FILES)
     }
 
 

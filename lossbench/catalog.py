@@ -105,6 +105,15 @@ class Entry:
         return tuple(_sides(self.inputs))
 
     @property
+    def all_tasks(self) -> tuple[str, ...]:
+        """Those that it states, and detection where its scores are judged as pixels are.
+
+        A detection is an object of its class or is none, as a pixel of a label is.
+        """
+        of_scores = "multilabel" in self.tasks and self.family == "binary"
+        return (*self.tasks, "detection") if of_scores else tuple(self.tasks)
+
+    @property
     def place(self) -> str:
         """Where it is defined, for people."""
         file = str(self.plugin.path) if self.plugin else f"{self.module.replace('.', '/')}.py"
@@ -461,6 +470,7 @@ KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("true or false", lambda v: isinstance(v, bool)),
     "str": ("a word", lambda v: isinstance(v, str)),
     "WeightMap": ("a weight map such as unet(w0=10, sigma=5)", lambda v: isinstance(v, str)),
+    "LossCall": ("a loss such as bce or binary_focal(gamma=1)", lambda v: isinstance(v, str)),
     "NetworkName": (
         " or ".join(", ".join(NETWORKS).rsplit(", ", 1)),
         lambda v: isinstance(v, str) and v in NETWORKS,

@@ -29,6 +29,7 @@ USUAL = {
     "multilabel": ("dice", "iou", "bce"),
     "image": ("l1", "l2"),
     "instances": ("panoptic_quality", "segmentation_quality", "recognition_quality"),
+    "detection": ("average_precision_boxes", "giou"),
     "vectors": ("cosine",),
     "scores": ("gan_minimax",),
     "records": (),
@@ -47,6 +48,7 @@ RULES = (
 )
 PER_AXIS = ("spacing",)  # options with a number for each axis, where other lists have one a class
 PER_LAYER = ("layers", "weights")  # and with one for each layer of a network
+LEVELS = ("iou",)  # or with as many as one likes
 IN_PLACE = (
     "Image",
     "Valid",
@@ -68,6 +70,13 @@ class Term:
     @property
     def options(self) -> dict[str, Any]:
         return dict(self.settings)
+
+    @property
+    def key(self) -> str:
+        """As files name it: with the options that are not its defaults."""
+        known = self.entry.options
+        given = [f"{name}={value}" for name, value in self.settings if value != known[name].default]
+        return f"{self.name}({', '.join(given)})" if given else self.name
 
     @property
     def worst(self) -> float:
@@ -103,6 +112,11 @@ class Term:
     def gathers(self) -> bool:
         """Whether a sample's value needs all samples of the run."""
         return "Gallery" in self.entry.forms
+
+    @property
+    def together(self) -> bool:
+        """Whether all samples of the run are one image, whose value each of them has."""
+        return self.options.get("per_image") is False
 
     @property
     def weight_map(self) -> Loss | None:
@@ -275,6 +289,8 @@ def _meant(option: Option, value: Any) -> Any:
     """A value as the option means it: `none` is a word where the option has that word."""
     if option.type.startswith("WeightMap") and isinstance(value, str | Loss):
         return _weight_map(option.name, value)
+    if option.type == "LossCall" and isinstance(value, Loss):
+        return _spelled(value)
     return "none" if value is None and not option.accepts(None) else value
 
 
@@ -306,14 +322,14 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
 
     Args:
         terms: what would be computed.
-        task: binary, multiclass, multilabel, image or instances.
+        task: binary, multiclass, multilabel, image, instances, detection, or one of records.
         classes: how many are judged; one, the foreground, on a binary task.
         encoding: what predictions hold.
     """
     for term in terms:
         name, options, entry = term.name, term.options, term.entry
-        if task not in entry.tasks:
-            every = [each for each in catalog.entries() if task in each.tasks]
+        if task not in entry.all_tasks:
+            every = [each for each in catalog.entries() if task in each.all_tasks]
             fitting = [each.name for each in every if each.family == entry.family]
             raise SettingError(
                 f"{name} has no meaning on {'an' if task[0] == 'i' else 'a'} {task} task"
@@ -343,7 +359,7 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
         wanted = judged(term, task, classes)
         for option, given in options.items():
             own = entry.plugin is not None and entry.options[option].owner == name
-            per_class = isinstance(given, tuple) and option not in (*PER_AXIS, *PER_LAYER)
+            per_class = isinstance(given, tuple) and option not in (*PER_AXIS, *PER_LAYER, *LEVELS)
             per_class = per_class and not own
             if per_class and len(given) != wanted:
                 raise SettingError(
@@ -375,6 +391,8 @@ def _check_map(term: Term, task: str, classes: int) -> None:
     """A weight map needs classes, and weights of each of them."""
     if term.weight_map is None:
         return
+    if task == "detection":
+        raise SettingError(f"{term.name}: a weight map is made from pixels, which boxes lack")
     if task == "image":
         raise SettingError(
             f"{term.name}: a weight map is made from the classes of the ground truth, which an"

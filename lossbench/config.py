@@ -87,10 +87,10 @@ class Key:
 
 KEYS = (
     Key("task", choice(*USUAL)),
-    Key("pred.path", path("a path"), "pred", doc="a folder of predictions, or a file."),
+    Key("pred.path", path("a path"), "pred", doc="predictions: a folder, file, archive or URL."),
     Key("pred.encoding", ENCODING, "pred_encoding", doc=HELD),
     Key("pred.pattern", PATTERN, "pred_pattern", doc=NAMED),
-    Key("target.path", path("a path"), "target", "gt", "a folder of ground truth, or a file."),
+    Key("target.path", path("a path"), "target", "gt", "truth: a folder, file, archive or URL."),
     Key("target.encoding", ENCODING, "gt_encoding", doc=HELD),
     Key("target.pattern", PATTERN, "gt_pattern", doc=NAMED),
     Key("target.classes", CLASSES),
@@ -115,6 +115,7 @@ KEYS = (
     Key("run.device", matching(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N")),
     Key("run.workers", whole(1, "auto")),
     Key("run.batch_size", whole(1)),
+    Key("run.shard", matching(r"[0-9]+/[0-9]+", "I/N, such as 3/16")),
     Key("output", several(path("a file")), doc="files to write, whose endings tell the format."),
     Key("format", choice(*FORMATS), doc="what is printed."),
     Key("top", whole(0, "all"), doc="how many samples the table shows."),

@@ -54,7 +54,10 @@ def slopes(expression: str, task: str | None, seed: int) -> list[Slope]:
     (column,) = resolve([expression], {})
     for term in column.terms:
         if not CLASSES.keys() & set(term.entry.tasks):
-            raise SettingError(f"{term.name} has no gradient: it counts what matches")
+            raise SettingError(
+                f"{term.name} has no gradient with respect to pixels; it is for"
+                f" {', '.join(term.entry.tasks)}"
+            )
     shared = [each for each in CLASSES if all(each in term.entry.tasks for term in column.terms)]
     if task is not None and task not in CLASSES:
         raise SettingError(f"task is one of {', '.join(CLASSES)}, not {task!r}")

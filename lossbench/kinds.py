@@ -72,7 +72,9 @@ class Source:
         self.wrong(node, str(error), max(at, 0))
 
     def path(self, written: str) -> str:
-        """A path as the run takes it: relative ones are relative to the file."""
+        """A path as the run takes it: relative ones are relative to the file, URLs as written."""
+        if "://" in written:
+            return written
         return os.path.join(self.folder, os.path.expanduser(written))
 
     def check_gates(self) -> None:

@@ -67,6 +67,7 @@ class Result:
         groups: the group of each sample, None without groups.
         group_pooled: by column, the pooled value of each group, in the order of `group_places`.
         conventions: convention -> column -> what it would report, where all were asked for.
+        shard: of a share of a run, everything that `merge` needs.
     """
 
     ids: list[str]
@@ -82,6 +83,7 @@ class Result:
     groups: list[str] | None = None
     group_pooled: dict[str, Values] = field(default_factory=dict)
     conventions: dict[str, dict[str, Reported]] = field(default_factory=dict)
+    shard: dict[str, Any] | None = None
 
     @property
     def exit_status(self) -> int:
@@ -161,8 +163,9 @@ class Result:
             table = (self.over_groups if over else self.aggregates)[name]
         return table[OVER_GROUPS.get(aggregate, aggregate)]
 
-    def as_json(self, per_class: bool = True) -> dict[str, Any]:
-        """The result file: nan is null, infinities are words."""
+    def as_json(self, per_class: bool = True, *, samples: bool = True) -> dict[str, Any]:
+        """The result file, or all of it but its samples: nan is null, infinities are words."""
+        rows = range(len(self.ids))
         model = {
             "schema": SCHEMA,
             "session": self.session,
@@ -174,7 +177,7 @@ class Result:
             },
             "aggregate": {name: self._aggregate(name, per_class) for name in self.values},
             **({"groups": self._groups(per_class)} if self.groups is not None else {}),
-            "samples": [self.sample(place, per_class) for place in range(len(self.ids))],
+            **({"samples": [self.sample(place, per_class) for place in rows]} if samples else {}),
             "pooled": self.pooled,
             "gates": [
                 {
@@ -203,6 +206,8 @@ class Result:
                 name: {column: _reported(each) for column, each in row.items()}
                 for name, row in self.conventions.items()
             }
+        if self.shard is not None:
+            model["shard"] = self.shard
         return model
 
     def sample(self, place: int, per_class: bool = True) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lossbench import catalog
+from lossbench.catalog import Entry
 from lossbench.columns import Term, check_roles, check_task, filled
 from lossbench.errors import SettingError
 from lossbench.expressions import fold, leaves
@@ -17,7 +18,7 @@ from lossbench.views.call import evaluate
 from lossbench.views.features import Deep
 from lossbench.views.forms import Gathered
 from lossbench.views.trunk import Networks
-from lossbench.views.values import RECORDS, Side, Task, Values
+from lossbench.views.values import RECORDS, BoxPairs, Named, Side, Task, Values
 from lossbench.weights import check_files
 
 ENCODINGS = ("probability", "logits", "image")
@@ -31,16 +32,17 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
     holds. `task` is binary for one channel and multiclass for several unless it is given. Options
     are those of `lossbench explain NAME`; further inputs that the loss names are tensors like pred,
     by name. Losses of vectors take pred (B, D) and target (B, D) or labels (B,), those of scores
-    (B, …); there a loss over all samples of a run is over the batch. It returns (B,) in the type
-    of pred, nan where undefined.
+    (B, …); there a loss over all samples of a run is over the batch. Losses of boxes take pairs of
+    them, (B, 4) as x1, y1, x2, y2, and those of records mappings of tensors (B, …) by name. It
+    returns (B,) in the type of pred, nan where undefined.
     """
     entry, added = catalog.find(name), catalog.added()
     check_files(weights or {})
     networks = Networks(weights)
 
     def on_tensors(
-        pred: Tensor,
-        target: Tensor,
+        pred: Tensor | Mapping[str, Tensor],
+        target: Tensor | Mapping[str, Tensor],
         weight: Tensor | None = None,
         *,
         encoding: Literal["probability", "logits", "image"] = "probability",
@@ -49,13 +51,17 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
     ) -> Tensor:
         if encoding not in ENCODINGS:
             raise SettingError(f"encoding is one of {', '.join(ENCODINGS)}, not {encoding!r}")
+        if entry.tasks[0] == "records":
+            return _of_records(entry, pred, target, options)
+        if isinstance(pred, Mapping) or isinstance(target, Mapping):
+            raise SettingError(f"{name} takes tensors, not mappings of them")
         if pred.ndim < 2:
             raise SettingError(f"pred is {tuple(pred.shape)}; expected (B, C, *space)")
         given, classes = pred.dtype, pred.shape[1]
         pred = pred.float() if given in (torch.float16, torch.bfloat16) else pred
         default: Task = "binary" if classes == 1 else "multiclass"
         task = "image" if encoding == "image" else task or default
-        if entry.tasks[0] in RECORDS and encoding != "image":
+        if entry.tasks[0] in (*RECORDS, "detection") and encoding != "image":
             task = cast(Task, entry.tasks[0])
         others = {role: x for role, x in options.items() if isinstance(x, Tensor)}
         options = {name: value for name, value in options.items() if name not in others}
@@ -73,6 +79,8 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
                 raise SettingError(f"{option}={rule} needs a data set; give numbers")
             if term.roles:
                 raise SettingError(f"{term.roles[0]}=role needs maps; give a number")
+        if task == "detection":
+            return _value(node, _box_values(name, pred, target, leaves(node))).to(given)
         if task in RECORDS:
             values = _record_values(task, {"pred": pred, "target": target, **others}, leaves(node))
             return _value(node, values).to(given)
@@ -116,6 +124,44 @@ def _value(node: Any, values: Values) -> Tensor:
     """The expression of what a loss is."""
     found: Tensor = fold(node, lambda term: evaluate(term.entry.function, values, term.options)[0])
     return found
+
+
+def _of_records(
+    entry: Entry,
+    pred: Tensor | Mapping[str, Tensor],
+    target: Tensor | Mapping[str, Tensor],
+    options: Mapping[str, Any],
+) -> Tensor:
+    """A loss of tensors by name."""
+    if isinstance(pred, Tensor) or isinstance(target, Tensor):
+        raise SettingError(f"{entry.name} takes mappings of tensors by name, as pred and target")
+    node = filled(entry, options, {})
+    like = next(iter(pred.values()), torch.zeros(0))
+    ones = torch.ones(len(like), device=like.device)
+    sides = {
+        role: Side(ones[:, None, None], "records", named=Named(role, tensors))
+        for role, tensors in (("pred", pred), ("target", target))
+    }
+    return _value(node, Values(sides, ones[:, None, None], ones)).to(like.dtype)
+
+
+def _box_values(name: str, pred: Tensor, target: Tensor, terms: Iterable[Term]) -> Values:
+    """Pairs of boxes (B, 4), each of them a sample."""
+    if any("Matched" not in term.entry.forms for term in terms):
+        raise SettingError(
+            f"{name} judges scores, too: of tensors only losses of boxes are taken, each pair"
+            " (B, 4) matched beforehand"
+        )
+    if pred.ndim != 2 or pred.shape[1] != 4 or target.shape != pred.shape:
+        raise SettingError(
+            f"pred is {tuple(pred.shape)}, target {tuple(target.shape)}; expected boxes (B, 4) of"
+            " both, as x1, y1, x2, y2"
+        )
+    there = torch.ones_like(pred[:, :1], dtype=torch.bool)
+    ones = torch.ones_like(pred[:, :1, None])
+    pairs = BoxPairs(pred[:, None], target.to(pred.dtype)[:, None], there, there, ones)
+    sides = {role: Side(ones, "detection") for role in ("pred", "target")}
+    return Values(sides, ones, ones[:, 0, 0], boxes=pairs)
 
 
 def _record_values(task: Task, given: dict[str, Tensor], terms: Iterable[Term]) -> Values:

@@ -1,7 +1,8 @@
 """Make the sample data: small true pictures, and predictions of them with realistic errors.
 
 Cells, road scenes, organs and photographs are drawn from ellipses, polygons and smooth noise, scans
-of the abdomen from ellipsoids; scores of a discriminator and embeddings are random numbers. Every
+of the abdomen from ellipsoids; scores of a discriminator or of anchors and embeddings are random
+numbers. Every
 sample draws from its own seeded generator, so that each run writes the same files (it needs nibabel
 for the scans):
 
@@ -94,6 +95,19 @@ def generate(root: Path) -> None:
         street_03=([CAR, CAR], [CAR, BACKGROUND], False),
         street_04=([PERSON, CAR, PERSON], [PERSON, PERSON, PERSON], False),
     )
+
+    write_detections(
+        root,
+        crossing_01=([CAR, PERSON, CAR], [CAR, PERSON, CAR], False),
+        crossing_02=([PERSON, PERSON, CAR], [PERSON, PERSON, CAR], True),
+        crossing_03=([CAR, CAR, PERSON], [CAR, BACKGROUND, CAR], False),
+        crossing_04=([PERSON, CAR, PERSON, CAR], [PERSON, CAR, BACKGROUND, CAR], False),
+        crossing_05=([CAR], [PERSON], False),
+        crossing_06=([PERSON, PERSON], [PERSON, PERSON], False),
+    )
+    write_anchors(root, "step_01", objects=6, doubt=2.0)
+    write_anchors(root, "step_02", objects=5, doubt=1.0)
+    write_anchors(root, "step_03", objects=0, doubt=0.5)
 
     write_scene(root, "scene_01", blur=0.6, noise=2.0)
     write_scene(root, "scene_02", blur=0.9, noise=3.0)
@@ -189,15 +203,9 @@ def write_panoptic(root: Path, **streets: tuple[list[int], list[int], bool]) -> 
     annotations: dict[str, list[dict]] = {"gt": [], "pred": []}
     for image, (name, (things, seen, crowd)) in enumerate(streets.items(), start=1):
         random = random_for(name)
-        shape, count = (64, random.choice([88, 96])), len(things)
-        columns = (np.arange(count) + random.uniform(0.35, 0.65, count)) / count
-        sizes = random.uniform(0.32, 0.52, count)
-        groups = [2, 2 if crowd else 3, *range(4, count + 2)][:count]
-        truth = draw_drive(shape, zip(sizes, columns, things, groups, strict=True))
-        columns += random.normal(0, 0.008, count)
-        sizes *= random.uniform(0.92, 1.08, count)
+        groups = [2, 2 if crowd else 3, *range(4, len(things) + 2)][: len(things)]
         alone = [place + 2 if each else BACKGROUND for place, each in enumerate(seen)]
-        predicted = draw_drive(shape, zip(sizes, columns, things, alone, strict=True))
+        truth, predicted = draw_street(random, things, groups, alone)
         sides = {"gt": (ignore_edges(truth), things, groups), "pred": (predicted, seen, alone)}
         for role, (labels, classes, places) in sides.items():
             numbers = random.choice(np.arange(1, 1 << 24), IGNORED, replace=False)
@@ -219,6 +227,98 @@ def write_panoptic(root: Path, **streets: tuple[list[int], list[int], bool]) -> 
     for role, each in annotations.items():
         content = {"annotations": each, **({"categories": CATEGORIES} if role == "gt" else {})}
         (root / f"panoptic/{role}.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def draw_street(
+    random: Generator, things: list[int], groups: list[int], alone: list[int]
+) -> tuple[NDArray, NDArray]:
+    """Draw a street and a prediction of it, in which each thing has its number."""
+    shape, count = (64, random.choice([88, 96])), len(things)
+    columns = (np.arange(count) + random.uniform(0.35, 0.65, count)) / count
+    sizes = random.uniform(0.32, 0.52, count)
+    truth = draw_drive(shape, zip(sizes, columns, things, groups, strict=True))
+    columns += random.normal(0, 0.008, count)
+    sizes *= random.uniform(0.92, 1.08, count)
+    return truth, draw_drive(shape, zip(sizes, columns, things, alone, strict=True))
+
+
+def write_detections(root: Path, **streets: tuple[list[int], list[int], bool]) -> None:
+    """Write COCO's format: boxes and run lengths of what is there, and of what was found.
+
+    A street is its things, what they are seen as, and whether the first two are a crowd.
+    """
+    images, annotations, results = [], [], []
+    for image, (name, (things, seen, crowd)) in enumerate(streets.items(), start=1):
+        random = random_for(name)
+        groups = [2, 2 if crowd else 3, *range(4, len(things) + 2)][: len(things)]
+        alone = [place + 2 if each else BACKGROUND for place, each in enumerate(seen)]
+        truth, predicted = draw_street(random, things, groups, alone)
+        height, width = (int(side) for side in truth.shape)
+        images.append({"id": image, "file_name": f"{name}.png", "height": height, "width": width})
+        for group, thing in dict(zip(groups, things, strict=True)).items():
+            if (mask := truth == group).any():
+                annotations.append(
+                    {
+                        "id": len(annotations) + 1,
+                        "image_id": image,
+                        "category_id": CATEGORY[thing],
+                        "iscrowd": int(crowd and group == 2),
+                        "area": int(mask.sum()),
+                        **placed(mask),
+                    }
+                )
+        for number, thing, of_class in zip(alone, things, seen, strict=True):
+            score = random.uniform(0.6, 1) if thing == of_class else random.uniform(0.2, 0.7)
+            if of_class and (mask := predicted == number).any():
+                found = {"image_id": image, "category_id": CATEGORY[of_class]}
+                results.append({**found, "score": round(score, 3), **placed(mask)})
+    categories = [
+        {"id": each["id"], "name": each["name"]} for each in CATEGORIES if each["isthing"]
+    ]
+    truth = {"images": images, "annotations": annotations, "categories": categories}
+    parts = [f'"{key}": {in_lines(value)}' for key, value in truth.items()]
+    (root / "detection").mkdir(parents=True, exist_ok=True)
+    (root / "detection/instances.json").write_text("{" + ",\n".join(parts) + "}\n")
+    (root / "detection/results.json").write_text(in_lines(results) + "\n")
+
+
+def placed(mask: NDArray) -> dict:
+    """Where a mask is: x, y, width and height of its box, and its run lengths down the columns."""
+    rows, columns = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))
+    box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
+    column = np.concatenate([[0], mask.ravel(order="F").astype(int)])
+    changes = np.flatnonzero(np.diff(column))
+    counts = np.diff(np.concatenate([[0], changes, [mask.size]]))
+    return {
+        "bbox": [int(each) for each in box],
+        "segmentation": {"size": list(mask.shape), "counts": counts.tolist()},
+    }
+
+
+def in_lines(listed: list[dict]) -> str:
+    """JSON with a line for each."""
+    return "[\n" + ",\n".join(json.dumps(each) for each in listed) + "\n]"
+
+
+def write_anchors(root: Path, name: str, objects: int, doubt: float) -> None:
+    """Write what Faster R-CNN and Mask R-CNN say of 40 anchors and 4 regions, and what is true."""
+    random = random_for(name)
+    labels = np.repeat([1, 0, -1], [objects, 30 - objects, 10])
+    deltas = random.normal(0, 0.3, (40, 4))
+    of_region = np.array([1, 2, 1, 0] if objects else [0, 0, 0, 0])
+    masks = (depth((7, 7), [[3, 3, 2.5, 2, 0]]) > 0)[None].repeat(4, 0)
+    save(
+        root / f"anchors/gt/{name}.npz",
+        {"labels": labels, "deltas": deltas, "mask_labels": of_region, "masks": masks},
+    )
+    save(
+        root / f"anchors/pred/{name}.npz",
+        {
+            "logits": random.normal(np.where(labels == 1, 2, -2), doubt),
+            "deltas": deltas + random.normal(0, 0.1 * doubt, deltas.shape),
+            "mask_logits": random.normal(4 * masks[:, None] - 2, doubt, (4, 3, 7, 7)),
+        },
+    )
 
 
 def draw_drive(shape: Shape, things: Iterable[tuple[float, float, int, int]]) -> NDArray:
@@ -414,9 +514,12 @@ def to_bytes(fractions: NDArray) -> NDArray:
     return np.round(np.clip(fractions, 0, 1) * 255.0).astype(np.uint8)
 
 
-def save(path: Path, values: NDArray) -> None:
+def save(path: Path, values: NDArray | dict[str, NDArray]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".npy":
+    if isinstance(values, dict):
+        small = {"f": np.float16, "i": np.int8, "b": np.uint8}
+        np.savez(path, **{name: x.astype(small[x.dtype.kind]) for name, x in values.items()})
+    elif path.suffix == ".npy":
         np.save(path, values.astype(np.float16) if values.dtype.kind == "f" else values)
     else:
         Image.fromarray(values).save(path, optimize=True)

@@ -32,9 +32,10 @@ PRESETS = {  # preset: the sample that it is run on
     "perceptual": "image",
     "style": "style",
     "adversarial": "adversarial",
+    "detection": "detection",
     "ci-gate": "binary",
 }
-TASKS = "binary, multiclass, multilabel, image, instances, vectors, scores or records"
+TASKS = "binary, multiclass, multilabel, image, instances, detection, vectors, scores or records"
 Run = Callable[..., CompletedProcess[str]]
 
 
@@ -95,7 +96,7 @@ resize: nearest
 convention: monai
 plugins: []
 baseline: main.json
-run: {device: "cuda:1", workers: auto, batch_size: 4}
+run: {device: "cuda:1", workers: auto, batch_size: 4, shard: 2/3}
 weights: {vgg16: vgg16.npz}
 offline: true
 output: [result.json, more.json]
@@ -132,6 +133,7 @@ per_class: false
         "device": "cuda:1",
         "workers": None,
         "batch_size": 4,
+        "shard": "2/3",
         "weights": {"vgg16": "vgg16.npz"},
         "offline": True,
         "output": ("result.json", "more.json"),
@@ -392,7 +394,7 @@ def test_every_option_of_eval_is_a_key_or_of_the_command_line_only() -> None:
     } | {str(each.metavar or each.name).lower(): each for each in evaluation.params[:2]}
     keys = {key.flag: key for key in KEYS}
     only_flags = {"config", "isolated", "exit-zero", "dry-run", "force", "no-progress", "quiet",
-                  "verbose", "color"}  # fmt: skip
+                  "verbose", "color", "resume"}  # fmt: skip
     assert set(flags) - set(keys) == only_flags
     assert set(keys) <= set(flags)
     for flag, key in keys.items():
@@ -611,7 +613,8 @@ def test_a_config_that_is_found_is_named_once_and_can_be_left_alone(lossbench_co
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_runs_on_its_sample(preset: str, lossbench_command: Run) -> None:
-    folders = [SAMPLES / PRESETS[preset] / role for role in ("pred", "gt")]
+    names = ("results.json", "instances.json") if preset == "detection" else ("pred", "gt")
+    folders = [SAMPLES / PRESETS[preset] / name for name in names]
     style = SAMPLES / PRESETS[preset] / "style"
     roles = ["--input", f"style={style}"] if style.is_dir() else []
     done = lossbench_command("eval", *folders, *roles, "-c", preset, "-f", "json")

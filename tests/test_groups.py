@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import subprocess
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 import lossbench
 from lossbench.data.groups import Names, by_pattern, manifest_columns
-from lossbench.run.work import Progress, Work
+from lossbench.run.groups import GroupPools
 
 BINARY = (SAMPLES / "binary" / "pred", SAMPLES / "binary" / "gt")
 RANDOM = np.random.default_rng(0)
@@ -260,19 +261,20 @@ def test_groups_do_not_depend_on_order_batch_or_workers(
     assert text(order, batch_size=batch_size, workers=workers) == text(list(range(12)))
 
 
-def test_a_pool_is_dropped_when_its_group_has_been_read() -> None:
+def test_a_pool_is_dropped_when_its_group_has_been_read(monkeypatch: Any) -> None:
     ids = [f"{patient:02}/{n}" for patient in range(20) for n in range(3)]
     sides = [dict.fromkeys(ids, side["anna/00"]) for side in (MAPS, MASKS)]
     run = lossbench.plan(*sides, "dice", task="binary", group_by=BY_PATIENT, batch_size=4)
-    work = Work(run.plan, run.pairing, run.columns, run.settings)
     pools: list[int] = []
+    count = GroupPools._count
 
-    def watch(step: Progress) -> None:
-        assert work.groups
-        pools.append(len(work.groups.pools))
+    def counted(self: GroupPools, read: Counter[str]) -> None:
+        count(self, read)
+        pools.append(len(self.pools))
 
-    work.go([watch])
-    assert len(pools) == 15  # 60 pairs, 4 at a time
+    monkeypatch.setattr(GroupPools, "_count", counted)
+    run.evaluate()
+    assert len(pools) >= 15  # 60 pairs, 4 at a time
     assert max(pools) == 1
 
 

@@ -222,9 +222,9 @@ def test_every_ending_gives_its_format(lossbench_command: Command, tmp_path: Pat
     done = lossbench_command("eval", *PLATES, "-l", "dice", "--top", 2, *outputs)
     assert done.returncode == 0, done.stderr
     starts = {"json": "{\n", "jsonl": '{"schema"', "csv": "id,dice", "markdown": "## ",
-              "junit": "<?xml", "text": "worst 2 of"}  # fmt: skip
+              "junit": "<?xml", "text": "worst 2 of", "parquet": "PAR1"}  # fmt: skip
     for ending, format in endings.items():
-        assert (tmp_path / f"r{ending}").read_text("utf-8").startswith(starts[format]), ending
+        assert (tmp_path / f"r{ending}").read_bytes().startswith(starts[format].encode()), ending
 
 
 def test_the_summary_of_a_workflow_is_appended(lossbench_command: Command, tmp_path: Path):

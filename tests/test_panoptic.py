@@ -617,7 +617,7 @@ def test_no_json_at_all_is_told(panoptic: tuple[Path, list[Any]]) -> None:
     with pytest.raises(lossbench.InputError, match="does not exist"):
         lossbench.plan(root / "gone.json", root / "gt.json", "pq")
     for pair in ((root / "pred.json", root / "gt"), (root / "pred", root / "gt.json")):
-        with pytest.raises(lossbench.SettingError, match="both panoptic JSON files"):
+        with pytest.raises(lossbench.SettingError, match="both JSON files"):
             lossbench.plan(*pair, "pq")
 
 

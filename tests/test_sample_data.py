@@ -22,6 +22,7 @@ import lossbench
 
 READERS = {
     ".npy": np.load,
+    ".npz": lambda path: np.concatenate([x.ravel() for x in np.load(path).values()]),
     ".png": lambda path: np.asarray(Image.open(path)),
     ".gz": lambda path: np.asarray(nibabel.load(path).dataobj),
 }
@@ -50,7 +51,8 @@ def test_the_generator_makes_the_same_pictures(tmp_path):
     scans = [sorted((root / "medical").rglob("*.nii.gz")) for root in (SAMPLES, tmp_path)]
     for ours, theirs in zip(*scans, strict=True):
         assert nibabel.load(ours).header == nibabel.load(theirs).header
-    for text in ("binary/pairs.csv", "panoptic/gt.json", "panoptic/pred.json"):
+    texts = ["binary/pairs.csv", "panoptic/gt.json", "panoptic/pred.json"]
+    for text in [*texts, "detection/instances.json", "detection/results.json"]:
         assert (SAMPLES / text).read_text() == (tmp_path / text).read_text()
 
 
@@ -62,8 +64,10 @@ def test_the_sample_data_is_small():
 
 def test_nothing_else_lies_among_the_samples():
     files = {path.name for path in SAMPLES.rglob("*") if path.is_file()}
-    others = {name for name in files if not name.endswith((".png", ".npy", ".nii.gz", ".pyc"))}
-    assert others == {"generate.py", "pairs.csv", "gt.json", "pred.json"}
+    kinds = (".png", ".npy", ".npz", ".nii.gz", ".pyc")
+    others = {name for name in files if not name.endswith(kinds)}
+    lists = {"gt.json", "pred.json", "instances.json", "results.json"}
+    assert others == {"generate.py", "pairs.csv", *lists}
 
 
 @pytest.mark.parametrize(
@@ -264,6 +268,15 @@ def test_the_example_of_every_loss_runs(entry):
             given["target"] = given["labels"]
         folders = {role: given[role] for role in ("pred", "target")}
         how["inputs"] = {role: given[role] for role in entry.roles if role in given}
+    if entry.name == "auxiliary":
+        how["inputs"] = {"aux": SAMPLES / "multiclass" / "pred"}
+    if task == "detection":
+        files = {"pred": "results.json", "target": "instances.json"}
+        folders = {side: SAMPLES / "detection" / name for side, name in files.items()}
+    if task == "records":
+        folders = {
+            side: SAMPLES / "anchors" / name for side, name in (("pred", "pred"), ("target", "gt"))
+        }
     result = lossbench.evaluate(**folders, losses=entry.example, **how)
     assert not result.failed
     table = result.aggregates[entry.example]

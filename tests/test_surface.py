@@ -97,17 +97,18 @@ def rule_of_cheng(width: float) -> Callable[..., float]:
         for mask in (pred, target):
             far = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing)
             bands.append(mask & (far[(slice(1, -1),) * mask.ndim] <= width * (1 + 1e-9)))
-        return (bands[0] & bands[1]).sum() / (bands[0] | bands[1]).sum()
+        either = (bands[0] | bands[1]).sum()
+        return (bands[0] & bands[1]).sum() / either if either else math.nan
 
     return measure
 
 
 def usual_band(pred: Mask, target: Mask, spacing: Spacing) -> float:
-    """LOSSES.md: 2 % of the diagonal, rounded in a plane without spacing; at least a pixel."""
+    """Cheng et al.: 2 % of the diagonal, rounded to at least a pixel in a plane without spacing."""
     width = 0.02 * math.sqrt(sum((n * s) ** 2 for n, s in zip(pred.shape, spacing, strict=True)))
     if pred.ndim == 2 and set(spacing) == {1.0}:
-        width = round(width)
-    return rule_of_cheng(max(width, min(spacing)))(pred, target, spacing)
+        width = max(1, round(width))
+    return rule_of_cheng(width)(pred, target, spacing)
 
 
 def chessboard_band(pred: Mask, target: Mask, spacing: Spacing) -> float:
@@ -319,6 +320,34 @@ def only(loss: str, pred: Any, target: Any, **how: Any) -> float:
     result = lossbench.evaluate([pred], [target], f"it={loss}", **{"task": "binary", **how})
     assert not result.failed
     return float(result.values["it"].samples[0])
+
+
+def test_a_small_volume_has_no_band_of_two_percent():
+    """LOSSES.md: 0.02·diagonal, unrounded in 3-D; 0.83 voxels here. One mask empty is still 0."""
+    some = np.zeros((24, 24, 24), np.uint8)
+    some[4:12, 4:12, 4:12] = 1
+    assert math.isnan(only("boundary_iou", some, some))
+    assert only("boundary_iou", np.zeros_like(some), some) == 0
+    assert only("boundary_iou(spacing=[0.5, 1, 1])", some, some) == 1  # 0.72 along the first axis
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 999), size=st.integers(3, 9), spaced=st.booleans())
+def test_a_few_points_that_are_far_are_as_far_as_in_a_distance_map(axes, seed, size, spaced):
+    """Where one object is missed: the surface points that could be the nearest ones are chosen."""
+    random = np.random.default_rng(seed)
+    shape = random.integers(60, 140, 2) if axes == 2 else random.integers(24, 40, 3)
+    spacing = tuple(random.uniform(0.3, 3, axes)) if spaced else (1.0,) * axes
+    theirs = blob(shape, 1.2, 0.5, seed)
+    ours, (*start,) = theirs.copy(), random.integers(0, shape - size)
+    ours[tuple(slice(at, at + size) for at in start)] ^= True
+    first, second = (
+        outlines.Outline.at(outlines.by_face(box)) for box in outlines.boxed(ours, theirs)
+    )
+    for one, other in ((first, second), (second, first)):
+        expected = ndimage.distance_transform_edt(~other.on, sampling=spacing)[one.on]
+        assert outlines.gaps(one, other, spacing) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize("name", SURFACE)

@@ -14,8 +14,10 @@ EVERY = {entry.name: entry for entry in lossbench.list_losses()}
 INSTANCES = {name for name, entry in EVERY.items() if "instances" in entry.tasks}
 # Of networks, which want pictures of some size and weights: test_deep.py.
 DEEP = {name for name, entry in EVERY.items() if entry.family == "deep"}
-# Of vectors, of scores, or with inputs of their own: test_embedding.py, test_adversarial.py.
-OTHERS = {name for name, entry in EVERY.items() if entry.family in ("embedding", "adversarial")}
+# Of vectors, of scores, of boxes and records, or with inputs of their own: test_embedding.py,
+# test_adversarial.py, test_detection.py.
+FAMILIES = ("embedding", "adversarial", "detection")
+OTHERS = {name for name, entry in EVERY.items() if entry.family in FAMILIES} | {"auxiliary"}
 ENTRIES = {name: entry for name, entry in EVERY.items() if name not in INSTANCES | DEEP | OTHERS}
 JUDGED = {"binary": 1, "multiclass": 3, "multilabel": 3, "image": 3}
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any, TypeVar
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lossbench.data.nifti import NAMES, Grid, read_nifti
-from lossbench.data.pairing import Source, label
+from lossbench.data.places import Away, Source, content, ending, label
 from lossbench.data.strips import as_array
 from lossbench.errors import InputError
 
@@ -24,6 +24,7 @@ ORIENTATION = 0x0112
 SAFE = ".safetensors"
 ARRAYS = {".npy": b"\x93NUMPY", ".npz": b"PK", SAFE: b"{"}  # how they begin; SAFE after 8 bytes
 PICKLE = b"\x80"
+BEGINNING = 16  # bytes that tell what a file is
 MOST_PIXELS = 1 << 32
 Image.MAX_IMAGE_PIXELS = None  # the files are the user's own, and may be large
 # The C library gives blocks as large as this back to the system when a picture is freed.
@@ -98,18 +99,19 @@ def _decoded(decode: Callable[[Source], Found], source: Source) -> Found:
 
 
 def _read(source: Source) -> Picture:
-    if not isinstance(source, str):
+    if not isinstance(source, str | Away):
         return Picture(_numbers(source.detach().cpu() if hasattr(source, "detach") else source))
-    if source.lower().endswith(NAMES):
-        numbers, grid = read_nifti(source)
+    if ending(source) in NAMES:
+        numbers, grid = read_nifti(content(source))
         return Picture(_numbers(numbers), grid=grid)
-    if _ending(source) in ARRAYS:
+    if ending(source) in ARRAYS:
         return Picture(_only(_arrays(source)))
-    with Image.open(source) as image:
+    opened = _opened(source)
+    with Image.open(opened) as image:
         if image.width * image.height > MOST_PIXELS:
             raise InputError(f"claims to be {image.width}×{image.height} pixels; it is damaged")
         if image.format == "TIFF" and ORIENTATION in image.getexif():
-            with open(source, "rb") as file, Image.open(file) as turned:  # not memory-mapped
+            with Image.open(BytesIO(content(source))) as turned:  # not memory-mapped
                 return _picture(turned)
         return _picture(image)
 
@@ -139,40 +141,44 @@ def _picture(image: Image.Image) -> Picture:
 def _read_record(source: Source) -> dict[str, Array]:
     if isinstance(source, Mapping):
         return {str(name): _read(array).array for name, array in source.items()}
-    if not isinstance(source, str):
+    if not isinstance(source, str | Away):
         return {"": _read(source).array}
-    if _ending(source) not in ARRAYS:
+    if ending(source) not in ARRAYS:
         raise InputError(
-            f"is no record: expected one of {', '.join(ARRAYS)}, found {_ending(source) or 'none'}"
+            f"is no record: expected one of {', '.join(ARRAYS)}, found {ending(source) or 'none'}"
         )
     return _arrays(source)
 
 
-def _arrays(path: str) -> dict[str, Array]:
+def _opened(source: str | Away) -> str | BytesIO:
+    """What decoders open: a local path, or the bytes of a file that is away."""
+    return source if isinstance(source, str) else BytesIO(content(source))
+
+
+def _arrays(source: str | Away) -> dict[str, Array]:
     """The arrays of a file by name; that of an .npy file is ""."""
-    ending = _ending(path)
-    with open(path, "rb") as file:
-        start = file.read(9)
+    kind, opened = ending(source), _opened(source)
+    start = _beginning(opened)[:9]
     if start.startswith(PICKLE) and start[8:] != b"{":
         raise InputError("holds pickled objects, which are never loaded")
-    if not start[8 * (ending == SAFE) :].startswith(ARRAYS[ending]):
-        raise InputError(f"is no {ending} file{_start(path)}")
-    if ending == SAFE:
-        return {name: _numbers(array) for name, array in sorted(_safetensors(path).items())}
-    if ending == ".npy":
-        return {"": _numbers(np.load(path, allow_pickle=False))}
-    with np.load(path, allow_pickle=False) as arrays:
+    if not start[8 * (kind == SAFE) :].startswith(ARRAYS[kind]):
+        raise InputError(f"is no {kind} file{_start(source)}")
+    if kind == SAFE:
+        return {name: _numbers(array) for name, array in sorted(_safetensors(opened).items())}
+    if kind == ".npy":
+        return {"": _numbers(np.load(opened, allow_pickle=False))}
+    with np.load(opened, allow_pickle=False) as arrays:
         return {name: _numbers(arrays[name]) for name in arrays.files}
 
 
-def _safetensors(path: str) -> dict[str, Array]:
+def _safetensors(opened: str | BytesIO) -> dict[str, Array]:
     try:
-        from safetensors.numpy import load_file
+        from safetensors.numpy import load, load_file
     except ImportError:
         raise InputError(
             "needs the package safetensors: pip install 'lossbench[safetensors]'"
         ) from None
-    return load_file(path)
+    return load_file(opened) if isinstance(opened, str) else load(opened.getvalue())
 
 
 def _only(arrays: Mapping[str, Array]) -> Array:
@@ -182,10 +188,6 @@ def _only(arrays: Mapping[str, Array]) -> Array:
             f"holds {len(arrays)} arrays ({', '.join(arrays)}); expected one", kind="mismatch"
         )
     return next(iter(arrays.values()))
-
-
-def _ending(path: str) -> str:
-    return os.path.splitext(path)[1].lower()
 
 
 def _numbers(source: Any) -> Array:
@@ -198,10 +200,17 @@ def _numbers(source: Any) -> Array:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _start(path: str) -> str:
+def _start(source: str | Away) -> str:
     """How a file begins, where that tells what it is."""
-    with open(path, "rb") as file:
-        start = file.read(16)
-    if not os.path.getsize(path):
+    start = _beginning(_opened(source))
+    if not start:
         return "; it is empty"
-    return f"; it begins with {start.decode()!r}" if start.isascii() and start else ""
+    return f"; it begins with {start.decode()!r}" if start.isascii() else ""
+
+
+def _beginning(opened: str | BytesIO) -> bytes:
+    """The first bytes of a file."""
+    if isinstance(opened, BytesIO):
+        return opened.getvalue()[:BEGINNING]
+    with open(opened, "rb") as file:
+        return file.read(BEGINNING)

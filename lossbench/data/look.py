@@ -12,6 +12,7 @@ from lossbench.data.decode import Array, Picture, read
 from lossbench.data.histogram import histogram
 from lossbench.data.nifti import shown
 from lossbench.data.pairing import Pair
+from lossbench.data.places import label
 from lossbench.data.reading import CHANNELS
 from lossbench.data.strips import strips
 from lossbench.errors import InputError
@@ -163,7 +164,7 @@ def look(pairs: Sequence[Pair], role: str) -> Seen:
     for place in spread(len(pairs)):
         for source in pairs[place].sources[role]:
             try:
-                seen.add(read(source), source if isinstance(source, str) else "")
+                seen.add(read(source), label(source) or "")
             except InputError as error:
                 failure = error
     if not seen.dtype:

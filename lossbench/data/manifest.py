@@ -5,16 +5,23 @@ from __future__ import annotations
 import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO, TextIOWrapper
 from itertools import chain
+from typing import IO
 from unicodedata import normalize
 
+from lossbench.data.endings import ENDINGS, split_ending
 from lossbench.data.groups import Names
 from lossbench.data.header import Header, read_header
-from lossbench.data.pairing import ENDINGS, Pair, Pairing, Unpaired, split_ending
+from lossbench.data.pairing import Pair, Pairing, Unpaired
+from lossbench.data.parquet import parquet_rows
+from lossbench.data.places import Places, Source, label
+from lossbench.data.remote import Remote, below, is_url
 from lossbench.errors import InputError
 
 STANDARD_INPUT = "-"
 TABS = (".tsv", ".tab")
+PARQUET = (".parquet", ".pq")
 Line = tuple[str, list[str]]  # where it stands, such as "pairs.csv line 7", and its cells
 
 
@@ -24,8 +31,9 @@ def read_manifest(
     """The pairs that a manifest names, in the order of their ids.
 
     Args:
-        path: a file of comma or tab separated values with a header; "-" is the standard input.
-            Paths in it are relative to its folder, in the standard input to the working directory.
+        path: a file of comma or tab separated values with a header, a Parquet file, or a URL of
+            either; "-" is the standard input. Paths in it are relative to its folder, in the
+            standard input to the working directory.
         roles: roles beside pred and target that a column may name.
         classes: names in the order wanted, for columns such as `pred[liver]`.
         group_by: columns whose cells make the group of a sample.
@@ -35,7 +43,8 @@ def read_manifest(
         SettingError: no column is called as in `group_by`.
     """
     standard = path == STANDARD_INPUT
-    name, folder = ("stdin", "") if standard else (path, os.path.dirname(path))
+    name, folder = ("stdin", "") if standard else (str(label(path)), os.path.dirname(path))
+    places = Places()
     samples: dict[str, tuple[str, Pair | Unpaired]] = {}
     groups, names = dict[str, str](), Names()
     lines = _lines(path, name)
@@ -43,7 +52,7 @@ def read_manifest(
     for where, cells in lines:
         _check_line(where, cells, header)
         sample = _id(where, cells, header)
-        found = _pair(sample, where, cells, header, folder)
+        found = _pair(sample, where, cells, header, folder, places)
         if sample in samples:
             where = samples[sample][0] + " and" + where.removeprefix(name)
             found = Unpaired(sample, "pred", "duplicate", f"{where} have one id, {sample!r}")
@@ -58,25 +67,34 @@ def read_manifest(
         [found for found in each if isinstance(found, Unpaired)],
         classes=header.classes,
         groups=groups,
+        confined=places.confined,
     )
 
 
 def _lines(path: str, name: str) -> Iterator[Line]:
     """The lines that are not empty; the first is the header."""
-    standard = path == STANDARD_INPUT
     try:
-        with open(
-            0 if standard else path,
-            encoding="utf-8-sig",
-            errors="surrogateescape",
-            newline="",
-            closefd=not standard,
-        ) as file:
-            yield from _rows(file, name)
+        with _opened(path, name) as file:
+            if path.lower().endswith(PARQUET):
+                yield from parquet_rows(file, name)
+            else:
+                yield from _rows(TextIOWrapper(file, "utf-8-sig", "surrogateescape", ""), name)
     except OSError as error:
         kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
         reason = f"the manifest {name} cannot be read: {error.strerror}"
         raise InputError(reason, kind=kind) from None
+
+
+def _opened(path: str, name: str) -> IO[bytes]:
+    """The bytes of a manifest."""
+    if path == STANDARD_INPUT:
+        return open(0, "rb", closefd=False)
+    if not is_url(path):
+        return open(path, "rb")
+    try:
+        return BytesIO(Remote(path).read())
+    except InputError as error:
+        raise InputError(f"the manifest {name} {error.message}", kind=error.kind) from None
 
 
 def _rows(file: Iterable[str], name: str) -> Iterator[Line]:
@@ -151,10 +169,10 @@ def _group(where: str, cells: Sequence[str], header: Header) -> tuple[str, ...]:
 
 
 def _pair(
-    sample: str, where: str, cells: Sequence[str], header: Header, folder: str
+    sample: str, where: str, cells: Sequence[str], header: Header, folder: str, places: Places
 ) -> Pair | Unpaired:
     """The files of a line, or what keeps it from being evaluated."""
-    sources: dict[str, tuple[str, ...]] = {}
+    sources: dict[str, tuple[Source, ...]] = {}
     for role in sorted(header.files, key=lambda role: role != "target"):  # it is never forgiven
         files = []
         for column in header.files[role].values():
@@ -162,13 +180,21 @@ def _pair(
                 kind = "extra" if role == "target" else "missing"
                 message = f"{where}: the cell of {header.names[column]!r} is empty"
                 return Unpaired(sample, role, kind, message)
-            files.append(os.path.join(folder, cells[column]))
-            if not os.path.isfile(files[-1]):
-                there = os.path.exists(files[-1])
+            path = _joined(folder, cells[column])
+            file = path if os.path.isfile(path) else places.file(path)
+            if file is None:
+                there = os.path.exists(path)
                 kind, what = (
                     ("unreadable", "is no file") if there else ("missing", "does not exist")
                 )
-                message = f"{where}: {files[-1]} {what}"
-                return Unpaired(sample, role, kind, message, files[-1])
+                return Unpaired(sample, role, kind, f"{where}: {path} {what}", path)
+            files.append(file)
         sources[role] = tuple(files)
     return Pair(sample, {role: sources[role] for role in header.files})
+
+
+def _joined(folder: str, written: str) -> str:
+    """A path of a manifest, from its folder unless it stands for itself."""
+    if is_url(written):
+        return written
+    return below(folder, written) if is_url(folder) else os.path.join(folder, written)

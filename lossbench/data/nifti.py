@@ -63,7 +63,7 @@ def shown(spacing: Sequence[float], digits: int = 3) -> str:
     return "×".join(f"{each:.{digits}g}" for each in spacing)
 
 
-def read_nifti(path: str) -> tuple[Array, Grid]:
+def read_nifti(held: bytes) -> tuple[Array, Grid]:
     """The numbers of a file with its axes in their order, those of classes first, and its grid.
 
     Integers stay as stored unless the header scales them.
@@ -78,8 +78,6 @@ def read_nifti(path: str) -> tuple[Array, Grid]:
             "is NIfTI, which nibabel reads, and that is not installed:"
             " pip install 'lossbench[medical]'"
         ) from None
-    with open(path, "rb") as file:
-        held = file.read()
     if held.startswith(GZIP):
         held = gzip.decompress(held)
     kinds: tuple[Any, ...] = (nifti1.Nifti1Header, nifti2.Nifti2Header)

@@ -7,41 +7,15 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 
+from lossbench.data.endings import ENDINGS, split_ending
+from lossbench.data.places import Places, Source, label
 from lossbench.errors import InputError, SettingError
 
-ENDINGS = frozenset(
-    [
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".webp",
-        ".gif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".jp2",
-        ".tga",
-        ".ico",
-        ".npy",
-        ".npz",
-        ".safetensors",
-        ".nii",
-        ".nii.gz",
-    ]
-)
-DOUBLE = tuple(ending for ending in ENDINGS if ending.count(".") > 1)
-SEPARATORS = re.compile(r"(?<=[_.\-])|(?=[_.\-])")
+SEPARATORS = re.compile(r"(?<=[_.\-/])|(?=[_.\-])")
 PLACEHOLDER = re.compile(r"\{([^\W\d]\w*)\}|(\*)")
-Source = Any  # a path as text, or an array in memory
 Segments = dict[int, tuple[int, bool]]  # id -> class, whether it is a crowd
 
 
@@ -84,12 +58,13 @@ class Pairing:
     classes: tuple[str, ...] = ()  # from {class} in a pattern
     groups: dict[str, str] = field(default_factory=dict)  # by id, where samples are grouped
     categories: tuple[Category, ...] = ()  # from a panoptic file
+    confined: bool = False  # something can be read by this process alone
 
     def count(self, kind: str) -> int:
         return sum(each.kind == kind for each in self.unpaired)
 
 
-Index = dict[str, dict[str, list[str]]]  # id -> class ("" without classes) -> files
+Index = dict[str, dict[str, list[Source]]]  # id -> class ("" without classes) -> files
 
 
 def pair(
@@ -98,7 +73,8 @@ def pair(
     """Match the files of every role.
 
     Args:
-        folders: role -> folder, single file, or arrays in memory; `pred` and `target` among them.
+        folders: role -> folder, archive, URL, single file, or arrays in memory; `pred` and
+            `target` among them.
         patterns: role -> pattern such as "{id}_pred.png", for the roles that have one. Roles
             beside pred and target have one file a sample, so there {class} is no part of a name.
         classes: names in the order wanted, for patterns with {class}.
@@ -111,21 +87,23 @@ def pair(
         if True in on_files:
             raise SettingError("give folders for all inputs, or arrays for all of them")
         return _pair_arrays(folders)
-    result = Pairing()
+    result, places = Pairing(), Places()
+    named = {role: label(folder) for role, folder in folders.items()}
     indices = {
-        role: _index(role, os.fspath(folder), patterns.get(role), result)
+        role: _index(role, os.fspath(folder), patterns.get(role), places, result.left_out)
         for role, folder in folders.items()
     }
-    if all(os.path.isfile(folder) for folder in folders.values()):  # names need not agree
+    result.confined = places.confined
+    if all(_alone(index, folders[role]) for role, index in indices.items()):  # names may differ
         name = next(iter(indices["pred"]))
         indices = {role: {name: next(iter(index.values()))} for role, index in indices.items()}
     found = {name for index in indices.values() for files in index.values() for name in files}
     result.classes = ordered_classes(found - {""}, classes)
     pred, target = indices["pred"], indices["target"]
     if not pred.keys() & target.keys():
-        raise InputError(_no_match(folders, pred, target), kind="missing")
+        raise InputError(_no_match(named, pred, target), kind="missing")
     for sample in sorted(pred.keys() | target.keys()):
-        problem = _problem(sample, indices, folders, result.classes)
+        problem = _problem(sample, indices, named, result.classes)
         if problem:
             result.unpaired.append(problem)
             continue
@@ -145,22 +123,22 @@ def _problem(
         found = index.get(sample)
         if found is None:
             if role == "target":
-                file = next(iter(indices["pred"][sample].values()))[0]
+                file = label(next(iter(indices["pred"][sample].values()))[0])
                 return Unpaired(
                     sample, role, "extra", f"{file} has no ground truth in {folders[role]}", file
                 )
-            file = next(iter(indices["target"][sample].values()))[0]
+            file = label(next(iter(indices["target"][sample].values()))[0])
             what = "prediction" if role == "pred" else f"{role} file"
             return Unpaired(sample, role, "missing", f"{file} has no {what} in {folders[role]}")
         for files in found.values():
             if len(files) > 1:
-                names = " and ".join(files)
+                names = " and ".join(str(label(file)) for file in files)
                 return Unpaired(
                     sample,
                     role,
                     "duplicate",
                     f"{names} have one id, {sample!r}; remove one, or choose with a pattern",
-                    files[0],
+                    label(files[0]),
                 )
         lacking = [name for name in classes if "" not in found and name not in found]
         if lacking:
@@ -175,7 +153,7 @@ def _problem(
 
 def _pair_arrays(folders: Mapping[str, Any]) -> Pairing:
     """Arrays in memory: mappings by id, or sequences (an array's first axis) by number."""
-    result, indices = Pairing(), dict[str, dict[str, Any]]()
+    result, indices = Pairing(confined=True), dict[str, dict[str, Any]]()
     for role, given in folders.items():
         index = indices[role] = {}
         for key, value in given.items() if isinstance(given, Mapping) else _numbered(given):
@@ -203,16 +181,22 @@ def _numbered(given: Any) -> Iterator[tuple[str, Any]]:
         yield f"{number:06d}", sample
 
 
-def _index(role: str, folder: str, pattern: str | None, result: Pairing) -> Index:
+def _alone(index: Index, given: Any) -> bool:
+    """Whether a role was given as one file."""
+    files = [file for of_class in index.values() for each in of_class.values() for file in each]
+    return len(files) == 1 and label(files[0]) == label(given)
+
+
+def _index(
+    role: str, folder: str, pattern: str | None, places: Places, left_out: Counter[str]
+) -> Index:
     """The files of one role by id and class."""
-    if not os.path.exists(folder):
-        raise InputError(f"{folder} does not exist ({role})", kind="missing", role=role)
     if pattern and "{class}" in pattern and role not in ("pred", "target"):
         pattern = None
     match = _matcher(pattern)
     index: Index = {}
     foreign: Counter[str] = Counter()
-    for path, relative in _walk(folder):
+    for file, relative in places.listed(folder, role, foreign):
         stem, ending = split_ending(relative)
         if os.path.basename(relative).startswith("."):
             foreign["hidden"] += 1
@@ -225,45 +209,17 @@ def _index(role: str, folder: str, pattern: str | None, result: Pairing) -> Inde
             foreign["not of the pattern"] += 1
             continue
         name, of_class = found[0], normalize("NFC", found[1])
-        index.setdefault(normalize("NFC", name), {}).setdefault(of_class, []).append(path)
-    result.left_out += foreign
+        index.setdefault(normalize("NFC", name), {}).setdefault(of_class, []).append(file)
+    left_out += foreign
     if not index:
         held = ", ".join(f"{n} × {ending}" for ending, n in sorted(foreign.items()))
         raise InputError(
-            f"{folder} holds no image or array ({role})" + (f"; it holds {held}" if held else ""),
+            f"{label(folder)} holds no image or array ({role})"
+            + (f"; it holds {held}" if held else ""),
             kind="missing",
             role=role,
         )
     return index
-
-
-def split_ending(path: str) -> tuple[str, str]:
-    """A path and its ending, which may be a double one such as .nii.gz."""
-    double = next((len(each) for each in DOUBLE if path.lower().endswith(each)), 0)
-    return (path[:-double], path[-double:]) if double else os.path.splitext(path)
-
-
-def _walk(folder: str) -> Iterator[tuple[str, str]]:
-    """Every file below a folder but hidden folders, in order, with its path inside it."""
-    if os.path.isfile(folder):
-        yield folder, os.path.basename(folder)
-        return
-    for here, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(
-            name for name in folders if not (name.startswith(".") or _loops(here, name))
-        )
-        inside = os.path.relpath(here, folder).replace(os.sep, "/")
-        for name in sorted(files):
-            yield os.path.join(here, name), name if inside == "." else f"{inside}/{name}"
-
-
-def _loops(folder: str, name: str) -> bool:
-    """Whether a link leads back to a folder that it is in."""
-    path = os.path.join(folder, name)
-    if not os.path.islink(path):
-        return False
-    inside, back = os.path.realpath(folder), os.path.realpath(path)
-    return os.path.commonpath([inside, back]) == back
 
 
 def _matcher(pattern: str | None) -> Any:
@@ -378,7 +334,7 @@ def _cuts(text: str) -> list[int]:
 def _odd_ends(index: Index, before: str, after: str) -> int:
     """How unlike an id the rest of a name is: separators at its ends first, then what is lost."""
     rest = min(_strip(index, before, after), default="")
-    edges = sum(end in "_-." for end in (rest[:1], rest[-1:]) if end)
+    edges = sum(end in "_-./" for end in (rest[:1], rest[-1:]) if end)
     return 1000 * edges + len(before) + len(after)
 
 
@@ -389,8 +345,3 @@ def _strip(index: Index, before: str, after: str) -> set[str]:
         for name in index
         if len(name) > len(before) + len(after)
     }
-
-
-def label(path: Source) -> str | None:
-    """A source as a message names it; arrays in memory have no name."""
-    return os.fspath(path) if isinstance(path, str | Path) else None

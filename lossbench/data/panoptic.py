@@ -10,6 +10,8 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lossbench.data.pairing import Category, Pair, Pairing, Segments, Unpaired
+from lossbench.data.places import label
+from lossbench.data.remote import is_url
 from lossbench.errors import InputError
 
 EXPECTED = (
@@ -27,7 +29,7 @@ class Picture:
     segments: Segments
 
 
-def is_panoptic(given: Any) -> bool:
+def is_json(given: Any) -> bool:
     """Whether something is the path of a JSON file."""
     return isinstance(given, str | os.PathLike) and os.fspath(given).lower().endswith(".json")
 
@@ -42,7 +44,7 @@ def read_panoptic(pred: str, target: str) -> Pairing:
         InputError: a file is not of this format, or nothing matches.
     """
     files = {"pred": pred, "target": target}
-    loaded = {role: _load(role, file) for role, file in files.items()}
+    loaded = {role: load_json(role, file) for role, file in files.items()}
     try:
         given = loaded["target"]["categories"]
         categories = tuple(
@@ -91,13 +93,20 @@ def _add(
     pairing.pairs.append(Pair(name, sources, segments))
 
 
-def _load(role: str, file: str) -> Any:
+def load_json(role: str, file: str) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if is_url(file):
+        raise InputError(f"{label(file)} is a URL; panoptic JSON files are read from local folders")
     try:
         with open(file, encoding="utf-8") as opened:
             return json.load(opened)
     except FileNotFoundError:
         raise InputError(f"{file} does not exist ({role})", kind="missing", role=role) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or f"it is no JSON: {error}"
         raise InputError(f"{file} cannot be read: {reason}", role=role) from None
 

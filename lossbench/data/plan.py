@@ -30,6 +30,8 @@ PAIRS = 512
 MOST_CELLS = 1 << 24
 MASKS = ("ignore", "valid")  # further roles: where pixels leave every sum
 MAPS = ("weight", "pos_weight", "instances")  # and numbers for each pixel
+MATCH = 0.5  # the IoU from which a box is that of an object, but for scores with their own
+MATCHED = f"matched by class, best score first, IoU ≥ {MATCH}"
 SLICES = 32  # a stack with more than these along its first axis is taken for a volume
 
 
@@ -38,7 +40,7 @@ class Plan:
     """The reading plan of a run.
 
     Attributes:
-        task: binary, multiclass, multilabel, image or instances.
+        task: binary, multiclass, multilabel, image, instances, detection, or one of records.
         pred: how predictions are read.
         target: how the ground truth is read.
         names: the classes; background and foreground of a binary task.
@@ -74,7 +76,7 @@ class Plan:
     def by_class(self) -> bool:
         """Whether classes have values of their own."""
         several = self.task == "instances" and len(self.names) > 1
-        return several or self.task in ("multiclass", "multilabel")
+        return several or self.task in ("multiclass", "multilabel", "detection")
 
     def reading(self, role: str) -> Reading | None:
         """How a role is read; None for masks and maps, which are one number a pixel."""
@@ -116,6 +118,8 @@ class Plan:
         ):
             of = "components of " if self.task == "instances" and reading.hard else ""
             parts.append(f"{side}: {of}{reading}")
+        if self.task == "detection":
+            parts.append(MATCHED)
         if self.divisor:
             parts.append(f"label = class·{self.divisor} + instance")
         if self.by_class:

@@ -29,7 +29,7 @@ class Reading:
 
     Attributes:
         role: pred, target, or what a loss calls it.
-        encoding: one of ENCODINGS; or vectors, label (one number a sample), scores, records.
+        encoding: one of ENCODINGS; or vectors, label (one number a sample), scores, records, boxes.
         dtype: how numbers are stored, such as uint8 or float32.
         scale: what stored integers are divided by to be in [0, 1].
         values: stored value -> class, of hard encodings.
@@ -72,6 +72,8 @@ class Reading:
             return f"instances ({coded}){self._ignored()}"
         if self.encoding == "vectors":
             return f"vectors ({self.length} {self.dtype})"
+        if self.encoding == "boxes":
+            return f"boxes ({self.dtype or ', '.join(self.tensors)})"
         if self.encoding == "records":
             return f"records ({', '.join(self.tensors)})"
         by = f"{self.dtype}/{self.scale:.0f}" if self.scale != 1 else self.dtype

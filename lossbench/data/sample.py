@@ -13,9 +13,11 @@ from PIL import Image
 from lossbench.data.cells import Cells, occurring
 from lossbench.data.counting import Table, differences, joint
 from lossbench.data.decode import Array, Picture, read
+from lossbench.data.detections import Detections, read_detections
 from lossbench.data.instances import Joint, count_segments
 from lossbench.data.nifti import Grid
-from lossbench.data.pairing import Pair, label
+from lossbench.data.pairing import Pair
+from lossbench.data.places import label
 from lossbench.data.plan import MAPS, Plan
 from lossbench.data.reading import Reading
 from lossbench.data.records import TASKS as RECORDS
@@ -57,7 +59,7 @@ class Sample:
 
     size: int  # pixels, ignored ones included
     table: Table | Cells | None
-    pixels: Pixels | Joint | Record | None
+    pixels: Pixels | Joint | Record | Detections | None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
     try:
         if plan.task in RECORDS:
             return Sample(1, None, read_tensors(plan, pair))
+        if plan.task == "detection":
+            return Sample(1, None, read_detections(plan, pair))
         loaded, grids = dict[str, Array](), dict[str, Grid | None]()
         for role in pair.sources:
             loaded[role], grids[role] = _load(plan, role, pair)

@@ -36,7 +36,7 @@ def loss(
         family: the group that it is listed under.
         use: what people take it for, in a few words.
         tasks: what it can be computed on: binary, multiclass, multilabel, image,
-            instances, vectors, scores, records.
+            instances, detection, vectors, scores, records.
         sources: where the definition comes from.
         range: smallest and largest value, None where there is no bound; a user's own
             loss that does not say has none.

@@ -12,7 +12,7 @@ from lossbench.losses import Expression, loss
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lossbench.views.forms import Count, NetworkName, NonNegative, Positive, Share
+    from lossbench.views.forms import Count, LossCall, NetworkName, NonNegative, Positive, Share
 
 
 def mixed(share: float | None, first: str, second: str) -> Expression:
@@ -211,6 +211,34 @@ def ssim_loss(
 
 
 @loss(
+    family="detection",
+    use="training a detector: what an object is, and where",
+    tasks=["detection"],
+    sources=["Girshick 2015, Fast R-CNN"],
+    example="detection(alpha=0.3, cls=binary_focal(gamma=1), box=ciou)",
+)
+def detection(*, alpha: Share = 0.5, cls: LossCall = "bce", box: LossCall = "giou") -> Expression:
+    """Detection loss: a classification loss of scores and a loss of boxes.
+
+    α·cls + (1−α)·box.
+
+    Args:
+        alpha: α, the share of the classification.
+        cls: a loss of probabilities, such as bce or binary_focal(gamma=1): the score of a detection
+            against whether it is an object, and 0 against 1 for an object that was missed.
+        box: a loss of boxes, such as iou_box, giou, diou or ciou(unmatched=all).
+
+    Returns:
+        The expression, 0 or more.
+
+    Note:
+        A detection is an object where the loss of boxes matches it: of its class, best score first,
+        from an IoU of ½ on.
+    """
+    return f"{alpha} * ({cls}) + {1 - alpha} * ({box})"
+
+
+@loss(
     family="deep",
     use="thin structures such as roads and membranes, whose breaks are few pixels",
     tasks=["binary"],
@@ -222,7 +250,7 @@ def topology(
     mu: NonNegative = 0.1,
     layers: Sequence[str] = ("relu1_2", "relu2_2", "relu3_4"),
     network: NetworkName = "vgg19",
-    pixel_loss: str = "bce",
+    pixel_loss: LossCall = "bce",
 ) -> Expression:
     """Topology-aware loss: a pixel loss and the difference of deep features of the masks.
 
@@ -232,7 +260,7 @@ def topology(
         mu: μ, the share of the features.
         layers: n, by name.
         network: vgg16, vgg19, alexnet, squeezenet, or tiny_seeded to try things out.
-        pixel_loss: any loss of the task by name, such as bce or dice.
+        pixel_loss: any loss of the task, such as bce or dice(smooth=1).
 
     Returns:
         The expression, 0 or more.

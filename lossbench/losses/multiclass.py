@@ -67,6 +67,36 @@ def cross_entropy(
 
 @loss(
     family="multiclass",
+    use="PSPNet and other networks with a second, auxiliary output",
+    tasks=["multiclass"],
+    sources=["Zhao et al. 2017, Pyramid Scene Parsing Network"],
+    example="auxiliary(aux_weight=0.2)",
+)
+def auxiliary(
+    pred: LogProbability,
+    target: Distribution,
+    aux: LogProbability,
+    *,
+    aux_weight: NonNegative = 0.4,
+) -> PerPixel:
+    """Cross-entropy of a network's output and of an auxiliary one, PSPNet's loss.
+
+    CE(p, y) + w·CE(q, y), q the role `aux`, CE as in `cross_entropy`.
+
+    Args:
+        pred: log p_c, never below −100, shape (B, C, N).
+        target: y_c, summing to 1 over the classes, shape (B, C, N).
+        aux: log q_c, of the auxiliary output, shape (B, C, N).
+        aux_weight: w.
+
+    Returns:
+        The share of each class in each pixel's loss, and y_c as its mass, each (B, C, N).
+    """
+    return PerPixel(-target * (pred + aux_weight * aux), mass=target)
+
+
+@loss(
+    family="multiclass",
     use="outputs that are log-probabilities already",
     tasks=["multiclass"],
     range=(None, None),

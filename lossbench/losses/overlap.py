@@ -16,14 +16,13 @@ from lossbench.views.forms import (
     NonNegative,
     PerClass,
     PerSample,
-    Probability,
     Share,
     Weight,
 )
 from lossbench.views.overlap import Overlap
+from lossbench.views.ranking import Errors
 from lossbench.views.soft import Powers, SoftCounts, SquaredErrors
 from lossbench.views.sums import by_class, logarithm, power, ratio, root, total
-from lossbench.views.values import Side
 
 
 def smoothed(
@@ -416,13 +415,7 @@ def asymmetric_focal_tversky(
     sources=["Berman, Triki & Blaschko 2018"],
     example="lovasz(classes=all)",
 )
-def lovasz(
-    pred: Side,
-    target: Probability,
-    weight: Weight,
-    *,
-    classes: Literal["present", "all"] = "present",
-) -> PerClass:
+def lovasz(errors: Errors, *, classes: Literal["present", "all"] = "present") -> PerClass:
     """Lovász loss: the convex surrogate of the Jaccard loss.
 
     Σ_i e_i·(J_i − J_{i−1}) over the errors e of one class in falling order, J_i the Jaccard loss
@@ -430,9 +423,7 @@ def lovasz(
     max(0, 1 − ỹx).
 
     Args:
-        pred: probabilities, or logits of a binary or multilabel task, shape (B, C, N).
-        target: y, shape (B, C, N).
-        weight: how many pixels an element stands for, shape (B, C or 1, N).
+        errors: of valid pixels, largest first, each (B, C, N).
         classes: present leaves out a class that the target lacks, where the hinge is not used; all
             counts it.
 
@@ -441,26 +432,17 @@ def lovasz(
         where classes=present and the target lacks the class.
 
     Note:
-        Each sample is an image of its own, which is per_image=True elsewhere; the pixels of all
-        samples as one have no sum to be taken from.
+        The pooled value is over the pixels of all samples; `per_image=false` gives it to every
+        sample, which is what smp's LovaszLoss(per_image=False) does with a batch.
     """
-    margin = pred.logits and pred.task != "multiclass"
-    errors = (target - pred.probability).abs()
-    if margin:
-        errors = (1 - (2 * target - 1) * pred.stored).clamp(min=0)
-    ordered, order = errors.sort(dim=-1, descending=True, stable=True)
-    shape = torch.broadcast_shapes(errors.shape, weight.shape)
-    order = order.expand(shape)
-    hits, others = (
-        (side * weight).expand(shape).gather(-1, order).cumsum(-1) for side in (target, 1 - target)
-    )
+    hits, others = errors.hit.cumsum(-1), errors.other.cumsum(-1)
     every = hits[..., -1:]
     jaccard_loss = 1 - ratio(every - hits, every + others)
     jaccard_loss = jaccard_loss.where(every + others > 0, 0.0)  # weightless pixels come first
     before = torch.cat([torch.zeros_like(every), jaccard_loss[..., :-1]], -1)
-    value = (ordered * (jaccard_loss - before)).sum(-1)
-    seen = (weight.sum(-1) > 0).expand_as(value)
-    present = seen if margin or classes == "all" else every[..., 0] > 0
+    value = (errors.error * (jaccard_loss - before)).sum(-1)
+    seen = (every + others[..., -1:])[..., 0] > 0
+    present = seen if errors.hinge or classes == "all" else every[..., 0] > 0
     return value.where(present, torch.nan)
 
 

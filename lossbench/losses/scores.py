@@ -522,8 +522,8 @@ def auc(ranking: Ranking) -> PerClass:
         full.
 
     Note:
-        The pooled value is over all pixels of the run where these are counted; of float
-        predictions it would need them all at once and stays undefined.
+        The pooled value is over all pixels of the run. Float predictions are remembered for it by
+        their distinct scores, and it stays undefined where those are more than 2²⁴.
     """
     above = (ranking.positive * ranking.negative_below).sum(-1)
     below = (ranking.negative * ranking.positive_below).sum(-1)

@@ -228,7 +228,8 @@ def boundary_iou(bands: Bands) -> PerClass:
         bands: pixels of the inner bands.
 
     Returns:
-        Scores of shape (B, C); 0 where one mask is empty, nan where both are.
+        Scores of shape (B, C); 0 where one mask is empty, nan where both are and where neither
+        band has a pixel.
 
     Note:
         boundary-iou-api has `distance=chessboard`; MetricsReloaded takes the surface alone, which

@@ -16,6 +16,7 @@ from lossbench.output.github import render_github
 from lossbench.output.json import render_json, render_jsonl
 from lossbench.output.junit import render_junit
 from lossbench.output.markdown import render_markdown
+from lossbench.output.parquet import check_arrow, write_parquet
 from lossbench.output.table import render_table, render_text
 from lossbench.results import Result
 
@@ -37,16 +38,16 @@ ENDINGS = {
     ".csv": "csv",
     ".md": "markdown",
     ".xml": "junit",
+    ".parquet": "parquet",
 }
+FILES: dict[str, Callable[..., None]] = {"parquet": write_parquet}  # that are no text
 
 
 def render(result: Result, format: str, **how: Any) -> str:
     """A result as text, with those of the options that the format has."""
     if format not in FORMATS:
         raise SettingError(f"format is one of {', '.join(FORMATS)}, not {format!r}")
-    function = FORMATS[format]
-    own = signature(function).parameters
-    text = function(result, **{name: value for name, value in how.items() if name in own})
+    text = FORMATS[format](result, **_own(FORMATS[format], how))
     # A file name that is no Unicode has surrogates, which no file in UTF-8 can hold.
     return text.encode("utf-8", "backslashreplace").decode()
 
@@ -66,6 +67,8 @@ def check_path(path: str) -> None:
     if ending not in ENDINGS:
         known = ", ".join(ENDINGS)
         raise SettingError(f"--output {path}: the ending tells the format, one of {known}")
+    if ENDINGS[ending] == "parquet":
+        check_arrow()
     if not os.path.isdir(folder):
         raise SettingError(f"--output {path}: the folder {folder} does not exist")
     try:
@@ -82,16 +85,23 @@ def write(result: Result, path: str, **how: Any) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    text = render(result, ENDINGS.get(os.path.splitext(path)[1].lower(), "json"), **how)
+    format = ENDINGS.get(os.path.splitext(path)[1].lower(), "json")
+
+    def fill(file: str) -> None:
+        if format in FILES:
+            FILES[format](result, file, **_own(FILES[format], how))
+        else:
+            Path(file).write_text(render(result, format, **how), encoding="utf-8")
+
     try:
         if _special(path):
-            Path(path).write_text(text, encoding="utf-8")
+            fill(path)
             return
         folder = os.path.dirname(path) or "."
         handle, draft = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
+        os.close(handle)
         try:
-            with open(handle, "w", encoding="utf-8") as file:
-                file.write(text)
+            fill(draft)
             mask = os.umask(0)
             os.umask(mask)
             os.chmod(draft, 0o666 & ~mask)
@@ -101,6 +111,12 @@ def write(result: Result, path: str, **how: Any) -> None:
             raise
     except OSError as error:
         raise OutputError(f"{path} could not be written: {error.strerror or error}") from None
+
+
+def _own(function: Callable[..., Any], how: dict[str, Any]) -> dict[str, Any]:
+    """Those of the options that a format has."""
+    own = signature(function).parameters
+    return {name: value for name, value in how.items() if name in own}
 
 
 def _special(path: str) -> bool:

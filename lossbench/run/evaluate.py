@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lossbench.columns import Term, judged
 from lossbench.data.cells import Cells
+from lossbench.data.detections import Detections
 from lossbench.data.instances import Joint
 from lossbench.data.plan import Plan
 from lossbench.data.records import Record
@@ -22,18 +23,38 @@ from lossbench.data.sample import Pixels
 from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled
 from lossbench.run.parts import Added, add_parts, in_parts
-from lossbench.run.pooling import SumPool, TablePool
+from lossbench.run.pooling import Pools
 from lossbench.run.reader import Chunk
-from lossbench.run.values import counted_values, pixel_values, record_values, segment_values
-from lossbench.views.call import asked, conclude, evaluate, finish, of_state, raw, state
+from lossbench.run.values import (
+    counted_values,
+    detection_values,
+    pixel_values,
+    record_values,
+    segment_values,
+)
+from lossbench.views.call import (
+    asked,
+    conclude,
+    evaluate,
+    finish,
+    given,
+    joins,
+    of_state,
+    raw,
+    state,
+)
 from lossbench.views.finish import Sums
 from lossbench.views.forms import Gathered
+from lossbench.views.joining import Listed
 from lossbench.views.values import Values
 
 if TYPE_CHECKING:
     from lossbench.run.features import Extraction
+    from lossbench.run.part import Pending
 
 Array = NDArray[np.float64]
+# Of terms with options still unknown: what comes out with each of the probes, in its fields.
+Unfinished = dict[Term, list[tuple[Array, ...]]]
 BLOCK = 256  # rows that are held against all others at a time
 
 
@@ -44,7 +65,8 @@ class Rows:
     values: dict[Term, Array] = field(default_factory=dict)  # (B,)
     classes: dict[Term, Array] = field(default_factory=dict)  # (B, K)
     states: dict[str, dict[str, Array]] = field(default_factory=dict)  # what adds up, of pixels
-    unfinished: dict[Term, list[Any]] = field(default_factory=dict)  # with options still unknown
+    views: dict[str, Listed] = field(default_factory=dict)  # what is joined, of one sample
+    unfinished: Unfinished = field(default_factory=dict)
     support: Array | None = None  # (B, K) target pixels of each class, where a rule needs them
     valid: Array | None = None  # (B, K) pixels that each class could have
 
@@ -173,6 +195,8 @@ def evaluate_chunk(
                 values = made
             elif isinstance(sample, Joint):
                 values = segment_values(plan, sample, int(chunk.sizes[0]), device)
+            elif isinstance(sample, Detections):
+                values = detection_values(plan, sample, device)
             elif isinstance(sample, Record):
                 values = record_values(plan, [sample], device)
             else:
@@ -209,8 +233,7 @@ def pooled(
     plan: Plan,
     terms: Mapping[Term, Mapping[str, Any]],
     device: str,
-    tables: TablePool,
-    sums: SumPool,
+    pools: Pools,
 ) -> dict[Term, tuple[float, list[float]]]:
     """The value of every term over all samples as one, and of each class; nan where undefined.
 
@@ -219,6 +242,7 @@ def pooled(
     found: dict[Term, tuple[float, list[float]]] = {}
     with torch.inference_mode():
         whole = None
+        tables = pools.tables
         if tables.table is not None:
             table = Cells.of(tables.table) if plan.sparse else tables.table
             whole = counted_values(plan, [table], [tables.pixels], device)
@@ -227,7 +251,7 @@ def pooled(
             added: Mapping[str, Any] | None = None
             with suppress(InputError), blamed(term):
                 if not on_tables(plan, term):
-                    added, support = _rebuilt(sums, term, options, device)
+                    added, support = _rebuilt(pools, term, options, device)
                 elif whole is not None:
                     added = state(function, whole, options, whole=True)
                     support = whole.support
@@ -238,20 +262,21 @@ def pooled(
 
 
 def finish_balanced(
-    term: Term, parts: Sequence[Rows], plan: Plan, device: str
+    term: Term, pending: Pending, plan: Plan, device: str
 ) -> tuple[Array, Array | None, dict[str, Numbers]]:
     """A term with options that follow from the whole data set, now that all of it is known.
 
     Returns:
         Values (n,), class values (n, K) or None, and the options' numbers.
     """
-    support = np.concatenate([rows.support for rows in parts if rows.support is not None])
-    valid = np.concatenate([rows.valid for rows in parts if rows.valid is not None])
+    support, valid = pending.support, pending.valid
     numbers = settled(term, support, valid, plan.task)
     results = [
-        _joined(each) for each in zip(*(rows.unfinished[term] for rows in parts), strict=True)
+        [torch.as_tensor(each, device=device) for each in fields]
+        for fields in pending.results[term]
     ]
-    result = linear(results, [n for name in term.inside for n in numbers[name]])
+    probed = [Sums(*fields) if len(fields) > 1 else fields[0] for fields in results]
+    result = linear(probed, [n for name in term.inside for n in numbers[name]])
     if judged(term, plan.task, support.shape[1]) > support.shape[1]:
         support = np.concatenate([valid - support, support], 1)
     on_device = torch.as_tensor(support, device=device)
@@ -262,23 +287,17 @@ def finish_balanced(
     return _array(sample), _array(classes) if keep and classes is not None else None, numbers
 
 
-def _joined(results: Sequence[Any]) -> Any:
-    """The results of several chunks in one."""
-    if isinstance(results[0], Sums):
-        return Sums(*(torch.cat(tensors) for tensors in zip(*results, strict=True)))
-    return torch.cat(list(results))
-
-
 def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> None:
     keep = plan.by_class
     for term in terms:
         function, options = term.entry.function, term.options
+        if term.together:
+            continue
         if term.automatic:
             count = judged(term, plan.task, values.support.shape[1])
             with blamed(term):
-                rows.unfinished[term] = [
-                    raw(function, values, each) for each in probes(term, count)
-                ]
+                found = (raw(function, values, each) for each in probes(term, count))
+                rows.unfinished[term] = [_numbers(each) for each in found]
             continue
         with blamed(term):
             sample, classes = evaluate(function, values, options)
@@ -297,11 +316,11 @@ def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:
     rows.states[""] = {"support": _array(added.support)}
     for term, states in added.states.items():
         function = term.entry.function
-        rows.states[_key(term)] = _fields(states)
+        rows.states[term.key] = _fields(states)
         if term.automatic:
             options = probes(term, judged(term, plan.task, added.support.shape[1]))
             rows.unfinished[term] = [
-                of_state(function, *each) for each in zip(states, options, strict=True)
+                _numbers(of_state(function, *each)) for each in zip(states, options, strict=True)
             ]
             continue
         (one,) = states
@@ -312,6 +331,11 @@ def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:
             rows.classes[term] = _array(classes)
     if rows.unfinished:
         rows.support, rows.valid = _array(added.support), _array(added.valid)
+
+
+def _numbers(result: Any) -> tuple[Array, ...]:
+    """What a loss returned for each sample, as arrays."""
+    return tuple(map(_array, result if isinstance(result, Sums) else (result,)))
 
 
 def _check_shapes(term: Term, values: Values, sample: Any, classes: Any) -> None:
@@ -329,12 +353,19 @@ def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
     rows.states[""] = {"support": _array(values.support)}
     for term in terms:
         function = term.entry.function
+        if joins(function):
+            with blamed(term):
+                rows.views |= {
+                    f"{term.key}/{name}": view.listed()
+                    for name, view in given(function, values, term.options).items()
+                }
+            continue
         options = probes(term, judged(term, values.task, values.support.shape[1]))
         with blamed(term):
             added = [state(function, values, each) for each in options]
             found = [each for each in added if each is not None]
             if found:
-                rows.states[_key(term)] = _fields(found)
+                rows.states[term.key] = _fields(found)
 
 
 def _fields(states: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
@@ -349,32 +380,27 @@ def _fields(states: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
 
 
 def _rebuilt(
-    pool: SumPool, term: Term, options: Mapping[str, Any], device: str
+    pools: Pools, term: Term, options: Mapping[str, Any], device: str
 ) -> tuple[Mapping[str, Any] | None, Tensor]:
-    """A term's views over all samples, from the sums of their fields."""
-    if "" not in pool.sums or _key(term) not in pool.sums:
+    """A term's views over all samples: joined, or from the sums of their fields."""
+    sums, forms = pools.sums.sums, asked(term.entry.function).inputs
+    if "" not in sums:
         return None, torch.empty(0)
-    forms = asked(term.entry.function).inputs
+    support = torch.as_tensor(sums[""]["support"].value(), device=device)[None]
+    if term.key not in sums:
+        lists = {name: pools.views.joined(f"{term.key}/{name}") for name in forms}
+        joined = {name: forms[name].joined(each, device) for name, each in lists.items() if each}
+        return joined if len(joined) == len(forms) else None, support
     numbers = [n for name in term.inside for n in options[name]]
     views: dict[str, dict[str, Tensor]] = {}
-    for key, exact in pool.sums[_key(term)].items():
-        name, quantity = key.split(".")
+    for place, exact in sums[term.key].items():
+        name, quantity = place.split(".")
         probed = torch.as_tensor(exact.value(), device=device)
         views.setdefault(name, {})[quantity] = linear(list(probed[:, None]), numbers)
     added = {
         name: (Sums if name == "" else forms[name])(**fields) for name, fields in views.items()
     }
-    support = torch.as_tensor(pool.sums[""]["support"].value(), device=device)[None]
     return added, support
-
-
-def _key(term: Term) -> str:
-    """A term as the pooled state names it: with the options that are not its defaults."""
-    entry = term.entry
-    given = [
-        f"{name}={value}" for name, value in term.settings if value != entry.options[name].default
-    ]
-    return f"{term.name}({', '.join(given)})" if given else term.name
 
 
 def _array(tensor: Tensor) -> Array:

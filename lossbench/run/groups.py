@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.columns import Term
-from lossbench.run.pooling import SumPool, TablePool
+from lossbench.run.pooling import Arrays, Pools, within
 from lossbench.run.reader import Chunk
 
 if TYPE_CHECKING:
@@ -21,44 +22,81 @@ Array = NDArray[np.float64]
 Pooled = Mapping[Term, tuple[float, list[float]]]
 
 
-class GroupPools:
-    """A pool for each group of which some pairs, but not all, have been read.
+@dataclass(frozen=True)
+class Grouping:
+    """The groups of a run.
 
-    Args:
-        groups: of each pair, in their order.
+    Attributes:
+        of: the group of each pair.
+        sizes: how many pairs each group has.
         pooled: what the samples in a pool are worth as one.
         wait: keep all pools to the end, for options that follow from all of the data.
     """
 
-    def __init__(
-        self, groups: Sequence[str], pooled: Callable[[TablePool, SumPool], Pooled], wait: bool
-    ) -> None:
-        self.groups, self.pooled, self.wait = groups, pooled, wait
-        self.left = Counter(groups)
-        self.pools: dict[str, tuple[TablePool, SumPool]] = {}
+    of: Mapping[str, str]  # by id
+    sizes: Mapping[str, int]
+    pooled: Callable[[Pools], Pooled]
+    wait: bool
+
+
+class GroupPools:
+    """A pool for each group of which some pairs, but not all, have been read."""
+
+    def __init__(self, grouping: Grouping) -> None:
+        self.grouping = grouping
+        self.read = Counter[str]()
+        self.pools: dict[str, Pools] = {}
         self.values: dict[str, Pooled] = {}
 
-    def add(self, start: int, chunk: Chunk, rows: Rows) -> None:
-        """The samples of a chunk whose first pair is at `start`, each to its group."""
+    def add(self, ids: Sequence[str], chunk: Chunk, rows: Rows) -> None:
+        """The samples of a chunk of so many pairs, each to its group."""
+        groups = [self.grouping.of[each] for each in ids]
         shares = defaultdict(list)
         for row, place in enumerate(chunk.places):
-            shares[self.groups[start + place]].append(row)
+            shares[groups[place]].append(row)
         for group, members in shares.items():
-            tables, sums = self.pools.setdefault(group, (TablePool(), SumPool()))
+            pools = self.pools.setdefault(group, Pools())
             if chunk.tables is not None:
-                tables.add([chunk.tables[row] for row in members], chunk.sizes[members])
-            sums.add(
+                pools.tables.add([chunk.tables[row] for row in members], chunk.sizes[members])
+            for _ in members:
+                pools.views.add(rows.views)  # of one sample, the chunk's only one
+            pools.sums.add(
                 {
                     name: {quantity: numbers[members] for quantity, numbers in state.items()}
                     for name, state in rows.states.items()
                 }
             )
         read = [*chunk.places, *(place for place, _ in chunk.failures)]
-        self.left.subtract(self.groups[start + place] for place in read)
-        if not self.wait:
-            for group in dict.fromkeys(self.groups[start + place] for place in read):
-                if not self.left[group]:
-                    self._close(group)
+        self._count(Counter(groups[place] for place in read))
+
+    def extend(self, other: GroupPools) -> None:
+        """Add what other samples came to."""
+        for group, pools in other.pools.items():
+            self.pools.setdefault(group, Pools()).extend(pools)
+        self.values |= other.values
+        self._count(other.read)
+
+    def pack(self) -> tuple[dict[str, Any], Arrays]:
+        """What is known, as words and as arrays."""
+        values = {
+            group: {term.key: found for term, found in row.items()}
+            for group, row in self.values.items()
+        }
+        arrays = {
+            f"{number}/{key}": array
+            for number, pools in enumerate(self.pools.values())
+            for key, array in pools.pack().items()
+        }
+        return {"read": self.read, "values": values, "open": list(self.pools)}, arrays
+
+    def unpack(self, words: Mapping[str, Any], arrays: Arrays, terms: Mapping[str, Term]) -> None:
+        """What was packed; terms by their keys."""
+        self.read = Counter(words["read"])
+        for group, row in words["values"].items():
+            self.values[group] = {terms[key]: tuple(found) for key, found in row.items()}
+        for number, group in enumerate(words["open"]):
+            self.pools[group] = Pools()
+            self.pools[group].unpack(within(arrays, str(number)))
 
     def finish(
         self, names: Sequence[str], without: Container[str], terms: Mapping[Term, int]
@@ -88,7 +126,15 @@ class GroupPools:
             for term, classes in terms.items()
         }
 
+    def _count(self, read: Counter[str]) -> None:
+        """So many pairs of each group have been read; close those that are complete."""
+        self.read.update(read)
+        if not self.grouping.wait:
+            for group in read:
+                if self.read[group] == self.grouping.sizes[group]:
+                    self._close(group)
+
     def _close(self, group: str) -> None:
         pools = self.pools.pop(group, None)
         if pools is not None:
-            self.values[group] = self.pooled(*pools)
+            self.values[group] = self.grouping.pooled(pools)

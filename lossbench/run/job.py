@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import time
@@ -10,34 +9,49 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial, reduce
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from lossbench import catalog
 from lossbench.aggregates import OVER_GROUPS
 from lossbench.columns import USUAL, Column, Term, check_roles, check_task, named, resolve
 from lossbench.data.classes import parse_classes
+from lossbench.data.coco import is_results, read_coco
+from lossbench.data.detections import Boxes, plan_detections
 from lossbench.data.groups import by_pattern, manifest_columns
 from lossbench.data.manifest import read_manifest
-from lossbench.data.pairing import Pairing, pair
-from lossbench.data.panoptic import is_panoptic, read_panoptic
+from lossbench.data.pairing import Pair, Pairing, pair
+from lossbench.data.panoptic import is_json, read_panoptic
+from lossbench.data.places import label
 from lossbench.data.plan import Plan, make_plan
 from lossbench.data.records import TASKS as RECORDS
 from lossbench.data.records import plan_records
 from lossbench.data.roles import plan_roles
+from lossbench.data.segmentation import NEEDED, is_installed
+from lossbench.data.stamp import local_state
 from lossbench.errors import InputError, SettingError, nearest
 from lossbench.gates import Check, as_gate, check, decide
 from lossbench.networks import SEEDED, needed, parameters
-from lossbench.results import Result, described, from_number
+from lossbench.results import Result, described, from_number, jsonable
 from lossbench.run.elsewhere import Elsewhere, comparison
-from lossbench.run.journal import Journal
+from lossbench.run.ending import Options, conclude, grouping
+from lossbench.run.groups import Grouping
+from lossbench.run.journal import Journal, unchanged
+from lossbench.run.part import Part
 from lossbench.run.settings import ROLES, Settings, known_roles
-from lossbench.run.work import Progress, Work
+from lossbench.run.shards import as_shard, digest, share
+from lossbench.run.work import Progress, Watch, Work
+from lossbench.stored import read_result
 from lossbench.version import __version__
 from lossbench.weights import PUBLISHED, Published, locate
+from lossbench.weights import digest as file_digest
 
 # Settings that are told elsewhere in a result, or change nothing in it.
 RANDOM = f"{SEEDED} has random weights: its numbers show that a run works, and nothing else"
-UNTOLD = ("inputs", "device", "workers", "batch_size", "baseline", "weights", "offline")
+UNTOLD = (
+    "inputs", "device", "workers", "batch_size", "baseline", "weights", "offline", "shard"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -49,10 +63,12 @@ class Run:
         pairing: which files belong together.
         columns: what will be computed.
         settings: what was asked for.
+        losses: as they were asked for, or the task's usual ones.
     """
 
     pred: Any
     target: Any
+    losses: Sequence[str]
     settings: Settings
     pairing: Pairing
     plan: Plan
@@ -81,6 +97,11 @@ class Run:
         every = [*self.columns, *(each.column for each in self.elsewhere)]
         return [term for column in every for term in column.terms]
 
+    @property
+    def share(self) -> tuple[int, int]:
+        """From which to before which pair this run goes: all of them, or those of a shard."""
+        return share(self.settings.shard, len(self.pairing.pairs))
+
     def evaluate(
         self, progress: Callable[[Progress], None] | None = None, journal: Journal | None = None
     ) -> Result:
@@ -88,19 +109,37 @@ class Run:
 
         Args:
             progress: called after each batch.
-            journal: keeps what is finished, in case the run does not end.
+            journal: keeps what is finished, in case the run does not end, and may know some of it.
         """
         started, clock = datetime.now(UTC), time.perf_counter()
-        work = Work(self.plan, self.pairing, self.columns, self.settings, self.elsewhere)
-        work.go([each for each in (progress, journal and journal.add) if each])
-        result = work.result()
-        result.decisions = [
-            decide(each, result.quantity(each), partial(self._baseline, each))
-            for each in self.checks
-        ]
-        result.run = self.describe()
+        options = {term: term.options for term in self.terms}
+        groups = grouping(self, options, lambda: work.device.result())
+        work = Work(
+            self.plan,
+            list(options),
+            self.settings,
+            groups,
+            confined=self.pairing.confined,
+            stamped=journal is not None,
+        )
+        whole = Part.empty(*self.share, groups)
+        known = self._known(journal, whole, list(options), groups) if journal else []
+
+        def take(part: Part) -> None:
+            if journal:
+                journal.add(part)
+            whole.extend(part)
+
+        ranges = self._left(known)
+        left = sum(len(pairs) for _, pairs in ranges)
+        work.go(ranges, take, Watch(self.columns, left, progress) if progress else None)
+        run = self.describe()
         if work.extraction is not None:
-            result.run["weights"] = work.extraction.networks.hashes
+            run["weights"] = work.extraction.networks.hashes
+        shard = self.settings.shard
+        state = shard and as_shard(shard, whole, self.plan, self.pairing, self.losses)
+        result = self.conclude(whole, options, work.device.result())
+        result.run, result.shard = run, state or None
         result.session = {
             "lossbench": __version__,
             "started": started.isoformat(timespec="seconds"),
@@ -111,9 +150,62 @@ class Run:
         }
         return result
 
-    def journal(self, path: str) -> Journal:
-        """A file that keeps what is finished; hand it to `evaluate`."""
-        return Journal(path, self.describe())
+    def conclude(self, whole: Part, options: Options, device: str) -> Result:
+        """The result of all parts, with its gates decided; those of a shard are the whole's."""
+        result = conclude(self, whole, options, device)
+        if self.settings.shard is None:
+            result.decisions = [
+                decide(each, result.quantity(each), partial(self._baseline, each))
+                for each in self.checks
+            ]
+        return result
+
+    def _known(
+        self, journal: Journal, whole: Part, terms: Sequence[Term], groups: Grouping | None
+    ) -> list[tuple[int, int]]:
+        """Ranges that were finished before, of files that have not changed since."""
+        found = []
+        for packed in journal.parts():
+            part = Part.unpack(packed, terms, groups)
+            if unchanged(part, self.pairing.pairs):
+                whole.extend(part)
+                journal.count(part)
+                found.append((part.start, part.stop))
+        return found
+
+    def _left(self, known: Sequence[tuple[int, int]]) -> list[tuple[int, Sequence[Pair]]]:
+        """The pairs between those that are known, each range with the place of its first."""
+        at, end = self.share
+        ranges = list[tuple[int, Sequence[Pair]]]()
+        for start, stop in [*sorted(known), (end, end)]:
+            if at < start:
+                ranges.append((at, self.pairing.pairs[at:start]))
+            at = stop
+        return ranges
+
+    def journal(self, path: str, resume: bool = False) -> Journal:
+        """A file that keeps what is finished; hand it to `evaluate`.
+
+        Args:
+            path: the file.
+            resume: go on from what is in it.
+
+        Raises:
+            InputError: what is in it is of another run.
+        """
+        first, stop = self.share
+        identity = {
+            "run": jsonable(self.describe()),
+            "losses": [described(column) for column in self.columns],
+            "pairs": [first, stop, digest([pair.id for pair in self.pairing.pairs])],
+            "unpaired": [each.message for each in self.pairing.unpaired],
+            "files": [local_state(each) for each in (self.pred, self.target) if _is_file(each)],
+            "groups": digest(list(self.pairing.groups.values())),
+            "device": self.device,
+            "weights": {name: file_digest(Path(at)) for name, at in self.settings.weights.items()},
+            "versions": _versions(),
+        }
+        return Journal(path, identity, resume)
 
     def column(self, name: str) -> Column:
         """A column by its name; an unknown one is an error."""
@@ -124,6 +216,7 @@ class Run:
         settings = {
             name: value for name, value in vars(self.settings).items() if name not in UNTOLD
         }
+        settings["manifest"] = _named(self.settings.manifest)
         return {
             "pred": _named(self.pred),
             "target": _named(self.target),
@@ -146,24 +239,12 @@ class Run:
 
 def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -> Run:
     """Check settings, pair the files and decide the plan; nothing is computed."""
-    gates = [as_gate(given) for given in settings.gates]
     baseline = read_baseline(settings.baseline) if settings.baseline else None
 
     def checked(losses: Sequence[str], task: str | None = None) -> tuple[list[Column], list[Check]]:
-        defaults = settings.defaults(settings.preset, task)
-        columns = resolve(losses, defaults, gates)
-        return columns, [
-            check(
-                gate,
-                columns,
-                defaults,
-                has_baseline=baseline is not None,
-                has_groups=settings.group_by is not None,
-            )
-            for gate in gates
-        ]
+        return columns_and_checks(losses, settings, task, has_baseline=baseline is not None)
 
-    usual = USUAL[settings.task] if settings.task in RECORDS else ()
+    usual = USUAL[settings.task] if settings.task in (*RECORDS, "detection") else ()
     written, _ = checked(losses or usual)  # what is wrong is told before any folder is opened
     classes = parse_classes(settings.classes)
     pairing = _paired(pred, target, settings, classes.names if classes else ())
@@ -172,10 +253,10 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         raise InputError(f"no pair is left to evaluate: {first.message}", kind=first.kind)
     terms = [term for column in written for term in column.terms]
     check_roles(terms, pairing.pairs[0].sources)
-    task = settings.task or _only_task(terms, pairing.pairs[0].sources)
+    task = _task(terms, pairing, settings)
     plan = (
         _plan_records(task, pairing, terms, settings)
-        if task in RECORDS
+        if task in (*RECORDS, "detection")
         else _plan_pixels(task, pairing, terms, settings)
     )
     if plan.task == "instances" and settings.threshold != Settings.threshold:
@@ -186,7 +267,8 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         )
     if not (losses or USUAL[plan.task]):
         raise SettingError(f"a {plan.task} task has no usual losses; give --loss")
-    columns, checks = checked(losses or USUAL[plan.task], plan.task)
+    losses = losses or USUAL[plan.task]
+    columns, checks = checked(losses, plan.task)
     elsewhere = comparison(columns, settings, plan.task)
     terms = [term for column in columns for term in column.terms]
     terms += [term for each in elsewhere for term in each.column.terms]
@@ -194,6 +276,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     check_task(terms, plan.task, judged, plan.pred.encoding)
     _check_roles(terms, pairing.pairs[0].sources)
     _check_weights(terms, settings)
+    _check_shard(terms, settings, len(pairing.pairs))
     counted = [plan.countable and term.countable(plan.task) for term in terms]
     plan = replace(plan, counted=any(counted), pixels=not all(counted))
     if any((asked := needed(term)) and asked[0].network == SEEDED for term in terms):
@@ -202,7 +285,26 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         _check_class(each, plan)
         if each.needs_baseline:
             baseline_value(baseline or {}, each)
-    return Run(pred, target, settings, pairing, plan, columns, checks, baseline, elsewhere)
+    return Run(pred, target, losses, settings, pairing, plan, columns, checks, baseline, elsewhere)
+
+
+def columns_and_checks(
+    losses: Sequence[str], settings: Settings, task: str | None, *, has_baseline: bool
+) -> tuple[list[Column], list[Check]]:
+    """What is computed, with the losses of gates, and what is judged."""
+    gates = [as_gate(given) for given in settings.gates]
+    defaults = settings.defaults(settings.preset, task)
+    columns = resolve(losses, defaults, gates)
+    return columns, [
+        check(
+            gate,
+            columns,
+            defaults,
+            has_baseline=has_baseline,
+            has_groups=settings.group_by is not None,
+        )
+        for gate in gates
+    ]
 
 
 def _paired(pred: Any, target: Any, settings: Settings, classes: Sequence[str]) -> Pairing:
@@ -216,8 +318,8 @@ def _paired(pred: Any, target: Any, settings: Settings, classes: Sequence[str]) 
     else:
         if len(given) < 2:
             raise SettingError("give PRED and GT, or --manifest with both in its columns")
-        if is_panoptic(pred) or is_panoptic(target):
-            return _grouped(_panoptic(pred, target, settings), settings)
+        if is_json(pred) or is_json(target):
+            return _grouped(_listed(pred, target, settings), settings)
         patterns = dict.fromkeys(settings.inputs, settings.gt_pattern)
         pairing = pair(
             {"pred": pred, "target": target, **settings.inputs},
@@ -227,17 +329,20 @@ def _paired(pred: Any, target: Any, settings: Settings, classes: Sequence[str]) 
     return _grouped(pairing, settings)
 
 
-def _panoptic(pred: Any, target: Any, settings: Settings) -> Pairing:
-    """The pairs of two panoptic JSON files."""
-    if not (is_panoptic(pred) and is_panoptic(target)):
+def _listed(pred: Any, target: Any, settings: Settings) -> Pairing:
+    """The pairs of two JSON files: COCO's detections, or panoptic ones."""
+    if not (is_json(pred) and is_json(target)):
         raise SettingError(
-            "PRED and GT are both panoptic JSON files, each with its PNGs beside it, or neither is"
+            "PRED and GT are both JSON files (COCO's results.json and instances.json, or panoptic"
+            " ones, each with its PNGs beside it), or neither is"
         )
     if settings.inputs or settings.pred_pattern or settings.gt_pattern:
         raise SettingError(
-            "--input and patterns are for folders; panoptic JSON files name their PNGs themselves"
+            "--input and patterns are for folders; JSON files name their images themselves"
         )
-    return read_panoptic(os.fspath(pred), os.fspath(target))
+    files = os.fspath(pred), os.fspath(target)
+    boxes = settings.task == "detection" or is_results(files[0])
+    return read_coco(*files) if boxes else read_panoptic(*files)
 
 
 def _grouped(pairing: Pairing, settings: Settings) -> Pairing:
@@ -250,10 +355,19 @@ def _grouped(pairing: Pairing, settings: Settings) -> Pairing:
     return pairing
 
 
+def _task(terms: Sequence[Term], pairing: Pairing, settings: Settings) -> str | None:
+    """The task as it is given, or as the input or the losses leave no other; None to find out."""
+    if not any(isinstance(each, Boxes) for each in pairing.pairs[0].sources["pred"]):
+        return settings.task or _only_task(terms, pairing.pairs[0].sources)
+    if settings.task not in (None, "detection"):
+        raise SettingError(f"COCO's results are for a detection task, not for {settings.task}")
+    return "detection"
+
+
 def _plan_records(task: str, pairing: Pairing, terms: Sequence[Term], settings: Settings) -> Plan:
-    """The plan of vectors, scores or records."""
+    """The plan of vectors, scores, records or boxes."""
     given = {
-        "--classes": settings.classes,
+        "--classes": None if task == "detection" else settings.classes,
         "--ignore": settings.ignore,
         "--pred-encoding": settings.pred_encoding,
         "--gt-encoding": settings.gt_encoding,
@@ -266,6 +380,11 @@ def _plan_records(task: str, pairing: Pairing, terms: Sequence[Term], settings: 
     }
     asked = ((term.name, *each) for term in terms for each in term.entry.asks)
     options = [option for option, value in given.items() if value is not None]
+    if task == "detection":
+        if any(term.options.get("iou_type") == "segm" for term in terms) and not is_installed():
+            raise SettingError(NEEDED)
+        classes = parse_classes(settings.classes)
+        return plan_detections(pairing.pairs, pairing.categories, classes, options)
     return plan_records(task, pairing.pairs, asked, options)
 
 
@@ -294,11 +413,11 @@ def _only_task(terms: Sequence[Term], inputs: Iterable[str]) -> str | None:
 
     Scores are judged beside images where they have inputs of their own.
     """
-    shared = set(USUAL).intersection(*(term.entry.tasks for term in terms)) if terms else set()
+    shared = set(USUAL).intersection(*(term.entry.all_tasks for term in terms)) if terms else set()
     if shared == {"scores", "image"}:
         return "image" if "d_fake" in inputs else "scores"
     (only,) = shared if len(shared) == 1 else ("",)
-    return only if only in ("instances", *RECORDS) else None
+    return only if only in ("instances", "detection", *RECORDS) else None
 
 
 def _names(given: str | Sequence[str] | None) -> list[str] | None:
@@ -312,14 +431,9 @@ def read_baseline(path: Any) -> Mapping[str, Any]:
     if isinstance(path, Result):
         return path.as_json()
     try:
-        with open(path, encoding="utf-8") as file:
-            found = json.load(file)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"the baseline {path} cannot be read: {reason}") from None
-    if not isinstance(found, dict) or not isinstance(found.get("aggregate"), dict):
-        raise InputError(f"the baseline {path} is not a result of lossbench", kind="mismatch")
-    return found
+        return read_result(os.fspath(path))
+    except InputError as error:
+        raise InputError(f"the baseline {error}", kind=error.kind) from None
 
 
 def baseline_value(baseline: Mapping[str, Any], check: Check) -> float:
@@ -399,19 +513,24 @@ def _check_weights(terms: Sequence[Term], settings: Settings) -> None:
             locate(name, settings.weights, settings.offline)
 
 
+def _check_shard(terms: Sequence[Term], settings: Settings, pairs: int) -> None:
+    """A share of the pairs is enough for every loss."""
+    share(settings.shard, pairs)
+    if settings.shard is not None:
+        for term in terms:
+            if term.gathers:
+                raise SettingError(f"{term.name} needs all samples at once, which no shard has")
+
+
+def _is_file(given: Any) -> bool:
+    return isinstance(given, str | os.PathLike) and os.path.isfile(given)
+
+
 def _named(given: Any) -> str | None:
     """A folder as it was given; None for arrays in memory."""
-    return os.fspath(given) if isinstance(given, str | os.PathLike) else None
+    return label(given) if isinstance(given, str | os.PathLike) else None
 
 
 def _versions() -> dict[str, str]:
-    import numpy as np
-    import PIL
-    import torch
-
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "pillow": PIL.__version__,
-    }
+    installed = {name: version(name) for name in ("torch", "numpy", "pillow")}
+    return {"python": platform.python_version(), **installed}

@@ -1,36 +1,64 @@
-"""What is finished while a run goes on: one JSON line a sample, kept if the run does not end."""
+"""What is finished while a run goes on: kept if the run does not end, and gone on from.
+
+A file beside the result that nothing takes for one: frames of a length, a checksum and that many
+bytes. The first says which run it is, each other holds a part of it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from hashlib import sha256
+from os import fstat
 from pathlib import Path
-from typing import Any
+from struct import Struct, error
+from typing import IO, Any
+from zlib import crc32
 
-from lossbench.errors import OutputError
-from lossbench.results import jsonable, number
-from lossbench.run.work import Progress
+from lossbench.data.stamp import stamp
+from lossbench.errors import InputError, OutputError
+from lossbench.run.part import Part
+
+FRAME = Struct("<QI")  # length, checksum
 
 
 class Journal:
-    """A file beside the result that nothing takes for one; it goes when the result is written."""
+    """The file of one run; `identity` is what must be the same for parts to be of use."""
 
-    def __init__(self, path: str, run: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, identity: Mapping[str, Any], resume: bool = False) -> None:
         self.path, self.samples = Path(path), 0
+        self.identity = json.loads(json.dumps(identity))
+        self.known = 0  # bytes of complete frames, where a run goes on
         try:
-            self.file = self.path.open("w", encoding="utf-8", errors="backslashreplace")
-        except OSError as error:
-            raise OutputError(f"{path} could not be written: {error.strerror}") from None
-        self._line({"run": jsonable(run)})
+            if resume and self.path.exists():
+                self.known = self._check()
+            self.file = self.path.open("r+b" if self.known else "wb")
+            self.file.truncate(self.known)
+            self.file.seek(self.known)
+        except OSError as failure:
+            raise self._unwritten(failure) from None
+        if not self.known:
+            self._append(json.dumps(self.identity).encode())
 
-    def add(self, step: Progress) -> None:
-        """The samples of one batch."""
-        for place, name in enumerate(step.ids):
-            row = {column: number(numbers[place]) for column, numbers in step.values.items()}
-            self._line({"id": name, **row})
-        self.samples += len(step.ids)
-        self._flush()
+    def parts(self) -> Iterator[bytes]:
+        """The parts that were finished before, packed."""
+        with self.path.open("rb") as file:
+            frames = _frames(file)
+            next(frames)
+            for place, payload in frames:
+                if place > self.known:
+                    return
+                yield payload
+
+    def add(self, part: Part) -> None:
+        """A part is finished."""
+        self._append(part.pack())
+        self.count(part)
+
+    def count(self, part: Part) -> None:
+        """The samples of a part are in the file."""
+        self.samples += int(part.good.sum())
 
     def remove(self) -> None:
         """The result has been written."""
@@ -38,11 +66,66 @@ class Journal:
         with suppress(OSError):
             self.path.unlink()
 
-    def _line(self, row: Mapping[str, Any]) -> None:
-        self.file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    def _check(self) -> int:
+        """How many bytes are complete; an error where they are of another run."""
+        with self.path.open("rb") as file:
+            ends = list[int]()
+            for place, payload in _frames(file):
+                if not ends:
+                    self._compare(payload)
+                ends.append(place)
+        return ends[-1] if ends else 0
 
-    def _flush(self) -> None:
+    def _compare(self, first: bytes) -> None:
         try:
+            found = json.loads(first)
+        except ValueError:
+            found = {}
+        if found == self.identity:
+            return
+        name = different(found, self.identity)
+        raise InputError(
+            f"{self.path} is of another run, with another {name}; run that one again, or remove the"
+            " file to begin anew",
+            kind="mismatch",
+        )
+
+    def _append(self, payload: bytes) -> None:
+        try:
+            self.file.write(FRAME.pack(len(payload), crc32(payload)) + payload)
             self.file.flush()
-        except OSError as error:
-            raise OutputError(f"{self.path} could not be written: {error.strerror}") from None
+        except OSError as failure:
+            raise self._unwritten(failure) from None
+
+    def _unwritten(self, failure: OSError) -> OutputError:
+        return OutputError(f"{self.path} could not be written: {failure.strerror}")
+
+
+def unchanged(part: Part, pairs: Any) -> bool:
+    """Whether the files of a part are what they were when it was evaluated."""
+    return part.files == sha256(stamp(pairs[part.start : part.stop])).hexdigest()
+
+
+def different(one: Any, other: Any, name: str = "") -> str:
+    """The name of the first thing that two descriptions do not share."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in dict.fromkeys([*other, *one]):
+            if one.get(key) != other.get(key):
+                return different(one.get(key), other.get(key), f"{name}.{key}" if name else key)
+    return name or "content"
+
+
+def _frames(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Each complete frame with the place where it ends."""
+    size = fstat(file.fileno()).st_size
+    while True:
+        try:
+            length, checksum = FRAME.unpack(file.read(FRAME.size))
+        except error:
+            return
+        if file.tell() + length > size:
+            return
+        payload = file.read(length)
+        if crc32(payload) != checksum:
+            return
+        yield file.tell(), payload

@@ -37,8 +37,8 @@ def in_parts(term: Term) -> bool:
 
     Of a user's own loss nobody knows what it does with the pixels that it sees.
     """
-    own = term.entry.plugin is not None
-    return not (own or term.in_place or term.entry.roles) and sums_parts(term.entry.function)
+    others = term.entry.plugin is not None or term.together or term.entry.roles
+    return not (others or term.in_place) and sums_parts(term.entry.function)
 
 
 def add_parts(plan: Plan, terms: Sequence[Term], sample: Pixels, device: str) -> Added:

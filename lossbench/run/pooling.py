@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,12 @@ from numpy.typing import NDArray
 from lossbench.data.cells import Cells
 from lossbench.data.plan import Plan
 from lossbench.results import jsonable
+from lossbench.views.joining import Listed
 
 Array = NDArray[np.float64]
+Arrays = dict[str, NDArray[Any]]
 COMPACT = 8
+MOST_LISTED = 1 << 24  # rows of all rankings of a run together, some 40 bytes each
 
 
 class ExactSum:
@@ -38,6 +42,13 @@ class ExactSum:
         self.parts = [*parts, carried]
         if len(self.parts) > COMPACT:
             self.parts = list(np.moveaxis(self._expanded(), -1, 0))
+
+    def extend(self, other: ExactSum) -> None:
+        """Add another sum, as exactly."""
+        for part in other.parts:
+            self.add(part)
+        if other.unbounded is not None:
+            self.add(other.unbounded)
 
     def canonical(self) -> Array:
         """The parts of every number, largest first, along a last axis: the same for equal sums."""
@@ -83,10 +94,15 @@ def _expansion(numbers: Sequence[float]) -> list[float]:
 
 
 class SumPool:
-    """The additive state of every loss that has one, over all samples of a run on pixels."""
+    """The state of every loss that has one, over all samples of a run on pixels.
+
+    What adds up is added; of ranked detections, which do not, the views of the samples are kept, to
+    be joined.
+    """
 
     def __init__(self) -> None:
         self.sums: dict[str, dict[str, ExactSum]] = {}
+        self.views: dict[str, list[Mapping[str, Any]]] = {}  # loss -> by sample, its views
 
     def add(self, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Add the states of some samples: loss -> quantity -> array (B, …)."""
@@ -95,6 +111,27 @@ class SumPool:
             for quantity, numbers in state.items():
                 for row in numbers:
                     sums.setdefault(quantity, ExactSum()).add(row)
+
+    def extend(self, other: SumPool) -> None:
+        """Add the sums of other samples."""
+        for name, state in other.sums.items():
+            sums = self.sums.setdefault(name, {})
+            for quantity, exact in state.items():
+                sums.setdefault(quantity, ExactSum()).extend(exact)
+
+    def pack(self) -> Arrays:
+        return {
+            f"{name}/{quantity}": exact.canonical()
+            for name, sums in self.sums.items()
+            for quantity, exact in sums.items()
+        }
+
+    def unpack(self, arrays: Arrays) -> None:
+        for key, canonical in arrays.items():
+            name, _, quantity = key.rpartition("/")
+            exact = self.sums.setdefault(name, {}).setdefault(quantity, ExactSum())
+            for part in np.moveaxis(canonical, -1, 0):
+                exact.add(part)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -122,6 +159,28 @@ class TablePool:
                 self.table += table
         self.pixels += int(pixels.sum())
 
+    def extend(self, other: TablePool) -> None:
+        """Add the tables of other samples."""
+        if other.table is not None:
+            self.table = other.table.copy() if self.table is None else self.table + other.table
+            self.pixels += other.pixels
+
+    def pack(self) -> Arrays:
+        if self.table is None:
+            return {}
+        places = np.flatnonzero(self.table)  # of large tables few cells occur
+        return {
+            "shape": np.array(self.table.shape),
+            "places": places,
+            "counts": self.table.reshape(-1)[places],
+            "pixels": np.array(self.pixels),
+        }
+
+    def unpack(self, arrays: Arrays) -> None:
+        if arrays:
+            self.table, self.pixels = np.zeros(arrays["shape"], np.int64), int(arrays["pixels"])
+            self.table.reshape(-1)[arrays["places"]] = arrays["counts"]
+
     def as_json(self, plan: Plan) -> dict[str, Any]:
         """Rows (prediction, target, count) that occur, by class; (difference, count) of images."""
         if self.table is None:
@@ -138,3 +197,82 @@ class TablePool:
             name: [[int(p), int(t), int(table[t, p])] for t, p in np.argwhere(table)]
             for name, table in zip(names, tables, strict=True)
         }
+
+
+class ViewPool:
+    """What does not add up but can be listed, of all samples; nothing where that is too much."""
+
+    def __init__(self) -> None:
+        self.lists: dict[str, list[Listed]] = {}  # loss/parameter -> views of samples
+        self.rows = 0
+
+    def add(self, views: Mapping[str, Listed]) -> None:
+        """Add the views of a sample."""
+        for name, listed in views.items():
+            self.lists.setdefault(name, []).append(listed)
+            self.rows += listed.length
+        self._bound()
+
+    def extend(self, other: ViewPool) -> None:
+        """Add those of other samples."""
+        for name, lists in other.lists.items():
+            self.lists.setdefault(name, []).extend(lists)
+        self.rows += other.rows
+        self._bound()
+
+    def joined(self, name: str) -> Listed | None:
+        """A view of all samples; None where there is none."""
+        return Listed.joined(self.lists[name]) if name in self.lists else None
+
+    def pack(self) -> Arrays:
+        found: Arrays = {"rows": np.array(self.rows)}
+        for name, lists in self.lists.items():
+            for kind, arrays in Listed.joined(lists)._asdict().items():
+                found |= {f"{name}/{kind}/{key}": array for key, array in arrays.items()}
+        return found
+
+    def unpack(self, arrays: Arrays) -> None:
+        self.rows = int(arrays["rows"])
+        found: dict[str, dict[str, Arrays]] = {}
+        for place, array in arrays.items():
+            if place != "rows":
+                name, kind, key = place.rsplit("/", 2)
+                found.setdefault(name, {"rows": {}, "totals": {}})[kind][key] = array
+        self.lists = {name: [Listed(**each)] for name, each in found.items()}
+
+    def _bound(self) -> None:
+        if self.rows > MOST_LISTED:
+            self.lists.clear()
+
+
+@dataclass
+class Pools:
+    """Everything that is put together over samples."""
+
+    tables: TablePool = field(default_factory=TablePool)
+    sums: SumPool = field(default_factory=SumPool)
+    views: ViewPool = field(default_factory=ViewPool)
+
+    def extend(self, other: Pools) -> None:
+        """Add what other samples came to."""
+        for name, pool in vars(self).items():
+            pool.extend(getattr(other, name))
+
+    def pack(self) -> Arrays:
+        """All of it as arrays by name."""
+        return {
+            f"{name}/{key}": array
+            for name, pool in vars(self).items()
+            for key, array in pool.pack().items()
+        }
+
+    def unpack(self, arrays: Arrays) -> None:
+        """What was packed, into empty pools."""
+        for name, pool in vars(self).items():
+            pool.unpack(within(arrays, name))
+
+
+def within(arrays: Arrays, name: str) -> Arrays:
+    """The arrays below a name, by the rest of theirs."""
+    start = f"{name}/"
+    return {key[len(start) :]: each for key, each in arrays.items() if key.startswith(start)}

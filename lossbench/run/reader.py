@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any, NoReturn, TypeVar
 
 import numpy as np
@@ -29,14 +29,18 @@ from numpy.typing import NDArray
 
 from lossbench.data.cells import Cells
 from lossbench.data.counting import Table
+from lossbench.data.detections import Detections
 from lossbench.data.instances import Joint
 from lossbench.data.pairing import Pair
+from lossbench.data.places import Source, label
 from lossbench.data.plan import Plan
 from lossbench.data.records import Record
+from lossbench.data.remote import Remote, fetch
 from lossbench.data.sample import Failure, Pixels, make_sample
 
 # Below this many pairs threads are done before child processes have paid for themselves.
 WORTH_PROCESSES = 200
+FETCHED = 16  # pairs whose files at a URL are on their way together
 FRESH = (
     "import pickle, sys; questions = sys.stdin.buffer; sys.path[:] = pickle.load(questions);"
     "from lossbench.run.reader import serve; serve(questions)"
@@ -66,7 +70,7 @@ class Chunk:
 
     places: tuple[int, ...]
     tables: NDArray[np.uint32] | tuple[Cells, ...] | None
-    pixels: tuple[Pixels | Joint | Record, ...]
+    pixels: tuple[Pixels | Joint | Record | Detections, ...]
     sizes: NDArray[np.int64]
     failures: tuple[tuple[int, Failure], ...]
 
@@ -90,7 +94,7 @@ class Chunk:
 
 def read_chunk(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
     """Decode some pairs and, where the plan says so, count them."""
-    made = [make_sample(plan, pair) for pair in pairs]
+    made = [make_sample(plan, pair) for pair in _near(pairs)]
     good = [(place, each) for place, each in enumerate(made) if not isinstance(each, Failure)]
     tables = [each.table for _, each in good if each.table is not None]
     return Chunk(
@@ -107,6 +111,27 @@ def _stacked(tables: Sequence[Table | Cells]) -> NDArray[np.uint32] | tuple[Cell
     whole = [table for table in tables if isinstance(table, np.ndarray)]
     cells = tuple(table for table in tables if isinstance(table, Cells))
     return np.stack(whole).astype(np.uint32) if whole else cells or None
+
+
+def _near(pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """The pairs, with what is at a URL fetched some pairs at a time."""
+    if not any(isinstance(source, Remote) for source in _sources(pairs)):
+        yield from pairs
+        return
+    for start in range(0, len(pairs), FETCHED):
+        some = pairs[start : start + FETCHED]
+        far = dict.fromkeys(each for each in _sources(some) if isinstance(each, Remote))
+        near = dict(zip(far, fetch(list(far)), strict=True))
+        for pair in some:
+            sources = {
+                role: tuple(near[each] if isinstance(each, Remote) else each for each in files)
+                for role, files in pair.sources.items()
+            }
+            yield replace(pair, sources=sources)
+
+
+def _sources(pairs: Sequence[Pair]) -> Iterator[Source]:
+    return (source for pair in pairs for files in pair.sources.values() for source in files)
 
 
 @contextmanager
@@ -256,7 +281,7 @@ def _one_by_one(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
         try:
             made.append(_ask(child, [pair]))
         except (EOFError, OSError, pickle.UnpicklingError):
-            file = str(pair.sources["pred"][0])
+            file = label(pair.sources["pred"][0])
             message = f"{file} or its ground truth ends the process that reads it"
             failure = Failure("pred", file, "unreadable", message)
             made.append(Chunk((), None, (), np.array([], np.int64), ((0, failure),)))

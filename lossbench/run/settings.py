@@ -17,6 +17,7 @@ from lossbench.data.plan import MAPS, MASKS
 from lossbench.data.reading import ENCODINGS
 from lossbench.data.sample import FILTERS
 from lossbench.errors import SettingError, nearest
+from lossbench.run.shards import parse_shard
 from lossbench.weights import check_files
 
 ROLES = (*MASKS, *MAPS)  # of every loss; others are named by the losses that ask for them
@@ -55,6 +56,7 @@ class Settings:
     device: str = "auto"
     workers: int | None = None
     batch_size: int = BATCH
+    shard: str | None = None
 
     def __post_init__(self) -> None:
         choices = {
@@ -106,6 +108,8 @@ class Settings:
                 f"device {self.device!r} cannot be used: expected auto, cpu, cuda or cuda:N;"
                 " try --device cpu"
             )
+        if self.shard is not None:
+            parse_shard(self.shard)
         if self.batch_size < 1 or (self.workers is not None and self.workers < 1):
             raise SettingError("workers and batch_size are 1 or more")
 

@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lossbench.data.detections import Detections
 from lossbench.data.instances import NOTHING, VOID
 from lossbench.data.instances import Joint as Counted
-from lossbench.data.plan import Plan
+from lossbench.data.plan import MATCH, Plan
 from lossbench.data.reading import Reading
 from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
-from lossbench.views.values import Joint, Named, Side, Task, Values
+from lossbench.views.matching import NONE, by_class, matched
+from lossbench.views.values import BoxPairs, Joint, Named, Side, Task, Values
 
 PRED_CELLS = (0.0, 0.0, 1.0, 1.0)  # of one class against the rest: TN, FN, FP, TP
 TARGET_CELLS = (0.0, 1.0, 0.0, 1.0)
@@ -164,6 +166,55 @@ def segment_values(plan: Plan, sample: Counted, size: int, device: str) -> Value
             crowd,
             things,
         ),
+    )
+
+
+def detection_values(plan: Plan, sample: Detections, device: str) -> Values:
+    """One sample's boxes as values: an element for each object, and each detection that is none.
+
+    Prediction and target of an element are its score, 0 where it was missed, and 0 or 1. Crowds,
+    and detections in them, are no elements.
+    """
+    alone = np.ones(len(sample.pred.corners), np.bool_)
+    partner = np.full(len(sample.target.corners), NONE)
+    for _, p, t in by_class(sample):
+        crowd = sample.target.crowd[t]
+        (places,) = matched(sample.of_boxes[np.ix_(p, t)], crowd, crowd, [MATCH])
+        some = places != NONE
+        alone[p[some]] = False
+        partner[t[places[some]]] = p[some]
+    objects = np.flatnonzero(~sample.target.crowd)
+    alarms = np.flatnonzero(alone)
+    found = np.append(partner[objects], alarms)
+    there = np.append(objects, np.full(len(alarms), NONE))
+    classes = np.append(sample.target.of_class[objects], sample.pred.of_class[alarms])
+
+    def numbers(each: Any, dtype: torch.dtype = torch.float64) -> Tensor:
+        return torch.as_tensor(each, dtype=dtype, device=device)[None]
+
+    def placed(corners: Any, places: Any) -> Tensor:
+        """The boxes at some places, any one where there is none."""
+        return numbers(np.append(corners, np.zeros((1, 4)), 0)[places])
+
+    indices = torch.as_tensor(classes, device=device)
+    hot = functional.one_hot(indices, len(plan.names)).T[None].to(torch.float64)
+    scores = np.append(sample.pred.score, 0.0)[found]
+    sides = {
+        "pred": Side(numbers(scores)[:, None] * hot, "detection"),
+        "target": Side(numbers(there != NONE)[:, None] * hot, "detection"),
+    }
+    return Values(
+        sides,
+        hot,
+        torch.full((1,), len(classes), dtype=torch.float64, device=device),
+        boxes=BoxPairs(
+            placed(sample.pred.corners, found),
+            placed(sample.target.corners, there),
+            numbers(found != NONE, torch.bool),
+            numbers(there != NONE, torch.bool),
+            hot,
+        ),
+        detections=sample,
     )
 
 

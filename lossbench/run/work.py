@@ -1,30 +1,29 @@
-"""One pass over the pairs: read, evaluate, put in place."""
+"""One pass over pairs: read, evaluate, hand on in parts."""
 
 from __future__ import annotations
 
 import gc
 import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from itertools import chain
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from lossbench.columns import Column, Term
-from lossbench.data.pairing import Pairing, label
+from lossbench.data.pairing import Pair
+from lossbench.data.places import label
 from lossbench.data.plan import Plan
-from lossbench.data.records import Record
 from lossbench.data.sample import Failure
+from lossbench.data.stamp import stamp
 from lossbench.errors import InputError
 from lossbench.networks import needed
-from lossbench.results import Failed, Result, Values, combine
-from lossbench.run.elsewhere import Elsewhere, table
-from lossbench.run.groups import GroupPools, Pooled
-from lossbench.run.pooling import SumPool, TablePool
+from lossbench.results import combine
+from lossbench.run.groups import Grouping
+from lossbench.run.part import Part
 from lossbench.run.reader import WORTH_PROCESSES, Chunk, in_order, reader
 from lossbench.run.settings import Settings
 
@@ -32,9 +31,11 @@ if TYPE_CHECKING:
     from lossbench.run.evaluate import Rows
     from lossbench.run.features import Extraction
 
-Array = NDArray[np.float64]
 TOGETHER = 16  # pairs whose images go through a network together
 AHEAD_BYTES = 1 << 26  # tables that may wait while torch is being imported
+PART_PAIRS, PART_SECONDS = 2048, 1.0  # what is handed on together, at most
+Take = Callable[[Part], None]
+Task = tuple[int, Sequence[Pair]]  # the place of the first pair, and the pairs
 
 
 @dataclass(frozen=True)
@@ -56,52 +57,97 @@ class Progress:
     means: Mapping[str, float]
 
 
+class Watch:
+    """What a run tells while it goes on."""
+
+    def __init__(
+        self, columns: Sequence[Column], total: int, tell: Callable[[Progress], None]
+    ) -> None:
+        self.total, self.tell, self.done = total, tell, 0
+        self.columns = [
+            column
+            for column in columns
+            if not any(term.automatic or term.gathers for term in column.terms)
+        ]
+        self.running: dict[str, tuple[float, int]] = {}  # sum and count so far, by column
+
+    def step(self, part: Part, first: int, pairs: Sequence[Pair]) -> None:
+        """Pairs of a part have been evaluated, the first of them at this place."""
+        rows = slice(first - part.start, first - part.start + len(pairs))
+        good = part.good[rows]
+        terms = {
+            term: (values[rows][good], None, math.nan, None) for term, values in part.values.items()
+        }
+        known = [each for each in self.columns if all(term in terms for term in each.terms)]
+        values = {column.name: combine(column, terms).samples for column in known}
+        for name, numbers in values.items():
+            defined = [number for number in numbers if not math.isnan(number)]
+            total, count = self.running.get(name, (0.0, 0))
+            self.running[name] = total + sum(defined), count + len(defined)
+        means = {name: total / count for name, (total, count) in self.running.items() if count}
+        self.done += len(pairs)
+        ids = [pair.id for pair, is_good in zip(pairs, good, strict=True) if is_good]
+        self.tell(Progress(self.done, self.total, ids, values, means))
+
+
 class Work:
-    """One pass over the pairs: each batch's rows are put in their place."""
+    """Reads and evaluates pairs of a run.
+
+    Args:
+        plan: how bytes become numbers.
+        terms: what is computed.
+        settings: workers, batches, device and weights.
+        grouping: the groups of the samples, where there are groups.
+        confined: whether only this process can read the files.
+        stamped: whether parts say what their files were.
+    """
 
     def __init__(
         self,
         plan: Plan,
-        pairing: Pairing,
-        columns: list[Column],
+        terms: Sequence[Term],
         settings: Settings,
-        elsewhere: Sequence[Elsewhere] = (),
+        grouping: Grouping | None = None,
+        *,
+        confined: bool = False,
+        stamped: bool = False,
     ) -> None:
-        self.plan, self.pairing, self.columns, self.settings = plan, pairing, columns, settings
-        self.pairs, self.elsewhere = pairing.pairs, elsewhere
-        every = [*columns, *(each.column for each in elsewhere)]
-        self.terms = list(dict.fromkeys(term for column in every for term in column.terms))
-        self.options = {term: term.options for term in self.terms}
-        self.good = np.zeros(len(self.pairs), bool)
-        self.values = {term: np.full(len(self.pairs), math.nan) for term in self.terms}
-        self.classes: dict[Term, Array] = {}
-        self.failed: list[Failed] = []
-        self.unfinished: list[Rows] = []  # waiting for options that follow from all of them
-        self.tables, self.sums = TablePool(), SumPool()
-        self.gathering = [term for term in self.terms if term.gathers]
-        self.kept: dict[int, Record] = {}  # samples that those wait for
-        self.groups = self._groups()
+        self.plan, self.terms, self.settings = plan, terms, settings
+        self.grouping, self.confined, self.stamped = grouping, confined, stamped
+        self.gathers = any(term.gathers for term in terms)
         self.device: Future[str] = Future()
         self.extraction: Extraction | None = None  # of features, where a loss compares some
-        self.running: dict[str, tuple[float, int]] = {}  # sum and count so far, by column
 
-    def go(self, watchers: Sequence[Callable[[Progress], None]]) -> None:
-        """Read while torch is being imported, then evaluate what has been read."""
-        on_files = isinstance(self.pairs[0].sources["pred"][0], str)
+    def go(self, ranges: Sequence[Task], take: Take, watch: Watch | None = None) -> None:
+        """Read while torch is being imported, then evaluate what has been read.
+
+        Args:
+            ranges: pairs to evaluate.
+            take: gets what they came to, in their order, also where not all can be finished.
+            watch: is told of each batch.
+        """
+        count = sum(len(pairs) for _, pairs in ranges)
         counts_only = not self.plan.pixels
-        many = counts_only and on_files and len(self.pairs) >= WORTH_PROCESSES
+        many = counts_only and not self.confined and count >= WORTH_PROCESSES
         together = counts_only and not self.plan.sparse  # many samples, and here
-        size, ahead = self._batches()
-        starts = range(0, len(self.pairs), size)
+        size, ahead = self._batches(count)
+        tasks = [
+            (first + start, pairs[start : start + size])
+            for first, pairs in ranges
+            for start in range(0, len(pairs), size)
+        ]
+        handing = Handing(take, self.grouping)
         with reader(self.plan, self.settings.readers if many else 0) as read:
 
-            def task(start: int) -> tuple[Chunk, list[tuple[Chunk, Rows]] | None]:
-                chunk = read(self.pairs[start : start + size])
-                return chunk, None if together else self._evaluated(start, chunk)
+            def work(task: Task) -> tuple[bytes, Chunk, list[tuple[Chunk, Rows]] | None]:
+                _, pairs = task
+                files = stamp(pairs) if self.stamped else b""
+                chunk = read(pairs)
+                return files, chunk, None if together else self._evaluated(pairs, chunk)
 
-            chunks = in_order(task, starts, self.settings.readers, ahead)
+            chunks = in_order(work, tasks, self.settings.readers, ahead)
             try:
-                first = next(chunks)  # reading has begun
+                begun = [each for each in [next(chunks, None)] if each]  # reading has begun
                 with _no_collection():  # torch is a second or two, a fifth of it the collector's
                     from lossbench.run.evaluate import get_ready, one_thread, pick_device
 
@@ -110,91 +156,26 @@ class Work:
                     device = pick_device(self.settings.device)
                     self.extraction = self._extraction(device)
                     self.device.set_result(device)
-                    for start, future in zip(starts, chain([first], chunks), strict=True):
-                        chunk, parts = future.result()
-                        for part, rows in parts or self._evaluated(start, chunk):
-                            self._take(start, part, rows)
-                        if watchers:
-                            step = self._progress(start, min(start + size, len(self.pairs)))
-                            for watcher in watchers:
-                                watcher(step)
+                    for (first, pairs), future in zip(tasks, chain(begun, chunks), strict=True):
+                        files, chunk, evaluated = future.result()
+                        evaluated = evaluated or self._evaluated(pairs, chunk)
+                        part = handing.part(first, len(pairs))
+                        for each, rows in evaluated:
+                            part.add(first, pairs, each, rows, self.gathers)
+                        handing.finished(first + len(pairs), files)
+                        if watch:
+                            watch.step(part, first, pairs)
             finally:
                 self.device.cancel()  # where it was never found, threads wait for it
                 chunks.close()
+                handing.hand_on()
 
-    def result(self) -> Result:
-        """Columns from terms, in the order of the ids."""
-        from lossbench.run.evaluate import finish_balanced, gathered, pooled
-
-        order = sorted(self.kept)
-        for block, rows in (
-            gathered(
-                self.plan,
-                self.gathering,
-                self.device.result(),
-                [self.kept[place] for place in order],
-            )
-            if order
-            else ()
-        ):
-            for term, found in rows.values.items():
-                self.values[term][order[block]] = found
-            self.sums.add({name: state for name, state in rows.states.items() if name})
-        for term in self.terms:
-            if term.automatic and self.unfinished:
-                values, classes, numbers = finish_balanced(
-                    term, self.unfinished, self.plan, self.device.result()
-                )
-                self.options[term] |= numbers
-                self.values[term][self.good] = values
-                if classes is not None:
-                    self._class_rows(term, classes.shape[1])[self.good] = classes
-        whole = pooled(self.plan, self.options, self.device.result(), self.tables, self.sums)
-        nothing = (math.nan, [math.nan] * len(self.plan.names))
-        terms = {
-            term: (
-                self.values[term][self.good],
-                self.classes[term][self.good] if term in self.classes else None,
-                whole.get(term, nothing)[0],
-                whole.get(term, nothing)[1] if term in self.classes else None,
-            )
-            for term in self.terms
-        }
-        columns = {column.name: combine(column, terms) for column in self.columns}
-        others = [combine(each.column, terms) for each in self.elsewhere]
-        ids = [pair.id for pair, good in zip(self.pairs, self.good, strict=True) if good]
-        failed, worst = self._unpaired()
-        of_groups = self._group_columns(ids, worst)
-        if worst:
-            both = [columns[column.name] for column in self.columns] + others
-            ids = self._add_worst(ids, both, worst)
-        pairing = self.pairing
-        counts = {
-            "found": len(self.pairs),
-            "evaluated": int(self.good.sum()),
-            "missing": pairing.count("missing"),
-            "extra": pairing.count("extra"),
-            "errors": len(failed),
-        }
-        return Result(
-            ids,
-            self.columns,
-            columns,
-            self.plan.names if self.plan.by_class else (),
-            counts,
-            failed,
-            pooled=self._pooled_state(),
-            groups=[self.pairing.groups[each] for each in ids] if self.groups else None,
-            group_pooled=of_groups,
-            conventions=table(self.elsewhere, others),
-        )
-
-    def _batches(self) -> tuple[int, int]:
+    def _batches(self, count: int) -> tuple[int, int]:
         """How many pairs go together, and how many such batches may be under way."""
         workers = self.settings.readers
         if self.plan.pixels:
             return self._at_a_time(), 2 * workers
-        fair = -(-len(self.pairs) // (4 * workers))
+        fair = -(-count // (4 * workers))
         size = max(1, min(self.settings.batch_size, fair))
         several = 1 if self.plan.task == "multiclass" else self.plan.channels
         table = 4 * self.plan.cells * several
@@ -216,7 +197,7 @@ class Work:
 
         return Extraction(self.terms, self.settings.weights, self.settings.offline, device)
 
-    def _evaluated(self, start: int, chunk: Chunk) -> list[tuple[Chunk, Rows]]:
+    def _evaluated(self, pairs: Sequence[Pair], chunk: Chunk) -> list[tuple[Chunk, Rows]]:
         """A chunk with its rows; in parts where a loss refuses a sample, so that only it fails."""
         device = self.device.result()
         from lossbench.run.evaluate import Rows, evaluate_parts
@@ -225,134 +206,52 @@ class Work:
             return evaluate_parts(self.plan, self.terms, device, chunk, self.extraction)
         except InputError as error:
             if len(chunk.places) > 1:
-                return [each for part in chunk.apart() for each in self._evaluated(start, part)]
+                return [each for part in chunk.apart() for each in self._evaluated(pairs, part)]
             (place,) = chunk.places
-            sources = self.pairs[start + place].sources
+            sources = pairs[place].sources
             role = error.role if error.role in sources else "pred"
             error.located(role, label(sources[role][0]))
             failure = Failure(error.role, error.file, error.kind, str(error), error.loss)
             failures = (*chunk.failures, (place, failure))
             return [(Chunk((), None, (), chunk.sizes[:0], failures), Rows())]
 
-    def _take(self, start: int, chunk: Chunk, rows: Rows) -> None:
-        places = np.array(chunk.places, np.int64) + start
-        for place, failure in chunk.failures:
-            pair = self.pairs[start + place]
-            self.failed.append(
-                Failed(
-                    pair.id,
-                    failure.role,
-                    failure.file,
-                    failure.kind,
-                    failure.message,
-                    failure.loss,
-                )
-            )
-        if self.groups:
-            self.groups.add(start, chunk, rows)
-        if not len(places):
-            return
-        self.good[places] = True
-        if self.gathering:
-            self.kept |= {
-                int(place): sample
-                for place, sample in zip(places, chunk.pixels, strict=True)
-                if isinstance(sample, Record)
-            }
-        for term, values in rows.values.items():
-            self.values[term][places] = values
-        for term, classes in rows.classes.items():
-            self._class_rows(term, classes.shape[1])[places] = classes
-        if rows.unfinished:
-            self.unfinished.append(rows)
-        self.sums.add(rows.states)
-        rows.states = {}
-        if chunk.tables is not None:
-            self.tables.add(chunk.tables, chunk.sizes)
 
-    def _groups(self) -> GroupPools | None:
-        """A pool for each group, where there are groups."""
-        if not self.pairing.groups:
-            return None
+class Handing:
+    """Gathers batches into parts that are worth handing on."""
 
-        def value(tables: TablePool, sums: SumPool) -> Pooled:
-            from lossbench.run.evaluate import pooled
+    def __init__(self, take: Take, grouping: Grouping | None) -> None:
+        self.take, self.grouping = take, grouping
+        self.current: Part | None = None
+        self.done, self.began, self.files = 0, 0.0, sha256()
+        self.whole = True  # whether no batch has been added in part
 
-            return pooled(self.plan, self.options, self.device.result(), tables, sums)
+    def part(self, first: int, count: int) -> Part:
+        """The part that a batch belongs to."""
+        part = self.current
+        if part and (first != self.done or first + count > part.stop):
+            self.hand_on()
+            part = None
+        if part is None:
+            part = Part.empty(first, first + max(count, PART_PAIRS), self.grouping)
+            self.current, self.done = part, first
+            self.began, self.files = time.monotonic(), sha256()
+        self.whole = False
+        return part
 
-        groups = [self.pairing.groups[pair.id] for pair in self.pairs]
-        return GroupPools(groups, value, wait=any(term.automatic for term in self.terms))
+    def finished(self, stop: int, files: bytes) -> None:
+        """A batch is complete, its last pair before this place."""
+        self.done, self.whole = stop, True
+        self.files.update(files)
+        if time.monotonic() - self.began > PART_SECONDS:
+            self.hand_on()
 
-    def _group_columns(self, ids: Sequence[str], worst: Sequence[str]) -> dict[str, Values]:
-        """By column: the value of each group's pixels as one, groups sorted.
-
-        It is undefined where a missing prediction counts as the worst possible value.
-        """
-        if not self.groups:
-            return {}
-        of = self.pairing.groups
-        terms = self.groups.finish(
-            sorted({of[each] for each in (*ids, *worst)}),
-            {of[each] for each in worst},
-            {term: len(self.plan.names) if term in self.classes else 0 for term in self.terms},
-        )
-        return {column.name: combine(column, terms) for column in self.columns}
-
-    def _class_rows(self, term: Term, classes: int) -> Array:
-        if term not in self.classes:
-            self.classes[term] = np.full((len(self.pairs), classes), math.nan)
-        return self.classes[term]
-
-    def _progress(self, start: int, end: int) -> Progress:
-        good = np.flatnonzero(self.good[start:end]) + start
-        terms = {term: (values[good], None, math.nan, None) for term, values in self.values.items()}
-        values = {
-            column.name: combine(column, terms).samples
-            for column in self.columns
-            if not any(term.automatic or term.gathers for term in column.terms)
-        }
-        for name, numbers in values.items():
-            defined = [number for number in numbers if not math.isnan(number)]
-            total, count = self.running.get(name, (0.0, 0))
-            self.running[name] = total + sum(defined), count + len(defined)
-        means = {name: total / count for name, (total, count) in self.running.items() if count}
-        ids = [self.pairs[place].id for place in good]
-        return Progress(end, len(self.pairs), ids, values, means)
-
-    def _unpaired(self) -> tuple[list[Failed], list[str]]:
-        """All that failed, sorted by id, and the ids that count as the worst possible value."""
-        settings, failed, worst = self.settings, list(self.failed), []
-        for each in self.pairing.unpaired:
-            policies = {("missing", "pred"): settings.missing, ("extra", "target"): settings.extra}
-            policy = policies.get((each.kind, each.role), "error")
-            if policy == "worst":
-                worst.append(each.id)
-            elif policy != "skip":
-                failed.append(Failed(each.id, each.role, each.file, each.kind, each.message))
-        return sorted(failed, key=lambda each: each.id), worst
-
-    def _add_worst(self, ids: list[str], rows: Sequence[Values], worst: Sequence[str]) -> list[str]:
-        """Missing predictions as rows at the bad end of the range; nothing is pooled with them."""
-        every = [*ids, *worst]
-        order = sorted(range(len(every)), key=every.__getitem__)
-
-        def filled(row: Sequence[float], value: float) -> list[float]:
-            longer = [*row, *[value] * len(worst)]
-            return [longer[place] for place in order]
-
-        columns = [*self.columns, *(each.column for each in self.elsewhere)]
-        for column, values in zip(columns, rows, strict=True):
-            values.samples = filled(values.samples, column.worst)
-            values.classes = [filled(row, column.worst) for row in values.classes]
-            values.pooled, values.pooled_classes = math.nan, [math.nan] * len(values.classes)
-        return [every[place] for place in order]
-
-    def _pooled_state(self) -> dict[str, Any]:
-        """What adds up over shards: tables of counts, or exact sums."""
-        found: dict[str, Any] = {}
-        if self.plan.counted:
-            found = {"pixels": self.tables.pixels, "tables": self.tables.as_json(self.plan)}
-        return {**found, "sums": self.sums.as_json()} if self.plan.pixels else found
+    def hand_on(self) -> None:
+        """Whatever is complete; a part that was interrupted while it grew is lost."""
+        part, self.current = self.current, None
+        if part and self.whole and self.done > part.start:
+            part.cut(self.done)
+            part.files = self.files.hexdigest()
+            self.take(part)
 
 
 @contextmanager

@@ -75,6 +75,17 @@ def sums_parts(function: Callable[..., Any]) -> bool:
     return all(map(adds_up, wanted.inputs.values()))
 
 
+def joins(function: Callable[..., Any]) -> bool:
+    """Whether all that a loss asks for are views that are joined over samples."""
+    return all(hasattr(form, "joined") for form in asked(function).inputs.values())
+
+
+def given(function: Callable[..., Any], values: Values, options: Options) -> dict[str, Any]:
+    """What a loss asks for, by parameter."""
+    inputs = asked(function).inputs
+    return {name: _given(values, name, form, options) for name, form in inputs.items()}
+
+
 def state(
     function: Callable[..., Any], values: Values, options: Options, whole: bool = False
 ) -> dict[str, Any] | None:
@@ -86,7 +97,7 @@ def state(
     if wanted.returns in PIXEL_KINDS:
         return {"": Sums.over(_call(function, values, options), values)}
     if all((is_view if whole else adds_up)(form) for form in wanted.inputs.values()):
-        return {name: _given(values, name, form, options) for name, form in wanted.inputs.items()}
+        return given(function, values, options)
     return None
 
 
@@ -142,9 +153,8 @@ def _weighed(values: Values, options: Options) -> Values:
 
 
 def _call(function: Callable[..., Any], values: Values, options: Options) -> Any:
-    inputs = asked(function).inputs
-    given = (_given(values, name, form, options) for name, form in inputs.items())
-    return function(*given, **_own(function, options))
+    found = given(function, values, options)
+    return function(*found.values(), **_own(function, options))
 
 
 def _given(values: Values, role: str, form: Any, options: Options) -> Any:

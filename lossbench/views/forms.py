@@ -44,6 +44,7 @@ Share = Annotated[float, "0 to 1"]
 Percent = Annotated[float, "0 to 100"]
 Count = Annotated[int, "1 or more"]
 NetworkName = Annotated[str, "a network such as vgg16"]
+LossCall = Annotated[str, "a loss such as binary_focal(gamma=1)"]
 WeightMap = Annotated[str, "a call such as unet(w0=10, sigma=5)"]
 
 

@@ -24,6 +24,7 @@ MARGIN = 2  # pixels around a box: as far neighbours are looked up one by one, f
 KEPT = 64  # spacings that are remembered; every volume may have its own
 SLACK = 1 + 1e-9  # what rounding may add to a length
 LEAF = 32  # points of a tree that are compared one by one
+SKIP, BLOCK = 16, 8  # points and pixels that are taken together where only few distances are wanted
 
 
 def boxed(*masks: Mask) -> list[Mask]:
@@ -163,10 +164,39 @@ def gaps(ours: Outline, theirs: Outline, spacing: Spacing) -> Numbers:
         found[left[hit]] = distance
         left = left[~hit]
     if len(left):
-        every = theirs.positions(slice(None), spacing)
-        tree = cKDTree(every, leafsize=LEAF, compact_nodes=False, balanced_tree=False)
-        found[left] = tree.query(ours.positions(left, spacing))[0]
+        points = ours.positions(left, spacing)
+        found[left] = nearest(points, theirs.positions(eligible(points, theirs, spacing), spacing))
     return found
+
+
+def nearest(points: Numbers, others: Numbers) -> Numbers:
+    """The distance of each point to the nearest of others."""
+    tree = cKDTree(others, leafsize=LEAF, compact_nodes=False, balanced_tree=False)
+    far: Numbers = tree.query(points)[0]
+    return far
+
+
+def eligible(points: Numbers, theirs: Outline, spacing: Spacing) -> Any:
+    """Which of theirs can be the nearest to one of a few points; all of them for many.
+
+    The nearest of every SKIPth of theirs is as far as the nearest of all can be. That ball is laid
+    over blocks of pixels, and what lies in none of those is left out of the tree.
+    """
+    if len(theirs.places) < SKIP * len(points):
+        return slice(None)
+    far = nearest(points, theirs.positions(slice(None, None, SKIP), spacing))[:, None] * SLACK
+    size = BLOCK * np.array(spacing)
+    shape = np.array(theirs.on.shape) // BLOCK + 2
+    ends = [((points + way * far) // size + (way > 0)).astype(int) for way in (-1, 1)]
+    ends = [end.clip(0, shape - 1) for end in ends]
+    covered = np.zeros(shape, np.int64)
+    for corner in product((0, 1), repeat=len(spacing)):  # +1 where a box begins, −1 where it ends
+        places = tuple(ends[side][:, axis] for axis, side in enumerate(corner))
+        np.add.at(covered, places, (-1) ** sum(corner))
+    for axis in range(len(spacing)):
+        covered.cumsum(axis, out=covered)
+    blocks = (each // BLOCK for each in np.unravel_index(theirs.places, theirs.on.shape))
+    return np.flatnonzero(covered[tuple(blocks)])
 
 
 @lru_cache(KEPT)

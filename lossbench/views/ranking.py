@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from lossbench.views.forms import Count, Decision, Probability, Weight
+from lossbench.views.joining import Listed
 from lossbench.views.sums import total
-from lossbench.views.values import Values
+from lossbench.views.values import Side, Values
 
 
 @dataclass(frozen=True)
 class Ranking:
     """Pixels of one class from the lowest score to the highest, each (B, C, N).
 
-    `…_below` counts what scores lower than each. Rankings of several samples do not add up.
+    `…_below` counts what scores lower than each. Rankings of several samples do not add up but are
+    joined.
     """
 
+    score: Tensor
     positive: Tensor
     negative: Tensor
     positive_below: Tensor
@@ -29,13 +33,108 @@ class Ranking:
     @classmethod
     def of(cls, pred: Probability, target: Decision, weight: Weight) -> Ranking:
         """The ranking of valid pixels; a soft target is positive from ½."""
-        score, order = pred.contiguous().sort(dim=-1, stable=True)
+        shape = torch.broadcast_shapes(pred.shape, target.shape, weight.shape)
+        sides = ((side * weight).expand(shape) for side in (target, 1 - target))
+        return cls._sorted(pred, *sides)
+
+    @classmethod
+    def _sorted(cls, score: Tensor, positive: Tensor, negative: Tensor) -> Ranking:
+        score, order = score.contiguous().sort(dim=-1, stable=True)
         score = score.contiguous()
         first = torch.searchsorted(score, score)  # of those with the same score
-        shape = torch.broadcast_shapes(pred.shape, target.shape, weight.shape)
-        order, first = order.expand(shape), first.expand(shape)
-        sides = [(side * weight).expand(shape).gather(-1, order) for side in (target, 1 - target)]
-        return cls(*sides, *(_before(side, first) for side in sides))
+        order, first = order.expand(positive.shape), first.expand(positive.shape)
+        sides = [side.gather(-1, order) for side in (positive, negative)]
+        return cls(score.expand(positive.shape), *sides, *(_before(side, first) for side in sides))
+
+    def listed(self) -> Listed:
+        """Distinct scores of each class with the weight of positives and negatives."""
+        return by_class(self.score, self.positive, self.negative)
+
+    @classmethod
+    def joined(cls, listed: Listed, device: str) -> Ranking:
+        """Several samples as one."""
+        return cls._sorted(*side_by_side(listed, device))
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Errors of one class from the largest to the smallest, each (B, C, N).
+
+    `hit` and `other` are the weights of pixels that the target has in the class and elsewhere.
+    Errors of several samples do not add up but are joined.
+    """
+
+    hinge: bool
+    error: Tensor
+    hit: Tensor
+    other: Tensor
+    adds_up: ClassVar[bool] = False
+
+    @classmethod
+    def of(
+        cls, pred: Side, target: Probability, weight: Weight, *, per_image: bool = True
+    ) -> Errors:
+        """|y − p|, or the hinge max(0, 1 − ỹx) on the logits of a yes or no.
+
+        Args:
+            per_image: a value for each sample; with false all samples are one image, whose value
+                each of them has.
+        """
+        hinge = pred.logits and pred.task != "multiclass"
+        errors = (target - pred.probability).abs()
+        if hinge:
+            errors = (1 - (2 * target - 1) * pred.stored).clamp(min=0)
+        shape = torch.broadcast_shapes(errors.shape, weight.shape)
+        sides = [errors, *((side * weight).expand(shape) for side in (target, 1 - target))]
+        if not per_image:  # (1, C, B·N)
+            sides = [each.expand(shape).transpose(0, 1).flatten(1)[None] for each in sides]
+        found = cls._sorted(hinge, *sides)
+        if per_image:
+            return found
+        shared = (each.expand(shape[0], -1, -1) for each in (found.error, found.hit, found.other))
+        return cls(hinge, *shared)
+
+    @classmethod
+    def _sorted(cls, hinge: bool, error: Tensor, hit: Tensor, other: Tensor) -> Errors:
+        ordered, order = error.sort(dim=-1, descending=True, stable=True)
+        order = order.expand(hit.shape)
+        return cls(hinge, ordered, hit.gather(-1, order), other.gather(-1, order))
+
+    def listed(self) -> Listed:
+        """Distinct errors of each class with the weight of both kinds of pixels."""
+        listed = by_class(self.error.expand(self.hit.shape), self.hit, self.other)
+        return Listed(listed.rows, {**listed.totals, "hinge": np.array(int(self.hinge))})
+
+    @classmethod
+    def joined(cls, listed: Listed, device: str) -> Errors:
+        """Several samples as one."""
+        return cls._sorted(bool(listed.totals["hinge"]), *side_by_side(listed, device))
+
+
+def by_class(number: Tensor, one: Tensor, other: Tensor) -> Listed:
+    """Numbers (1, C, N) of each class, distinct ones, with two weights of each."""
+    rows: list[list[Any]] = []
+    for place, each in enumerate(zip(number[0], one[0], other[0], strict=True)):
+        values, left, right = (tensor.detach().cpu().double().numpy() for tensor in each)
+        valid = (left > 0) | (right > 0)
+        distinct, index = np.unique(values[valid], return_inverse=True)
+        sums = (np.bincount(index, side[valid], len(distinct)) for side in (left, right))
+        rows.append([np.full(len(distinct), place), distinct, *sums])
+    names = ("of_class", "number", "one", "other")
+    joined = (np.concatenate(arrays) for arrays in zip(*rows, strict=True))
+    return Listed(dict(zip(names, joined, strict=True)), {"classes": np.zeros(len(rows))})
+
+
+def side_by_side(listed: Listed, device: str) -> list[Tensor]:
+    """Numbers and both weights, each (1, C, N), with no weight where a class has fewer."""
+    rows, classes = listed.rows, len(listed.totals["classes"])
+    counts = np.bincount(rows["of_class"], minlength=classes)
+    found = [np.zeros((1, classes, max(counts.max(), 1))) for _ in range(3)]
+    for place in range(classes):
+        own = rows["of_class"] == place
+        for filled, name in zip(found, ("number", "one", "other"), strict=True):
+            filled[0, place, : counts[place]] = rows[name][own]
+    return [torch.as_tensor(each, device=device) for each in found]
 
 
 def _before(weight: Tensor, place: Tensor) -> Tensor:

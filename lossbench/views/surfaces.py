@@ -264,7 +264,7 @@ class Within(NamedTuple):
                 return 0.0, every
             sides = zip((points.to_target, points.to_pred), weights, strict=True)
             near = tolerance * outlines.SLACK
-            return sum(float(weight[far <= near].sum()) for far, weight in sides), every
+            return sum(float((weight * (far <= near)).sum()) for far, weight in sides), every
 
         return cls(*surfaces.of_classes.each(sums))
 
@@ -287,7 +287,8 @@ class Bands(NamedTuple):
 
         Args:
             dilation: how close, in pixels or the spacing's unit; without it 2 % of the image's
-                diagonal but at least a pixel, rounded in a plane without spacing.
+                diagonal, rounded and at least 1 in a plane without spacing. A volume with a
+                diagonal of less than 50 voxels has no pixel that close, and empty bands.
             distance: to the nearest pixel outside; chessboard counts steps along rows, columns and
                 diagonals, in pixels.
         """
@@ -295,10 +296,10 @@ class Bands(NamedTuple):
         def sums(pair: Pair) -> tuple[float, float]:
             spacing = pair.sizes if distance == "euclidean" else None
             pixels = spacing is None or (pair.spacing is None and len(pair.space) == 2)
-            width = dilation or DIAGONAL * (math.hypot(*pair.space) if pixels else pair.diagonal)
-            if dilation is None:
-                width = max(1, round(width)) if pixels else max(min(pair.sizes), width)
+            width = DIAGONAL * (math.hypot(*pair.space) if pixels else pair.diagonal)
+            width = dilation or (max(1, round(width)) if pixels else width)
             ours, theirs = (outlines.band(mask, width, spacing) for mask in pair[:2])
-            return (ours & theirs).bit_count(), (ours | theirs).bit_count()
+            missed = pair.pred.any() != pair.target.any()  # is 0, even where no band has a pixel
+            return (ours & theirs).bit_count(), max((ours | theirs).bit_count(), missed)
 
         return cls(*masks.of_classes.each(sums))

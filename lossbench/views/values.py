@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -19,10 +19,19 @@ from lossbench.views.forms import Chances, Gathered, Pair
 from lossbench.views.sums import logarithm
 
 if TYPE_CHECKING:
+    from lossbench.data.detections import Detections
     from lossbench.views.features import Deep
 
 Task = Literal[
-    "binary", "multiclass", "multilabel", "image", "instances", "vectors", "scores", "records"
+    "binary",
+    "multiclass",
+    "multilabel",
+    "image",
+    "instances",
+    "detection",
+    "vectors",
+    "scores",
+    "records",
 ]
 RECORDS = ("vectors", "scores", "records")  # tasks without pixels
 
@@ -67,6 +76,13 @@ class Side:
 
     @cached_property
     def log_pair(self) -> Pair:
+        if self.task == "detection" and ((self.stored < 0) | (self.stored > 1)).any():
+            low, high = (float(end) for end in torch.aminmax(self.stored))
+            raise InputError(
+                f"has scores from {low:.4g} to {high:.4g}; expected probabilities from 0 to 1",
+                kind="mismatch",
+                role="pred",
+            )
         if self.logits and self.task != "multiclass":
             return Pair(functional.logsigmoid(self.stored), functional.logsigmoid(-self.stored))
         return Pair(logarithm(self.probability), logarithm(1 - self.probability))
@@ -179,6 +195,36 @@ class Named(dict[str, Tensor]):
         )
 
 
+def check_tensor(tensors: Mapping[str, Tensor], name: str, shape: Sequence[int | None]) -> Tensor:
+    """A tensor of a record in the shape that a loss needs, None for any length of an axis.
+
+    Raises:
+        InputError: it is of another shape, or not finite.
+    """
+    found, role = tensors[name], getattr(tensors, "role", None)
+    fits = [length in (None, here) for length, here in zip(shape, found.shape, strict=False)]
+    if found.ndim != len(shape) or not all(fits):
+        wanted = ", ".join("any" if length is None else str(length) for length in shape[1:])
+        raise InputError(
+            f"has {name} of shape {tuple(found.shape[1:])}; expected ({wanted})",
+            kind="mismatch",
+            role=role,
+        )
+    if not found.isfinite().all():
+        raise InputError(f"has {name} that are not finite", kind="mismatch", role=role)
+    return found
+
+
+class BoxPairs(NamedTuple):
+    """BoxPairs of samples, N pairs or boxes that are alone, as x1, y1, x2, y2."""
+
+    pred: Tensor  # (B, N, 4)
+    target: Tensor  # (B, N, 4)
+    found: Tensor  # (B, N) whether there is a detection
+    there: Tensor  # (B, N) whether there is an object
+    of_class: Tensor  # (B, C, N) 1 in its class, 0 elsewhere
+
+
 class Joint(NamedTuple):
     """How many pixels two segments share, of one sample: N pairs, T true and P predicted ones."""
 
@@ -204,6 +250,8 @@ class Values:
     instances: Tensor | None = None  # (B, C or 1, N) role `instances`, 0 where there is none
     spacing: tuple[float, ...] | None = None  # along each axis of the space, in mm; None: unknown
     segments: Joint | None = None  # of instance maps, one sample
+    boxes: BoxPairs | None = None
+    detections: Detections | None = None  # all of one sample, for other rules of matching
     deep: Deep | None = None  # where the features of a network come from
     gathered: Gathered | None = None  # all samples of the run
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)

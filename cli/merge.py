@@ -1,0 +1,36 @@
+"""`lossbench merge`: the shards of a run as one result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+import lossbench
+
+from .complete import files
+from .outcome import output_options, tell
+
+
+@click.command(
+    "merge", epilog="Example: lossbench merge shard1.json shard2.json shard3.json -o result.json"
+)
+@click.argument("shards", metavar="SHARD...", nargs=-1, required=True, shell_complete=files)
+@click.option(
+    "--baseline",
+    metavar="RUN",
+    shell_complete=files,
+    help="An earlier result that the gates of the run name.",
+)
+@output_options
+def command(shards: Sequence[str], baseline: str | None, **shown: Any) -> int:
+    """Put the results of all shards of a run together.
+
+    SHARD... are what lossbench eval wrote with --shard 1/N to N/N. The result is that of one run
+    without --shard, to the last bit, and gates are judged on all of it.
+    """
+    for path in shown["output"]:
+        lossbench.check_path(path)
+    merged = lossbench.plan_merge(shards, baseline=baseline)
+    return tell(merged.run, merged.evaluate(), shown)
