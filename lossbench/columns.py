@@ -124,16 +124,19 @@ class Term:
         text = self.options.get("weight_map")
         return None if text is None else parse_call(text)
 
+    @property
+    def in_place(self) -> bool:
+        """Whether it matters where a pixel is."""
+        somewhere = self.entry.pixels or self.entry.forms & set(IN_PLACE)
+        return bool(somewhere or self.weight_map)
+
     def countable(self, task: str) -> bool:
         """Whether distinct value pairs with counts can stand for the pixels."""
         forms = set(self.entry.inputs.values())
         if task == "image":
             return forms <= {"Difference"}
-        if self.weight_map:
-            return False
         coupled = self.entry.couples and task == "multiclass"
-        in_place = self.entry.forms & set(IN_PLACE) or self.entry.pixels
-        return not (coupled or self.roles or self.entry.roles or in_place)
+        return not (coupled or self.roles or self.entry.roles or self.in_place)
 
 
 @dataclass(frozen=True)

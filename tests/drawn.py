@@ -38,7 +38,9 @@ STORED = [
     ("binary", "bytes", "mask", "ignore", True),
     ("binary", "bytes", "mask", "valid", True),
     ("binary", "bytes", "mask", "weight", False),
-    ("binary", "bytes", "graded", "", False),
+    ("binary", "bytes", "graded", "", True),
+    ("binary", "words", "mask", "label", True),
+    ("binary", "words", "graded", "ignore", True),
     ("binary", "doubles", "mask", "label", False),
     ("binary", "doubles", "soft", "weight", False),
     ("binary", "singles", "mask", "", False),
@@ -61,7 +63,8 @@ STORED = [
     ("multilabel", "bytes", "mask", "", True),
     ("multilabel", "bytes", "mask", "label", True),
     ("multilabel", "bytes", "mask", "weight", False),
-    ("multilabel", "bytes", "graded", "", False),
+    ("multilabel", "bytes", "graded", "", True),
+    ("multilabel", "words", "mask", "ignore", True),
     ("multilabel", "doubles", "mask", "label", False),
     ("multilabel", "singles", "soft", "valid", False),
     ("multilabel", "logits", "mask", "ignore", False),
@@ -70,13 +73,15 @@ STORED = [
     ("image", "bytes", "bytes", "ignore", True),
     ("image", "bytes", "bytes", "weight", False),
     ("image", "grey", "grey", "valid", True),
-    ("image", "words", "words", "", False),
+    ("image", "words", "words", "", True),
+    ("image", "words", "words", "valid", True),
     ("image", "singles", "singles", "weight", False),
     ("image", "doubles", "doubles", "ignore", False),
 ]
 KINDS = {" ".join(filter(None, kind[:4])): kind for kind in STORED}
 ENCODED = {"bytes": "probability", "doubles": "probability", "singles": "probability",
-           "graded": "probability", "soft": "probability", "one-hot": "probability"}  # fmt: skip
+           "graded": "probability", "soft": "probability", "one-hot": "probability",
+           "words": "probability"}  # fmt: skip
 # Size, and the share of the pixels that each class of a target has; nan is in neither mask.
 # No width of 3 or 4: see test_stack_of_narrow_planes_is_no_colour_picture.
 SAMPLES_DRAWN = [

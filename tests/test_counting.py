@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from lossbench.data import counting
+from lossbench.data import counting, strips
+from lossbench.data.cells import occurring
 from lossbench.data.counting import differences
 from lossbench.data.histogram import LARGE, histogram
 from lossbench.data.plan import Plan
@@ -89,12 +91,81 @@ def test_a_stray_value_is_named_with_its_pixels(hard):
             counting.joint(planned(hard, 2), strange, target, None)
 
 
-def planned(hard: bool, classes: int) -> Plan:
+@pytest.mark.parametrize("shape", [(40, 30), (400, 500)])
+@pytest.mark.parametrize("run", [1, 40])
+def test_cells_that_occur_are_those_of_sklearn(shape, run):
+    # Of 700 classes the table is larger than the pictures, of 300 than the smaller one.
+    for classes in (300, 700):
+        random = np.random.default_rng(classes)
+        sides = random.integers(0, classes, (2, shape[0] * shape[1] // run), dtype=np.uint16)
+        pred, target = np.repeat(sides, run, 1).reshape(2, *shape)
+        ignored = np.repeat(random.random(sides.shape[1]) < 0.3, run).reshape(shape)
+        plan = planned(True, classes, "uint16")
+        for out in (None, ignored):
+            seen = np.ones(shape, bool) if out is None else ~out
+            expected = confusion_matrix(target[seen], pred[seen], labels=range(classes)).ravel()
+            found = occurring(plan, [(pred, target, out)])
+            assert np.array_equal(found.places, np.flatnonzero(expected))
+            assert np.array_equal(found.counts[0], expected[found.places])
+            assert found.shape == (1, classes**2)
+        target[5, 5:7] = 999
+        with pytest.raises(InputError, match="value 999 in 2 pixels"):
+            occurring(plan, [(pred, target, None)])
+
+
+def test_cells_of_several_channels_are_counted_together():
+    pred, target = np.random.default_rng(3).integers(0, 1 << 16, (2, 2, 30, 40), dtype=np.uint16)
+    image = Reading("target", "image", "uint16", 65535.0, stacked=True)
+    plan = Plan("image", image, image, (), 2, counted=True)
+    found = occurring(plan, [(p, t, None) for p, t in zip(pred, target, strict=True)])
+    for channel, counts in enumerate(found.counts):
+        differences = pred[channel].astype(int) - target[channel]
+        expected = np.unique(differences, return_counts=True)
+        assert np.array_equal(found.places[counts > 0] - 65535, expected[0])
+        assert np.array_equal(counts[counts > 0], expected[1])
+
+
+def test_strips_change_no_count(monkeypatch):
+    random = np.random.default_rng(1)
+    shape = (50, 7, 3)
+    pred, target = (drawn(random, shape, 2, 5) for _ in range(2))
+    ignored = drawn(random, shape, 3, 3) == 0
+    others = [
+        lambda plane: plane,
+        np.asfortranarray,
+        lambda plane: np.repeat(plane, 2, -1)[..., ::2],  # in no order
+    ]
+    planes = (pred, target, ignored)
+    table = counting.joint(planned(True, 5), *planes)
+    apart = differences(pred[None], target[None], None)
+    monkeypatch.setattr(strips, "STRIP", 64)
+    for moved in others:
+        given = [moved(plane) for plane in planes]
+        assert len(list(strips.strips(*given))) > 10
+        assert np.array_equal(counting.joint(planned(True, 5), *given), table)
+        images = [plane[None] for plane in given[:2]]
+        assert np.array_equal(differences(*images, None), apart)
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_counting_needs_little_more_than_the_planes(hard):
+    shape = (4000, 4000)
+    pred, target = (drawn(np.random.default_rng(seed), shape, 5, 2) for seed in range(2))
+    tracemalloc.start()
+    try:
+        counting.joint(planned(hard, 2), pred, target, None)
+        differences(pred[None], target[None], None)
+        assert tracemalloc.get_traced_memory()[1] < 2 * pred.size
+    finally:
+        tracemalloc.stop()
+
+
+def planned(hard: bool, classes: int, dtype: str = "uint8") -> Plan:
     """The plan of such a run."""
     values = tuple((n, n) for n in range(classes))
-    target = Reading("target", "labels", "uint8", 1.0, values, classes)
+    target = Reading("target", "labels", dtype, 1.0, values, classes)
     pred = (
-        Reading("pred", "labels", "uint8", 1.0, values, classes)
+        Reading("pred", "labels", dtype, 1.0, values, classes)
         if hard
         else Reading("pred", "probability", "uint8", 255.0)
     )

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import lossbench
+from lossbench.data import strips
 from lossbench.data.decode import read
 
 GREY = np.array([[0, 51, 102], [153, 204, 255]], np.uint8)  # p = 0, .2, .4, .6, .8, 1
@@ -64,6 +65,20 @@ def png(array: np.ndarray) -> bytes:
 
 
 # What a file holds
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "I;16", "I", "F"])
+def test_a_large_picture_is_the_same_by_strips(tmp_path, monkeypatch, mode):
+    stored = np.random.default_rng(0).integers(0, 256, (37, 23, 4), dtype=np.uint8)
+    picture = Image.fromarray(stored).convert("L" if mode in ("I;16", "I", "F") else mode)
+    picture = picture.convert(mode)
+    picture.save(tmp_path / "a.tif")
+    whole = read(str(tmp_path / "a.tif")).array
+    monkeypatch.setattr(strips, "STRIP", 100)
+    found = read(str(tmp_path / "a.tif")).array
+    assert found.dtype == whole.dtype
+    assert np.array_equal(found, whole)
+    assert np.array_equal(found, np.asarray(picture))
 
 
 def test_a_palette_picture_gives_its_indices(tmp_path):

@@ -103,6 +103,34 @@ def test_multilabel_stacks_give_the_same_bits():
         assert written(found) == expected
 
 
+@pytest.mark.parametrize("task", ["binary", "multiclass", "image"])
+def test_16_bit_pictures_give_the_same_bits(tmp_path, monkeypatch, task):
+    pred, target = {}, {}
+    for number in range(20):
+        draw = np.random.default_rng([number, len(task)])
+        shape = SHAPES[number % 3]
+        high = 300 if task == "multiclass" else 1 << 16
+        sides = draw.integers(0, high, (2, *shape)).astype(np.uint16)
+        pred[str(number)], target[str(number)] = sides
+        if task == "binary":
+            target[str(number)] = (sides[1] > 30000).astype(np.uint8)
+        for role, array in (("pred", pred), ("gt", target)):
+            path = tmp_path / role / f"{number}.png"
+            path.parent.mkdir(exist_ok=True)
+            Image.fromarray(array[str(number)]).save(path)
+    monkeypatch.chdir(tmp_path)
+    names = [name for name in losses(task) if not name.startswith("weighted_bce")]
+    encoding = {"classes": 300} if task == "multiclass" else {}
+    if task == "binary":
+        encoding = {"pred_encoding": "probability"}
+    how = {"losses": names, "task": task, **encoding}
+    expected = written(lossbench.evaluate("pred", "gt", workers=1, **how))
+    for workers, batch, processes in ((2, 5, NEVER), (7, 1, NEVER), (2, 3, 1)):
+        monkeypatch.setattr(work, "WORTH_PROCESSES", processes)
+        found = lossbench.evaluate("pred", "gt", workers=workers, batch_size=batch, **how)
+        assert written(found) == expected
+
+
 def test_a_sample_is_worth_the_same_alone_and_in_company():
     pairs = {f"{number:02d}": made("binary", number) for number in range(1, 20)}
     names = [name for name in losses("binary") if name != "weighted_bce"]  # which sees all pairs

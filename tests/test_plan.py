@@ -140,7 +140,7 @@ def test_the_plan_is_found_out_and_said_in_one_line(tmp_path, pred, target, text
         (UNIT, M255, False),
         (LOGITS, M255, False),
         (SOFTMAX, LABELS, False),
-        (GREY.astype(np.uint16), M255, False),
+        (GREY.astype(np.uint16), M255, True),
     ],
 )
 def test_integers_are_counted_and_the_rest_keeps_its_pixels(tmp_path, pred, target, counted):
@@ -406,10 +406,11 @@ def test_labels_are_never_interpolated() -> None:
                        resize="bilinear")  # fmt: skip
 
 
-def test_a_joint_table_is_no_larger_than_a_picture() -> None:
+def test_of_a_table_larger_than_a_picture_the_cells_are_kept_that_occur() -> None:
     labels = [np.arange(6).reshape(2, 3)]
-    assert lossbench.plan(labels, labels, classes=256).plan.counted
-    assert not lossbench.plan(labels, labels, classes=257).plan.counted
+    whole, cells = (lossbench.plan(labels, labels, classes=n).plan for n in (256, 257))
+    assert (whole.counted, whole.sparse) == (True, False)
+    assert (cells.counted, cells.sparse) == (True, True)
     few, many = (
         lossbench.evaluate(labels, [1 - labels[0] % 2], "accuracy", task="multiclass", classes=n)
         for n in (256, 257)

@@ -14,6 +14,7 @@ from tolerances import TABLES, check_close
 from tried import BESIDES, ENTRIES, LOGITS, STRUCTURE, option_sets, typed
 
 import lossbench
+from lossbench.run import parts
 
 CLASSES = {"binary": 2, "multiclass": 4, "multilabel": 3, "image": 0}
 # Values that belong to a sample, so that there is none of all samples as one.
@@ -165,6 +166,25 @@ def test_weights_of_one_make_pixels_of_tables_and_change_nothing(task):
     weighted = lossbench.evaluate(pred, target, expressions(task), inputs=ones, **encodings(task))
     assert not weighted.run["plan"]["counted"]
     check_same(weighted, counted)
+
+
+@pytest.mark.parametrize("task", CLASSES)
+@pytest.mark.parametrize("limit", ["", "valid", "weight"])
+def test_parts_of_a_sample_add_up_to_it(monkeypatch, task, limit):
+    pred, target = masks(task, seed=5)
+    how = out(task, "valid", target) if limit == "valid" else {}
+    if limit == "weight":
+        shape = target[0].shape[:2] if task == "image" else target[0].shape[-2:]
+        how = {"inputs": {"weight": list(np.random.default_rng(5).random((4, *shape)))}}
+    losses = expressions(task)
+    whole = pixels(task, pred, target, losses, **how)
+    monkeypatch.setitem(parts.PART, "cpu", 100)  # of 391 pixels of one class and more
+    lengths = []
+    real = parts.pixel_values
+    monkeypatch.setattr(parts, "pixel_values", lambda plan, part, device: (
+        lengths.append(part.weight.shape[1]), real(plan, part, device))[1])  # fmt: skip
+    check_same(pixels(task, pred, target, losses, **how), whole)
+    assert len(lengths) > 3 * len(pred)
 
 
 @pytest.mark.parametrize("task", ["binary", "multilabel"])

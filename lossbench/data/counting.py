@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.data.decode import Array
 from lossbench.data.histogram import LARGE, WORD, Bytes, histogram
 from lossbench.data.plan import Plan
+from lossbench.data.strips import strips
 
 Table = NDArray[np.int64]
 EVERY_BYTE = np.uint64(0x0101010101010101)
+SHORT = 4  # runs with fewer pixels are not worth finding
 
 
 def joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table:
@@ -22,35 +27,33 @@ def joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Tabl
     Raises:
         InputError: the file holds values that the plan has no meaning for.
     """
-    pred, target, ignored = _in_order(pred, target, ignored)
-    if plan.pred.hard or pred.size < LARGE:
-        return _indexed(plan, pred, target, ignored)
-    true = _classes(plan, target, ignored)
-    if (true > plan.target.classes).any():
-        raise plan.target.refuse(target, true)
-    return np.stack([_where(pred, true == row) for row in range(plan.target.classes)])
+    rows, columns = plan.target.classes, plan.pred.levels
+    counted = (_counted(plan, *strip) for strip in strips(pred, target, ignored))
+    cells: Table = reduce(np.add, counted)
+    if cells[rows + 1].any():
+        raise plan.target.refuse(target, _classes(plan, target, ignored))
+    if cells[:rows, columns:].any():
+        seen = _classes(plan, target, ignored) < rows
+        raise plan.pred.refuse(pred, np.where(seen, plan.pred.coded(pred), 0))
+    return cells[:rows, :columns]
 
 
 def differences(pred: Array, target: Array, ignored: Array | None) -> Table:
     """How often each difference −255 … 255 of two 8-bit images occurs, (channels, 511)."""
-    tables = []
-    for planes in zip(pred, target, strict=True):
-        ours, theirs, out = _in_order(*planes, ignored)
-        valid = np.True_ if out is None else ~out
-        apart, less = ours - theirs, ours < theirs  # a negative difference is 256 too large
-        below, above = _where(apart, less & valid), _where(apart, ~less & valid)
-        tables.append(np.concatenate([below[1:], above]))
-    return np.stack(tables)
+    return np.stack(
+        [
+            reduce(np.add, (_apart(*strip) for strip in strips(*planes, ignored)))
+            for planes in zip(pred, target, strict=True)
+        ]
+    )
 
 
-def _in_order(
-    pred: Array, target: Array, ignored: Array | None
-) -> tuple[Array, Array, Array | None]:
-    """The same pixels in the order in which they lie in memory: NIfTI has the first axis first."""
-    every = (pred, target) if ignored is None else (pred, target, ignored)
-    if not all(each.flags.f_contiguous for each in every):
-        return pred, target, ignored
-    return pred.T, target.T, None if ignored is None else ignored.T
+def _apart(pred: Array, target: Array, ignored: Array | None) -> Table:
+    """The table of differences of one channel."""
+    valid = np.True_ if ignored is None else ~ignored
+    apart, less = pred - target, pred < target  # a negative difference is 256 too large
+    below, above = _where(apart, less & valid), _where(apart, ~less & valid)
+    return np.concatenate([below[1:], above])
 
 
 def _where(stored: Bytes, mask: NDArray[np.bool_]) -> Table:
@@ -60,27 +63,36 @@ def _where(stored: Bytes, mask: NDArray[np.bool_]) -> Table:
     return counts
 
 
+def _counted(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table:
+    """The joint table with two rows more, of ignored pixels and of values without a meaning.
+
+    With two columns more as well where the prediction has such values.
+    """
+    rows, columns = plan.target.classes, plan.pred.levels
+    if plan.pred.hard or pred.size < LARGE:
+        return _indexed(plan, pred, target, ignored)
+    true, table = _classes(plan, target, ignored), np.zeros((rows + 2, columns), np.int64)
+    for row in range(rows):
+        table[row] = _where(pred, true == row)
+    table[rows + 1, 0] = np.count_nonzero(true > rows)
+    return table
+
+
 def _indexed(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table:
-    """The joint table by one number a pixel; what has no meaning has a row and a column of it."""
+    """The joint table by one number a pixel."""
     rows, columns = plan.target.classes, plan.pred.levels
     width = columns + 2 if plan.pred.hard else columns
     table = np.zeros((rows + 2) * width, np.int64)
-    for times, (some_target, some_pred, *out) in _runs(target, pred, ignored):
+    for times, (some_target, some_pred, *out) in runs(target, pred, ignored):
         true = _classes(plan, some_target, out[0] if out else None)
         found = plan.pred.coded(some_pred) if plan.pred.hard else some_pred
         kind = np.uint16 if table.size <= 1 << 16 else np.uint32
         index = np.multiply(true, width, dtype=kind) + found
-        if table.size <= 256:
+        if table.size <= 256 and isinstance(times, int):
             table += times * histogram(index.astype(np.uint8))[: table.size]
         else:
-            table += times * np.bincount(index, minlength=table.size)
-    cells = table.reshape(-1, width)
-    if cells[rows + 1].any():
-        raise plan.target.refuse(target, _classes(plan, target, ignored))
-    if cells[:rows, columns:].any():
-        seen = _classes(plan, target, ignored) < rows
-        raise plan.pred.refuse(pred, np.where(seen, plan.pred.coded(pred), 0))
-    return cells[:rows, :columns]
+            table += weighed(index, times, table.size)
+    return table.reshape(-1, width)
 
 
 def _classes(plan: Plan, target: Array, ignored: Array | None) -> Array:
@@ -91,14 +103,24 @@ def _classes(plan: Plan, target: Array, ignored: Array | None) -> Array:
     return true
 
 
-def _runs(*planes: Array | None) -> list[tuple[int, list[Array]]]:
-    """Pixels in rows, and how often each counts.
+def weighed(numbers: Array, times: Any, length: int) -> Table:
+    """How often each number occurs, of which each counts so many times."""
+    if isinstance(times, int):
+        return times * np.bincount(numbers, minlength=length)
+    return np.bincount(numbers, times, length).astype(np.int64)
 
-    Label maps are mostly flat: of eight neighbours that are alike in every plane, one is kept.
+
+def runs(*planes: Array | None) -> list[tuple[Any, list[Array]]]:
+    """Pixels in rows, and how often each counts: one number, or one for each of them.
+
+    Label maps are mostly flat: of eight neighbours that are alike in every plane one is kept; of
+    numbers of more than 8 bits, the first of each run.
     """
     rows = [np.ascontiguousarray(plane).reshape(-1) for plane in planes if plane is not None]
-    if rows[0].size < LARGE or any(row.dtype.itemsize > 1 for row in rows):
+    if rows[0].size < LARGE:
         return [(1, rows)]
+    if any(row.dtype.itemsize > 1 for row in rows):
+        return [_first_of_runs(rows)]
     rows = [row.astype(np.uint8, copy=False) for row in rows]
     whole = rows[0].size // WORD * WORD
     words = [row[:whole].view(np.uint64) for row in rows]
@@ -108,3 +130,12 @@ def _runs(*planes: Array | None) -> list[tuple[int, list[Array]]]:
         (1, [word[~flat].view(np.uint8) for word in words]),
         (1, [row[whole:] for row in rows]),
     ]
+
+
+def _first_of_runs(rows: list[Array]) -> tuple[Any, list[Array]]:
+    """The first pixel of each run and its length; all of them where runs are short."""
+    starts = reduce(np.logical_or, (row[1:] != row[:-1] for row in rows))
+    if np.count_nonzero(starts) * SHORT > starts.size:
+        return 1, rows
+    first = np.concatenate([[0], np.flatnonzero(starts) + 1])
+    return np.diff(first, append=len(rows[0])), [row[first] for row in rows]

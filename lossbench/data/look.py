@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from lossbench.data.nifti import shown
 from lossbench.data.pairing import Pair
 from lossbench.data.places import label
 from lossbench.data.reading import CHANNELS
+from lossbench.data.strips import strips
 from lossbench.errors import InputError
 
 SAMPLE = 16
@@ -128,19 +130,28 @@ class Seen:
         self.low, self.high = min(self.low, array.min()), max(self.high, array.max())
         sums = array.sum(0, dtype=np.float64)
         self.sums_to_one &= bool(np.abs(sums - 1).max() < 0.02)
-        if array.dtype.kind == "f" and not (
-            np.isfinite(array).all() and (array == np.round(array)).all()
-        ):
+        if array.dtype.kind == "f" and not all(_whole(strip) for (strip,) in strips(array)):
             self.whole = False
             return
-        if array.dtype == np.uint8:
-            found = np.flatnonzero(histogram(array.ravel("K")))
-        else:
-            found = np.unique(array.ravel("K"))[:MANY]
-        values = set(map(int, found.tolist()))
+        values = set(map(int, _distinct(array)[:MANY].tolist()))
         self.masks += WHITE in values and values <= {0, WHITE}
         if len(self.values) < MANY:
             self.values |= values
+
+
+def _whole(numbers: Array) -> bool:
+    """Whether there are only whole numbers."""
+    return bool(np.isfinite(numbers).all() and (numbers == np.round(numbers)).all())
+
+
+def _distinct(array: Array) -> Array:
+    """The distinct values, sorted."""
+    if array.dtype == np.uint8:
+        return np.flatnonzero(reduce(np.add, (histogram(strip) for (strip,) in strips(array))))
+    if array.dtype == np.uint16:
+        counts = (np.bincount(strip, minlength=1 << 16) for (strip,) in strips(array))
+        return np.flatnonzero(reduce(np.add, counts))
+    return np.unique(array.ravel("K"))
 
 
 def look(pairs: Sequence[Pair], role: str) -> Seen:

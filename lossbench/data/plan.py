@@ -24,7 +24,10 @@ LABELS = 200  # above this, values are taken for grey levels and 255 for the ign
 VOID = 255
 DIM = 32  # a picture with nothing above this holds labels, not grey levels
 FULL = 0.75  # grey levels reach up to this share of the largest value
-MOST_COUNTED = 256  # classes whose joint table is no larger than a picture
+# Cells of the largest table that is kept whole, and of the largest of which cells are counted.
+WHOLE = {"multiclass": 1 << 16, "image": 511}
+PAIRS = 512
+MOST_CELLS = 1 << 24
 MASKS = ("ignore", "valid")  # further roles: where pixels leave every sum
 MAPS = ("weight", "pos_weight", "instances")  # and numbers for each pixel
 MATCH = 0.5  # the IoU from which a box is that of an object, but for scores with their own
@@ -81,19 +84,30 @@ class Plan:
         return {"pred": self.pred, "target": self.target, **every}.get(role)
 
     @property
+    def cells(self) -> int:
+        """How many cells the table of a class or channel has; 0 where there is none.
+
+        Target by prediction, or the differences of images.
+        """
+        if self.task != "image":
+            return self.target.levels * self.pred.levels
+        alike = self.pred.dtype == self.target.dtype
+        return max(0, 2 * self.target.levels - 1) if alike else 0
+
+    @property
+    def sparse(self) -> bool:
+        """Whether of a table only those cells are kept that occur."""
+        return self.counted and self.cells > WHOLE.get(self.task, PAIRS)
+
+    @property
     def countable(self) -> bool:
         """Whether a table of a fixed length can stand for the pixels."""
         if "weight" in self.maps or (self.pred.scale == 1 and not self.pred.hard):
             return False
         if self.task not in ("binary", "multiclass", "multilabel", "image"):
             return False
-        if self.task == "image":
-            return self.pred.dtype == self.target.dtype == "uint8"
-        if not self.target.hard or not self.pred.levels:
-            return False
-        if self.task != "multiclass":
-            return True
-        return not (self.pred.stacked or self.target.stacked) and len(self.names) <= MOST_COUNTED
+        stacked = self.task == "multiclass" and (self.pred.stacked or self.target.stacked)
+        return not stacked and 0 < self.cells <= MOST_CELLS
 
     def __str__(self) -> str:
         parts = [self.task]

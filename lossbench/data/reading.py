@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.data.decode import Array, Picture
+from lossbench.data.strips import strips
 from lossbench.errors import InputError
 
 ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette", "instances")
 HARD = ("labels", "mask", "palette")
 FLAG = {"pred": "--pred-encoding", "target": "--gt-encoding"}
+LEVELS = {"uint8": 1 << 8, "uint16": 1 << 16}
 SHOWN = 5
 FEW = 4  # classes that are found faster by comparing than by looking up
 CHANNELS = 4  # a last axis no longer than this holds channels
@@ -59,10 +61,8 @@ class Reading:
 
     @property
     def levels(self) -> int:
-        """How many codes a stored number can have: classes, or 256 grey levels; 0 for floats."""
-        if self.hard:
-            return self.classes
-        return 256 if self.dtype == "uint8" else 0
+        """How many codes a stored number can have: classes, or grey levels; 0 for floats."""
+        return self.classes if self.hard else LEVELS.get(self.dtype, 0)
 
     def __str__(self) -> str:
         if self.hard:
@@ -111,6 +111,8 @@ class Reading:
         elif picture.palette is not None and (self.colours or not self.hard):
             if self.encoding == "probability":
                 raise self.unfit(f"has a palette where the plan reads {self}")
+            if self.colours:
+                return _one_number(picture.palette)[array]
             return self._coloured(replace(picture, array=picture.palette[array]))
         if self.colours:
             grey = array.astype(np.uint32)
@@ -130,6 +132,8 @@ class Reading:
         if stored.dtype == np.uint8:
             codes = self._compared(stored)
             return self._lookup.take(stored) if codes is None else codes
+        if stored.dtype == np.uint16:
+            return self._long_lookup.take(stored)
         keys = np.array(sorted(self.values))
         place = np.searchsorted(keys[:, 0], stored).clip(max=len(keys) - 1)
         codes = np.where(keys[place, 0] == stored, keys[place, 1], self.classes + 1)
@@ -152,7 +156,9 @@ class Reading:
         """
         numbers = stored / self.scale if self.scale != 1 else stored
         if stored.dtype.kind == "f":
-            lost = np.count_nonzero(~np.isfinite(numbers))
+            lost = sum(
+                part.size - np.count_nonzero(np.isfinite(part)) for (part,) in strips(numbers)
+            )
             if lost:
                 raise self.unfit(f"holds {lost:,} values that are not finite numbers")
             if self.encoding == "probability" and (numbers.min() < 0 or numbers.max() > 1):
@@ -206,9 +212,17 @@ class Reading:
     @cached_property
     def _lookup(self) -> NDArray[np.uint16]:
         """The code of each 8-bit value."""
-        table = np.full(256, self.classes + 1, np.uint16)
+        return self._codes_up_to(1 << 8)
+
+    @cached_property
+    def _long_lookup(self) -> NDArray[np.uint16]:
+        """The code of each 16-bit value."""
+        return self._codes_up_to(1 << 16)
+
+    def _codes_up_to(self, end: int) -> NDArray[np.uint16]:
+        table = np.full(end, self.classes + 1, np.uint16)
         for value, index in self.values:
-            if 0 <= value < 256:
+            if 0 <= value < end:
                 table[value] = index
         for low, high in self.ignore:
             table[max(low, 0) : max(high + 1, 0)] = self.classes
@@ -223,10 +237,10 @@ class Reading:
                 raise self.unfit(f"holds {array.dtype} where the plan reads {self}")
             return self._image(array)
         if self.colours:
-            red, green, blue = (array[..., channel].astype(np.uint32) for channel in range(3))
-            return red << 16 | green << 8 | blue
-        grey = array[..., 0]
-        if self.encoding == "probability" and (array == grey[..., None]).all():
+            return _one_number(array)
+        grey = np.ascontiguousarray(array[..., 0])
+        others = (array[..., channel] for channel in (1, 2))
+        if self.encoding == "probability" and all((other == grey).all() for other in others):
             return grey
         raise self.unfit(
             f"is a colour picture ({picture.mode}) where the plan reads {self}; if its colours are"
@@ -245,9 +259,7 @@ class Reading:
             return array[..., 0]
         if not self.colours:
             return array
-        bytes_ = np.zeros((*array.shape[:-1], 4), np.uint8)  # lowest first
-        bytes_[..., :3] = array
-        return bytes_.view("<u4")[..., 0]
+        return _one_number(array[..., ::-1])
 
     def _image(self, array: Array) -> Array:
         """Channels first: (H, W) has one, a last axis of up to 4 holds them."""
@@ -262,3 +274,12 @@ class Reading:
 
     def _both_float(self, array: Array) -> bool:
         return array.dtype.kind == "f" and self.dtype.startswith("float")
+
+
+def _one_number(colours: Array) -> NDArray[np.uint32]:
+    """Colours (…, 3) as 0xRRGGBB."""
+    numbers = colours[..., 0].astype(np.uint32)
+    for channel in (1, 2):
+        numbers <<= 8
+        numbers |= colours[..., channel]
+    return numbers

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lossbench.data.cells import Cells, occurring
 from lossbench.data.counting import Table, differences, joint
 from lossbench.data.decode import Array, Picture, read
 from lossbench.data.detections import Detections, read_detections
@@ -52,11 +53,12 @@ class Sample:
     """A pair as the plan wants it: a table of counts, its pixels, or both.
 
     Tables are (C, 2, levels) target by prediction for binary and multilabel tasks, (K, K) target by
-    prediction for label maps, and (channels, 511) for the differences −255 … 255 of images.
+    prediction for label maps, and (channels, 511) for the differences −255 … 255 of images; of
+    larger ones there are only the cells that occur.
     """
 
     size: int  # pixels, ignored ones included
-    table: Table | None
+    table: Table | Cells | None
     pixels: Pixels | Joint | Record | Detections | None
 
 
@@ -226,17 +228,19 @@ def _ignored(plan: Plan, loaded: dict[str, Array]) -> Array | None:
     return np.logical_or.reduce(masks) if masks else None
 
 
-def _count(plan: Plan, loaded: dict[str, Array]) -> Table:
+def _count(plan: Plan, loaded: dict[str, Array]) -> Table | Cells:
     ignored = _ignored(plan, loaded)
     pred, target = loaded["pred"], loaded["target"]
-    if plan.task == "image":
+    if plan.task == "image" and not plan.sparse:
         return differences(pred, target, ignored)
-    if plan.task == "multiclass":
-        return joint(plan, pred, target, ignored)
-    if plan.task == "binary":
-        return joint(plan, pred, target, ignored)[None]
-    each = np.broadcast_to(ignored, target.shape) if ignored is not None else [None] * len(target)
-    return np.stack([joint(plan, *planes) for planes in zip(pred, target, each, strict=True)])
+    planes = [(pred, target, ignored)]
+    if plan.task in ("multilabel", "image"):
+        out = [None] * len(target) if ignored is None else np.broadcast_to(ignored, target.shape)
+        planes = list(zip(pred, target, out, strict=True))
+    if plan.sparse:
+        return occurring(plan, planes)
+    tables = [joint(plan, *each) for each in planes]
+    return tables[0] if plan.task == "multiclass" else np.stack(tables)
 
 
 def _pixels(plan: Plan, loaded: dict[str, Array], spacing: tuple[float, ...] | None) -> Pixels:

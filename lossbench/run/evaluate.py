@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lossbench.columns import Term, judged
+from lossbench.data.cells import Cells
 from lossbench.data.detections import Detections
 from lossbench.data.instances import Joint
 from lossbench.data.plan import Plan
@@ -21,6 +22,7 @@ from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
 from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled
+from lossbench.run.parts import Added, add_parts, in_parts
 from lossbench.run.pooling import Pools
 from lossbench.run.reader import Chunk
 from lossbench.run.values import (
@@ -30,7 +32,17 @@ from lossbench.run.values import (
     record_values,
     segment_values,
 )
-from lossbench.views.call import asked, conclude, evaluate, finish, given, joins, raw, state
+from lossbench.views.call import (
+    asked,
+    conclude,
+    evaluate,
+    finish,
+    given,
+    joins,
+    of_state,
+    raw,
+    state,
+)
 from lossbench.views.finish import Sums
 from lossbench.views.forms import Gathered
 from lossbench.views.joining import Listed
@@ -125,9 +137,13 @@ def evaluate_parts(
     chunk: Chunk,
     extraction: Extraction | None = None,
 ) -> list[tuple[Chunk, Rows]]:
-    """A chunk with its rows; each sample by itself where features are made of them together."""
+    """A chunk with its rows; each sample by itself where they are not equally long.
+
+    Features are made of several samples together.
+    """
     if extraction is None or not chunk.pixels:
-        return [(chunk, evaluate_chunk(plan, terms, device, chunk))]
+        parts = chunk.apart() if plan.sparse else [chunk]
+        return [(part, evaluate_chunk(plan, terms, device, part)) for part in parts]
     failed, *parts = chunk.apart()
     with torch.inference_mode(), _in_memory(device):
         values = [
@@ -170,6 +186,11 @@ def evaluate_chunk(
         if chunk.pixels:
             (sample,) = chunk.pixels
             others = [term for term in terms if not (on_tables(plan, term) or term.gathers)]
+            if isinstance(sample, Pixels) and (adding := list(filter(in_parts, others))):
+                _evaluate_added(rows, add_parts(plan, adding, sample, device), plan)
+                others = [term for term in others if not in_parts(term)]
+                if not others:
+                    return rows
             if made is not None:
                 values = made
             elif isinstance(sample, Joint):
@@ -223,7 +244,8 @@ def pooled(
         whole = None
         tables = pools.tables
         if tables.table is not None:
-            whole = counted_values(plan, tables.table[None], [tables.pixels], device)
+            table = Cells.of(tables.table) if plan.sparse else tables.table
+            whole = counted_values(plan, [table], [tables.pixels], device)
         for term, options in terms.items():
             function = term.entry.function
             added: Mapping[str, Any] | None = None
@@ -275,10 +297,7 @@ def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> 
             count = judged(term, plan.task, values.support.shape[1])
             with blamed(term):
                 found = (raw(function, values, each) for each in probes(term, count))
-                rows.unfinished[term] = [
-                    tuple(map(_array, each if isinstance(each, Sums) else (each,)))
-                    for each in found
-                ]
+                rows.unfinished[term] = [_numbers(each) for each in found]
             continue
         with blamed(term):
             sample, classes = evaluate(function, values, options)
@@ -290,6 +309,33 @@ def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> 
     if rows.unfinished:
         rows.support = _array(values.support)
         rows.valid = _array(values.weight.sum(-1).expand_as(values.support))
+
+
+def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:
+    """Terms of a sample from what adds up of it, which is kept as well."""
+    rows.states[""] = {"support": _array(added.support)}
+    for term, states in added.states.items():
+        function = term.entry.function
+        rows.states[term.key] = _fields(states)
+        if term.automatic:
+            options = probes(term, judged(term, plan.task, added.support.shape[1]))
+            rows.unfinished[term] = [
+                _numbers(of_state(function, *each)) for each in zip(states, options, strict=True)
+            ]
+            continue
+        (one,) = states
+        with blamed(term):
+            sample, classes = conclude(function, one, added.support.clone, term.options, plan.task)
+        rows.values[term] = _array(sample)
+        if plan.by_class and classes is not None:
+            rows.classes[term] = _array(classes)
+    if rows.unfinished:
+        rows.support, rows.valid = _array(added.support), _array(added.valid)
+
+
+def _numbers(result: Any) -> tuple[Array, ...]:
+    """What a loss returned for each sample, as arrays."""
+    return tuple(map(_array, result if isinstance(result, Sums) else (result,)))
 
 
 def _check_shapes(term: Term, values: Values, sample: Any, classes: Any) -> None:
@@ -317,15 +363,20 @@ def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
         options = probes(term, judged(term, values.task, values.support.shape[1]))
         with blamed(term):
             added = [state(function, values, each) for each in options]
-            if added[0] is None:
-                continue
-            rows.states[term.key] = {
-                f"{name}.{quantity}": np.stack(
-                    [_array(getattr(each[name], quantity)) for each in added if each], 1
-                )
-                for name, view in added[0].items()
-                for quantity in view._fields
-            }
+            found = [each for each in added if each is not None]
+            if found:
+                rows.states[term.key] = _fields(found)
+
+
+def _fields(states: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
+    """The fields of views by name, those of several probes along the second axis."""
+    return {
+        f"{name}.{quantity}": np.stack(
+            [_array(getattr(each[name], quantity)) for each in states], 1
+        )
+        for name, view in states[0].items()
+        for quantity in view._fields
+    }
 
 
 def _rebuilt(

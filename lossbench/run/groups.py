@@ -57,7 +57,7 @@ class GroupPools:
         for group, members in shares.items():
             pools = self.pools.setdefault(group, Pools())
             if chunk.tables is not None:
-                pools.tables.add(chunk.tables[members], chunk.sizes[members])
+                pools.tables.add([chunk.tables[row] for row in members], chunk.sizes[members])
             for _ in members:
                 pools.views.add(rows.views)  # of one sample, the chunk's only one
             pools.sums.add(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lossbench.data.cells import Cells
 from lossbench.data.plan import Plan
 from lossbench.results import jsonable
 from lossbench.views.joining import Listed
@@ -148,36 +149,49 @@ class TablePool:
         self.table: NDArray[np.int64] | None = None
         self.pixels = 0
 
-    def add(self, tables: NDArray[Any], pixels: NDArray[np.int64]) -> None:
-        added = tables.sum(0, dtype=np.int64)
-        self.table = added if self.table is None else self.table + added
+    def add(self, tables: Iterable[NDArray[Any] | Cells], pixels: NDArray[np.int64]) -> None:
+        for table in tables:
+            if self.table is None:
+                self.table = np.zeros(table.shape, np.int64)
+            if isinstance(table, Cells):
+                self.table[:, table.places] += table.counts
+            else:
+                self.table += table
         self.pixels += int(pixels.sum())
 
     def extend(self, other: TablePool) -> None:
         """Add the tables of other samples."""
         if other.table is not None:
-            self.table = other.table if self.table is None else self.table + other.table
+            self.table = other.table.copy() if self.table is None else self.table + other.table
             self.pixels += other.pixels
 
     def pack(self) -> Arrays:
         if self.table is None:
             return {}
-        return {"table": self.table, "pixels": np.array(self.pixels)}
+        places = np.flatnonzero(self.table)  # of large tables few cells occur
+        return {
+            "shape": np.array(self.table.shape),
+            "places": places,
+            "counts": self.table.reshape(-1)[places],
+            "pixels": np.array(self.pixels),
+        }
 
     def unpack(self, arrays: Arrays) -> None:
         if arrays:
-            self.table, self.pixels = arrays["table"], int(arrays["pixels"])
+            self.table, self.pixels = np.zeros(arrays["shape"], np.int64), int(arrays["pixels"])
+            self.table.reshape(-1)[arrays["places"]] = arrays["counts"]
 
     def as_json(self, plan: Plan) -> dict[str, Any]:
         """Rows (prediction, target, count) that occur, by class; (difference, count) of images."""
         if self.table is None:
             return {}
         if plan.task == "image":
+            top = self.table.shape[-1] // 2
             return {
-                str(channel): [[int(d) - 255, int(row[d])] for d in np.flatnonzero(row)]
+                str(channel): [[int(d) - top, int(row[d])] for d in np.flatnonzero(row)]
                 for channel, row in enumerate(self.table)
             }
-        tables = self.table[None] if plan.task == "multiclass" else self.table
+        tables = self.table.reshape(-1, plan.target.levels, plan.pred.levels)
         names = {"multiclass": ("all",), "binary": plan.names[1:]}.get(plan.task, plan.names)
         return {
             name: [[int(p), int(t), int(table[t, p])] for t, p in np.argwhere(table)]

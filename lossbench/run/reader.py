@@ -27,6 +27,8 @@ from typing import IO, Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lossbench.data.cells import Cells
+from lossbench.data.counting import Table
 from lossbench.data.detections import Detections
 from lossbench.data.instances import Joint
 from lossbench.data.pairing import Pair
@@ -67,7 +69,7 @@ class Chunk:
     """
 
     places: tuple[int, ...]
-    tables: NDArray[np.uint32] | None
+    tables: NDArray[np.uint32] | tuple[Cells, ...] | None
     pixels: tuple[Pixels | Joint | Record | Detections, ...]
     sizes: NDArray[np.int64]
     failures: tuple[tuple[int, Failure], ...]
@@ -97,11 +99,18 @@ def read_chunk(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
     tables = [each.table for _, each in good if each.table is not None]
     return Chunk(
         tuple(place for place, _ in good),
-        np.stack(tables).astype(np.uint32) if tables else None,
+        _stacked(tables),
         tuple(each.pixels for _, each in good if each.pixels is not None),
         np.array([each.size for _, each in good], np.int64),
         tuple((place, each) for place, each in enumerate(made) if isinstance(each, Failure)),
     )
+
+
+def _stacked(tables: Sequence[Table | Cells]) -> NDArray[np.uint32] | tuple[Cells, ...] | None:
+    """Whole tables in one array; of the cells that occur there are not equally many."""
+    whole = [table for table in tables if isinstance(table, np.ndarray)]
+    cells = tuple(table for table in tables if isinstance(table, Cells))
+    return np.stack(whole).astype(np.uint32) if whole else cells or None
 
 
 def _near(pairs: Sequence[Pair]) -> Iterator[Pair]:
@@ -278,10 +287,10 @@ def _one_by_one(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
             made.append(Chunk((), None, (), np.array([], np.int64), ((0, failure),)))
         finally:
             child.end()
-    tables = [chunk.tables for chunk in made if chunk.tables is not None]
+    tables = [table for chunk in made if chunk.tables is not None for table in chunk.tables]
     return Chunk(
         tuple(place for place, chunk in enumerate(made) if chunk.places),
-        np.concatenate(tables) if tables else None,
+        _stacked(tables),
         tuple(pixels for chunk in made for pixels in chunk.pixels),
         np.concatenate([chunk.sizes for chunk in made]),
         tuple((place, f) for place, chunk in enumerate(made) for _, f in chunk.failures),

@@ -29,34 +29,48 @@ def counted_values(plan: Plan, tables: Any, sizes: Any, device: str) -> Values:
 
     Args:
         plan: what the tables count.
-        tables: (B, …) as `Sample` describes them.
+        tables: (B, …) as `Sample` describes them; of those that have no place for a cell that does
+            not occur, one.
         sizes: (B,) pixels of each sample, ignored ones included.
         device: where to compute.
     """
-    counts = torch.as_tensor(np.asarray(tables, np.float64), device=device)
+    if plan.sparse:
+        (cells,) = tables
+        places, weights = cells.places, cells.counts[None]
+        if not len(places):  # without a valid pixel there is one that weighs nothing
+            places, weights = np.zeros(1, np.int64), np.zeros((1, cells.shape[0], 1))
+    else:
+        weights = np.asarray(tables)
+        weights = weights if plan.task == "multiclass" else weights.reshape(*weights.shape[:2], -1)
+        places = np.arange(weights.shape[-1])
+    counts = torch.as_tensor(np.asarray(weights, np.float64), device=device)
     total = torch.as_tensor(np.asarray(sizes, np.float64), device=device)
-    task = cast(Task, plan.task)
+    task, classes = cast(Task, plan.task), counts.shape[1]
 
-    def cells(numbers: Any, classes: int) -> Tensor:
+    def cells_of(numbers: Any, classes: int) -> Tensor:
         row = torch.as_tensor(np.asarray(numbers, np.float64), device=device)
         return row.expand(1, classes, -1)
 
     if task == "image":
-        grid = cells(np.arange(-255, 256) / 255, counts.shape[1])
+        top = plan.cells // 2
+        grid = cells_of((places - top) / top, classes)
         target = Side(torch.zeros_like(grid), task)
         return Values({"target": target}, counts, total, differences=grid)
     if task == "multiclass":
+        if plan.sparse:
+            classes = plan.target.classes
+            joint = counts.new_zeros(1, classes * classes)
+            counts = joint.index_copy_(1, torch.as_tensor(places, device=device), counts[:, 0])
+            counts = counts.reshape(1, classes, classes)
         pred, target = (
-            Side(cells(row, counts.shape[1]), task, cells=True)
-            for row in (PRED_CELLS, TARGET_CELLS)
+            Side(cells_of(row, classes), task, cells=True) for row in (PRED_CELLS, TARGET_CELLS)
         )
         weight = _against_the_rest(counts)
         return Values({"pred": pred, "target": target}, weight, total, joint=counts)
-    classes, levels = counts.shape[1], counts.shape[-1]
-    grey = np.arange(levels) / (levels - 1)
-    pred = Side(cells(np.tile(grey, 2), classes), task)
-    target = Side(cells(np.repeat([0.0, 1.0], levels), classes), task)
-    return Values({"pred": pred, "target": target}, counts.flatten(2), total)
+    true, grey = np.divmod(places, plan.pred.levels)
+    pred = Side(cells_of(grey / (plan.pred.levels - 1), classes), task)
+    target = Side(cells_of(true / (plan.target.levels - 1), classes), task)
+    return Values({"pred": pred, "target": target}, counts, total)
 
 
 def _against_the_rest(joint: Tensor) -> Tensor:

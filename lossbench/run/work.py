@@ -129,6 +129,7 @@ class Work:
         count = sum(len(pairs) for _, pairs in ranges)
         counts_only = not self.plan.pixels
         many = counts_only and not self.confined and count >= WORTH_PROCESSES
+        together = counts_only and not self.plan.sparse  # many samples, and here
         size, ahead = self._batches(count)
         tasks = [
             (first + start, pairs[start : start + size])
@@ -142,7 +143,7 @@ class Work:
                 _, pairs = task
                 files = stamp(pairs) if self.stamped else b""
                 chunk = read(pairs)
-                return files, chunk, None if counts_only else self._evaluated(pairs, chunk)
+                return files, chunk, None if together else self._evaluated(pairs, chunk)
 
             chunks = in_order(work, tasks, self.settings.readers, ahead)
             try:
@@ -176,9 +177,11 @@ class Work:
             return self._at_a_time(), 2 * workers
         fair = -(-count // (4 * workers))
         size = max(1, min(self.settings.batch_size, fair))
-        cells = self.plan.target.classes * self.plan.pred.levels or 3 * 511
-        several = len(self.plan.names) if self.plan.task == "multilabel" else 1
-        return size, max(2 * workers, AHEAD_BYTES // (4 * size * cells * several))
+        several = 1 if self.plan.task == "multiclass" else self.plan.channels
+        table = 4 * self.plan.cells * several
+        if self.plan.sparse:
+            size = max(1, min(size, AHEAD_BYTES // (2 * workers * table)))
+        return size, max(2 * workers, AHEAD_BYTES // (size * table))
 
     def _at_a_time(self) -> int:
         """How many pairs of pixels are read together: several where a GPU makes their features."""

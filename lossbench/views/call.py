@@ -64,6 +64,17 @@ def adds_up(form: Any) -> bool:
     return is_view(form) and hasattr(form, "_fields") and getattr(form, "adds_up", True)
 
 
+def sums_parts(function: Callable[..., Any]) -> bool:
+    """Whether a sample's value follows from sums over its pixels, wherever they are.
+
+    A loss of each pixel may see views of the whole sample; it is not such a loss then.
+    """
+    wanted = asked(function)
+    if wanted.returns in PIXEL_KINDS:
+        return not any(map(is_view, wanted.inputs.values()))
+    return all(map(adds_up, wanted.inputs.values()))
+
+
 def joins(function: Callable[..., Any]) -> bool:
     """Whether all that a loss asks for are views that are joined over samples."""
     return all(hasattr(form, "joined") for form in asked(function).inputs.values())
@@ -98,10 +109,14 @@ def conclude(
     task: str,
 ) -> Finished:
     """Values from what adds up, of one sample or of many samples added."""
+    return finish(function, of_state(function, added, options), support, options, task)
+
+
+def of_state(function: Callable[..., Any], added: Mapping[str, Any], options: Options) -> Any:
+    """What `raw` is of the sample, or of the samples, whose state this is."""
     if asked(function).returns in PIXEL_KINDS:
-        return finish(function, added[""], support, options, task)
-    result = function(**added, **_own(function, options))
-    return finish(function, result, support, options, task)
+        return added[""]
+    return function(**added, **_own(function, options))
 
 
 def evaluate(function: Callable[..., Any], values: Values, options: Options) -> Finished:

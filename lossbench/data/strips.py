@@ -1,0 +1,54 @@
+"""Large arrays a strip at a time, so that what is made of them on the way stays small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Array = NDArray[Any]
+STRIP = 1 << 20  # pixels; smaller pictures are one strip
+
+
+def strips(*planes: Array | None) -> Iterator[list[Any]]:
+    """The same pixels of several planes of one shape, each in a row; of None there is None.
+
+    They come in the order in which they lie in memory: NIfTI has the first axis first.
+    """
+    given = [plane for plane in planes if plane is not None]
+    if all(plane.flags.f_contiguous for plane in given):
+        planes = tuple(None if plane is None else plane.T for plane in planes)
+    elif not all(plane.flags.c_contiguous for plane in given):
+        return (yield from _of_rows(planes))
+    rows = [None if plane is None else plane.reshape(-1) for plane in planes]
+    for start in range(0, given[0].size, STRIP):
+        yield [None if row is None else row[start : start + STRIP] for row in rows]
+
+
+def _of_rows(planes: tuple[Array | None, ...]) -> Iterator[list[Any]]:
+    """Strips of whole rows: only these are brought in order."""
+    size, length = next((plane.size, len(plane)) for plane in planes if plane is not None)
+    rows = max(1, STRIP * length // size)
+    for start in range(0, length, rows):
+        yield [
+            None if plane is None else plane[start : start + rows].reshape(-1) for plane in planes
+        ]
+
+
+def as_array(image: Image.Image) -> Array:
+    """The array of a picture: that of a large one without another copy of it on the way."""
+    rows = max(1, STRIP // image.width)
+    if image.height <= rows:
+        return np.asarray(image)
+    tops = range(0, image.height, rows)
+    boxes = ((0, top, image.width, min(top + rows, image.height)) for top in tops)
+    parts = (np.asarray(image.crop(box)) for box in boxes)
+    first = next(parts)
+    whole = np.empty((image.height, *first.shape[1:]), first.dtype)
+    whole[:rows] = first
+    for top, part in zip(tops[1:], parts, strict=True):
+        whole[top : top + rows] = part
+    return whole

@@ -1,0 +1,82 @@
+"""A sample's pixels in parts: what adds up over samples adds up over the parts of one.
+
+So a loss that is made of sums needs little more memory than the sample as it is stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import reduce
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from lossbench.columns import Term, judged
+from lossbench.data.plan import Plan
+from lossbench.data.sample import Pixels
+from lossbench.run.balance import probes
+from lossbench.run.values import pixel_values
+from lossbench.views.call import state, sums_parts
+
+# Numbers that a part has in all its classes: few stay in a processor's cache, a GPU takes many.
+PART = {"cpu": 1 << 17}
+OTHER = 1 << 26
+
+
+class Added(NamedTuple):
+    """What adds up of one sample."""
+
+    states: Mapping[Term, Sequence[Mapping[str, Any]]]  # of each of a term's probes
+    support: Tensor  # (1, C) pixels of the target in each class
+    valid: Tensor  # (1, C) pixels that each class could have
+
+
+def in_parts(term: Term) -> bool:
+    """Whether a term is the same of a sample's parts added as of the whole.
+
+    Of a user's own loss nobody knows what it does with the pixels that it sees.
+    """
+    others = term.entry.plugin is not None or term.together or term.entry.roles
+    return not (others or term.in_place) and sums_parts(term.entry.function)
+
+
+def add_parts(plan: Plan, terms: Sequence[Term], sample: Pixels, device: str) -> Added:
+    """The states of terms, over parts of a length that depends on nothing."""
+    plan, classes = replace(plan, roles=()), max(plan.channels, len(sample.pred))
+    parts = _parts(sample, max(1, PART.get(device, OTHER) // classes))
+    return reduce(_sum, (_of_part(plan, terms, part, device) for part in parts))
+
+
+def _of_part(plan: Plan, terms: Sequence[Term], part: Pixels, device: str) -> Added:
+    values = pixel_values(plan, part, device)
+    support = values.support
+    states = {
+        term: [
+            state(term.entry.function, values, options) or {}
+            for options in probes(term, judged(term, plan.task, support.shape[1]))
+        ]
+        for term in terms
+    }
+    return Added(states, support, values.weight.sum(-1).expand_as(support))
+
+
+def _parts(sample: Pixels, length: int) -> Iterator[Pixels]:
+    """The pixels of a sample, so many at a time."""
+    for start in range(0, sample.weight.shape[1], length):
+        place = slice(start, start + length)
+        pred, target, weight = (
+            each[:, place] for each in (sample.pred, sample.target, sample.weight)
+        )
+        positive = None if sample.positive is None else sample.positive[:, place]
+        yield Pixels(pred, target, weight, weight.shape[1:], positive)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    """Two of a kind added, number by number."""
+    if isinstance(one, Tensor):
+        return one + other
+    if isinstance(one, Mapping):
+        return {key: _sum(each, other[key]) for key, each in one.items()}
+    each = map(_sum, one, other)
+    return list(each) if isinstance(one, list) else type(one)(*each)
