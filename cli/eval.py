@@ -245,6 +245,13 @@ def _workers(context: click.Context, _: click.Parameter, given: str) -> int | No
     help="Counted pairs that are evaluated together.",
 )
 @click.option(
+    "--engine",
+    metavar="local|dask|ADDRESS",
+    default="local",
+    show_default=True,
+    help="Where pairs are evaluated: here, on Dask workers started here, or on a Dask cluster.",
+)
+@click.option(
     "--shard",
     metavar="I/N",
     help="Only the I-th of N shares of the pairs; lossbench merge puts their results together.",

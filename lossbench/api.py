@@ -58,6 +58,7 @@ def plan(
     batch_size: int = 128,
     group_by: str | None = None,
     shard: str | None = None,
+    engine: str = "local",
 ) -> Run:
     """Pair the files, decide how they are read and check every setting; compute nothing.
 
@@ -100,6 +101,8 @@ def plan(
         group_by: a pattern over the ids such as "{patient}/{slice}", grouped by all names but the
             last; or columns of the manifest, with commas.
         shard: "3/16" for the third of sixteen runs that share the pairs; see `lossbench.merge`.
+        engine: local; dask for a cluster on this machine that lives as long as the run; or the
+            address of a Dask scheduler, whose workers see the same files.
 
     Returns:
         A run: `.plan`, `.pairing`, `.columns`, `.settings`, and `.evaluate()`.
@@ -141,6 +144,7 @@ def plan(
             workers=workers,
             batch_size=batch_size,
             shard=shard,
+            engine=engine,
         )
         return prepare(pred, target, _several(losses), settings)
 

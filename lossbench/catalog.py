@@ -81,6 +81,10 @@ class Entry:
     plugin: Plugin | None = None  # the file that it is read from, where that is the user's own
     pixels: bool = False  # whether it needs every pixel in its place, whatever its forms say
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the function, which another process imports for itself."""
+        return {name: each for name, each in vars(self).items() if name != "function"}
+
     @cached_property
     def function(self) -> Callable[..., Any]:
         """The function itself; this imports torch."""

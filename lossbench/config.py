@@ -115,6 +115,10 @@ KEYS = (
     Key("run.device", matching(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N")),
     Key("run.workers", whole(1, "auto")),
     Key("run.batch_size", whole(1)),
+    Key(
+        "run.engine",
+        matching(r"local|dask|[a-z]+://.+", "local, dask or an address such as tcp://host:8786"),
+    ),
     Key("run.shard", matching(r"[0-9]+/[0-9]+", "I/N, such as 3/16")),
     Key("output", several(path("a file")), doc="files to write, whose endings tell the format."),
     Key("format", choice(*FORMATS), doc="what is printed."),

@@ -96,7 +96,7 @@ resize: nearest
 convention: monai
 plugins: []
 baseline: main.json
-run: {device: "cuda:1", workers: auto, batch_size: 4, shard: 2/3}
+run: {device: "cuda:1", workers: auto, batch_size: 4, shard: 2/3, engine: dask}
 weights: {vgg16: vgg16.npz}
 offline: true
 output: [result.json, more.json]
@@ -134,6 +134,7 @@ per_class: false
         "workers": None,
         "batch_size": 4,
         "shard": "2/3",
+        "engine": "dask",
         "weights": {"vgg16": "vgg16.npz"},
         "offline": True,
         "output": ("result.json", "more.json"),

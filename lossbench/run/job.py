@@ -34,6 +34,7 @@ from lossbench.errors import InputError, SettingError, nearest
 from lossbench.gates import Check, as_gate, check, decide
 from lossbench.networks import SEEDED, needed, parameters
 from lossbench.results import Result, described, from_number, jsonable
+from lossbench.run.cluster import LOCAL, go_on_cluster
 from lossbench.run.elsewhere import Elsewhere, comparison
 from lossbench.run.ending import Options, conclude, grouping
 from lossbench.run.groups import Grouping
@@ -41,7 +42,7 @@ from lossbench.run.journal import Journal, unchanged
 from lossbench.run.part import Part
 from lossbench.run.settings import ROLES, Settings, known_roles
 from lossbench.run.shards import as_shard, digest, share
-from lossbench.run.work import Progress, Watch, Work
+from lossbench.run.work import Progress, Take, Task, Watch, Work
 from lossbench.stored import read_result
 from lossbench.version import __version__
 from lossbench.weights import PUBLISHED, Published, locate
@@ -50,7 +51,8 @@ from lossbench.weights import digest as file_digest
 # Settings that are told elsewhere in a result, or change nothing in it.
 RANDOM = f"{SEEDED} has random weights: its numbers show that a run works, and nothing else"
 UNTOLD = (
-    "inputs", "device", "workers", "batch_size", "baseline", "weights", "offline", "shard"
+    "inputs", "device", "workers", "batch_size", "baseline", "weights", "offline", "shard",
+    "engine"
 )  # fmt: skip
 
 
@@ -113,15 +115,8 @@ class Run:
         """
         started, clock = datetime.now(UTC), time.perf_counter()
         options = {term: term.options for term in self.terms}
-        groups = grouping(self, options, lambda: work.device.result())
-        work = Work(
-            self.plan,
-            list(options),
-            self.settings,
-            groups,
-            confined=self.pairing.confined,
-            stamped=journal is not None,
-        )
+        devices = [self.device]  # known for certain once torch is there
+        groups = grouping(self, options, lambda: devices[-1])
         whole = Part.empty(*self.share, groups)
         known = self._known(journal, whole, list(options), groups) if journal else []
 
@@ -132,19 +127,21 @@ class Run:
 
         ranges = self._left(known)
         left = sum(len(pairs) for _, pairs in ranges)
-        work.go(ranges, take, Watch(self.columns, left, progress) if progress else None)
+        watch = Watch(self.columns, left, progress) if progress else None
+        engine = go_here if self.settings.engine == LOCAL else go_on_cluster
+        device, weights = engine(self, ranges, groups, take, watch, stamped=journal is not None)
         run = self.describe()
-        if work.extraction is not None:
-            run["weights"] = work.extraction.networks.hashes
+        if weights is not None:
+            run["weights"] = weights
         shard = self.settings.shard
         state = shard and as_shard(shard, whole, self.plan, self.pairing, self.losses)
-        result = self.conclude(whole, options, work.device.result())
+        result = self.conclude(whole, options, device)
         result.run, result.shard = run, state or None
         result.session = {
             "lossbench": __version__,
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - clock, 3),
-            "device": work.device.result(),
+            "device": device,
             "workers": self.settings.readers,
             "versions": _versions(),
         }
@@ -235,6 +232,27 @@ class Run:
     def _baseline(self, check: Check) -> float:
         """The same quantity in the baseline."""
         return baseline_value(self.baseline or {}, check)
+
+
+def go_here(
+    run: Run,
+    ranges: Sequence[Task],
+    groups: Grouping | None,
+    take: Take,
+    watch: Watch | None,
+    *,
+    stamped: bool,
+) -> tuple[str, Mapping[str, str] | None]:
+    """Evaluate ranges of pairs in this process and its readers.
+
+    Returns:
+        The device that it computed on, and the hashes of the weights that it used.
+    """
+    terms = list(dict.fromkeys(run.terms))
+    confined = run.pairing.confined
+    work = Work(run.plan, terms, run.settings, groups, confined=confined, stamped=stamped)
+    work.go(ranges, take, watch)
+    return work.device.result(), work.extraction.networks.hashes if work.extraction else None
 
 
 def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -> Run:

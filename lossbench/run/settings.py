@@ -24,6 +24,7 @@ ROLES = (*MASKS, *MAPS)  # of every loss; others are named by the losses that as
 TASKS = tuple(USUAL)
 POLICIES = {"missing": ("error", "skip", "worst"), "extra": ("error", "skip")}
 BATCH = 128
+ENGINES = r"local|dask|[a-z]+://.+"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Settings:
     workers: int | None = None
     batch_size: int = BATCH
     shard: str | None = None
+    engine: str = "local"
 
     def __post_init__(self) -> None:
         choices = {
@@ -107,6 +109,11 @@ class Settings:
             raise SettingError(
                 f"device {self.device!r} cannot be used: expected auto, cpu, cuda or cuda:N;"
                 " try --device cpu"
+            )
+        if not re.fullmatch(ENGINES, self.engine):
+            raise SettingError(
+                "engine is local, dask, or the address of a scheduler such as"
+                f" tcp://host:8786, not {self.engine!r}"
             )
         if self.shard is not None:
             parse_shard(self.shard)
