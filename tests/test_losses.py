@@ -26,9 +26,8 @@ import lossbench
 
 NEEDS_ALL_TRUTH = {"weighted_bce"}  # test_balance.py has its reference
 # Values that belong to a sample, so that there is none of all samples as one.
-NEVER_POOLED = {"balanced_bce", "ohem_cross_entropy", "bootstrapped_cross_entropy", "lovasz",
+NEVER_POOLED = {"balanced_bce", "ohem_cross_entropy", "bootstrapped_cross_entropy",
                 "exp_log"}  # fmt: skip
-POOLED_FROM_TABLES = {"auc", "average_precision"}
 
 
 def typed(name: str, row: Row) -> str:
@@ -105,7 +104,7 @@ def test_pooled_equals_the_reference_on_all_pixels_as_one_sample(name, kind):
     whole = pooled_truth(kind)
     for row in rows_of(name, data):
         found = result.values[typed(name, row)]
-        if name in NEVER_POOLED or (name in POOLED_FROM_TABLES and not data.counted):
+        if name in NEVER_POOLED:
             assert math.isnan(found.pooled)
             continue
         wanted, classes = row.reference(whole)

@@ -18,8 +18,7 @@ from lossbench.run import parts
 
 CLASSES = {"binary": 2, "multiclass": 4, "multilabel": 3, "image": 0}
 # Values that belong to a sample, so that there is none of all samples as one.
-NEVER_POOLED = ("balanced_bce", "ohem", "bootstrapped", "lovasz", "exp_log")
-POOLED_FROM_TABLES = ("auc", "average_precision")
+NEVER_POOLED = ("balanced_bce", "ohem", "bootstrapped", "exp_log")
 quick = settings(max_examples=8, deadline=None, derandomize=True)
 
 
@@ -37,7 +36,8 @@ def test_every_option_of_the_catalogue_is_tried():
         for options in option_sets(name, task, rules=True)
         for option in options
     }
-    assert {option for entry in ENTRIES.values() for option in entry.options} == tried
+    every = {option for entry in ENTRIES.values() for option in entry.options}
+    assert every == tried | {"per_image"}  # of all samples: test_ranking.py
 
 
 def expressions(task: str) -> list[str]:
@@ -108,8 +108,6 @@ def check_same(found: Any, wanted: Any, tolerance: float = TABLES) -> None:
     for name, values in wanted.values.items():
         for part in ("samples", "classes", "pooled", "pooled_classes"):
             numbers = [getattr(each, part) for each in (found.values[name], values)]
-            if part.startswith("pooled") and name.startswith(POOLED_FROM_TABLES):
-                continue  # of pixels there is none
             check_close(*numbers, tolerance, (name, part))
 
 
@@ -343,8 +341,7 @@ def test_two_images_pooled_are_the_two_as_one(task):
             two, one = run(task, *apart, losses), run(task, *joined, losses)
             for loss in losses:
                 whole = one.values[loss].samples[0]
-                lacking = (*NEVER_POOLED, *(POOLED_FROM_TABLES if run is pixels else ()))
-                if loss.startswith(lacking):
+                if loss.startswith(NEVER_POOLED):
                     assert math.isnan(two.values[loss].pooled)
                     continue
                 check_close(two.values[loss].pooled, whole, tolerance, loss)

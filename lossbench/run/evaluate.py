@@ -37,8 +37,8 @@ from lossbench.views.call import (
     conclude,
     evaluate,
     finish,
-    given,
     joins,
+    lists,
     of_state,
     raw,
     state,
@@ -355,10 +355,8 @@ def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
         function = term.entry.function
         if joins(function):
             with blamed(term):
-                rows.views |= {
-                    f"{term.key}/{name}": view.listed()
-                    for name, view in given(function, values, term.options).items()
-                }
+                for name, listed in lists(function, values, term.options).items():
+                    rows.views[f"{term.key}/{name}"] = listed
             continue
         options = probes(term, judged(term, values.task, values.support.shape[1]))
         with blamed(term):

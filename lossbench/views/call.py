@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lossbench.views.finish import AFTER, FINISHERS, PIXEL_KINDS, Finished, Sums
 from lossbench.views.forms import PerPixel
+from lossbench.views.joining import Listed
 from lossbench.views.values import Side, Values
 from lossbench.views.weight_maps import weighted
 
@@ -80,10 +81,10 @@ def joins(function: Callable[..., Any]) -> bool:
     return all(hasattr(form, "joined") for form in asked(function).inputs.values())
 
 
-def given(function: Callable[..., Any], values: Values, options: Options) -> dict[str, Any]:
-    """What a loss asks for, by parameter."""
-    inputs = asked(function).inputs
-    return {name: _given(values, name, form, options) for name, form in inputs.items()}
+def lists(function: Callable[..., Any], values: Values, options: Options) -> dict[str, Listed]:
+    """What is joined of a sample, by parameter."""
+    found = _given_all(function, _weighed(values, options), options)
+    return {name: view.listed() for name, view in found.items()}
 
 
 def state(
@@ -97,7 +98,7 @@ def state(
     if wanted.returns in PIXEL_KINDS:
         return {"": Sums.over(_call(function, values, options), values)}
     if all((is_view if whole else adds_up)(form) for form in wanted.inputs.values()):
-        return given(function, values, options)
+        return _given_all(function, values, options)
     return None
 
 
@@ -153,8 +154,14 @@ def _weighed(values: Values, options: Options) -> Values:
 
 
 def _call(function: Callable[..., Any], values: Values, options: Options) -> Any:
-    found = given(function, values, options)
+    found = _given_all(function, values, options)
     return function(*found.values(), **_own(function, options))
+
+
+def _given_all(function: Callable[..., Any], values: Values, options: Options) -> dict[str, Any]:
+    """What a loss asks for, by parameter."""
+    inputs = asked(function).inputs
+    return {name: _given(values, name, form, options) for name, form in inputs.items()}
 
 
 def _given(values: Values, role: str, form: Any, options: Options) -> Any:
