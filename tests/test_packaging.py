@@ -59,6 +59,7 @@ COMPUTING = (
     "views",
     "run/evaluate.py",
     "run/features.py",
+    "run/parts.py",
     "run/values.py",
     "training.py",
     "gradients.py",

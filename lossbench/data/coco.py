@@ -6,13 +6,15 @@ import math
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from lossbench.data.detections import Boxes
-from lossbench.data.pairing import Category, Pair, Pairing
+from lossbench.data.pairing import Category, Pairing
+from lossbench.data.pairs import Pair
 from lossbench.data.panoptic import load_json
 from lossbench.data.segmentation import Segmentations
 from lossbench.errors import InputError
@@ -94,8 +96,8 @@ def read_coco(pred: str, target: str) -> Pairing:
             for role, listed in sides.items()
         }
         pairing.pairs.append(Pair(image.name, sources))
-    pairing.pairs.sort(key=lambda each: each.id)
-    for before, after in zip(pairing.pairs, pairing.pairs[1:], strict=False):
+    pairing.pairs = pairing.pairs.sorted()
+    for before, after in pairwise(pairing.pairs):
         if before.id == after.id:
             raise InputError(f"{target} has two images {after.id!r}", kind="mismatch")
     if not pairing.pairs:

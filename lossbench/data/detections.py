@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from lossbench.data.classes import MOST, Classes
 from lossbench.data.decode import Array, read_record
 from lossbench.data.look import spread
-from lossbench.data.pairing import Category, Pair
+from lossbench.data.pairing import Category
+from lossbench.data.pairs import Pair
 from lossbench.data.places import label
 from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading

@@ -11,7 +11,7 @@ import numpy as np
 from lossbench.data.decode import Array, Picture, read
 from lossbench.data.histogram import histogram
 from lossbench.data.nifti import shown
-from lossbench.data.pairing import Pair
+from lossbench.data.pairs import Pair
 from lossbench.data.places import label
 from lossbench.data.reading import CHANNELS
 from lossbench.data.strips import strips

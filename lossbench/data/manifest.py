@@ -13,7 +13,8 @@ from unicodedata import normalize
 from lossbench.data.endings import ENDINGS, split_ending
 from lossbench.data.groups import Names
 from lossbench.data.header import Header, read_header
-from lossbench.data.pairing import Pair, Pairing, Unpaired
+from lossbench.data.pairing import Pairing, Unpaired
+from lossbench.data.pairs import Pair, Pairs, Texts
 from lossbench.data.parquet import parquet_rows
 from lossbench.data.places import Places, Source, label
 from lossbench.data.remote import Remote, below, is_url
@@ -45,26 +46,35 @@ def read_manifest(
     standard = path == STANDARD_INPUT
     name, folder = ("stdin", "") if standard else (str(label(path)), os.path.dirname(path))
     places = Places()
-    samples: dict[str, tuple[str, Pair | Unpaired]] = {}
+    pairs, lines = Pairs(), Texts()  # of each id, and where its first line stands
+    seen, unpaired = dict[str, int](), dict[str, Unpaired]()
+    several = dict[str, str]()  # where ids stand that come more than once
     groups, names = dict[str, str](), Names()
-    lines = _lines(path, name)
-    header = read_header(*next(lines), roles, classes, group_by)
-    for where, cells in lines:
+    rows = _lines(path, name)
+    header = read_header(*next(rows), roles, classes, group_by)
+    nowhere: dict[str, tuple[Source, ...]] = dict.fromkeys(header.files, ("",))
+    for where, cells in rows:
         _check_line(where, cells, header)
         sample = _id(where, cells, header)
         found = _pair(sample, where, cells, header, folder, places)
-        if sample in samples:
-            where = samples[sample][0] + " and" + where.removeprefix(name)
-            found = Unpaired(sample, "pred", "duplicate", f"{where} have one id, {sample!r}")
-        samples[sample] = where, found
+        first = seen.setdefault(sample, len(pairs))
+        if first < len(pairs):
+            every = several.get(sample, lines[first]) + " and" + where.removeprefix(name)
+            found = Unpaired(sample, "pred", "duplicate", f"{every} have one id, {sample!r}")
+            several[sample] = every
+        else:
+            pairs.append(found if isinstance(found, Pair) else Pair(sample, nowhere))
+            lines.append(where)
+        if isinstance(found, Unpaired):
+            unpaired[sample] = found
         if header.groups:
             groups[sample] = names.of(_group(where, cells, header))
-    if not samples:
+    if not seen:
         raise InputError(f"the manifest {name} has no line below its header", kind="missing")
-    each = [samples[sample][1] for sample in sorted(samples)]
+    without = {seen[sample] for sample in unpaired}
     return Pairing(
-        [found for found in each if isinstance(found, Pair)],
-        [found for found in each if isinstance(found, Unpaired)],
+        pairs.sorted(lambda place: place not in without),
+        [unpaired[sample] for sample in sorted(unpaired)],
         classes=header.classes,
         groups=groups,
         confined=places.confined,

@@ -11,21 +11,12 @@ from typing import Any
 from unicodedata import normalize
 
 from lossbench.data.endings import ENDINGS, split_ending
+from lossbench.data.pairs import Pair, Pairs
 from lossbench.data.places import Places, Source, label
 from lossbench.errors import InputError, SettingError
 
 SEPARATORS = re.compile(r"(?<=[_.\-/])|(?=[_.\-])")
 PLACEHOLDER = re.compile(r"\{([^\W\d]\w*)\}|(\*)")
-Segments = dict[int, tuple[int, bool]]  # id -> class, whether it is a crowd
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One sample: its id and, for each role, its file, or one file a class."""
-
-    id: str
-    sources: dict[str, tuple[Source, ...]]
-    segments: dict[str, Segments] = field(default_factory=dict)  # by role, where a file lists them
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +43,7 @@ class Unpaired:
 class Pairing:
     """What two folders or a manifest hold, in the order of the ids."""
 
-    pairs: list[Pair] = field(default_factory=list)
+    pairs: Pairs = field(default_factory=Pairs)
     unpaired: list[Unpaired] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     classes: tuple[str, ...] = ()  # from {class} in a pattern

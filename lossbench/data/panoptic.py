@@ -6,10 +6,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
-from lossbench.data.pairing import Category, Pair, Pairing, Segments, Unpaired
+from lossbench.data.pairing import Category, Pairing, Unpaired
+from lossbench.data.pairs import Pair, Segments
 from lossbench.data.places import label
 from lossbench.data.remote import is_url
 from lossbench.errors import InputError
@@ -64,8 +66,8 @@ def read_panoptic(pred: str, target: str) -> Pairing:
     for image in pictures["pred"].keys() | pictures["target"].keys():
         _add(pairing, image, files, {role: each.get(image) for role, each in pictures.items()})
     pairing.unpaired.sort(key=lambda each: each.id)
-    pairing.pairs.sort(key=lambda each: each.id)
-    for before, after in zip(pairing.pairs, pairing.pairs[1:], strict=False):
+    pairing.pairs = pairing.pairs.sorted()
+    for before, after in pairwise(pairing.pairs):
         if before.id == after.id:
             raise InputError(f"{target} has two images {after.id!r}", kind="mismatch")
     return pairing

@@ -15,7 +15,8 @@ import numpy as np
 
 from lossbench.data.classes import MOST, Classes, numbered
 from lossbench.data.look import Seen, look
-from lossbench.data.pairing import Category, Pair
+from lossbench.data.pairing import Category
+from lossbench.data.pairs import Pair
 from lossbench.data.reading import HARD, Reading
 from lossbench.errors import SettingError, nearest
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from lossbench.data.decode import Array, read_record
 from lossbench.data.look import spread
-from lossbench.data.pairing import Pair
+from lossbench.data.pairs import Pair
 from lossbench.data.places import label
 from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading

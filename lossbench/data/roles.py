@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from lossbench.data.look import look
-from lossbench.data.pairing import Pair
+from lossbench.data.pairs import Pair
 from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading
 

@@ -16,7 +16,7 @@ from lossbench.data.decode import Array, Picture, read
 from lossbench.data.detections import Detections, read_detections
 from lossbench.data.instances import Joint, count_segments
 from lossbench.data.nifti import Grid
-from lossbench.data.pairing import Pair
+from lossbench.data.pairs import Pair
 from lossbench.data.places import label
 from lossbench.data.plan import MAPS, Plan
 from lossbench.data.reading import Reading

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from lossbench.data.archives import Archive, Member
-from lossbench.data.pairing import Pair
+from lossbench.data.pairs import Pair
 from lossbench.data.remote import Remote
 
 

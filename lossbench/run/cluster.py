@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.columns import Term
 from lossbench.data.archives import Member
-from lossbench.data.pairing import Pair
+from lossbench.data.pairs import Pair
 from lossbench.data.plan import Plan
 from lossbench.data.stamp import stamp
 from lossbench.errors import InputError, LossbenchError, SettingError

@@ -33,7 +33,7 @@ def grouping(run: Run, options: Options, device: Callable[[], str]) -> Grouping 
 
         return pooled(run.plan, options, device(), pools)
 
-    sizes = Counter(of[pair.id] for pair in run.pairing.pairs)
+    sizes = Counter(of[each] for each in run.pairing.pairs.named())
     return Grouping(of, sizes, value, wait=any(term.automatic for term in run.terms))
 
 
@@ -64,7 +64,7 @@ def conclude(run: Run, whole: Part, options: Options, device: str) -> Result:
     }
     columns = {column.name: combine(column, terms) for column in run.columns}
     others = [combine(each.column, terms) for each in run.elsewhere]
-    ids = [pair.id for pair, good in zip(pairs, whole.good, strict=True) if good]
+    ids = [each for each, good in zip(pairs.named(), whole.good, strict=True) if good]
     failed, worst = _unpaired(run, whole.failed)
     of_groups = _group_columns(run, whole, ids, worst)
     if worst:

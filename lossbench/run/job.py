@@ -21,7 +21,8 @@ from lossbench.data.coco import is_results, read_coco
 from lossbench.data.detections import Boxes, plan_detections
 from lossbench.data.groups import by_pattern, manifest_columns
 from lossbench.data.manifest import read_manifest
-from lossbench.data.pairing import Pair, Pairing, pair
+from lossbench.data.pairing import Pairing, pair
+from lossbench.data.pairs import Pair
 from lossbench.data.panoptic import is_json, read_panoptic
 from lossbench.data.places import label
 from lossbench.data.plan import Plan, make_plan
@@ -194,7 +195,7 @@ class Run:
         identity = {
             "run": jsonable(self.describe()),
             "losses": [described(column) for column in self.columns],
-            "pairs": [first, stop, digest([pair.id for pair in self.pairing.pairs])],
+            "pairs": [first, stop, digest(list(self.pairing.pairs.named()))],
             "unpaired": [each.message for each in self.pairing.unpaired],
             "files": [local_state(each) for each in (self.pred, self.target) if _is_file(each)],
             "groups": digest(list(self.pairing.groups.values())),
@@ -366,7 +367,7 @@ def _listed(pred: Any, target: Any, settings: Settings) -> Pairing:
 def _grouped(pairing: Pairing, settings: Settings) -> Pairing:
     """The pairs with their groups, where a pattern says what they are."""
     if settings.group_by is not None and not manifest_columns(settings.group_by):
-        ids = [each.id for each in pairing.pairs]
+        ids = list(pairing.pairs.named())
         if settings.missing == "worst":
             ids += [each.id for each in pairing.unpaired if each.kind == "missing"]
         pairing.groups = by_pattern(settings.group_by, ids)

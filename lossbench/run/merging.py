@@ -90,7 +90,7 @@ def plan_merge(paths: Sequence[str], baseline: Any = None) -> Merge:
     shards = ordered({path: model["shard"] for path, model in models.items()})
     sorted_models = sorted(models.values(), key=lambda model: model["shard"]["index"])
     pairing = pairing_of(shards)
-    if digest([pair.id for pair in pairing.pairs]) != shards[0]["pairs"]["digest"]:
+    if digest(list(pairing.pairs.named())) != shards[0]["pairs"]["digest"]:
         raise InputError("the ids of the shards are not those of their run", kind="mismatch")
     run = _run(models[first]["run"], shards[0], pairing, baseline)
     return Merge(run, shards, sorted_models)

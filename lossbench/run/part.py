@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.columns import Term
-from lossbench.data.pairing import Pair
+from lossbench.data.pairs import Pair
 from lossbench.data.records import Record
 from lossbench.results import Failed
 from lossbench.run.groups import Grouping, GroupPools

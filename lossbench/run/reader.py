@@ -31,7 +31,7 @@ from lossbench.data.cells import Cells
 from lossbench.data.counting import Table
 from lossbench.data.detections import Detections
 from lossbench.data.instances import Joint
-from lossbench.data.pairing import Pair
+from lossbench.data.pairs import Pair
 from lossbench.data.places import Source, label
 from lossbench.data.plan import Plan
 from lossbench.data.records import Record

@@ -10,7 +10,8 @@ from hashlib import sha256
 from typing import Any
 
 from lossbench.columns import Term
-from lossbench.data.pairing import Pair, Pairing, Unpaired
+from lossbench.data.pairing import Pairing, Unpaired
+from lossbench.data.pairs import Pair, Pairs
 from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading
 from lossbench.errors import InputError, SettingError
@@ -57,7 +58,7 @@ def as_shard(
 ) -> dict[str, Any]:
     """What a result file holds beside the shard's own values, for `merge`."""
     index, of = parse_shard(text)
-    ids = [pair.id for pair in pairing.pairs]
+    ids = list(pairing.pairs.named())
     own = ids[part.start : part.stop]
     return {
         "index": index,
@@ -92,7 +93,7 @@ def pairing_of(shards: Sequence[Mapping[str, Any]]) -> Pairing:
     names = [name for shard in shards for name in shard["ids"]]
     groups = [group for shard in shards for group in shard["groups"] or ()]
     return Pairing(
-        [Pair(name, {}) for name in names],
+        Pairs(Pair(name, {}) for name in names),
         [Unpaired(**each) for each in shards[0]["unpaired"]],
         groups=dict(zip(names, groups, strict=True)) if groups else {},
     )

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from lossbench.columns import Column, Term
-from lossbench.data.pairing import Pair
+from lossbench.data.pairs import Pair
 from lossbench.data.places import label
 from lossbench.data.plan import Plan
 from lossbench.data.sample import Failure
@@ -131,11 +131,12 @@ class Work:
         many = counts_only and not self.confined and count >= WORTH_PROCESSES
         together = counts_only and not self.plan.sparse  # many samples, and here
         size, ahead = self._batches(count)
-        tasks = [
-            (first + start, pairs[start : start + size])
-            for first, pairs in ranges
-            for start in range(0, len(pairs), size)
-        ]
+
+        def tasks() -> Iterator[Task]:
+            for first, pairs in ranges:
+                for start in range(0, len(pairs), size):
+                    yield first + start, pairs[start : start + size]
+
         handing = Handing(take, self.grouping)
         with reader(self.plan, self.settings.readers if many else 0) as read:
 
@@ -145,7 +146,7 @@ class Work:
                 chunk = read(pairs)
                 return files, chunk, None if together else self._evaluated(pairs, chunk)
 
-            chunks = in_order(work, tasks, self.settings.readers, ahead)
+            chunks = in_order(work, tasks(), self.settings.readers, ahead)
             try:
                 begun = [each for each in [next(chunks, None)] if each]  # reading has begun
                 with _no_collection():  # torch is a second or two, a fifth of it the collector's
@@ -156,7 +157,7 @@ class Work:
                     device = pick_device(self.settings.device)
                     self.extraction = self._extraction(device)
                     self.device.set_result(device)
-                    for (first, pairs), future in zip(tasks, chain(begun, chunks), strict=True):
+                    for (first, pairs), future in zip(tasks(), chain(begun, chunks), strict=True):
                         files, chunk, evaluated = future.result()
                         evaluated = evaluated or self._evaluated(pairs, chunk)
                         part = handing.part(first, len(pairs))
