@@ -14,7 +14,7 @@ import lossbench
 from lossbench.errors import printable
 
 from .complete import expressions, files, gates, roles
-from .main import Terminated, complain, note, write
+from .main import Terminated, complain, note, terminal, write
 from .options import plugin_option
 from .weights import downloading
 
@@ -397,7 +397,7 @@ def _report(run: Run, result: Result, shown: dict[str, Any]) -> int:
             unwritten.append(failure)
     table = shown["format"] == "table"
     if not (shown["quiet"] and shown["format"] in FOR_PEOPLE):
-        write(lossbench.render(result, shown["format"], **how, **_terminal(shown["color"])))
+        write(lossbench.render(result, shown["format"], **how, **terminal(shown["color"])))
     if shown["format"] == "github":
         try:
             _summarize(lossbench.render(result, "markdown", **how))
@@ -504,17 +504,6 @@ def _journal(run: Run, outputs: Sequence[str]) -> Journal | None:
     """Finished samples are kept beside the first result file while the run goes on."""
     regular = [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
     return run.journal(f"{regular[0]}.part") if regular else None
-
-
-def _terminal(color: str) -> dict[str, Any]:
-    """How wide and how colourful the table may be."""
-    terminal = sys.stdout.isatty()
-    wanted = bool(os.environ.get("FORCE_COLOR")) or (terminal and not os.environ.get("NO_COLOR"))
-    width = None
-    if terminal:
-        with suppress(OSError):
-            width = os.get_terminal_size(sys.stdout.fileno()).columns or None
-    return {"width": width, "color": {"always": True, "never": False}.get(color, wanted)}
 
 
 @contextmanager

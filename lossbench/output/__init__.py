@@ -82,7 +82,15 @@ def write(result: Result, path: str, **how: Any) -> None:
     Raises:
         OutputError: it cannot be written.
     """
-    text = render(result, ENDINGS.get(os.path.splitext(path)[1].lower(), "json"), **how)
+    put(render(result, ENDINGS.get(os.path.splitext(path)[1].lower(), "json"), **how), path)
+
+
+def put(text: str, path: str) -> None:
+    """Write a text to a file; a plain file appears by rename.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     try:
         if _special(path):
             Path(path).write_text(text, encoding="utf-8")
