@@ -32,7 +32,7 @@ def each_loss(setup: Setup) -> Table:
         Column("table_us", "on a table, µs", ".2g"),
     )
     title = (
-        "an image in float32 through lossbench.loss, and a sample on the tables of a run;"
-        " vectors and scores: as many samples as the size, 128 numbers each"
+        "an image in float32 through lossbench.loss, and a sample on the tables of a run, one"
+        " thread; vectors and scores: as many samples as the size, 128 numbers each"
     )
     return Table("losses", title, columns, rows)

@@ -1,7 +1,7 @@
 """What each loss costs in training and on tables: losses.py DEVICE SIZE[,SIZE] REPEAT
 
 One line of JSON a loss: milliseconds an image, forward and backward, at each size through
-`lossbench.loss`, float32, `TOGETHER` images a call; and microseconds a sample on tables of counts,
+`lossbench.loss`, float32, `TOGETHER` images a call, one thread; and microseconds a sample on tables of counts,
 as runs evaluate those. A number is the median of calls that take `LONG` seconds or so together,
 REPEAT times. A GPU is measured after the CPU.
 """
@@ -25,7 +25,7 @@ from lossbench.catalog import Entry
 from lossbench.columns import Column, Term, judged, resolve
 from lossbench.errors import LossbenchError
 from lossbench.expressions import fold
-from lossbench.run.evaluate import one_thread, pick_device
+from lossbench.run.evaluate import pick_device
 from lossbench.run.reader import read_chunk
 from lossbench.run.values import counted_values
 from lossbench.views.call import evaluate
@@ -183,7 +183,7 @@ def on_tables(entry: Entry, task: str, device: str, repeat: int) -> float | None
     values = tables(task, device)
     if values is None or "Logits" in {f for t in column.terms for f in t.entry.inputs.values()}:
         return None
-    with torch.inference_mode(), one_thread():
+    with torch.inference_mode():
         return timed(lambda: value_of(column, values, task), device, repeat) * 1e6 / TABLES
 
 
@@ -201,6 +201,7 @@ def value_of(column: Column, values: Values, task: str) -> Tensor:
 def main() -> None:
     """A line of JSON for each loss and device."""
     wanted, sizes, repeat = sys.argv[1], sys.argv[2].split(","), int(sys.argv[3])
+    torch.set_num_threads(1)
     for device in dict.fromkeys(("cpu", pick_device(wanted))):
         for entry in lossbench.list_losses():
             task = task_of(entry)
