@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -15,7 +16,7 @@ import click
 from lossbench.errors import LossbenchError
 from lossbench.version import __version__
 
-COMMANDS = ("eval", "losses", "explain", "merge", "gradcheck", "weights", "schema")
+COMMANDS = ("eval", "losses", "explain", "merge", "gradcheck", "weights", "schema", "speed")
 EPILOG = "Example: lossbench eval pred/ gt/ --loss dice --gate 'dice.mean <= 0.15'"
 
 
@@ -110,6 +111,17 @@ def write(text: str) -> None:
     except OSError as error:
         _silence(sys.stdout)
         raise OutputError(f"the result could not be written: {error.strerror}") from None
+
+
+def terminal(color: str = "auto") -> dict[str, Any]:
+    """How wide and how colourful a table may be."""
+    shown = sys.stdout.isatty()
+    wanted = bool(os.environ.get("FORCE_COLOR")) or (shown and not os.environ.get("NO_COLOR"))
+    width = None
+    if shown:
+        with suppress(OSError):
+            width = os.get_terminal_size(sys.stdout.fileno()).columns or None
+    return {"width": width, "color": {"always": True, "never": False}.get(color, wanted)}
 
 
 def _open_streams() -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,7 +12,7 @@ import lossbench
 from lossbench.errors import printable
 
 from .complete import files
-from .main import complain, note, write
+from .main import complain, note, terminal, write
 
 if TYPE_CHECKING:
     from lossbench.results import Result
@@ -147,14 +145,3 @@ def _other_groups(run: Run, result: Result) -> bool:
     """Whether the baseline has groups, and not these."""
     earlier = (run.baseline or {}).get("groups")
     return earlier is not None and set(earlier) != set(result.group_places)
-
-
-def terminal(color: str) -> dict[str, Any]:
-    """How wide and how colourful the table may be."""
-    terminal = sys.stdout.isatty()
-    wanted = bool(os.environ.get("FORCE_COLOR")) or (terminal and not os.environ.get("NO_COLOR"))
-    width = None
-    if terminal:
-        with suppress(OSError):
-            width = os.get_terminal_size(sys.stdout.fileno()).columns or None
-    return {"width": width, "color": {"always": True, "never": False}.get(color, wanted)}

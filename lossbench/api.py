@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lossbench import catalog
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lossbench.run.job import Run
     from lossbench.run.merging import Merge
     from lossbench.run.work import Progress
+    from lossbench.speed.report import Report
     from lossbench.weights import Published
 
 Plugins = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -365,6 +366,46 @@ def save(result: Result, path: str | os.PathLike[str], **how: Any) -> None:
     from lossbench.output import write
 
     write(result, os.fspath(path), **how)
+
+
+def list_sections() -> dict[str, str]:
+    """What `measure_speed` can measure: sections by name, each with what it is about."""
+    from lossbench.speed.measure import SECTIONS
+
+    return {name: section.about for name, section in SECTIONS.items()}
+
+
+def measure_speed(
+    sections: str | Sequence[str] = (),
+    *,
+    pairs: int | None = None,
+    size: int | None = None,
+    repeat: int = 1,
+    folder: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    progress: Callable[[str], None] | None = None,
+) -> Generator[Report, None, None]:
+    """What this machine does: whole processes in turn with the limits that they cannot pass.
+
+    Args:
+        sections: some of `list_sections()`; all of them by default.
+        pairs: of each run, or files of each format; by default a number for each section.
+        size: width and height of a picture, likewise.
+        repeat: rounds, of which medians are taken.
+        folder: where drawn pictures are kept and found again; by default they go.
+        device: auto, cpu, cuda or cuda:N.
+        progress: told in a few words what is being done.
+
+    Returns:
+        The report after each section, with `.machine`, `.tables`, `.as_json()`, `.save(path)`.
+
+    Raises:
+        SettingError: a section, number or folder is wrong.
+    """
+    from lossbench.speed.measure import measured
+
+    note = progress or (lambda text: None)
+    return measured(_several(sections), pairs, size, repeat, folder, device, note)
 
 
 def _paths(given: Plugins) -> tuple[str, ...]:

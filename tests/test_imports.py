@@ -33,6 +33,7 @@ def by_command(*arguments: str, status: int = 0) -> set[str]:
     "arguments",
     [["--help"], ["--version"], ["eval", "--help"], ["losses"], ["losses", "-h"],
      ["losses", "--family", "scores"], ["explain", "dice"], ["gradcheck", "--help"],
+     ["speed", "--help"],
      ["losses", "--plugin", PLUGIN], ["explain", "worst_pixel", "--plugin", PLUGIN]],
     ids=" ".join,
 )  # fmt: skip

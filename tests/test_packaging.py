@@ -42,9 +42,11 @@ PUBLIC = [
     "list_conventions",
     "list_formats",
     "list_losses",
+    "list_sections",
     "list_weights",
     "load_config",
     "loss",
+    "measure_speed",
     "merge",
     "plan",
     "plan_merge",
@@ -63,6 +65,7 @@ COMPUTING = (
     "run/values.py",
     "training.py",
     "gradients.py",
+    "speed/children",
 )
 ENTRIES = list(catalog.builtin().values())
 

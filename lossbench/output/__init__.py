@@ -93,6 +93,15 @@ def write(result: Result, path: str, **how: Any) -> None:
         else:
             Path(file).write_text(render(result, format, **how), encoding="utf-8")
 
+    put(fill, path)
+
+
+def put(fill: Callable[[str], Any], path: str) -> None:
+    """Have a file filled; a plain one appears by rename.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
     try:
         if _special(path):
             fill(path)

@@ -31,7 +31,7 @@ def render_table(
     """
     lines = gate_lines(result)
     tables = sections(result, top, sort, per_class)
-    return _print(tables, ["gates", *lines] if lines else [], width, color)
+    return print_sections(tables, ["gates", *lines] if lines else [], width=width, color=color)
 
 
 def render_text(
@@ -66,7 +66,21 @@ def _table(section: Section) -> Any:
     return table
 
 
-def _print(tables: Iterable[Section], lines: Sequence[str], width: int | None, color: bool) -> str:
+def print_sections(
+    tables: Iterable[Section],
+    lines: Sequence[str] = (),
+    *,
+    width: int | None = None,
+    color: bool = False,
+) -> str:
+    """Tables one below the other, then lines of text.
+
+    Args:
+        tables: each with its title above it.
+        lines: what follows them, the first as a heading.
+        width: columns of the terminal; None for as many as the widest row needs.
+        color: whether to style the text for a terminal.
+    """
     from io import StringIO
 
     from rich.console import Console

@@ -17,6 +17,7 @@ from lossbench.data.plan import MAPS, MASKS
 from lossbench.data.reading import ENCODINGS
 from lossbench.data.sample import FILTERS
 from lossbench.errors import SettingError, nearest
+from lossbench.run.cores import cores
 from lossbench.run.shards import parse_shard
 from lossbench.weights import check_files
 
@@ -143,16 +144,9 @@ class Settings:
     @property
     def readers(self) -> int:
         """How many pairs are read at a time."""
-        return self.workers or _cores()
+        return self.workers or cores()
 
 
 def known_roles() -> tuple[str, ...]:
     """Every role that some loss can be given."""
     return tuple(dict.fromkeys([*ROLES, *catalog.roles()]))
-
-
-def _cores() -> int:
-    """The processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

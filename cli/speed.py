@@ -1,0 +1,115 @@
+"""`lossbench speed`: what this machine does."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import click
+
+import lossbench
+
+from .complete import files
+from .main import note, terminal, write
+
+SECTIONS = lossbench.list_sections()
+WIDTH = max(map(len, SECTIONS))
+LISTED = "\n".join(f"{name:{WIDTH}}  {about}" for name, about in SECTIONS.items())
+HELP = f"""Measure what this machine does, next to the limits that it cannot pass.
+
+Pictures are drawn, and whole processes are measured in turn with their limit. [SECTIONS] are all of
+these by default, at sizes that take some two minutes on two cores:
+
+\b
+{LISTED}
+"""
+
+
+def _json(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    """A file that can be written, in the one format that there is."""
+    if given is not None:
+        if not given.lower().endswith(".json"):
+            raise click.BadParameter(f"{given}: the figures are written as .json")
+        lossbench.check_path(given)
+    return given
+
+
+@click.command(
+    "speed",
+    help=HELP,
+    epilog="Example: lossbench speed pipeline --pairs 5000 --repeat 5 -o speed.json",
+)
+@click.argument("sections", metavar="[SECTIONS]", nargs=-1, type=click.Choice(list(SECTIONS)))
+@click.option(
+    "--pairs",
+    metavar="N",
+    type=click.IntRange(1),
+    help="Pairs of each run, or files of each format.  [default: a number for each section]",
+)
+@click.option(
+    "--size",
+    metavar="N",
+    type=click.IntRange(16),
+    help="Width and height of a picture.  [default: a number for each section]",
+)
+@click.option(
+    "--repeat",
+    metavar="N",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Rounds, of which medians are shown; 5 for figures to keep.",
+)
+@click.option(
+    "--folder",
+    metavar="DIR",
+    shell_complete=files,
+    help="Keep the pictures in DIR, and take those that are there; by default they go.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "-f",
+    "--format",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="What is printed.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    callback=_json,
+    shell_complete=files,
+    help="Write the figures to FILE.json too, after each section.",
+)
+def command(
+    sections: tuple[str, ...],
+    pairs: int | None,
+    size: int | None,
+    repeat: int,
+    folder: str | None,
+    device: str,
+    format: str,
+    output: str | None,
+) -> None:
+    """Draw pictures, measure section after section, print the figures."""
+    reports = lossbench.measure_speed(
+        sections,
+        pairs=pairs,
+        size=size,
+        repeat=repeat,
+        folder=folder,
+        device=device,
+        progress=note,
+    )
+    report = None
+    with closing(reports):
+        for report in reports:
+            if output:
+                report.save(output)
+            if format == "table":
+                if len(report.tables) == 1:
+                    write(report.heading())
+                write("\n" + report.tables[-1].render(**terminal()))
+    if report and format == "json":
+        write(report.render())
