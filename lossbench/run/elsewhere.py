@@ -49,7 +49,7 @@ def reported(preset: Convention, column: Column, task: str) -> str | None:
 
 
 def table(
-    elsewhere: Sequence[Elsewhere], values: Sequence[Values]
+    elsewhere: Sequence[Elsewhere], values: Sequence[Values], task: str
 ) -> dict[str, dict[str, Reported]]:
     """Convention -> column -> what it reports; a row for each convention, even an empty one."""
     rows: dict[str, dict[str, Reported]] = {}
@@ -57,16 +57,20 @@ def table(
         rows = {name: {} for name in CONVENTIONS}
     for each, found in zip(elsewhere, values, strict=True):
         column = each.column
-        rows[each.convention][column.name] = Reported(reduced(each, found), each.aggregate, column)
+        rows[each.convention][column.name] = Reported(
+            reduced(each, found, task), each.aggregate, column
+        )
     return rows
 
 
-def reduced(each: Elsewhere, found: Values) -> float:
-    """One number of all samples."""
+def reduced(each: Elsewhere, found: Values, task: str) -> float:
+    """One number of all samples; only a multiclass task has a background among its classes."""
     if each.aggregate == "pooled":
         return found.pooled
     if each.aggregate == "class_mean" and found.classes:
-        without = any(term.options.get("background") is False for term in each.column.terms)
+        without = task == "multiclass" and any(
+            term.options.get("background") is False for term in each.column.terms
+        )
         means = [aggregate(row)["mean"] for row in found.classes[without:]]
         return aggregate([mean for mean in means if not math.isnan(mean)])["mean"]
     return aggregate(found.samples)["mean"]

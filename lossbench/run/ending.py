@@ -86,7 +86,7 @@ def conclude(run: Run, whole: Part, options: Options, device: str) -> Result:
         pooled=_state(run, whole),
         groups=[run.pairing.groups[each] for each in ids] if whole.groups else None,
         group_pooled=of_groups,
-        conventions=table(run.elsewhere, others),
+        conventions=table(run.elsewhere, others, plan.task),
     )
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import scipy.special  # noqa: F401 for the aggregates, now that files are being read meanwhile
 import torch
 from numpy.typing import NDArray
 from torch import Tensor

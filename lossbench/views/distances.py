@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from lossbench.errors import InputError, SettingError
@@ -86,6 +85,8 @@ def across(mask: Bools, spacing: Sequence[float] | None) -> NDArray[np.float64]:
     """The distance of each pixel to the nearest one on the other side; 0 where there is none."""
     if not mask.any() or mask.all():
         return np.zeros(mask.shape)
+    from scipy.ndimage import distance_transform_edt  # few runs need what takes long to import
+
     found: NDArray[np.float64] = distance_transform_edt(~mask, sampling=spacing)
     box = around(mask)
     found[box] += distance_transform_edt(mask[box], sampling=spacing)

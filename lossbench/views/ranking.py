@@ -33,7 +33,7 @@ class Ranking:
     @classmethod
     def of(cls, pred: Probability, target: Decision, weight: Weight) -> Ranking:
         """The ranking of valid pixels; a soft target is positive from ½."""
-        shape = torch.broadcast_shapes(pred.shape, target.shape, weight.shape)
+        shape = np.broadcast_shapes(pred.shape, target.shape, weight.shape)
         sides = ((side * weight).expand(shape) for side in (target, 1 - target))
         return cls._sorted(pred, *sides)
 
@@ -84,7 +84,7 @@ class Errors:
         errors = (target - pred.probability).abs()
         if hinge:
             errors = (1 - (2 * target - 1) * pred.stored).clamp(min=0)
-        shape = torch.broadcast_shapes(errors.shape, weight.shape)
+        shape = np.broadcast_shapes(errors.shape, weight.shape)
         sides = [errors, *((side * weight).expand(shape) for side in (target, 1 - target))]
         if not per_image:  # (1, C, B·N)
             sides = [each.expand(shape).transpose(0, 1).flatten(1)[None] for each in sides]

@@ -1,4 +1,7 @@
-"""Weight maps: how much each pixel counts, from where it lies in the ground truth."""
+"""Weight maps: how much each pixel counts, from where it lies in the ground truth.
+
+scipy is imported where a map is made: every run imports this module, and few have maps.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from lossbench.errors import SettingError
@@ -74,6 +76,8 @@ def two_nearest(
     instances: NDArray[np.int64], reach: float, spacing: Sequence[float] | None
 ) -> tuple[Array, Array]:
     """The distances to the two nearest instances, infinite where they are beyond reach."""
+    from scipy import ndimage
+
     first, second = np.full((2, *instances.shape), np.inf)
     for number, box in enumerate(ndimage.find_objects(instances), 1):
         if box is None:
@@ -100,6 +104,8 @@ def edge(plane: Plane, *, width: Positive = 3.0, factor: NonNegative = 5.0) -> A
     Returns:
         The weights, 1 or `factor`.
     """
+    from scipy import ndimage
+
     weight = np.ones(plane.classes.shape)
     for each in np.unique(plane.classes[plane.classes >= 0]):
         mine = plane.classes == each
@@ -185,6 +191,8 @@ def _within(classes: NDArray[np.int64], instances: NDArray[Any]) -> NDArray[np.i
 
 def components(classes: NDArray[np.int64]) -> NDArray[np.int64]:
     """Pixels of one class that touch, corners included, counted from 1; 0 is background."""
+    from scipy import ndimage
+
     found, count = np.zeros(classes.shape, np.int64), 0
     whole = ndimage.generate_binary_structure(classes.ndim, classes.ndim)
     for each in np.unique(classes[classes > 0]):
