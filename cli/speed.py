@@ -14,10 +14,10 @@ from .main import note, terminal, write
 SECTIONS = lossbench.list_sections()
 WIDTH = max(map(len, SECTIONS))
 LISTED = "\n".join(f"{name:{WIDTH}}  {about}" for name, about in SECTIONS.items())
-HELP = f"""Measure what this machine does, next to the limits that it cannot pass.
+HELP = f"""Measure what this machine does, next to its limits.
 
 Pictures are drawn, and whole processes are measured in turn with their limit. [SECTIONS] are all of
-these by default, at sizes that take some two minutes on two cores:
+these by default, at sizes that take two or three minutes on two cores:
 
 \b
 {LISTED}

@@ -112,7 +112,7 @@ def plan(
         SettingError: a setting, loss or gate is wrong.
         InputError: a folder is missing or empty, or nothing matches.
     """
-    from lossbench.run.job import prepare
+    from lossbench.run.prepare import prepare
     from lossbench.run.settings import Settings
 
     paths = _paths(plugins)

@@ -48,7 +48,7 @@ RULES = (
 )
 PER_AXIS = ("spacing",)  # options with a number for each axis, where other lists have one a class
 PER_LAYER = ("layers", "weights")  # and with one for each layer of a network
-LEVELS = ("iou",)  # or with as many as one likes
+LEVELS = ("iou_thresholds",)  # or with as many as one likes
 IN_PLACE = (
     "Image",
     "Valid",

@@ -36,7 +36,7 @@ WORST = {"iou_box": 1.0, "giou": 2.0, "diou": 2.0, "ciou": 2.5}
 AP, AR = "average_precision_boxes", "average_recall_boxes"
 # What pycocotools prints, in its order.
 STATS = [
-    AP, f"{AP}(iou=0.5)", f"{AP}(iou=0.75)",
+    AP, f"{AP}(iou_thresholds=0.5)", f"{AP}(iou_thresholds=0.75)",
     *(f"{AP}(area={area})" for area in ("small", "medium", "large")),
     *(f"{AR}(max_detections={most})" for most in (1, 10, 100)),
     *(f"{AR}(area={area})" for area in ("small", "medium", "large")),
@@ -199,9 +199,9 @@ def test_the_value_of_an_image_is_that_of_a_data_set_of_one(tmp_path: Path, seed
 
 def test_several_thresholds_are_averaged(tmp_path: Path) -> None:
     files = written(tmp_path, *drawn(11))
-    several = f"{AP}(iou=[0.5, 0.75])"
+    several = f"{AP}(iou_thresholds=[0.5, 0.75])"
     result = lossbench.evaluate(*files, [several, *STATS])
-    by_two = [result.values[f"{AP}(iou={each})"].pooled for each in (0.5, 0.75)]
+    by_two = [result.values[f"{AP}(iou_thresholds={each})"].pooled for each in (0.5, 0.75)]
     check_close(result.values[several].pooled, np.mean(by_two), REFERENCE)
 
 
@@ -439,9 +439,12 @@ def test_classification_of_detections(tmp_path: Path) -> None:
         ("detection(cls=3)", "cls is a loss such as bce or binary_focal"),
         ("bce(weight_map=unet)", "which boxes lack"),
         ("bce_with_logits", "needs logits"),
-        (f"{AP}(iou=1.5)", "iou is a number from 0 to 1"),
+        (f"{AP}(iou_thresholds=1.5)", "iou_thresholds is a number from 0 to 1"),
         (f"{AP}(area=tiny)", "area is all, small, medium or large"),
-        (f"{AP}(iou=a)", "iou is a number from 0 to 1 or a list of numbers from 0 to 1 or none"),
+        (
+            f"{AP}(iou_thresholds=a)",
+            "iou_thresholds is a number from 0 to 1 or a list of numbers from 0 to 1 or none",
+        ),
     ],
 )
 def test_losses_without_a_meaning_are_refused(tmp_path: Path, loss: str, message: str) -> None:
@@ -912,7 +915,7 @@ def test_without_pycocotools_the_command_to_install_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = written(tmp_path, *drawn(0))
-    monkeypatch.setattr("lossbench.run.job.is_installed", lambda: False)
+    monkeypatch.setattr("lossbench.run.prepare.is_installed", lambda: False)
     with pytest.raises(lossbench.SettingError, match=r"pip install 'lossbench\[detection\]'"):
         lossbench.plan(*files, f"{AP}(iou_type=segm)")
     assert not lossbench.evaluate(*files, AP).failed
@@ -987,7 +990,11 @@ def test_shards_are_merged_to_the_last_bit(
             for image, arrays in side.items():
                 np.savez(tmp_path / name / image, **arrays)
         sides = (tmp_path / "pred", tmp_path / "gt")
-    losses = [part for loss in (AP, AR, "giou", f"{AP}(iou=[0.5, 0.7])") for part in ("-l", loss)]
+    losses = [
+        part
+        for loss in (AP, AR, "giou", f"{AP}(iou_thresholds=[0.5, 0.7])")
+        for part in ("-l", loss)
+    ]
     more = ["--group-by", "{a}{b}", "-q"]
     files = {name: tmp_path / f"{name}.json" for name in ("whole", "one", "two", "merged")}
     command = ["eval", *sides, *losses, *more]
@@ -1040,6 +1047,6 @@ def test_every_loss_and_option_of_the_family_is_tried_here() -> None:
         if option.owner in (entry.name, "Matched", "Found")
     }
     assert own == {
-        *("unmatched", "iou", "area", "max_detections", "iou_type"),
+        *("unmatched", "iou_thresholds", "area", "max_detections", "iou_type"),
         *("lambda_", "n_cls", "n_box", "beta", "alpha", "cls", "box"),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -294,7 +295,9 @@ def test_a_process_is_measured() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="this system does not tell a child's memory")
 def test_the_peak_is_that_of_the_process() -> None:
-    """A process that holds 800 MB, in one of its own: this one may be larger."""
+    """A process that holds 800 MB, told by a small one: its own memory is the least it can tell."""
+    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 700_000:
+        pytest.skip("these tests themselves have come to hold as much")
     code = (
         "from lossbench.speed import processes\n"
         "print(processes.python('-c', 'x = bytearray(8 * 10**8)').peak)\n"

@@ -146,7 +146,7 @@ def ciou(matched: Matched) -> PerPixel:
     range=(0, 1),
     aliases=["coco_ap"],
     sources=["Lin et al. 2014, Microsoft COCO", "pycocotools.cocoeval"],
-    example="average_precision_boxes(iou=0.5, area=small)",
+    example="average_precision_boxes(iou_thresholds=0.5, area=small)",
 )
 def average_precision_boxes(found: Found) -> PerClass:
     """Average precision of detections, AP.
@@ -165,8 +165,9 @@ def average_precision_boxes(found: Found) -> PerClass:
         Best score first, a detection takes the object of its class that is still free and that it
         overlaps most, from the threshold on; of an object of another area, or of a crowd, it is
         ignored. The pooled value, which ranks the detections of all images together and then takes
-        the mean of the classes, is pycocotools' AP; iou=0.5, iou=0.75 and area=small, medium and
-        large give its other five. The value of an image is that of a data set of one image.
+        the mean of the classes, is pycocotools' AP; iou_thresholds=0.5, iou_thresholds=0.75 and
+        area=small, medium and large give its other five. The value of an image is that of a data
+        set of one image.
         pycocotools takes an annotation whose id is 0 for one that is never found.
     """
     precision, _ = found.curves

@@ -21,6 +21,7 @@ from lossbench.data.pairs import Pair
 from lossbench.data.plan import Plan
 from lossbench.data.stamp import stamp
 from lossbench.errors import InputError, LossbenchError, SettingError
+from lossbench.run.ending import grouped
 from lossbench.run.groups import Grouping
 from lossbench.run.part import Part
 from lossbench.run.settings import Settings
@@ -68,15 +69,8 @@ def evaluate_range(
         of: their groups, by id.
         sizes: of these groups, in the whole run.
     """
-    waits = any(term.automatic for term in job.terms)
     options = {term: term.options for term in job.terms}
-
-    def pooled(pools: Any) -> Any:
-        from lossbench.run.evaluate import pooled
-
-        return pooled(job.plan, options, work.device.result(), pools)
-
-    groups = Grouping(of, sizes, pooled, waits) if of else None
+    groups = grouped(job.plan, of, sizes, options, lambda: work.device.result())
     work = Work(job.plan, job.terms, job.settings, groups, confined=True)
     whole = Part.empty(first, first + len(pairs), groups)
     files = sha256(stamp(pairs)).hexdigest() if job.stamped else ""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lossbench.columns import Term
+from lossbench.data.plan import Plan
 from lossbench.results import Failed, Result, Values, combine
 from lossbench.run.elsewhere import table
 from lossbench.run.groups import Grouping, Pooled
@@ -25,16 +26,35 @@ Options = dict[Term, dict[str, Any]]
 def grouping(run: Run, options: Options, device: Callable[[], str]) -> Grouping | None:
     """The groups of a run's samples, where it has some."""
     of = run.pairing.groups
+    sizes = Counter(of[each] for each in run.pairing.pairs.named()) if of else {}
+    return grouped(run.plan, of, sizes, options, device)
+
+
+def grouped(
+    plan: Plan,
+    of: Mapping[str, str],
+    sizes: Mapping[str, int],
+    options: Options,
+    device: Callable[[], str],
+) -> Grouping | None:
+    """Groups of samples, where there are some.
+
+    Args:
+        plan: what is counted.
+        of: the group of each sample, by id.
+        sizes: how many pairs of the run each group has.
+        options: of every term; automatic ones as they are when a group is closed.
+        device: where to compute, once that is known.
+    """
     if not of:
         return None
 
     def value(pools: Pools) -> Pooled:
         from lossbench.run.evaluate import pooled
 
-        return pooled(run.plan, options, device(), pools)
+        return pooled(plan, options, device(), pools)
 
-    sizes = Counter(of[each] for each in run.pairing.pairs.named())
-    return Grouping(of, sizes, value, wait=any(term.automatic for term in run.terms))
+    return Grouping(of, sizes, value, wait=any(term.automatic for term in options))
 
 
 def conclude(run: Run, whole: Part, options: Options, device: str) -> Result:

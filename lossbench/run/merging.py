@@ -12,9 +12,10 @@ from lossbench.plugins import using
 from lossbench.results import Result
 from lossbench.run.elsewhere import comparison
 from lossbench.run.ending import grouping
-from lossbench.run.job import Run, columns_and_checks, read_baseline
+from lossbench.run.job import Run
 from lossbench.run.journal import different
 from lossbench.run.part import Part
+from lossbench.run.prepare import columns_and_checks, read_baseline
 from lossbench.run.settings import Settings
 from lossbench.run.shards import digest, ordered, pairing_of, part_of, plan_of
 from lossbench.stored import Model, read_result

@@ -50,7 +50,7 @@ class Found:
         cls,
         values: Values,
         *,
-        iou: Share | Sequence[Share] | None = None,
+        iou_thresholds: Share | Sequence[Share] | None = None,
         area: Literal["all", "small", "medium", "large"] = "all",
         max_detections: Count = 100,
         iou_type: Literal["bbox", "segm"] = "bbox",
@@ -58,8 +58,8 @@ class Found:
         """Match the detections of each class with its objects, best score first.
 
         Args:
-            iou: from which IoU a detection is an object: a number, or several to average over; none
-                for COCO's ten, 0.5, 0.55, … 0.95.
+            iou_thresholds: from which IoU a detection is an object: a number, or several to average
+                over; none for COCO's ten, 0.5, 0.55, … 0.95.
             area: which objects count: small ones up to 32² pixels, medium ones, or large ones from
                 96² on; detections of another area that are no object do not count either.
             max_detections: how many of an image and class count, best first.
@@ -68,9 +68,10 @@ class Found:
         sample = values.detections
         if sample is None:
             raise SettingError("this score needs detections, which `lossbench.evaluate` reads")
-        levels = THRESHOLDS if iou is None else iou if isinstance(iou, Sequence) else (iou,)
+        given = THRESHOLDS if iou_thresholds is None else iou_thresholds
+        levels = given if isinstance(given, Sequence) else (given,)
         if not levels:
-            raise SettingError("iou=[] names no threshold; none takes COCO's ten")
+            raise SettingError("iou_thresholds=[] names no threshold; none takes COCO's ten")
         overlap = sample.of_boxes if iou_type == "bbox" else sample.of_masks
         low, high = AREAS[area]
         off = [(side.area < low) | (side.area > high) for side in (sample.pred, sample.target)]
