@@ -37,7 +37,7 @@ def result_schema() -> dict[str, Any]:
                 "gates": {"type": "array", "items": _gate()},
                 "errors": {"type": "array", "items": _error()},
             },
-            {"groups": _by_name(_by_name(TABLE))},
+            {"groups": _by_name(_by_name(TABLE)), "conventions": ANYTHING, "shard": ANYTHING},
         ),
         "$defs": {
             "number": number,
