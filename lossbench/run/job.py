@@ -103,8 +103,7 @@ class Run:
         """
         started, clock = datetime.now(UTC), time.perf_counter()
         options = {term: term.options for term in self.terms}
-        devices = [self.device]  # known for certain once torch is there
-        groups = grouping(self, options, lambda: devices[-1])
+        groups = grouping(self, options, self._chosen_device)
         whole = Part.empty(*self.share, groups)
         known = self._known(journal, whole, list(options), groups) if journal else []
 
@@ -116,14 +115,15 @@ class Run:
         ranges = self._left(known)
         left = sum(len(pairs) for _, pairs in ranges)
         watch = Watch(self.columns, left, progress) if progress else None
-        engine = go_here if self.settings.engine == LOCAL else go_on_cluster
+        here = self.settings.engine == LOCAL or not ranges
+        engine = go_here if here else go_on_cluster
         device, weights = engine(self, ranges, groups, take, watch, stamped=journal is not None)
         run = self.describe()
         if weights is not None:
             run["weights"] = weights
         shard = self.settings.shard
         state = shard and as_shard(shard, whole, self.plan, self.pairing, self.losses)
-        result = self.conclude(whole, options, device)
+        result = self.conclude(whole, options, self._chosen_device())
         result.run, result.shard = run, state or None
         result.session = {
             "lossbench": __version__,
@@ -144,6 +144,12 @@ class Run:
                 for each in self.checks
             ]
         return result
+
+    def _chosen_device(self) -> str:
+        """Where this process computes; this imports torch."""
+        from lossbench.run.evaluate import pick_device
+
+        return pick_device(self.settings.device)
 
     def _known(
         self, journal: Journal, whole: Part, terms: Sequence[Term], groups: Grouping | None
