@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
@@ -295,15 +294,20 @@ def test_a_process_is_measured() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="this system does not tell a child's memory")
 def test_the_peak_is_that_of_the_process() -> None:
-    """A process that holds 800 MB, told by a small one: its own memory is the least it can tell."""
-    if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > 700_000:
-        pytest.skip("these tests themselves have come to hold as much")
+    """A process that holds 800 MB, told by a small one.
+
+    Linux hands the peak of these tests, which may be larger, on to what they start, but not to what
+    that starts in turn.
+    """
     code = (
         "from lossbench.speed import processes\n"
         "print(processes.python('-c', 'x = bytearray(8 * 10**8)').peak)\n"
         "print(processes.python('-c', 'pass').peak)"
     )
-    held, small = processes.python("-c", code).output.split()
+    between = (
+        f"import subprocess, sys; subprocess.run([sys.executable, '-c', {code!r}], check=True)"
+    )
+    held, small = processes.python("-c", between).output.split()
     assert 800 < float(held) < 900
     assert small == "None" or float(small) < 100
 
