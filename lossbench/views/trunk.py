@@ -54,7 +54,7 @@ class Networks:
             if name not in self._read:
                 self._read[name] = self._load(name)
             if place not in self._placed:
-                self._placed[place] = {k: v.to(like) for k, v in self._read[name].items()}
+                self._placed[place] = {k: _placed(v, like) for k, v in self._read[name].items()}
             return self._placed[place]
 
     def maps(self, images: Tensor, recipe: Recipe, layers: Sequence[str]) -> dict[str, Tensor]:
@@ -70,7 +70,7 @@ class Networks:
             torch.tensor(each, dtype=images.dtype, device=images.device)[:, None, None]
             for each in (MEAN, DEVIATION)
         )
-        x = (images - mean) / deviation
+        x = ((images - mean) / deviation).contiguous(memory_format=torch.channels_last)
         for step in network.up_to(layers):
             least = step.size if isinstance(step, Pool) and recipe.halving == "max" else 1
             if not isinstance(step, Pool | Fire):
@@ -150,6 +150,12 @@ class Networks:
         known = published(name)
         self.hashes[name] = known.sha256 if path.name == known.file else digest(path)
         return fitting(name, read_tensors(path), path)
+
+
+def _placed(numbers: Tensor, like: Tensor) -> Tensor:
+    """Weights where a tensor is, in the order that convolutions on a CPU compute in."""
+    placed = numbers.to(like)
+    return placed.contiguous(memory_format=torch.channels_last) if placed.ndim == 4 else placed
 
 
 def _shrunk(images: Tensor, shorter: int | None) -> Tensor:
