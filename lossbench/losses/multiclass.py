@@ -321,7 +321,7 @@ def hardest(losses: Tensor, weight: Tensor, amount: Tensor) -> Tensor:
         weight: (B, N).
         amount: (B,) weight to take in all.
     """
-    order = losses.expand_as(weight).argsort(dim=-1, descending=True, stable=True)
+    order = losses.argsort(dim=-1, descending=True, stable=True).expand_as(weight)
     ordered = weight.gather(-1, order)
     before = ordered.cumsum(-1) - ordered
     taken = (amount[:, None] - before).clamp(min=0).minimum(ordered)

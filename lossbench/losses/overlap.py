@@ -486,7 +486,7 @@ def exp_log(
     coefficient = smoothed(2 * overlap.both, overlap.pred + overlap.target, smooth, None, None)
     dice_part = power(-logarithm(coefficient), gamma).nanmean(1)
     given = None if isinstance(class_weights, str) else class_weights
-    factor = 1.0 if given is None else by_class(given, target)
-    top = total(factor * target * power(-pred, gamma), weight).sum(1)
+    factor = 1.0 if given is None else by_class(given, coefficient)
+    top = (factor * total(target * power(-pred, gamma), weight)).sum(1)
     entropy_part = ratio(top, weight.sum(-1)[:, 0])
     return mix * dice_part + (1 - mix) * entropy_part

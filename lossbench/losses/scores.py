@@ -135,7 +135,7 @@ def accuracy(confusion: Confusion) -> PerSample:
     Σ_c M_cc / Σ M of the confusion matrix M; over every label of every pixel on a multilabel task.
 
     Args:
-        confusion: target class by predicted class, shape (B, G, K, K).
+        confusion: hits and sums of the confusion matrix, each of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel.
@@ -144,8 +144,7 @@ def accuracy(confusion: Confusion) -> PerSample:
         There is no column per class: of the pixels of one class, the share that is right is
         `recall`. MONAI's per-class accuracy counts the true negatives of every class instead.
     """
-    right = torch.diagonal(confusion.matrix, dim1=-2, dim2=-1).sum((-2, -1))
-    return ratio(right, confusion.matrix.sum((-3, -2, -1)))
+    return ratio(confusion.hits.sum((-2, -1)), confusion.target.sum((-2, -1)))
 
 
 @loss(
@@ -321,18 +320,12 @@ def of_valid(pixels: Tensor, counts: Counts) -> Tensor:
 
 def recalls(confusion: Confusion) -> Tensor:
     """The share of each class that was found, (B, G, K); undefined where the target lacks it."""
-    return ratio(hits(confusion), confusion.matrix.sum(-1))
+    return ratio(confusion.hits, confusion.target)
 
 
 def unions(confusion: Confusion) -> Tensor:
     """Intersection over union of each class, (B, G, K); undefined in neither mask."""
-    both = hits(confusion)
-    return ratio(both, confusion.matrix.sum(-1) + confusion.matrix.sum(-2) - both)
-
-
-def hits(confusion: Confusion) -> Tensor:
-    """Pixels of each class that were found, (B, G, K)."""
-    return torch.diagonal(confusion.matrix, dim1=-2, dim2=-1)
+    return ratio(confusion.hits, confusion.pred + confusion.target - confusion.hits)
 
 
 @loss(
@@ -350,7 +343,7 @@ def balanced_accuracy(confusion: Confusion) -> PerSample:
     mean_c M_cc / Σ_j M_cj of the confusion matrix M; foreground and background of a binary task.
 
     Args:
-        confusion: target class by predicted class, shape (B, G, K, K).
+        confusion: hits and sums of the confusion matrix, each of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
@@ -376,7 +369,7 @@ def mean_iou(confusion: Confusion) -> PerSample:
     in either mask.
 
     Args:
-        confusion: target class by predicted class, shape (B, G, K, K).
+        confusion: hits and sums of the confusion matrix, each of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
@@ -405,13 +398,13 @@ def freq_weighted_iou(confusion: Confusion) -> PerSample:
     Σ_c (n_c/N)·IoU_c, with n_c the target's pixels of class c, the background among them.
 
     Args:
-        confusion: target class by predicted class, shape (B, G, K, K).
+        confusion: hits and sums of the confusion matrix, each of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
         task the mean over the labels.
     """
-    pixels = confusion.matrix.sum(-1)
+    pixels = confusion.target
     top = (pixels * unions(confusion).where(pixels > 0, 0.0)).sum(-1)
     return ratio(top, pixels.sum(-1)).nanmean(-1)
 
@@ -433,7 +426,7 @@ def mcc(confusion: Confusion) -> PerSample:
     (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)).
 
     Args:
-        confusion: target class by predicted class, shape (B, G, K, K).
+        confusion: hits and sums of the confusion matrix, each of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [−1, 1]; undefined where prediction or target have one
@@ -442,8 +435,9 @@ def mcc(confusion: Confusion) -> PerSample:
     Note:
         scikit-learn gives 0 where it is undefined.
     """
-    top, spread_pred, spread_true = _agreement(confusion)
-    found = ratio(top, root(spread_pred * spread_true))
+    right, pred, target = _shares(confusion)
+    spread_pred, spread_true = (1 - (share**2).sum(-1) for share in (pred, target))
+    found = ratio(right - (pred * target).sum(-1), root(spread_pred * spread_true))
     return found.where(_several(confusion), torch.nan).nanmean(-1)
 
 
@@ -463,39 +457,29 @@ def kappa(confusion: Confusion) -> PerSample:
     (p_o − p_e) / (1 − p_e), with p_o the share of right pixels and p_e = Σ_k p_k·t_k / s².
 
     Args:
-        confusion: target class by predicted class, shape (B, G, K, K).
+        confusion: hits and sums of the confusion matrix, each of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [−1, 1]; undefined where prediction or target have one
         class only. On a multilabel task the mean over the labels.
     """
-    found = ratio(_agreement(confusion)[0], 1 - _chance(confusion))
+    right, pred, target = _shares(confusion)
+    chance = (pred * target).sum(-1)
+    found = ratio(right - chance, 1 - chance)
     return found.where(_several(confusion), torch.nan).nanmean(-1)
 
 
 def _several(confusion: Confusion) -> Tensor:
     """Whether prediction and target have more than one class each, (B, G)."""
-    classes = [(confusion.matrix.sum(axis) > 0).sum(-1) for axis in (-2, -1)]
+    classes = [(side > 0).sum(-1) for side in (confusion.pred, confusion.target)]
     return torch.minimum(*classes) > 1
 
 
-def _agreement(confusion: Confusion) -> tuple[Tensor, Tensor, Tensor]:
-    """p_o − p_e, 1 − Σ p_k² and 1 − Σ t_k² in shares of all pixels, each (B, G)."""
-    share = _shares(confusion)
-    right = torch.diagonal(share, dim1=-2, dim2=-1).sum(-1)
-    spread = [1 - (share.sum(axis) ** 2).sum(-1) for axis in (-2, -1)]
-    return right - _chance(confusion), spread[0], spread[1]
-
-
-def _chance(confusion: Confusion) -> Tensor:
-    """Σ_k p_k·t_k, (B, G)."""
-    share = _shares(confusion)
-    return (share.sum(-1) * share.sum(-2)).sum(-1)
-
-
-def _shares(confusion: Confusion) -> Tensor:
-    """The matrix in shares of all its pixels."""
-    return ratio(confusion.matrix, confusion.matrix.sum((-2, -1), keepdim=True))
+def _shares(confusion: Confusion) -> tuple[Tensor, Tensor, Tensor]:
+    """Hits (B, G), predicted and target classes (B, G, K) in shares of all pixels."""
+    every = confusion.target.sum(-1)
+    pred, target = (ratio(side, every[..., None]) for side in (confusion.pred, confusion.target))
+    return ratio(confusion.hits.sum(-1), every), pred, target
 
 
 @loss(

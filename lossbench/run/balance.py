@@ -51,8 +51,12 @@ def probes(term: Term, classes: int) -> list[Mapping[str, Any]]:
     if not term.inside:
         return [options]
     (name,) = term.inside
-    units = np.vstack([np.zeros(classes), np.eye(classes)])
-    return [{**options, name: tuple(row)} for row in units.tolist()]
+    return [{**options, name: tuple(row)} for row in units(classes).tolist()]
+
+
+def units(classes: int) -> Array:
+    """The numbers of the probes, (classes + 1, classes)."""
+    return np.vstack([np.zeros(classes), np.eye(classes)])
 
 
 def linear(results: Sequence[Any], numbers: Sequence[float]) -> Any:

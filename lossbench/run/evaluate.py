@@ -20,7 +20,7 @@ from lossbench.data.plan import Plan
 from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
 from lossbench.errors import InputError, LossbenchError, SettingError
-from lossbench.run.balance import Numbers, linear, probes, settled
+from lossbench.run.balance import Numbers, linear, probes, settled, units
 from lossbench.run.parts import Added, add_parts, in_parts
 from lossbench.run.pooling import Pools
 from lossbench.run.reader import Chunk
@@ -40,6 +40,7 @@ from lossbench.views.call import (
     lists,
     of_state,
     raw,
+    raw_of_each,
     state,
 )
 from lossbench.views.finish import Sums
@@ -293,10 +294,8 @@ def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> 
         if term.together:
             continue
         if term.automatic:
-            count = judged(term, plan.task, values.support.shape[1])
             with blamed(term):
-                found = (raw(function, values, each) for each in probes(term, count))
-                rows.unfinished[term] = [_numbers(each) for each in found]
+                rows.unfinished[term] = [_numbers(each) for each in _probed(term, values)]
             continue
         with blamed(term):
             sample, classes = evaluate(function, values, options)
@@ -330,6 +329,16 @@ def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:
             rows.classes[term] = _array(classes)
     if rows.unfinished:
         rows.support, rows.valid = _array(added.support), _array(added.valid)
+
+
+def _probed(term: Term, values: Values) -> list[Any]:
+    """What a term with unknown options returns with each of the probes."""
+    function, options = term.entry.function, term.options
+    if not term.inside:
+        return [raw(function, values, options)]
+    (name,) = term.inside
+    several = torch.as_tensor(units(judged(term, values.task, values.support.shape[1])))
+    return raw_of_each(function, values, options, name, several.to(values.weight.device))
 
 
 def _numbers(result: Any) -> tuple[Array, ...]:

@@ -8,6 +8,7 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+import torch
 from torch import Tensor
 
 from lossbench.views.finish import AFTER, FINISHERS, PIXEL_KINDS, Finished, Sums
@@ -131,6 +132,17 @@ def raw(function: Callable[..., Any], values: Values, options: Options) -> Any:
     values = _weighed(values, options)
     result = _call(function, values, options)
     return Sums.over(result, values) if isinstance(result, PerPixel) else result
+
+
+def raw_of_each(
+    function: Callable[..., Any], values: Values, options: Options, name: str, several: Tensor
+) -> list[Any]:
+    """What `raw` is with each of several rows of numbers (P, K) for an option of the function."""
+    if asked(function).returns in PIXEL_KINDS:
+        return [raw(function, values, {**options, name: row}) for row in several.tolist()]
+    values = _weighed(values, options)
+    given, own = _given_all(function, values, options).values(), _own(function, options)
+    return list(torch.vmap(lambda row: function(*given, **{**own, name: row}))(several))
 
 
 def finish(

@@ -7,36 +7,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbench.views.forms import Share
-from lossbench.views.sums import total
-from lossbench.views.values import Values
+from lossbench.views.counts import Counts
+from lossbench.views.values import Side
 
 
 class Confusion(NamedTuple):
-    """Pixels by target class (rows) and predicted class (columns), (B, G, K, K). They add up.
+    """What scores ask of a confusion matrix: its diagonal and both its sums, each (B, G, K).
 
-    A multiclass task has one matrix of all its classes; a binary one G = 1, a multilabel one G = C
-    matrices of no and yes.
+    Hits, and the pixels that were predicted as and that are of each class. A multiclass task has
+    one matrix of all its classes; a binary one G = 1, a multilabel one G = C matrices of no and
+    yes. They add up.
     """
 
-    matrix: Tensor
+    hits: Tensor
+    pred: Tensor
+    target: Tensor
 
     @classmethod
-    def of(cls, values: Values, *, threshold: Share = 0.5) -> Confusion:
-        """The matrix over valid pixels.
-
-        Args:
-            threshold: p ≥ threshold is foreground; not for multiclass, where the most likely
-                class counts.
-        """
-        if values.joint is not None:
-            return cls(values.joint[:, None])
-        pred, target = (values.sides[role].decision(threshold) for role in ("pred", "target"))
-        if values.task == "multiclass":
-            weighted = target * values.weight
-            rows = [total(pred, weighted[:, c, None]) for c in range(pred.shape[1])]
-            return cls(torch.stack(rows, 1)[:, None])
-        cells = [
-            total(a * b, values.weight) for a in (1 - target, target) for b in (1 - pred, pred)
-        ]
-        return cls(torch.stack(cells, -1).unflatten(-1, (2, 2)))
+    def of(cls, counts: Counts, target: Side) -> Confusion:
+        """Those of the valid pixels, from the hits and misses of each class."""
+        tp, fp, fn, tn = counts
+        if target.task == "multiclass":
+            return cls(tp[:, None], (tp + fp)[:, None], (tp + fn)[:, None])
+        sides = (tn, tp), (tn + fn, tp + fp), (tn + fp, tp + fn)
+        return cls(*(torch.stack(side, -1) for side in sides))

@@ -15,7 +15,7 @@ from torch import Tensor
 from lossbench.errors import SettingError
 from lossbench.views import forms
 from lossbench.views.forms import Decibels, NonNegative, PerPixel, RootMean
-from lossbench.views.sums import by_sample, power, ratio, root, total
+from lossbench.views.sums import alike, power, ratio, root, total
 from lossbench.views.values import Values
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -50,7 +50,7 @@ class Sums(NamedTuple):
         if values.joint is None:
             of_class = total(mass * value.sum(1, keepdim=True), values.weight)
         else:
-            of_class = (values.joint * _of_pairs(value[0])).sum(-1)
+            of_class = _of_targets(value[0], values.weight, values.joint)
         return cls(top, total(mass, values.weight), of_class, values.pixels, every)
 
 
@@ -70,7 +70,7 @@ def finishes(*, kinds: Sequence[str], weighs: bool = False) -> Callable[[Functio
 def decibels(mean: Tensor) -> Tensor:
     """−10·log10 of a mean; nothing is infinitely far below."""
     some = mean > 0
-    found = -10 * by_sample(torch.log10, mean.where(some, 1.0))
+    found = -10 * alike(torch.log10, mean.where(some, 1.0))
     return found.where(some, torch.inf + mean)
 
 
@@ -170,14 +170,20 @@ def finish_samples(
     return _fill(values, empty), None
 
 
-def _of_pairs(value: Tensor) -> Tensor:
-    """The whole loss of a pixel by its target and predicted class, (K, K), from cells (K, 4).
+def _of_targets(value: Tensor, weight: Tensor, joint: Tensor) -> Tensor:
+    """The whole loss of the pixels of each class, (B, K), from cells (K, 4) and their counts.
 
-    Of the classes that it is neither in nor taken for, a pixel has their value of a true negative.
+    Of the classes that a pixel is neither in nor taken for, it has their value of a true negative.
     """
     none, missed, alarm, hit = value.unbind(-1)
-    pairs = none.sum() + (missed - none)[:, None] + (alarm - none)[None, :]
-    return pairs + torch.diag(hit - missed - alarm + none)
+    _, misses, _, hits = weight.unbind(-1)
+    base = none.sum()
+    found = hits * (base + hit - none) + misses * (base + missed - none)
+    alarms = alarm - none
+    if (alarms == alarms[0]).all():
+        return found + misses * alarms[0]
+    others = alarms.expand(len(alarms), -1) * (1 - torch.eye(len(alarms)).to(alarms))
+    return found + (joint * others).sum(-1)
 
 
 def _weights(class_weights: Any, like: Tensor) -> Tensor:

@@ -162,7 +162,7 @@ class Calibration(NamedTuple):
             bins: how many bins of equal width.
         """
         if values.joint is not None:  # labels are certain
-            hits, every = values.joint.diagonal(dim1=1, dim2=2).sum(-1), values.joint.sum((1, 2))
+            hits, every = values.weight[..., -1].sum(-1), values.weight[:, 0].sum(-1)
             last = torch.zeros(bins, dtype=every.dtype, device=every.device)
             last[-1] = 1
             return cls(*(sums[:, None, None] * last for sums in (every, every, hits)))

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 SMALLEST = 3.720075976020836e-44  # e^-100
+VECTORS = 64  # numbers, a multiple of what any processor takes at once
 
 
 def total(x: Tensor, weight: Tensor) -> Tensor:
@@ -21,27 +23,36 @@ def ratio(top: Tensor, bottom: Tensor) -> Tensor:
     return (top / bottom.where(defined, 1.0)).where(defined, torch.nan)
 
 
-def by_sample(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """A function that is not exact, of (B,) or (B, C) samples one by one.
+def alike(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """A function that rounds, of the elements of (B,) or (B, C), of each in the same way.
 
     Vectors of numbers and the rest at the end of a tensor are computed in two ways that differ in
-    the last bit, so that a value would depend on its neighbours.
+    the last bit, so that a value would depend on its neighbours: here no rest is left.
     """
-    return torch.stack([function(row) for row in x]) if x.ndim < 3 else function(x)
+    if max(each.ndim for each in tensors) > 2:
+        return function(*tensors)
+    several = torch.broadcast_tensors(*tensors)
+    shape, count = several[0].shape, several[0].numel()
+    filled = (functional.pad(x.flatten(), (0, -count % VECTORS), value=1.0) for x in several)
+    return function(*filled)[:count].reshape(shape)
 
 
 def logarithm(x: Tensor) -> Tensor:
     """log x, never below −100, with a gradient of 0 and not nan at x = 0."""
-    return by_sample(torch.log, x.clamp(min=SMALLEST))
+    return alike(torch.log, x.clamp(min=SMALLEST))
 
 
 def power(x: Tensor, exponent: float | Tensor) -> Tensor:
     """x to a power of 0 or more, of x ≥ 0, with a finite gradient at x = 0."""
+    def raised(x: Tensor) -> Tensor:
+        if isinstance(exponent, Tensor):
+            return alike(torch.pow, x, exponent)
+        return alike(lambda x: x**exponent, x)
+
     if isinstance(exponent, int | float) and exponent >= 1:
-        return by_sample(lambda row: row**exponent, x)
+        return raised(x)
     some = ~(x <= 0)
-    raised = by_sample(lambda row: row**exponent, x.where(some, 1.0))
-    return raised.where(some, torch.zeros_like(x) ** exponent)
+    return raised(x.where(some, 1.0)).where(some, torch.zeros_like(x) ** exponent)
 
 
 def root(x: Tensor) -> Tensor:
