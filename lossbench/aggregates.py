@@ -5,6 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 AGGREGATES = (
     "mean", "sum", "std", "median", "p5", "p25", "p75", "p95", "min", "max",
@@ -20,7 +27,7 @@ NORMAL = 1.959963984540054  # the quantile of the normal distribution at 97.5 %
 MANY, ROUNDING = 400, 1e-14  # degrees of freedom; a relative step that changes nothing
 
 
-def aggregate(values: Sequence[float], pooled: float = math.nan) -> dict[str, float]:
+def aggregate(values: Sequence[float] | Array, pooled: float = math.nan) -> dict[str, float]:
     """Every aggregate of one column.
 
     Undefined values (nan) are counted and left out. Sums are exact before they are rounded, so the
@@ -35,20 +42,24 @@ def aggregate(values: Sequence[float], pooled: float = math.nan) -> dict[str, fl
         The aggregates by name, nan where undefined; `std` has n − 1 below and the interval is
         Student's t at 95 %, both undefined for one sample.
     """
-    defined = sorted(value + 0.0 for value in values if not math.isnan(value))  # no -0.0
-    count = len(defined)
-    infinite = sum(map(math.isinf, defined))
-    middle = mean(defined)
-    std = deviation(defined, middle) if count > 1 and not infinite else math.nan
+    import numpy as np
+
+    column = np.asarray(values, np.float64)
+    ordered = np.sort(column[~np.isnan(column)] + 0.0)  # no -0.0
+    defined: list[float] = ordered.tolist()
+    count, infinite = len(defined), int(np.isinf(ordered).sum())
+    total = exact_sum(defined)
+    middle = _mean(defined, total)
+    std = _deviation(ordered, middle) if count > 1 and not infinite else math.nan
     half = student(count - 1) * std / math.sqrt(count) if count > 1 else math.nan
     found = {
         "mean": middle,
-        "sum": exact_sum(defined) if count else math.nan,
+        "sum": total if count else math.nan,
         "std": std,
         "ci_low": middle - half,
         "ci_high": middle + half,
         "count": count,
-        "undefined": len(values) - count,
+        "undefined": len(column) - count,
         "infinite": infinite,
         "pooled": pooled,
         **{name: percentile(defined, share) for name, share in PERCENTILES.items()},
@@ -59,9 +70,14 @@ def aggregate(values: Sequence[float], pooled: float = math.nan) -> dict[str, fl
 def mean(values: Sequence[float]) -> float:
     """The mean of the defined values, nan where there are none."""
     defined = [value + 0.0 for value in values if not math.isnan(value)]  # no -0.0
+    return _mean(defined, exact_sum(defined))
+
+
+def _mean(defined: Sequence[float], total: float) -> float:
+    """A mean from its exact sum."""
     if not defined:
         return math.nan
-    found = exact_sum(defined) / len(defined)
+    found = total / len(defined)
     if math.isinf(found) and not any(map(math.isinf, defined)):  # the sum is too large, it is not
         found = math.fsum(value / len(defined) for value in defined)
     return found
@@ -75,11 +91,11 @@ def exact_sum(values: Sequence[float]) -> float:
         return sum(values)
 
 
-def deviation(values: Sequence[float], mean: float) -> float:
+def _deviation(ordered: Array, mean: float) -> float:
     """Standard deviation with n − 1 below, scaled so that no square is too large."""
-    scale = max(map(abs, values)) or 1.0
-    squares = math.fsum((value / scale - mean / scale) ** 2 for value in values)
-    return scale * math.sqrt(squares / (len(values) - 1))
+    scale = max(-float(ordered[0]), float(ordered[-1])) or 1.0
+    squares = (ordered / scale - mean / scale) ** 2
+    return scale * math.sqrt(math.fsum(squares.tolist()) / (len(ordered) - 1))
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

@@ -7,14 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossbench.aggregates import OVER_GROUPS, aggregate, mean
 from lossbench.columns import Column
 from lossbench.expressions import fold
 from lossbench.gates import Check, Decision
 
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
 SCHEMA = 1
+BLOCK = 1 << 12  # samples whose numbers are turned into words together
 Number = float | str | None
 
 
@@ -41,12 +48,30 @@ class Reported:
 
 @dataclass
 class Values:
-    """One column: a value a sample, values of each class, and both over all samples as one."""
+    """One column: a value a sample, values of each class, and both over all samples as one.
 
-    samples: Sequence[float]
-    classes: Sequence[Sequence[float]] = ()  # by class, then by sample
+    Attributes:
+        column: a value a sample, (n,).
+        class_columns: those of each class, (K, n); None where a loss has no classes.
+        pooled: the value of all samples as one.
+        pooled_classes: that of each class.
+    """
+
+    column: Array
+    class_columns: Array | None = None
     pooled: float = math.nan
     pooled_classes: Sequence[float] = ()
+
+    @property
+    def samples(self) -> list[float]:
+        """A value a sample."""
+        found: list[float] = self.column.tolist()
+        return found
+
+    @property
+    def classes(self) -> list[list[float]]:
+        """Values by class, then by sample; none where a loss has no classes."""
+        return [] if self.class_columns is None else self.class_columns.tolist()
 
 
 @dataclass
@@ -119,11 +144,18 @@ class Result:
     def group_means(self) -> dict[str, Values]:
         """By column: the mean of each group, and of each class in it, groups sorted."""
 
-        def means(row: Sequence[float]) -> list[float]:
-            return [mean([row[place] for place in each]) for each in self.group_places.values()]
+        import numpy as np
+
+        def means(row: Array) -> list[float]:
+            return [mean(row[places].tolist()) for places in self.group_places.values()]
 
         return {
-            name: Values(means(values.samples), [means(row) for row in values.classes])
+            name: Values(
+                np.array(means(values.column)),
+                None
+                if values.class_columns is None
+                else np.array([means(row) for row in values.class_columns]),
+            )
             for name, values in self.values.items()
         }
 
@@ -165,7 +197,6 @@ class Result:
 
     def as_json(self, per_class: bool = True, *, samples: bool = True) -> dict[str, Any]:
         """The result file, or all of it but its samples: nan is null, infinities are words."""
-        rows = range(len(self.ids))
         model = {
             "schema": SCHEMA,
             "session": self.session,
@@ -177,7 +208,7 @@ class Result:
             },
             "aggregate": {name: self._aggregate(name, per_class) for name in self.values},
             **({"groups": self._groups(per_class)} if self.groups is not None else {}),
-            **({"samples": [self.sample(place, per_class) for place in rows]} if samples else {}),
+            **({"samples": list(self.rows(per_class))} if samples else {}),
             "pooled": self.pooled,
             "gates": [
                 {
@@ -210,23 +241,29 @@ class Result:
             model["shard"] = self.shard
         return model
 
-    def sample(self, place: int, per_class: bool = True) -> dict[str, Any]:
-        """One sample's row of the result file."""
-        row: dict[str, Any] = {"id": self.ids[place]}
-        if self.groups is not None:
-            row["group"] = self.groups[place]
-        row |= {name: number(values.samples[place]) for name, values in self.values.items()}
-        if per_class and self.class_aggregates:
-            row["classes"] = {
-                name: {
-                    of_class: number(column[place])
-                    for of_class, column in zip(
-                        self.class_names, self.values[name].classes, strict=True
-                    )
-                }
-                for name in self.class_aggregates
-            }
-        return row
+    @property
+    def class_columns(self) -> dict[str, Array]:
+        """By column: values of each class, (K, n), of columns that have classes."""
+        every = {name: each.class_columns for name, each in self.values.items()}
+        return {name: each for name, each in every.items() if each is not None}
+
+    def rows(self, per_class: bool = True) -> Iterator[dict[str, Any]]:
+        """The rows of the result file, one sample after another."""
+        names = {"id": self.ids} if self.groups is None else {"id": self.ids, "group": self.groups}
+        classed = self.class_columns if per_class else {}
+        for start in range(0, len(self.ids), BLOCK):
+            block = slice(start, start + BLOCK)
+            lists: dict[str, list[Any]] = {name: each[block] for name, each in names.items()}
+            lists |= {name: words(each.column[block]) for name, each in self.values.items()}
+            of_classes = {name: words(rows[:, block].T) for name, rows in classed.items()}
+            for place, cells in enumerate(zip(*lists.values(), strict=True)):
+                row = dict(zip(lists, cells, strict=True))
+                if of_classes:
+                    row["classes"] = {
+                        name: dict(zip(self.class_names, cells[place], strict=True))
+                        for name, cells in of_classes.items()
+                    }
+                yield row
 
     def _aggregate(self, name: str, per_class: bool) -> dict[str, Any]:
         found = _tables(self.aggregates, self.class_aggregates, name, per_class)
@@ -250,10 +287,12 @@ class Result:
             for name, values in self.values.items():
                 pooled = self.group_pooled[name]
                 of_group[name] = Values(
-                    [values.samples[place] for place in places],
-                    [[row[place] for place in places] for row in values.classes],
-                    pooled.samples[number],
-                    [row[number] for row in pooled.classes],
+                    values.column[places],
+                    None if values.class_columns is None else values.class_columns[:, places],
+                    float(pooled.column[number]),
+                    []
+                    if pooled.class_columns is None
+                    else pooled.class_columns[:, number].tolist(),
                 )
             yield group, of_group
 
@@ -265,18 +304,18 @@ class Result:
                 of_class: aggregate(row, pooled)
                 for of_class, row, pooled in zip(
                     self.class_names,
-                    values.classes,
-                    values.pooled_classes or [math.nan] * len(values.classes),
+                    values.class_columns,
+                    values.pooled_classes or [math.nan] * len(values.class_columns),
                     strict=True,
                 )
             }
             for name, values in columns.items()
-            if values.classes
+            if values.class_columns is not None
         }
 
 
 def _aggregates(columns: Mapping[str, Values]) -> dict[str, dict[str, float]]:
-    return {name: aggregate(values.samples, values.pooled) for name, values in columns.items()}
+    return {name: aggregate(values.column, values.pooled) for name, values in columns.items()}
 
 
 def _over(table: Mapping[str, float]) -> dict[str, float]:
@@ -319,8 +358,8 @@ def combine(column: Column, terms: Mapping[Any, Any]) -> Values:
     with np.errstate(divide="ignore", invalid="ignore"):
         samples, classes, pooled, pooled_classes = map(over, range(4))
     return Values(
-        samples.tolist(),
-        [] if classes is None else classes.T.tolist(),
+        samples,
+        None if classes is None else np.ascontiguousarray(classes.T),
         float(pooled),
         [] if pooled_classes is None else pooled_classes.tolist(),
     )
@@ -333,6 +372,18 @@ def number(value: float) -> Number:
     if math.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
     return value
+
+
+def words(numbers: Array) -> list[Any]:
+    """Numbers as files hold them, in nested lists of the array's shape."""
+    import numpy as np
+
+    found = numbers.astype(object)
+    found[np.isnan(numbers)] = None
+    for infinite in (math.inf, -math.inf):
+        found[numbers == infinite] = number(infinite)
+    each: list[Any] = found.tolist()
+    return each
 
 
 def jsonable(value: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from io import StringIO
 
 from lossbench.results import Result
@@ -30,20 +30,18 @@ def render_csv(result: Result, *, per_class: bool | None = None) -> str:
 
 def _rows(result: Result, per_class: bool) -> Iterator[list[str]]:
     """The header, then every row."""
-    columns: list[tuple[str, Sequence[float]]] = [
-        (name, values.samples) for name, values in result.values.items()
-    ]
+    columns = [(name, values.column) for name, values in result.values.items()]
     if per_class:
         columns += [
-            (f"{name}[{of_class}]", row)
-            for name, values in result.values.items()
-            for of_class, row in zip(result.class_names, values.classes, strict=False)
+            (f"{name}[{of_class}]", column)
+            for name, of_classes in result.class_columns.items()
+            for of_class, column in zip(result.class_names, of_classes, strict=True)
         ]
     grouped = result.groups is not None
     yield ["id", *(["group"] if grouped else []), *(name for name, _ in columns), "error"]
     for place, name in enumerate(result.ids):
         group = [result.groups[place]] if result.groups is not None else []
-        yield [name, *group, *(_cell(numbers[place]) for _, numbers in columns), ""]
+        yield [name, *group, *(_cell(float(numbers[place])) for _, numbers in columns), ""]
     nothing = [""] * (len(columns) + grouped)
     for failed in result.failed:
         yield [failed.id, *nothing, failed.error]

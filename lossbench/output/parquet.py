@@ -31,8 +31,8 @@ def write_parquet(result: Result, path: str, *, per_class: bool | None = None) -
         SettingError: pyarrow is not installed.
     """
     pa, pq = arrow()
-    classes = per_class is not False
-    model = result.as_json(classes, samples=False)
+    model = result.as_json(per_class is not False, samples=False)
+    classed = {} if per_class is False else result.class_columns
     session = model.pop("session")
     words = {KEY: _text(model), SESSION: _text(session)}
     schema = pa.schema(
@@ -40,7 +40,7 @@ def write_parquet(result: Result, path: str, *, per_class: bool | None = None) -
             ("id", pa.string()),
             *([("group", pa.string())] if result.groups is not None else []),
             *((name, pa.float64()) for name in result.values),
-            *((f"{name}[]", pa.list_(pa.float64())) for name in _listed(result, classes)),
+            *((f"{name}[]", pa.list_(pa.float64())) for name in classed),
         ],
         metadata=words,
     )
@@ -49,10 +49,9 @@ def write_parquet(result: Result, path: str, *, per_class: bool | None = None) -
             rows = [_words(pa, result.ids[block])]
             if result.groups is not None:
                 rows.append(_words(pa, result.groups[block]))
-            rows += [_numbers(pa, each.samples[block]) for each in result.values.values()]
-            for name in _listed(result, classes):
-                cells = list(zip(*(row[block] for row in result.values[name].classes), strict=True))
-                flat = _numbers(pa, [cell for row in cells for cell in row])
+            rows += [_numbers(pa, each.column[block]) for each in result.values.values()]
+            for columns in classed.values():
+                flat = _numbers(pa, columns[:, block].T.ravel())
                 width = len(result.class_names)
                 offsets = pa.array(range(0, len(flat) + 1, width), pa.int32())
                 rows.append(pa.ListArray.from_arrays(offsets, flat))
@@ -99,11 +98,6 @@ def arrow() -> tuple[Any, Any]:
     import pyarrow.parquet
 
     return pyarrow, pyarrow.parquet
-
-
-def _listed(result: Result, classes: bool) -> list[str]:
-    """The losses with values of each class."""
-    return [name for name, values in result.values.items() if classes and values.classes]
 
 
 def _blocks(count: int) -> Iterator[slice]:

@@ -104,7 +104,7 @@ def _worst(result: Result, top: int | None, by: Column) -> Section:
     order = worst_first(result.values[by.name].samples, by.better)[:top]
     rows = [
         [result.ids[place]]
-        + [plain(result.values[column.name].samples[place]) for column in result.columns]
+        + [plain(result.values[column.name].column[place]) for column in result.columns]
         for place in order
     ]
     title = f"worst {len(order)} of {len(result.ids)} by {by.name}"
@@ -117,7 +117,7 @@ def _groups(result: Result, top: int | None, by: Column) -> Section:
     order = worst_first(result.group_means[by.name].samples, by.better)[:top]
     rows = [
         [groups[place], str(len(result.group_places[groups[place]]))]
-        + [plain(result.group_means[column.name].samples[place]) for column in result.columns]
+        + [plain(result.group_means[column.name].column[place]) for column in result.columns]
         for place in order
     ]
     title = f"mean of the worst {len(order)} of {len(groups)} groups by {by.name}"

@@ -67,10 +67,10 @@ def reduced(each: Elsewhere, found: Values, task: str) -> float:
     """One number of all samples; only a multiclass task has a background among its classes."""
     if each.aggregate == "pooled":
         return found.pooled
-    if each.aggregate == "class_mean" and found.classes:
+    if each.aggregate == "class_mean" and found.class_columns is not None:
         without = task == "multiclass" and any(
             term.options.get("background") is False for term in each.column.terms
         )
-        means = [aggregate(row)["mean"] for row in found.classes[without:]]
+        means = [aggregate(row)["mean"] for row in found.class_columns[without:]]
         return aggregate([mean for mean in means if not math.isnan(mean)])["mean"]
-    return aggregate(found.samples)["mean"]
+    return aggregate(found.column)["mean"]

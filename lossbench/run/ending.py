@@ -197,15 +197,15 @@ def _add_worst(run: Run, ids: list[str], rows: Sequence[Values], worst: Sequence
     every = [*ids, *worst]
     order = sorted(range(len(every)), key=every.__getitem__)
 
-    def filled(row: Sequence[float], value: float) -> list[float]:
-        longer = [*row, *[value] * len(worst)]
-        return [longer[place] for place in order]
-
     columns = [*run.columns, *(each.column for each in run.elsewhere)]
     for column, values in zip(columns, rows, strict=True):
-        values.samples = filled(values.samples, column.worst)
-        values.classes = [filled(row, column.worst) for row in values.classes]
-        values.pooled, values.pooled_classes = math.nan, [math.nan] * len(values.classes)
+        filled = np.full((1, len(worst)), column.worst)
+        values.column = np.append(values.column, filled)[order]
+        if values.class_columns is not None:
+            longer = filled.repeat(len(values.class_columns), 0)
+            values.class_columns = np.append(values.class_columns, longer, 1)[:, order]
+            values.pooled_classes = [math.nan] * len(values.class_columns)
+        values.pooled = math.nan
     return [every[place] for place in order]
 
 

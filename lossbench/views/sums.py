@@ -44,6 +44,7 @@ def logarithm(x: Tensor) -> Tensor:
 
 def power(x: Tensor, exponent: float | Tensor) -> Tensor:
     """x to a power of 0 or more, of x ≥ 0, with a finite gradient at x = 0."""
+
     def raised(x: Tensor) -> Tensor:
         if isinstance(exponent, Tensor):
             return alike(torch.pow, x, exponent)
