@@ -25,7 +25,7 @@ from lossbench.results import Result
 GOLD = Path(__file__).parent / "gold"
 STRANGE = [
     "plain", "with, comma", 'with "quotes"', "two\nlines", "=1+2", "a|b", "`code`", "[link](x)",
-    "<b>bold</b>", "_under_ *star*", "bell\x07", "ünï\u0301", "100%: a, b",
+    "<b>bold</b>", "_under_ *star*", "bell\x07", "ünï\u0301", "100%: a, b", "図 1",
 ]  # fmt: skip
 
 
@@ -177,6 +177,14 @@ def test_annotations_follow_the_rules_of_workflow_commands():
     assert len(lines) == 3
 
 
+@pytest.mark.parametrize("how", [{}, {"top": None}, {"sort": "psnr", "per_class": True}])
+def test_a_table_is_what_rich_draws_where_there_is_room(result, how):
+    """Wide letters and combining ones included; without a terminal rich is not asked."""
+    drawn = lossbench.render(result_of(gates=[]), "table", width=10_000, **how)
+    assert drawn == lossbench.render(result_of(gates=[]), "table", **how)
+    assert lossbench.render(result, "table", width=10_000) == lossbench.render(result, "table")
+
+
 def test_text_is_the_table_without_a_terminal(result):
     assert lossbench.render(result, "text") == lossbench.render(result, "table")
 
@@ -184,7 +192,7 @@ def test_text_is_the_table_without_a_terminal(result):
 @pytest.mark.parametrize("format", ["table", "markdown"])
 def test_top_and_sort_reach_what_people_read(result, format):
     text = lossbench.render(result, format, top=2, sort="recall")
-    assert "worst 2 of 13 by recall" in text
+    assert "worst 2 of 14 by recall" in text
 
 
 def test_an_unknown_format_names_those_that_there_are(result):

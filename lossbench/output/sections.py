@@ -173,19 +173,10 @@ def _rows(tables: Sequence[dict[str, float]], names: dict[str, str]) -> list[lis
 
 
 def _convention_rows(result: Result) -> list[list[str]]:
-    rows = result.conventions
-    widths = {
-        column.name: max(
-            len(row[column.name].aggregate) for row in rows.values() if column.name in row
-        )
-        for column in result.columns
-    }
-
     def cell(name: str, row: Mapping[str, Reported]) -> str:
-        if name not in row:
-            return ""
-        return f"{plain(row[name].value)} {row[name].aggregate:{widths[name]}}"
+        return f"{plain(row[name].value)} {row[name].aggregate}" if name in row else ""
 
     return [
-        [name, *(cell(column.name, row) for column in result.columns)] for name, row in rows.items()
+        [name, *(cell(column.name, row) for column in result.columns)]
+        for name, row in result.conventions.items()
     ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from lossbench.errors import printable
 from lossbench.output.sections import TOP, Section, gate_lines, sections
 from lossbench.results import Result
+
+GAP = "   "  # between columns
+WIDE = 10_000  # columns, where a terminal's are not known
 
 
 def render_table(
@@ -52,20 +55,6 @@ def render_text(
     return render_table(result, top=top, sort=sort, per_class=per_class)
 
 
-def _table(section: Section) -> Any:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for place, heading in enumerate(section.headings):
-        name = Text(printable(heading))
-        table.add_column(name, justify="right" if place else "left", overflow="fold")
-    for row in section.rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
-    return table
-
-
 def print_sections(
     tables: Iterable[Section],
     lines: Sequence[str] = (),
@@ -81,6 +70,32 @@ def print_sections(
         width: columns of the terminal; None for as many as the widest row needs.
         color: whether to style the text for a terminal.
     """
+    alone = width is None and not color
+    text = _plain(tables, lines) if alone else _styled(tables, lines, width or WIDE, color)
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+
+def _plain(tables: Iterable[Section], lines: Sequence[str]) -> str:
+    """What rich makes of it where there is room, without the quarter of a second it may take."""
+    blocks = ["\n".join([section.title, *_drawn(_cells(section))]) for section in tables]
+    return "\n\n".join([*blocks, *(["\n".join(lines)] if lines else [])])
+
+
+def _drawn(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows of cells, the first of them headings; names on the left, numbers on the right."""
+    from rich.cells import cell_len
+
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    for number, row in enumerate(rows):
+        blanks = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
+        (name, after), *numbers = zip(row, blanks, strict=True)
+        yield GAP.join([name + after, *(before + cell for cell, before in numbers)])
+        if number == 0:
+            yield "─" * (sum(widths) + len(GAP) * (len(widths) - 1))
+
+
+def _styled(tables: Iterable[Section], lines: Sequence[str], width: int, color: bool) -> str:
+    """For a terminal: cells that have no room are folded."""
     from io import StringIO
 
     from rich.console import Console
@@ -89,7 +104,7 @@ def print_sections(
     target = StringIO()
     console = Console(
         file=target,
-        width=width or 10_000,
+        width=width,
         force_terminal=color,
         no_color=not color,
         color_system="standard" if color else None,
@@ -105,4 +120,23 @@ def print_sections(
     for line in lines:
         style = {"✓": "green", "✗": "bold red", "⚠": "yellow"}.get(line[0], "bold")
         console.print(Text(line, style=style), soft_wrap=True)
-    return "".join(f"{line.rstrip()}\n" for line in target.getvalue().splitlines())
+    return target.getvalue()
+
+
+def _table(section: Section) -> Any:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    headings, *rows = _cells(section)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for place, heading in enumerate(headings):
+        table.add_column(Text(heading), justify="right" if place else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _cells(section: Section) -> list[list[str]]:
+    """The headings and the rows, with nothing in them that steers a terminal."""
+    return [[printable(cell) for cell in row] for row in (section.headings, *section.rows)]
