@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -304,6 +305,7 @@ def command(context: click.Context, /, **options: Any) -> int:
             each.fetch(report)
     journal = _journal(run, shown["output"], shown["resume"])
     done = False
+    gc.enable()
     try:
         # What a plugin prints is no part of the result.
         with redirect_stdout(sys.stderr), _progress(run, shown) as progress:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import signal
@@ -53,6 +54,7 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """The console script."""
+    gc.disable()  # what is imported stays to the end; a run of many pairs turns it on again
     _open_streams()
     signal.signal(signal.SIGTERM, _terminate)
     try:

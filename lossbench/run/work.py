@@ -176,7 +176,7 @@ class Work:
         workers = self.settings.readers
         if self.plan.pixels:
             return self._at_a_time(), 2 * workers
-        fair = -(-count // (4 * workers))
+        fair = -(-count // (2 * workers))
         size = max(1, min(self.settings.batch_size, fair))
         several = 1 if self.plan.task == "multiclass" else self.plan.channels
         table = 4 * self.plan.cells * several
@@ -257,11 +257,16 @@ class Handing:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Without the garbage collector, which finds nothing in what an import makes."""
+    """Without the garbage collector, which finds nothing in what an import makes.
+
+    Neither then nor right after it: what is frozen and thawed counts as old.
+    """
     running = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         if running:
+            gc.freeze()
+            gc.unfreeze()
             gc.enable()
