@@ -52,14 +52,15 @@ def _apart(pred: Array, target: Array, ignored: Array | None) -> Table:
     """The table of differences of one channel."""
     valid = np.True_ if ignored is None else ~ignored
     apart, less = pred - target, pred < target  # a negative difference is 256 too large
-    below, above = _where(apart, less & valid), _where(apart, ~less & valid)
+    masks = less & valid, ~less & valid
+    below, above = (_where(apart, mask, int(np.count_nonzero(mask))) for mask in masks)
     return np.concatenate([below[1:], above])
 
 
-def _where(stored: Bytes, mask: NDArray[np.bool_]) -> Table:
-    """The histogram of some pixels: the others are counted as 0 and taken out again."""
+def _where(stored: Bytes, mask: NDArray[np.bool_], count: int) -> Table:
+    """The histogram of so many pixels: the others are counted as 0 and taken out again."""
     counts = histogram(stored & np.negative(mask.view(np.uint8)))
-    counts[0] -= mask.size - np.count_nonzero(mask)
+    counts[0] -= mask.size - count
     return counts
 
 
@@ -71,10 +72,15 @@ def _counted(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> T
     rows, columns = plan.target.classes, plan.pred.levels
     if plan.pred.hard or pred.size < LARGE:
         return _indexed(plan, pred, target, ignored)
-    true, table = _classes(plan, target, ignored), np.zeros((rows + 2, columns), np.int64)
-    for row in range(rows):
-        table[row] = _where(pred, true == row)
-    table[rows + 1, 0] = np.count_nonzero(true > rows)
+    table = np.zeros((rows + 2, columns), np.int64)
+    parts = plan.target.apart(target) if ignored is None else None
+    if parts is None:
+        true = _classes(plan, target, ignored)
+        masks = [(row, true == row) for row in range(rows)]
+        parts = [(row, mask, int(np.count_nonzero(mask))) for row, mask in masks]
+        table[rows + 1, 0] = np.count_nonzero(true > rows)
+    for row, mask, count in parts:
+        table[row] += _where(pred, mask, count)
     return table
 
 

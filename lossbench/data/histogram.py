@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -10,6 +12,7 @@ Bytes = NDArray[np.uint8]
 LANES, WORD = 4, 8
 LARGE = 1 << 15  # pixels from which on a thought about their neighbours pays
 AT_ONCE = 1 << 28  # bytes that Pillow takes for one row of a picture
+PACKED = struct.Struct(f"{LANES * 256}q").pack  # a long list of whole numbers, faster than np.array
 
 
 def histogram(stored: Bytes) -> NDArray[np.int64]:
@@ -31,5 +34,5 @@ def histogram(stored: Bytes) -> NDArray[np.int64]:
         part = kept[start : start + AT_ONCE]
         size = (part.size // LANES, 1)
         bands = Image.frombuffer("RGBA", size, part, "raw", "RGBA", 0, 1).histogram()
-        counts += np.array(bands).reshape(LANES, 256).sum(0)
+        counts += np.frombuffer(PACKED(*bands), np.int64).reshape(LANES, 256).sum(0)
     return counts

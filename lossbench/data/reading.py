@@ -130,8 +130,14 @@ class Reading:
                 small = stored.astype(np.uint8)  # Pillow's own True is 255
             stored = small if (small == stored).all() else stored
         if stored.dtype == np.uint8:
-            codes = self._compared(stored)
-            return self._lookup.take(stored) if codes is None else codes
+            found = self.apart(stored)
+            if found is None:
+                return self._lookup.take(stored)
+            codes = np.zeros(stored.shape, np.uint8)
+            for index, mask, count in found:
+                if index and count:
+                    codes += mask.view(np.uint8) * np.uint8(index)
+            return codes
         if stored.dtype == np.uint16:
             return self._long_lookup.take(stored)
         keys = np.array(sorted(self.values))
@@ -193,21 +199,16 @@ class Reading:
     def unfit(self, message: str) -> InputError:
         return InputError(message, kind="mismatch", role=self.role)
 
-    def _compared(self, stored: Array) -> NDArray[np.uint8] | None:
-        """The codes of few values, by comparisons, which are faster than looking up each pixel.
+    def apart(self, stored: Array) -> list[tuple[int, NDArray[np.bool_], int]] | None:
+        """The class of each of few values, its pixels and how many: faster than looking them up.
 
         None where they do not account for every pixel.
         """
-        if len(self.values) > FEW or self.ignore:
+        if len(self.values) > FEW or self.ignore or stored.dtype != np.uint8:
             return None
-        found = [(stored == value, index) for value, index in self.values]
-        if sum(np.count_nonzero(mask) for mask, _ in found) < stored.size:
-            return None
-        codes = np.zeros(stored.shape, np.uint8)
-        for mask, index in found:
-            if index:
-                codes += mask.view(np.uint8) * np.uint8(index)
-        return codes
+        masks = [(index, stored == value) for value, index in self.values]
+        found = [(index, mask, int(np.count_nonzero(mask))) for index, mask in masks]
+        return found if sum(count for *_, count in found) == stored.size else None
 
     @cached_property
     def _lookup(self) -> NDArray[np.uint16]:

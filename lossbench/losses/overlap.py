@@ -437,8 +437,8 @@ def lovasz(errors: Errors, *, classes: Literal["present", "all"] = "present") ->
     """
     hits, others = errors.hit.cumsum(-1), errors.other.cumsum(-1)
     every = hits[..., -1:]
-    jaccard_loss = 1 - ratio(every - hits, every + others)
-    jaccard_loss = jaccard_loss.where(every + others > 0, 0.0)  # weightless pixels come first
+    union = every + others
+    jaccard_loss = (hits + others) / union.clamp(min=torch.finfo(union.dtype).tiny)
     before = torch.cat([torch.zeros_like(every), jaccard_loss[..., :-1]], -1)
     value = (errors.error * (jaccard_loss - before)).sum(-1)
     seen = (every + others[..., -1:])[..., 0] > 0

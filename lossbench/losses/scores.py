@@ -545,8 +545,9 @@ def average_precision(ranking: Ranking) -> PerClass:
         side.sum(-1, keepdim=True) for side in (ranking.positive, ranking.negative)
     )
     found = positives - ranking.positive_below
-    precision = ratio(found, found + negatives - ranking.negative_below)
-    top = (ranking.positive * precision.where(ranking.positive > 0, 0.0)).sum(-1)
+    taken = found + negatives - ranking.negative_below
+    precision = found / taken.clamp(min=torch.finfo(taken.dtype).tiny)
+    top = (ranking.positive * precision).sum(-1)
     both = ((positives > 0) & (negatives > 0))[..., 0]
     return ratio(top, positives[..., 0]).where(both, torch.nan)
 

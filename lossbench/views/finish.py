@@ -99,16 +99,22 @@ def finish_pixels(
         empty: the value that replaces an undefined one; skip leaves it out and counts it.
     """
     top, mass, of_class, elements, every = sums
-    weight = _weights(class_weights, top)
-    seen = (mass > 0).any(-1)
-    per_class = of_class.where(mass > 0, torch.nan)
-    sample = (top * weight).sum(-1)
-    if reduction == "mean":
-        sharing = (every / elements).to(top) if over == "classes" else torch.ones_like(sample)
-        per_class = ratio(of_class, mass * sharing[:, None])
-        valid = (mass * weight).sum(-1) * sharing
-        sample = ratio(sample, elements.to(top) if over == "all" else valid)
-    return _fill(then(sample.where(seen, torch.nan)), empty), _fill(then(per_class), empty)
+    seen, weighed = mass > 0, [top, mass]
+    if class_weights is not None:
+        weight = _weights(class_weights, top)
+        weighed = [side * weight for side in weighed]
+    sample, valid = (side.sum(-1) for side in weighed)
+    if over == "classes":
+        sharing = (every / elements).to(top)
+        mass, valid = mass * sharing[:, None], valid * sharing
+    if reduction == "sum":
+        of_class, sample = of_class.where(seen, torch.nan), sample.where(seen.any(-1), torch.nan)
+    elif over == "all":
+        of_class = ratio(of_class, mass)
+        sample = ratio(sample, elements.to(top)).where(seen.any(-1), torch.nan)
+    else:
+        of_class, sample = ratio(of_class, mass), ratio(sample, valid)
+    return _fill(then(sample), empty), _fill(then(of_class), empty)
 
 
 @finishes(kinds=["PerClass"])
@@ -139,10 +145,11 @@ def finish_classes(
         wanted = torch.nan if isinstance(absent, str) else absent
         values = values.where(support() > 0, wanted)
     values = _fill(values, empty)
-    weight = _weights(class_weights, values).expand_as(values)
+    weight = (~values.isnan()).to(values)
+    if class_weights is not None:
+        weight = weight * _weights(class_weights, values)
     if class_reduction == "weighted":
         weight = weight * support()
-    weight = weight.where(~values.isnan(), 0.0)
     if not background:
         weight = torch.cat([torch.zeros_like(weight[:, :1]), weight[:, 1:]], 1)
     counts = weight > 0
@@ -187,9 +194,7 @@ def _of_targets(value: Tensor, weight: Tensor, joint: Tensor) -> Tensor:
 
 
 def _weights(class_weights: Any, like: Tensor) -> Tensor:
-    """One weight per class as a tensor, 1 where none are given."""
-    if class_weights is None:
-        return torch.ones_like(like[:1])
+    """One weight per class as a tensor."""
     if len(class_weights) != like.shape[1]:
         raise SettingError(
             f"class_weights has {len(class_weights)} numbers, there are {like.shape[1]} classes"
