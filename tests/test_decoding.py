@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import math
 import pickle
@@ -18,6 +19,7 @@ from PIL import Image
 import lossbench
 from lossbench.data import strips
 from lossbench.data.decode import read
+from lossbench.data.shared import as_array
 
 GREY = np.array([[0, 51, 102], [153, 204, 255]], np.uint8)  # p = 0, .2, .4, .6, .8, 1
 MASK = np.array([[0, 0, 255], [255, 0, 255]], np.uint8)
@@ -720,3 +722,31 @@ def test_one_empty_mask_is_not_undefined():
     nothing, something = np.zeros((2, 2), np.uint8), np.ones((2, 2), np.uint8)
     assert values([nothing, something], [something, nothing], "dice", empty=0) == [1, 1]
     assert values([nothing], [something], "precision") == [0]
+
+
+MODES = ["L", "P", "1", "LA", "RGB", "RGBA", "CMYK", "I;16", "I;16B", "I", "F"]
+WIDE = {"I;16": "<u2", "I;16B": ">u2", "I": "<i4", "F": "<f4"}
+
+
+@pytest.mark.parametrize("size", [(37, 511), (1, 1), (5, 3)])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_picture_s_own_memory_is_what_numpy_gets_of_it(mode, size, tmp_path):
+    """In every format that takes the mode; the picture itself is gone by then."""
+    numbers = np.random.default_rng(0).integers(0, 256, (*size, 4)).astype(np.uint8)
+    image = Image.fromarray(numbers).convert("RGB" if mode in WIDE else mode)
+    if mode in WIDE:
+        image = Image.fromarray((numbers[..., 0] * 257.0).astype(WIDE[mode]))
+    for ending in ("png", "tiff", "bmp", "webp", "gif", "jpg", "ppm", "tga"):
+        path = tmp_path / f"one.{ending}"
+        try:
+            image.save(path)
+        except (OSError, ValueError):  # the format has no such mode
+            continue
+        with Image.open(path) as opened:
+            wanted = np.asarray(opened)
+        with Image.open(path) as opened:
+            found = as_array(opened)
+        del opened
+        gc.collect()
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)

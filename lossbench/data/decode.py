@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lossbench.data.nifti import NAMES, Grid, read_nifti
 from lossbench.data.places import Away, Source, content, ending, label
-from lossbench.data.strips import as_array
+from lossbench.data.shared import as_array
 from lossbench.errors import InputError
 
 Array = NDArray[Any]
@@ -27,8 +27,6 @@ PICKLE = b"\x80"
 BEGINNING = 16  # bytes that tell what a file is
 MOST_PIXELS = 1 << 32
 Image.MAX_IMAGE_PIXELS = None  # the files are the user's own, and may be large
-# The C library gives blocks as large as this back to the system when a picture is freed.
-Image.core.set_block_size(1 << 26)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 Array = NDArray[Any]
 STRIP = 1 << 20  # pixels; smaller pictures are one strip
@@ -36,19 +34,3 @@ def _of_rows(planes: tuple[Array | None, ...]) -> Iterator[list[Any]]:
         yield [
             None if plane is None else plane[start : start + rows].reshape(-1) for plane in planes
         ]
-
-
-def as_array(image: Image.Image) -> Array:
-    """The array of a picture: that of a large one without another copy of it on the way."""
-    rows = max(1, STRIP // image.width)
-    if image.height <= rows:
-        return np.asarray(image)
-    tops = range(0, image.height, rows)
-    boxes = ((0, top, image.width, min(top + rows, image.height)) for top in tops)
-    parts = (np.asarray(image.crop(box)) for box in boxes)
-    first = next(parts)
-    whole = np.empty((image.height, *first.shape[1:]), first.dtype)
-    whole[:rows] = first
-    for top, part in zip(tops[1:], parts, strict=True):
-        whole[top : top + rows] = part
-    return whole

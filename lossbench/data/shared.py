@@ -1,0 +1,69 @@
+"""The array of a picture, from the picture's own memory.
+
+numpy asks Pillow for bytes, which copies a picture twice. Arrow's C data interface, which Pillow
+has from 11.3 on, tells where it lies.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Array = NDArray[Any]
+# What the numbers of a pixel are in memory, by mode.
+NUMBERS = {"L": "u1", "P": "u1", "I;16": "<u2", "I": "i4", "F": "f4", "RGB": "u1", "RGBA": "u1"}
+FOUR = ("RGB", "RGBA")  # bands take the place of four
+# Memory of a picture in one piece: larger ones are copied. The C library gives pieces as large as
+# this back to the system when a picture is freed.
+Image.core.set_block_size((1 << 31) - 4096)  # type: ignore[attr-defined]
+
+
+class ArrowArray(ctypes.Structure):
+    """An array of Arrow, as its C data interface lays it out."""
+
+
+ArrowArray._fields_ = [
+    ("length", ctypes.c_int64),
+    ("null_count", ctypes.c_int64),
+    ("offset", ctypes.c_int64),
+    ("n_buffers", ctypes.c_int64),
+    ("n_children", ctypes.c_int64),
+    ("buffers", ctypes.POINTER(ctypes.c_void_p)),
+    ("children", ctypes.POINTER(ctypes.POINTER(ArrowArray))),
+    ("dictionary", ctypes.POINTER(ArrowArray)),
+    ("release", ctypes.c_void_p),
+    ("private_data", ctypes.c_void_p),
+]
+_pointer = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+
+
+def as_array(image: Image.Image) -> Array:
+    """(H, W) or (H, W, bands), from the picture's own memory where it can be had."""
+    if image.mode not in NUMBERS or not hasattr(image, "__arrow_c_array__"):
+        return np.asarray(image)
+    try:
+        _, capsule = image.__arrow_c_array__()
+    except ValueError:  # it is in several pieces
+        return np.asarray(image)
+    found = ArrowArray.from_address(_pointer(capsule, b"arrow_array"))
+    numbers = found.children[0].contents if found.n_children else found
+    kind, bands = np.dtype(NUMBERS[image.mode]), (4,) if image.mode in FOUR else ()
+    shape = (image.height, image.width, *bands)
+    held = (ctypes.c_char * (prod(shape) * kind.itemsize)).from_address(numbers.buffers[1])
+    held.owner = capsule
+    array = np.frombuffer(held, kind).reshape(shape)
+    return _together(array, len(image.getbands())) if bands else array
+
+
+def _together(array: Array, bands: int) -> Array:
+    """The first bands, without a gap between pixels: loops over numbers with gaps are slow."""
+    found = np.empty((*array.shape[:2], bands), array.dtype)
+    for band in range(bands):
+        found[..., band] = array[..., band]
+    return found
