@@ -34,8 +34,8 @@ from lossbench.run.values import (
 from lossbench.views.call import (
     asked,
     conclude,
-    evaluate,
     finish,
+    finishing,
     joins,
     lists,
     of_state,
@@ -288,25 +288,52 @@ def finish_balanced(
 
 
 def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> None:
-    keep = plan.by_class
+    alike: dict[Any, list[tuple[Term, Any]]] = {}
     for term in terms:
-        function, options = term.entry.function, term.options
         if term.together:
             continue
-        if term.automatic:
-            with blamed(term):
-                rows.unfinished[term] = [_numbers(each) for each in _probed(term, values)]
-            continue
         with blamed(term):
-            sample, classes = evaluate(function, values, options)
-        if term.entry.plugin is not None:
-            _check_shapes(term, values, sample, classes if keep else None)
-        rows.values[term] = _array(sample)
-        if keep and classes is not None:
-            rows.classes[term] = _array(classes)
+            if term.automatic:
+                rows.unfinished[term] = [_numbers(each) for each in _probed(term, values)]
+                continue
+            result = raw(term.entry.function, values, term.options)
+            alike.setdefault(_finishing(term, result, plan), []).append((term, result))
+    for some in alike.values():
+        _finish(rows, values, plan, *zip(*some, strict=True))
     if rows.unfinished:
         rows.support = _array(values.support)
-        rows.valid = _array(values.weight.sum(-1).expand_as(values.support))
+        rows.valid = _array(values.every.expand_as(values.support))
+
+
+def _finishing(term: Term, result: Any, plan: Plan) -> Any:
+    """What terms have in common that are finished alike."""
+    if term.entry.plugin is not None:
+        return term
+    kind, options = finishing(term.entry.function, term.options, plan.task)
+    return kind, repr(options), (result.top if isinstance(result, Sums) else result).shape
+
+
+def _finish(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term], found: Any) -> None:
+    """Terms that are finished alike, as if they were more samples of one."""
+    first, count = terms[0], len(terms)
+    if isinstance(found[0], Sums):
+        stacked: Any = Sums(*(torch.cat(fields) for fields in zip(*found, strict=True)))
+    else:
+        stacked = torch.cat(found)
+
+    def support() -> Tensor:
+        return values.support.repeat(count, 1)
+
+    with blamed(first):
+        sample, classes = finish(first.entry.function, stacked, support, first.options, plan.task)
+    if classes is not None and not plan.by_class:
+        classes = None
+    if first.entry.plugin is not None:
+        _check_shapes(first, values, sample, classes)
+    rows.values |= zip(terms, _array(sample).reshape(count, -1), strict=True)
+    if classes is not None:
+        of_terms = _array(classes).reshape(count, -1, classes.shape[-1])
+        rows.classes |= zip(terms, of_terms, strict=True)
 
 
 def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:

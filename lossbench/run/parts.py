@@ -58,7 +58,7 @@ def _of_part(plan: Plan, terms: Sequence[Term], part: Pixels, device: str) -> Ad
         ]
         for term in terms
     }
-    return Added(states, support, values.weight.sum(-1).expand_as(support))
+    return Added(states, support, values.every.expand_as(support))
 
 
 def _parts(sample: Pixels, length: int) -> Iterator[Pixels]:

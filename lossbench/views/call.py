@@ -148,13 +148,24 @@ def raw_of_each(
 def finish(
     function: Callable[..., Any], result: Any, support: Support, options: Options, task: str
 ) -> Finished:
-    """The common options applied; only a multiclass task has a background among its classes."""
+    """The common options applied."""
+    kind, own = finishing(function, options, task)
+    after = [AFTER[kind]] if kind in AFTER else []
+    return FINISHERS[kind](result, support, *after, **own)
+
+
+def finishing(
+    function: Callable[..., Any], options: Options, task: str
+) -> tuple[Any, dict[str, Any]]:
+    """How a result is finished: what kind it is, and the common options.
+
+    Only a multiclass task has a background among its classes.
+    """
     kind = asked(function).returns
-    finisher, after = FINISHERS[kind], [AFTER[kind]] if kind in AFTER else []
-    own = _own(finisher, options)
+    own = _own(FINISHERS[kind], options)
     if task != "multiclass":
         own.pop("background", None)
-    return finisher(result, support, *after, **own)
+    return kind, own
 
 
 def _own(function: Callable[..., Any], options: Options) -> dict[str, Any]:

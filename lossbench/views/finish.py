@@ -46,7 +46,7 @@ class Sums(NamedTuple):
         channels = value.shape[1]
         every = values.pixels * channels
         if mass is None:  # every class or channel has a loss of its own
-            return cls(top, values.weight.sum(-1).expand(-1, channels), top, every, every)
+            return cls(top, values.every.expand(-1, channels), top, every, every)
         if values.joint is None:
             of_class = total(mass * value.sum(1, keepdim=True), values.weight)
         else:

@@ -288,10 +288,15 @@ class Values:
         return seen.reshape(*self.weight.shape[:2], *space)
 
     @cached_property
+    def every(self) -> Tensor:
+        """What all elements weigh, (B, C or 1)."""
+        return self.weight.sum(-1)
+
+    @cached_property
     def support(self) -> Tensor:
         """Pixels of the target that belong to each class, (B, C); 1 where there are none."""
         if self.task in RECORDS:
-            return self.weight.sum(-1)
+            return self.every
         target = self.sides["target"]
         if not target.labelled or self.weight.shape[1] > 1:
             return (target.probability * self.weight).sum(-1)
