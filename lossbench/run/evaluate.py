@@ -315,10 +315,11 @@ def _finishing(term: Term, result: Any, plan: Plan) -> Any:
 
 def _finish(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term], found: Any) -> None:
     """Terms that are finished alike, as if they were more samples of one."""
-    first, count = terms[0], len(terms)
-    if isinstance(found[0], Sums):
-        stacked: Any = Sums(*(torch.cat(fields) for fields in zip(*found, strict=True)))
-    else:
+    (first, *others), (stacked, *_) = terms, found
+    count = 1 + len(others)
+    if others and isinstance(stacked, Sums):
+        stacked = Sums(*(torch.cat(fields) for fields in zip(*found, strict=True)))
+    elif others:
         stacked = torch.cat(found)
 
     def support() -> Tensor:
