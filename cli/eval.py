@@ -229,7 +229,12 @@ def _workers(context: click.Context, _: click.Parameter, given: str) -> int | No
     help="A network's weights, such as vgg16=FILE; several times. See lossbench weights.",
 )
 @click.option("--offline", is_flag=True, help="Download no weights.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    help="cpu, cuda or cuda:N; auto is a GPU where there is one and a loss needs the pixels.",
+)
 @click.option(
     "--workers",
     metavar="N",

@@ -96,7 +96,7 @@ def plan(
         gates: such as "dice.mean <= 0.15"; {"gate": ..., "warn": True} reports without failing.
         baseline: an earlier result (a file or a Result) that gates may name.
         plugins: Python files with losses of your own.
-        device: auto, cpu, cuda or cuda:N.
+        device: cpu, cuda or cuda:N; auto is a GPU where there is one and a loss needs the pixels.
         workers: pairs that are read at a time; all cores by default.
         batch_size: pairs that are evaluated together, where they are counted.
         group_by: a pattern over the ids such as "{patient}/{slice}", grouped by all names but the

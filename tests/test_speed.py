@@ -33,17 +33,17 @@ SECTIONS = list(lossbench.list_sections())
 TINY = {
     "import": [], "start": [], "losses": ["--size", "32"], "large": ["--size", "80"],
     **{name: ["--pairs", "2", "--size", "32"]
-       for name in ("decode", "pipeline", "classes", "small", "few", "memory", "deep")},
+       for name in ("decode", "pipeline", "classes", "small", "few", "memory", "deep", "cluster")},
 }  # fmt: skip
 # How many rows, and what names them.
 ROWS = {
     "import": 5, "decode": 9, "pipeline": 4, "classes": 2, "small": 3, "few": 3, "memory": 6,
-    "large": 2, "start": 11, "deep": 1,
+    "large": 2, "start": 11, "deep": 1, "cluster": 2,
 }  # fmt: skip
 # A loss has no gradient, an image is too small for its window, a first row nothing before it, a
-# process held less than the one that measured it.
+# process held less than the one that measured it, a few further pairs take no time.
 MAY_LACK = ("forward_ms", "backward_ms", "table_us", "bytes_per", "by_hand_ratio", "memory_mb",
-            "idle_mb")  # fmt: skip
+            "idle_mb", "pairs_per_second", "worker_ms", "fleet_hours", "driver_")  # fmt: skip
 
 
 @pytest.fixture

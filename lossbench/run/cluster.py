@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from lossbench.columns import Term
@@ -192,6 +193,7 @@ def _in_memory(pair: Pair) -> bool:
 def _client(settings: Settings) -> Iterator[Any]:
     """A client of a running cluster, or of one that lives as long as the run."""
     try:
+        import dask
         from distributed import Client, LocalCluster
     except ImportError:
         raise SettingError(
@@ -210,6 +212,8 @@ def _client(settings: Settings) -> Iterator[Any]:
             yield client
         return
     with (
+        TemporaryDirectory(prefix="lossbench-") as scratch,
+        dask.config.set({"temporary-directory": scratch}),
         LocalCluster(
             n_workers=settings.readers,
             threads_per_worker=1,

@@ -77,6 +77,8 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     _check_shard(terms, settings, len(pairing.pairs))
     counted = [plan.countable and term.countable(plan.task) for term in terms]
     plan = replace(plan, counted=any(counted), pixels=not all(counted))
+    if settings.device == "auto" and not plan.pixels:  # tables are done before a GPU has started
+        settings = replace(settings, device="cpu")
     if any((asked := needed(term)) and asked[0].network == SEEDED for term in terms):
         plan = replace(plan, notes=(*plan.notes, RANDOM))
     for each in checks:

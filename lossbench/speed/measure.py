@@ -7,11 +7,12 @@ import tempfile
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from lossbench.errors import SettingError, nearest
 from lossbench.run.cores import cores
-from lossbench.speed import decoding, deep, memory, pipelines, starting, training
+from lossbench.speed import cluster, decoding, deep, memory, pipelines, starting, training
 from lossbench.speed.machine import described
 from lossbench.speed.report import Report, Table
 from lossbench.speed.setup import Setup
@@ -22,13 +23,26 @@ BUSY = 0.5  # load of each core from which timings are not what the machine can 
 
 @dataclass(frozen=True)
 class Section:
-    """Something to measure, with its own numbers of pairs and pixels where it has any."""
+    """Something to measure, with its own numbers of pairs and pixels where it has any.
+
+    `needs` is a package that does not come along, and the extra that brings it.
+    """
 
     about: str
     measure: Callable[[Setup], Table]
     pairs: int = 0
     size: int = 0
+    needs: tuple[str, str] | None = None
 
+    @property
+    def lacks(self) -> str:
+        """What has to be installed first, if anything."""
+        if self.needs is None or find_spec(self.needs[0]):
+            return ""
+        return f"needs {self.needs[0]}: pip install 'lossbench[{self.needs[1]}]'"
+
+
+DASK = ("distributed", "dask")
 
 SECTIONS = {
     "import": Section("imports of torch and others", starting.imports),
@@ -41,6 +55,7 @@ SECTIONS = {
     "memory": Section("memory by the number of pairs", memory.by_pairs, 1000, 64),
     "large": Section("memory of one large pair", memory.one_pair, 0, 4000),
     "start": Section("commands that compute nothing", starting.commands, 16, 64),
+    "cluster": Section("a Dask cluster, projected", cluster.projected, 1000, 512, DASK),
     "deep": Section("a perceptual loss next to its network", deep.perceptual, 8, 256),
 }
 # Numbers that a section fixes itself though it draws pictures.
@@ -61,13 +76,20 @@ def measured(
     Raises:
         SettingError: a section, number or folder is wrong.
     """
-    names = list(dict.fromkeys(sections or SECTIONS))
+    names = list(dict.fromkeys(sections))
     for name in names:
         if name not in SECTIONS:
             known = ", ".join(SECTIONS)
             raise SettingError(
                 f"no section is called {name!r}{nearest(name, SECTIONS)}; there are {known}"
             )
+        if lacks := SECTIONS[name].lacks:
+            raise SettingError(f"the section {name} {lacks}")
+    if not names:
+        for name, section in SECTIONS.items():
+            if section.lacks:
+                note(f"{name}: left out, it {section.lacks}")
+        names = [name for name, section in SECTIONS.items() if not section.lacks]
     for option, number, least in (
         ("pairs", pairs, 1), ("size", size, SMALLEST), ("repeat", repeat, 1)
     ):  # fmt: skip

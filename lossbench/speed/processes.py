@@ -34,11 +34,13 @@ class Ended:
         peak: largest resident memory of it, or of a child that it waited for, in MB; None where
             this process is larger itself, which Linux then counts, or the system does not tell.
         output: what it printed.
+        cpu: seconds that it, and children that it waited for, computed; None likewise.
     """
 
     seconds: float
     peak: float | None
     output: str
+    cpu: float | None = None
 
     @property
     def figures(self) -> dict[str, Any]:
@@ -71,12 +73,12 @@ def run(command: Sequence[str]) -> Ended:
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
         with started(command, output, errors) as process:
-            status, peak = _waited(process)
+            status, peak, cpu = _waited(process)
         seconds = time.perf_counter() - start
         if status:
             raise failure(command, status, errors)
         output.seek(0)
-        return Ended(seconds, peak, output.read().decode("utf-8", "replace"))
+        return Ended(seconds, peak, output.read().decode("utf-8", "replace"), cpu)
 
 
 def lines(command: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -113,17 +115,18 @@ def started(
             process.wait()
 
 
-def _waited(process: subprocess.Popen[bytes]) -> tuple[int, float | None]:
-    """The exit status, and the peak memory."""
+def _waited(process: subprocess.Popen[bytes]) -> tuple[int, float | None, float | None]:
+    """The exit status, the peak memory, and the time of processors."""
     if not hasattr(os, "wait4"):
-        return process.wait(), None
+        return process.wait(), None, None
     import resource
 
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 1 if sys.platform == "darwin" else 1024  # bytes
-    return process.returncode, usage.ru_maxrss * unit / 1e6 if usage.ru_maxrss > own else None
+    peak = usage.ru_maxrss * unit / 1e6 if usage.ru_maxrss > own else None
+    return process.returncode, peak, usage.ru_utime + usage.ru_stime
 
 
 def failure(command: Sequence[str], status: int, errors: IO[bytes]) -> LossbenchError:
