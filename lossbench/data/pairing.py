@@ -55,7 +55,8 @@ class Pairing:
         return sum(each.kind == kind for each in self.unpaired)
 
 
-Index = dict[str, dict[str, list[Source]]]  # id -> class ("" without classes) -> files
+Files = tuple[tuple[str, Source], ...]  # each with its class, "" without classes
+Index = dict[str, Files]  # by id
 
 
 def pair(
@@ -88,7 +89,7 @@ def pair(
     if all(_alone(index, folders[role]) for role, index in indices.items()):  # names may differ
         name = next(iter(indices["pred"]))
         indices = {role: {name: next(iter(index.values()))} for role, index in indices.items()}
-    found = {name for index in indices.values() for files in index.values() for name in files}
+    found = {name for index in indices.values() for files in index.values() for name, _ in files}
     result.classes = ordered_classes(found - {""}, classes)
     pred, target = indices["pred"], indices["target"]
     if not pred.keys() & target.keys():
@@ -99,8 +100,7 @@ def pair(
             result.unpaired.append(problem)
             continue
         sources = {
-            role: tuple(index[sample][name][0] for name in _order(index[sample], result.classes))
-            for role, index in indices.items()
+            role: _in_order(index[sample], result.classes) for role, index in indices.items()
         }
         result.pairs.append(Pair(sample, sources))
     return result
@@ -113,25 +113,27 @@ def _problem(
     for role, index in indices.items():
         found = index.get(sample)
         if found is None:
+            other = "pred" if role == "target" else "target"
+            (_, source), *_ = indices[other][sample]
+            file = label(source)
             if role == "target":
-                file = label(next(iter(indices["pred"][sample].values()))[0])
                 return Unpaired(
                     sample, role, "extra", f"{file} has no ground truth in {folders[role]}", file
                 )
-            file = label(next(iter(indices["target"][sample].values()))[0])
             what = "prediction" if role == "pred" else f"{role} file"
             return Unpaired(sample, role, "missing", f"{file} has no {what} in {folders[role]}")
-        for files in found.values():
-            if len(files) > 1:
-                names = " and ".join(str(label(file)) for file in files)
-                return Unpaired(
-                    sample,
-                    role,
-                    "duplicate",
-                    f"{names} have one id, {sample!r}; remove one, or choose with a pattern",
-                    label(files[0]),
-                )
-        lacking = [name for name in classes if "" not in found and name not in found]
+        held = {of_class for of_class, _ in found}
+        if len(held) < len(found):
+            same = next(each for name, _ in found if len(each := _of_class(found, name)) > 1)
+            names = " and ".join(str(label(file)) for file in same)
+            return Unpaired(
+                sample,
+                role,
+                "duplicate",
+                f"{names} have one id, {sample!r}; remove one, or choose with a pattern",
+                label(same[0]),
+            )
+        lacking = [name for name in classes if not held & {"", name}]
         if lacking:
             return Unpaired(
                 sample,
@@ -174,7 +176,7 @@ def _numbered(given: Any) -> Iterator[tuple[str, Any]]:
 
 def _alone(index: Index, given: Any) -> bool:
     """Whether a role was given as one file."""
-    files = [file for of_class in index.values() for each in of_class.values() for file in each]
+    files = [file for found in index.values() for _, file in found]
     return len(files) == 1 and label(files[0]) == label(given)
 
 
@@ -200,7 +202,8 @@ def _index(
             foreign["not of the pattern"] += 1
             continue
         name, of_class = found[0], normalize("NFC", found[1])
-        index.setdefault(normalize("NFC", name), {}).setdefault(of_class, []).append(file)
+        sample = normalize("NFC", name)
+        index[sample] = (*index.get(sample, ()), (of_class, file))
     left_out += foreign
     if not index:
         held = ", ".join(f"{n} × {ending}" for ending, n in sorted(foreign.items()))
@@ -268,8 +271,17 @@ def ordered_classes(found: set[str], wanted: Sequence[str]) -> tuple[str, ...]:
     return tuple(wanted) if wanted and found else tuple(sorted(found))
 
 
-def _order(files: Mapping[str, list[str]], classes: Sequence[str]) -> Sequence[str]:
-    return [""] if "" in files else classes
+def _in_order(files: Files, classes: Sequence[str]) -> tuple[Source, ...]:
+    """The files of one id: one for all classes, or one a class."""
+    (of_class, file), *_ = files
+    if of_class == "":
+        return (file,)
+    each = dict(files)
+    return tuple(each[name] for name in classes)
+
+
+def _of_class(files: Files, name: str) -> list[Source]:
+    return [file for of_class, file in files if of_class == name]
 
 
 def _no_match(folders: Mapping[str, Any], pred: Index, target: Index) -> str:
