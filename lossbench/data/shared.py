@@ -45,7 +45,9 @@ _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes
 
 def as_array(image: Image.Image) -> Array:
     """(H, W) or (H, W, bands), from the picture's own memory where it can be had."""
-    if image.mode not in NUMBERS or not hasattr(image, "__arrow_c_array__"):
+    image.load()
+    mapped = getattr(image, "map", None)  # a file in memory, of which older Pillows die
+    if mapped is not None or image.mode not in NUMBERS or not hasattr(image, "__arrow_c_array__"):
         return np.asarray(image)
     try:
         _, capsule = image.__arrow_c_array__()
