@@ -17,12 +17,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from tried import BESIDES, ENTRIES, LOGITS, STRUCTURE, typed
 
 import lossbench
 from lossbench.results import Result
 from lossbench.run import evaluate, reader, work
+from lossbench.views.sums import alike
 
 COUNT = 232  # enough for child processes without forcing them
 SHAPES = [(20, 24), (17, 31), (24, 20)]
@@ -325,3 +328,18 @@ def test_a_file_that_kills_its_reader_is_one_error(tmp_path, monkeypatch, lossbe
     assert found["samples"] == without["samples"]
     assert found["aggregate"] == without["aggregate"]
     assert found["pooled"] == without["pooled"]
+
+
+FUNCTIONS = {"log": torch.log, "log10": torch.log10, "power": lambda x: x**0.75, "exp": torch.exp}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+@settings(deadline=None)
+@given(count=st.integers(1, 300), cut=st.integers(1, 300))
+def test_roundings_do_not_depend_on_neighbours(name, count, cut):
+    """Numbers alone, in parts of any length, and together; torch itself differs in the last bit."""
+    numbers = torch.rand(count, dtype=torch.float64, generator=torch.Generator().manual_seed(count))
+    parts = [torch.cat([alike(FUNCTIONS[name], x) for x in numbers.split(n)]) for n in (1, cut)]
+    together = alike(FUNCTIONS[name], numbers.reshape(-1, 1))[:, 0]
+    assert all(torch.equal(part, together) for part in parts)
+    torch.testing.assert_close(together, FUNCTIONS[name](numbers), rtol=4e-16, atol=0)

@@ -21,7 +21,7 @@ from PIL import Image
 import lossbench
 from lossbench.catalog import builtin
 from lossbench.networks import Recipe
-from lossbench.speed import machine, processes
+from lossbench.speed import cluster, machine, processes
 from lossbench.speed.children import by_hand, draw, losses, trunk
 from lossbench.speed.pipelines import counted
 from lossbench.speed.processes import Ended
@@ -177,6 +177,30 @@ def test_what_is_wrong_is_told_in_one_sentence(
 def test_the_library_refuses_at_once(settings: dict[str, Any], told: str) -> None:
     with pytest.raises(lossbench.SettingError, match=re.escape(told)):
         lossbench.measure_speed(**settings)
+
+
+def test_a_section_whose_package_is_missing_is_refused_or_left_out(monkeypatch: Any) -> None:
+    monkeypatch.setattr("lossbench.speed.measure.find_spec", lambda name: None)
+    with pytest.raises(lossbench.SettingError, match=r"needs distributed: pip install .*\[dask\]"):
+        lossbench.measure_speed("cluster")
+    told: list[str] = []
+    lossbench.measure_speed(progress=told.append)
+    assert told == ["cluster: left out, it needs distributed: pip install 'lossbench[dask]'"]
+
+
+def test_costs_of_a_further_pair_are_slopes() -> None:
+    """100 further pairs in 2 s on 4 workers, 0.5 s and 0.1 MB of the driver, by hand."""
+    few, many = Ended(1.0, 50.0, "", 0.5), Ended(3.0, 50.1, "", 1.0)
+    of_workers = cluster.worker_costs(4, few, many, 100)
+    assert of_workers["pairs_per_second"] == pytest.approx(50)
+    assert of_workers["worker_ms"] == pytest.approx(80)
+    assert of_workers["fleet_hours"] == pytest.approx(1e8 * 0.08 / 100 / 3600)
+    of_driver = cluster.driver_costs(few, many, 100)
+    assert of_driver["driver_ms"] == pytest.approx(5)
+    assert of_driver["driver_bytes"] == pytest.approx(1000)
+    assert of_driver["driver_gb"] == pytest.approx(100)
+    assert cluster.driver_costs(many, few, 100) == {}
+    assert cluster.driver_costs(Ended(1, None, ""), many, 100) == {}
 
 
 # What is measured
