@@ -18,8 +18,7 @@ Array = NDArray[Any]
 # What the numbers of a pixel are in memory, by mode.
 NUMBERS = {"L": "u1", "P": "u1", "I;16": "<u2", "I": "i4", "F": "f4", "RGB": "u1", "RGBA": "u1"}
 FOUR = ("RGB", "RGBA")  # bands take the place of four
-# Memory of a picture in one piece: larger ones are copied. The C library gives pieces as large as
-# this back to the system when a picture is freed.
+# Of a picture in one piece, which the C library gives back when it is freed; others are copied.
 Image.core.set_block_size((1 << 31) - 4096)  # type: ignore[attr-defined]
 
 
