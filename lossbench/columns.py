@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from lossbench import catalog
@@ -67,11 +68,11 @@ class Term:
     settings: tuple[tuple[str, Any], ...]
     entry: Entry = field(compare=False, repr=False)
 
-    @property
+    @cached_property
     def options(self) -> dict[str, Any]:
         return dict(self.settings)
 
-    @property
+    @cached_property
     def key(self) -> str:
         """As files name it: with the options that are not its defaults."""
         known = self.entry.options
@@ -85,18 +86,18 @@ class Term:
             return UNBOUNDED if self.entry.better == "lower" else -UNBOUNDED
         return self.entry.worst - (("negative", True) in self.settings)
 
-    @property
+    @cached_property
     def automatic(self) -> dict[str, str]:
         """Options whose number needs the whole data set: name -> rule."""
         return dict(setting for setting in self.settings if setting in RULES)
 
-    @property
+    @cached_property
     def inside(self) -> list[str]:
         """Those that the loss itself takes; the others are applied to what it returns."""
         options = self.entry.options
         return [name for name in self.automatic if options[name].owner == self.entry.name]
 
-    @property
+    @cached_property
     def roles(self) -> list[str]:
         """Options that are a further input: a map of its own for each sample."""
         return [name for name, value in self.settings if value == "role"]
@@ -108,23 +109,23 @@ class Term:
         roles = self.entry.roles
         return {role: roles[role] for role in roles if against in (None, role)}
 
-    @property
+    @cached_property
     def gathers(self) -> bool:
         """Whether a sample's value needs all samples of the run."""
         return "Gallery" in self.entry.forms
 
-    @property
+    @cached_property
     def together(self) -> bool:
         """Whether all samples of the run are one image, whose value each of them has."""
         return self.options.get("per_image") is False
 
-    @property
+    @cached_property
     def weight_map(self) -> Loss | None:
         """The weight map by name, with all its options."""
         text = self.options.get("weight_map")
         return None if text is None else parse_call(text)
 
-    @property
+    @cached_property
     def in_place(self) -> bool:
         """Whether it matters where a pixel is."""
         somewhere = self.entry.pixels or self.entry.forms & set(IN_PLACE)

@@ -137,7 +137,7 @@ def _settle(run: Run, whole: Part, options: Options, device: str) -> None:
     pending = Pending.joined(whole.pending)
     for term in pending.results:
         values, classes, numbers = finish_balanced(term, pending, run.plan, device)
-        options[term] |= numbers
+        options[term] = {**options[term], **numbers}
         whole.values[term] = np.full(len(whole.good), math.nan)
         whole.values[term][whole.good] = values
         if classes is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, cast
+from functools import lru_cache
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -45,32 +46,57 @@ def counted_values(plan: Plan, tables: Any, sizes: Any, device: str) -> Values:
         places = np.arange(weights.shape[-1])
     counts = torch.as_tensor(np.asarray(weights, np.float64), device=device)
     total = torch.as_tensor(np.asarray(sizes, np.float64), device=device)
-    task, classes = cast(Task, plan.task), counts.shape[1]
-
-    def cells_of(numbers: Any, classes: int) -> Tensor:
-        row = torch.as_tensor(np.asarray(numbers, np.float64), device=device)
-        return row.expand(1, classes, -1)
-
-    if task == "image":
-        top = plan.cells // 2
-        grid = cells_of((places - top) / top, classes)
-        target = Side(torch.zeros_like(grid), task)
-        return Values({"target": target}, counts, total, differences=grid)
-    if task == "multiclass":
+    if plan.task == "multiclass":
         if plan.sparse:
             classes = plan.target.classes
             joint = counts.new_zeros(1, classes * classes)
             counts = joint.index_copy_(1, torch.as_tensor(places, device=device), counts[:, 0])
             counts = counts.reshape(1, classes, classes)
-        pred, target = (
-            Side(cells_of(row, classes), task, cells=True) for row in (PRED_CELLS, TARGET_CELLS)
+        grid = _whole_grid(plan, 0, counts.shape[1], device)
+        return Values(
+            grid.sides, _against_the_rest(counts), total, joint=counts, constants=grid.constants
         )
-        weight = _against_the_rest(counts)
-        return Values({"pred": pred, "target": target}, weight, total, joint=counts)
+    if plan.sparse:
+        grid = _grid(plan, places, counts.shape[1], device)
+    else:
+        grid = _whole_grid(plan, len(places), counts.shape[1], device)
+    return Values(grid.sides, counts, total, differences=grid.differences, constants=grid.constants)
+
+
+class Grid(NamedTuple):
+    """What the cells of tables stand for, and what losses are in each of them."""
+
+    sides: dict[str, Side]
+    differences: Tensor | None
+    constants: dict[Any, Any]
+
+
+def _grid(plan: Plan, places: Any, classes: int, device: str) -> Grid:
+    """The cells at some places; those of label maps are the four of a class against the rest."""
+    task = cast(Task, plan.task)
+
+    def numbers(row: Any) -> Tensor:
+        each = torch.as_tensor(np.asarray(row, np.float64), device=device)
+        return each.expand(1, classes, -1)
+
+    if task == "image":
+        top = plan.cells // 2
+        differences = numbers((places - top) / top)
+        return Grid({"target": Side(torch.zeros_like(differences), task)}, differences, {})
+    if task == "multiclass":
+        rows = {"pred": PRED_CELLS, "target": TARGET_CELLS}
+        sides = {role: Side(numbers(row), task, cells=True) for role, row in rows.items()}
+        return Grid(sides, None, {})
     true, grey = np.divmod(places, plan.pred.levels)
-    pred = Side(cells_of(grey / (plan.pred.levels - 1), classes), task)
-    target = Side(cells_of(true / (plan.target.levels - 1), classes), task)
-    return Values({"pred": pred, "target": target}, counts, total)
+    pred = Side(numbers(grey / (plan.pred.levels - 1)), task)
+    target = Side(numbers(true / (plan.target.levels - 1)), task)
+    return Grid({"pred": pred, "target": target}, None, {})
+
+
+@lru_cache(maxsize=8)
+def _whole_grid(plan: Plan, cells: int, classes: int, device: str) -> Grid:
+    """Every cell: the same for all samples of a run, so that much of a loss is computed once."""
+    return _grid(plan, np.arange(cells), classes, device)
 
 
 def _against_the_rest(joint: Tensor) -> Tensor:

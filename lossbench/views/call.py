@@ -20,6 +20,7 @@ from lossbench.views.weight_maps import weighted
 Options = Mapping[str, Any]
 Support = Callable[[], Tensor]  # pixels of the target in each class, (B, C)
 OF_BOTH_SIDES = ("difference", "weight", "positive", "mass", "valid", "spacing", "gallery")
+OF_WEIGHTS = ("weight", "positive", "valid")
 
 
 class Asked(NamedTuple):
@@ -130,8 +131,24 @@ def evaluate(function: Callable[..., Any], values: Values, options: Options) -> 
 def raw(function: Callable[..., Any], values: Values, options: Options) -> Any:
     """What the loss returns for each sample, summed over pixels but not yet over classes."""
     values = _weighed(values, options)
-    result = _call(function, values, options)
+    if values.constants is None or not _of_elements(function):
+        result = _call(function, values, options)
+    else:
+        key = function, repr(_own(function, options))
+        if key not in values.constants:
+            values.constants[key] = _call(function, values, options)
+        result = values.constants[key]
     return Sums.over(result, values) if isinstance(result, PerPixel) else result
+
+
+@cache
+def _of_elements(function: Callable[..., Any]) -> bool:
+    """Whether a loss is in each element what it is there, whatever the elements weigh."""
+    wanted = asked(function)
+    return wanted.returns in PIXEL_KINDS and not any(
+        is_view(form) or form is Values or _attribute(form) in OF_WEIGHTS
+        for form in wanted.inputs.values()
+    )
 
 
 def raw_of_each(
@@ -194,8 +211,13 @@ def _given(values: Values, role: str, form: Any, options: Options) -> Any:
         return values.remembered((form, key), lambda: _call(form.of, values, options))
     if form is Values:
         return values
-    name = "" if form is Side else form.__metadata__[0]
+    name = _attribute(form)
     if name in OF_BOTH_SIDES:
         return getattr(values, name)
     side = values.side(role)
     return side if form is Side or side is None else getattr(side, name)
+
+
+def _attribute(form: Any) -> str:
+    """What of a side, or of both, a form is; "" for a side whole."""
+    return "" if form is Side else str(form.__metadata__[0])

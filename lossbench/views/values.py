@@ -254,6 +254,7 @@ class Values:
     detections: Detections | None = None  # all of one sample, for other rules of matching
     deep: Deep | None = None  # where the features of a network come from
     gathered: Gathered | None = None  # all samples of the run
+    constants: dict[Any, Any] | None = None  # of losses in each element, where others have the same
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
