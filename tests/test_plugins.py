@@ -692,3 +692,36 @@ def test_the_shipped_catalogue_alone_is_what_is_there_without_any() -> None:
     code = "import lossbench; print(*[e.plugin for e in lossbench.list_losses()])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == {"None"}
+
+
+SPOILING = '''
+from lossbench.losses import loss
+from lossbench.views.forms import PerPixel, Probability
+
+@loss(tasks=["binary"], range=(0, None))
+def spoil(pred: Probability, target: Probability) -> PerPixel:
+    """Changes in place what it is given."""
+    return PerPixel(pred.mul_(0) + target.sub_(target * 0.5))
+'''
+
+
+def test_a_loss_that_changes_what_it_is_given_spoils_no_other(tmp_path):
+    """Neither beside it nor in a later run of the process, its pooled value included."""
+    plugin = tmp_path / "spoiling.py"
+    plugin.write_text(SPOILING, "utf-8")
+    rng = np.random.default_rng(0)
+    pred, gt = (
+        {f"{name}": rng.integers(0, 2, (8, 9)).astype(np.uint8) * 255 for name in range(5)}
+        for _ in range(2)
+    )
+    how = {"task": "binary", "pred_encoding": "probability", "batch_size": 2, "workers": 1}
+    wanted = lossbench.evaluate(pred, gt, ["l1", "dice"], **how)
+    beside = lossbench.evaluate(pred, gt, ["spoil", "l1", "dice"], plugins=[plugin], **how)
+    after = lossbench.evaluate(pred, gt, ["l1", "dice"], **how)
+    half = [each.mean() / 510 for each in gt.values()]  # the share of 1, halved
+    assert beside.values["spoil"].samples == pytest.approx(half, rel=1e-12)
+    assert beside.values["spoil"].pooled == pytest.approx(np.mean(half), rel=1e-12)
+    for found in (beside, after):
+        for name in ("l1", "dice"):
+            assert found.values[name].samples == wanted.values[name].samples
+            assert found.values[name].pooled == wanted.values[name].pooled

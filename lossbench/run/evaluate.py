@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -181,8 +182,10 @@ def evaluate_chunk(
     with torch.inference_mode():
         if chunk.tables is not None:
             counted = [term for term in terms if on_tables(plan, term)]
-            values = counted_values(plan, chunk.tables, chunk.sizes, device)
-            _evaluate(rows, values, plan, counted)
+            make = partial(counted_values, plan, chunk.tables, chunk.sizes, device)
+            for term in filter(_foreign, counted):
+                _evaluate(rows, make(shared=False), plan, [term])
+            _evaluate(rows, make(), plan, [term for term in counted if not _foreign(term)])
         if chunk.pixels:
             (sample,) = chunk.pixels
             others = [term for term in terms if not (on_tables(plan, term) or term.gathers)]
@@ -224,6 +227,11 @@ def gathered(
             yield block, rows
 
 
+def _foreign(term: Term) -> bool:
+    """Whether a loss is a user's own, which may change in place what it is given."""
+    return term.entry.plugin is not None
+
+
 def on_tables(plan: Plan, term: Term) -> bool:
     """Whether a term is computed from tables of counts."""
     return plan.counted and term.countable(plan.task)
@@ -245,7 +253,8 @@ def pooled(
         tables = pools.tables
         if tables.table is not None:
             table = Cells.of(tables.table) if plan.sparse else tables.table
-            whole = counted_values(plan, [table], [tables.pixels], device)
+            whole = partial(counted_values, plan, [table], [tables.pixels], device)
+            ours = whole()
         for term, options in terms.items():
             function = term.entry.function
             added: Mapping[str, Any] | None = None
@@ -253,8 +262,9 @@ def pooled(
                 if not on_tables(plan, term):
                     added, support = _rebuilt(pools, term, options, device)
                 elif whole is not None:
-                    added = state(function, whole, options, whole=True)
-                    support = whole.support
+                    values = whole(shared=False) if _foreign(term) else ours
+                    added = state(function, values, options, whole=True)
+                    support = values.support
                 if added is not None:
                     sample, classes = conclude(function, added, support.clone, options, plan.task)
                     found[term] = float(sample[0]), [] if classes is None else classes[0].tolist()

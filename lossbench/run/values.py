@@ -25,7 +25,9 @@ PRED_CELLS = (0.0, 0.0, 1.0, 1.0)  # of one class against the rest: TN, FN, FP, 
 TARGET_CELLS = (0.0, 1.0, 0.0, 1.0)
 
 
-def counted_values(plan: Plan, tables: Any, sizes: Any, device: str) -> Values:
+def counted_values(
+    plan: Plan, tables: Any, sizes: Any, device: str, *, shared: bool = True
+) -> Values:
     """Tables of counts, one a sample, as values with weights.
 
     Args:
@@ -34,7 +36,9 @@ def counted_values(plan: Plan, tables: Any, sizes: Any, device: str) -> Values:
             not occur, one.
         sizes: (B,) pixels of each sample, ignored ones included.
         device: where to compute.
+        shared: take what cells stand for from the run; without, nobody else sees a change of it.
     """
+    make_grid = _whole_grid if shared else _whole_grid.__wrapped__
     if plan.sparse:
         (cells,) = tables
         places, weights = cells.places, cells.counts[None]
@@ -52,14 +56,14 @@ def counted_values(plan: Plan, tables: Any, sizes: Any, device: str) -> Values:
             joint = counts.new_zeros(1, classes * classes)
             counts = joint.index_copy_(1, torch.as_tensor(places, device=device), counts[:, 0])
             counts = counts.reshape(1, classes, classes)
-        grid = _whole_grid(plan, 0, counts.shape[1], device)
+        grid = make_grid(plan, 0, counts.shape[1], device)
         return Values(
             grid.sides, _against_the_rest(counts), total, joint=counts, constants=grid.constants
         )
     if plan.sparse:
         grid = _grid(plan, places, counts.shape[1], device)
     else:
-        grid = _whole_grid(plan, len(places), counts.shape[1], device)
+        grid = make_grid(plan, len(places), counts.shape[1], device)
     return Values(grid.sides, counts, total, differences=grid.differences, constants=grid.constants)
 
 
