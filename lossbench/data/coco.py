@@ -204,7 +204,7 @@ def _listed(
     role: str,
     entries: Iterable[Entry],
     images: Mapping[Hashable, Image],
-    places: Mapping[int, int],
+    places: Mapping[Any, int],
 ) -> dict[Hashable, Listed]:
     """By image_id, what one side lists."""
     found, ids = defaultdict[Hashable, Listed](Listed), set[Hashable]()
@@ -223,7 +223,7 @@ def _listed(
         box, area = _placed(role, entry, images[image], mask)
         of_image.boxes.append(box)
         of_image.areas.append(area)
-        of_image.classes.append(places[category])  # type: ignore[index]
+        of_image.classes.append(places[category])
         of_image.scores.append(entry.number("score") if role == "pred" else 0.0)
         of_image.crowds.append(role == "target" and bool(entry.values.get("iscrowd", 0)))
         of_image.masks.append(mask)

@@ -53,12 +53,14 @@ class Remote:
             return bytes(system.cat_file(path))
 
     def stamp(self) -> str:
-        """Its size and its version; never the same again where a server names no version."""
+        """Its size and its version; never the same again where a server tells neither."""
         try:
             system, path = _system(self.url)
             found = system.info(path)
-        except Exception as error:  # every protocol has errors of its own
-            return f"absent: {error}"
+        except FileNotFoundError:
+            return "absent"
+        except Exception:  # every protocol has errors of its own, that say nothing of the file
+            return f"unknown {os.urandom(8).hex()}"
         version = next((str(found[key]) for key in VERSIONS if found.get(key)), os.urandom(8).hex())
         return f"{found.get('size')} {version}"
 
