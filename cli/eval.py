@@ -13,6 +13,7 @@ import click
 
 import lossbench
 from lossbench.errors import printable
+from lossbench.run.buffers import keep_buffers
 
 from .complete import expressions, files, gates, roles
 from .main import Terminated, note, write
@@ -310,7 +311,9 @@ def command(context: click.Context, /, **options: Any) -> int:
             each.fetch(report)
     journal = _journal(run, shown["output"], shown["resume"])
     done = False
+    gc.freeze()
     gc.enable()
+    keep_buffers()
     try:
         # What a plugin prints is no part of the result.
         with redirect_stdout(sys.stderr), _progress(run, shown) as progress:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,33 @@ def test_joint_tables_are_those_of_sklearn(seed, shape, run):
             found = counting.joint(plan, pred, target, out)
             width = classes if hard else levels
             assert np.array_equal(found, expected[:, :width])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ((0, 0), (255, 1)),
+        ((0, 1), (7, 0)),  # zero is the foreground
+        ((0, 0), (1, 1), (200, 1)),  # two values of one class
+        ((0, 0), (3, 0), (200, 1)),
+        ((1, 0), (2, 1)),  # no value is zero
+    ],
+)
+def test_tables_of_few_values_whatever_they_are(values):
+    random = np.random.default_rng(4)
+    stored, classes = np.array(values).T
+    for shape in SHAPES:
+        drawings = drawn(random, shape, 9, len(values))
+        pred, target = drawn(random, shape, 2, 256), stored[drawings].astype(np.uint8)
+        pred[pred < 99] = 0
+        plan = planned(False, 2)
+        plan = replace(plan, target=replace(plan.target, values=values))
+        every = range(256)
+        expected = confusion_matrix(classes[drawings].ravel(), pred.ravel(), labels=every)[:2]
+        assert np.array_equal(counting.joint(plan, pred, target, None), expected)
+        target[1, 1] = 77
+        with pytest.raises(InputError, match="value 77 in 1 pixels"):
+            counting.joint(plan, pred, target, None)
 
 
 @quick

@@ -19,6 +19,7 @@ from PIL import Image
 import lossbench
 from lossbench.data import strips
 from lossbench.data.decode import read
+from lossbench.data.png import plain
 from lossbench.data.shared import as_array
 
 GREY = np.array([[0, 51, 102], [153, 204, 255]], np.uint8)  # p = 0, .2, .4, .6, .8, 1
@@ -55,11 +56,12 @@ def png(array: np.ndarray) -> bytes:
     """A 16-bit RGB picture, which Pillow cannot write."""
     height, width, _ = array.shape
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
-    chunks = (
-        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows)),
-        (b"IEND", b""),
-    )
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    return chunked([(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")])
+
+
+def chunked(chunks: list[tuple[bytes, bytes]]) -> bytes:
+    """A PNG file of chunks by name."""
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in chunks
@@ -67,6 +69,84 @@ def png(array: np.ndarray) -> bytes:
 
 
 # What a file holds
+
+
+def drawn_png(mode: str, size: tuple[int, int], **how: Any) -> bytes:
+    """A picture in a PNG file as Pillow writes it; a palette's mode says how many bits."""
+    stored = np.random.default_rng(0).integers(0, 7, (*size[::-1], 4), dtype=np.uint8)
+    picture = Image.fromarray(stored).convert("L" if mode[0] in "IP" else mode)
+    if mode[0] == "P":
+        bits = int(mode[2:])
+        grey = np.asarray(picture) & ((1 << bits) - 1)
+        picture = indexed(grey, np.arange(3 << bits).reshape(-1, 3) % 256)
+    picture = picture.convert("I").convert(mode) if mode == "I;16" else picture
+    file = io.BytesIO()
+    picture.save(file, "png", **how)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "I;16", "P;1", "P;2", "P;4", "P;8", "LA", "RGB", "RGBA"]
+)
+@pytest.mark.parametrize("size", [(1, 1), (13, 9), (300, 170)])  # the last one has several chunks
+def test_a_plain_png_is_what_pillow_opens(mode, size, monkeypatch):
+    monkeypatch.setattr("PIL.ImageFile.MAXBLOCK", 4096)
+    file = drawn_png(mode, size)
+    found, expected = plain(file), Image.open(io.BytesIO(file))
+    assert found is not None
+    assert (found.mode, found.size, found.getpalette()) == (
+        expected.mode, expected.size, expected.getpalette()
+    )  # fmt: skip
+    assert np.array_equal(np.asarray(found), np.asarray(expected))
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_grey_levels_of_few_bits_are_what_pillow_opens(bits):
+    rows = bytes([0, 0b00011011, 0b10000110]) * 3  # of each, how it is filtered and two bytes
+    head = struct.pack(">IIBBBBB", 8 * 2 // bits, 3, bits, 0, 0, 0, 0)
+    file = chunked([(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")])
+    found, expected = plain(file), Image.open(io.BytesIO(file))
+    assert found is not None
+    assert np.array_equal(np.asarray(found), np.asarray(expected))
+
+
+@pytest.mark.parametrize("mode", ["L", "P;8", "RGB"])
+def test_a_damaged_png_is_left_to_pillow(mode):
+    file = drawn_png(mode, (9, 13))
+    assert all(plain(file[:length]) is None for length in range(len(file)))
+    left = 0
+    for place in range(len(file)):
+        damaged = bytes([*file[:place], file[place] ^ 0x41, *file[place + 1 :]])
+        found = plain(damaged)
+        left += found is None
+        if found is not None:  # in what Pillow does not look at either
+            assert np.array_equal(np.asarray(found), np.asarray(Image.open(io.BytesIO(damaged))))
+    assert left > len(file) - 20
+
+
+@pytest.mark.parametrize(
+    ("mode", "how"),
+    [
+        ("L", {"transparency": 3}),
+        ("L", {"dpi": (72, 72)}),
+        ("L", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"}),
+    ],
+)
+def test_an_unusual_png_is_left_to_pillow(mode, how):
+    assert plain(drawn_png(mode, (9, 13), **how)) is None
+
+
+def test_an_interlaced_png_and_one_that_claims_too_much_are_left_to_pillow():
+    def changed(place: int, number: int) -> bytes:
+        head = bytearray(file[16:29])
+        head[place] = number
+        return file[:16] + head + zlib.crc32(b"IHDR" + head).to_bytes(4, "big") + file[33:]
+
+    file = drawn_png("L", (9, 13))
+    assert plain(changed(3, 9)) is not None  # as it was
+    assert all(plain(changed(place, 1)) is None for place in (10, 11, 12))
+    assert all(plain(changed(place, 0x70)) is None for place in (0, 4))
+    assert plain(changed(7, 0)) is None
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA", "I;16", "I", "F"])

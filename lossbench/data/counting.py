@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lossbench.data.decode import Array
 from lossbench.data.histogram import LARGE, WORD, Bytes, histogram
 from lossbench.data.plan import Plan
+from lossbench.data.reading import FEW
 from lossbench.data.strips import strips
 
 Table = NDArray[np.int64]
@@ -72,16 +73,42 @@ def _counted(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> T
     rows, columns = plan.target.classes, plan.pred.levels
     if plan.pred.hard or pred.size < LARGE:
         return _indexed(plan, pred, target, ignored)
+    whole = pred.size // WORD * WORD
+    table = _around_zeros(plan, pred[:whole], target[:whole]) if ignored is None else None
+    if table is not None:
+        rest = pred[whole:], target[whole:]
+        return table + _indexed(plan, *rest, None) if rest[0].size else table
     table = np.zeros((rows + 2, columns), np.int64)
-    parts = plan.target.apart(target) if ignored is None else None
-    if parts is None:
-        true = _classes(plan, target, ignored)
-        masks = [(row, true == row) for row in range(rows)]
-        parts = [(row, mask, int(np.count_nonzero(mask))) for row, mask in masks]
-        table[rows + 1, 0] = np.count_nonzero(true > rows)
-    for row, mask, count in parts:
-        table[row] += _where(pred, mask, count)
+    true = _classes(plan, target, ignored)
+    for row in range(rows):
+        table[row] += _where(pred, mask := true == row, int(np.count_nonzero(mask)))
+    table[rows + 1, 0] = np.count_nonzero(true > rows)
     return table
+
+
+def _around_zeros(plan: Plan, pred: Array, target: Array) -> Table | None:
+    """The same of whole words of pixels, without a look at those whose target is all zeros.
+
+    What is not counted of the few other values has the class of zero. None of other targets.
+    """
+    classes = dict(plan.target.values)
+    if len(classes) > FEW or 0 not in classes or plan.target.ignore or target.dtype != np.uint8:
+        return None
+    words = target.view(np.uint64)
+    some = words != 0
+    stored, seen = words[some].view(np.uint8), pred.view(np.uint64)[some].view(np.uint8)
+    table = np.zeros((plan.target.classes + 2, plan.pred.levels), np.int64)
+    rest, left = histogram(pred), int(np.count_nonzero(stored))
+    background = classes.pop(0)
+    for value, row in classes.items():
+        mask = stored == value
+        count = int(np.count_nonzero(mask))
+        counts = _where(seen, mask, count)
+        table[row] += counts
+        rest -= counts
+        left -= count
+    table[background] += rest
+    return None if left else table
 
 
 def _indexed(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table:

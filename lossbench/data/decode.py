@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lossbench.data.nifti import NAMES, Grid, read_nifti
 from lossbench.data.places import Away, Source, content, ending, label
+from lossbench.data.png import SMALL, plain
 from lossbench.data.shared import as_array
 from lossbench.errors import InputError
 
@@ -99,12 +100,15 @@ def _decoded(decode: Callable[[Source], Found], source: Source) -> Found:
 def _read(source: Source) -> Picture:
     if not isinstance(source, str | Away):
         return Picture(_numbers(source.detach().cpu() if hasattr(source, "detach") else source))
-    if ending(source) in NAMES:
+    kind = ending(source)
+    if kind in NAMES:
         numbers, grid = read_nifti(content(source))
         return Picture(_numbers(numbers), grid=grid)
-    if ending(source) in ARRAYS:
+    if kind in ARRAYS:
         return Picture(_only(_arrays(source)))
     opened = _opened(source)
+    if kind == ".png" and (image := plain(_beginning(opened, SMALL))):
+        return _picture(image)
     with Image.open(opened) as image:
         if image.width * image.height > MOST_PIXELS:
             raise InputError(f"claims to be {image.width}×{image.height} pixels; it is damaged")
@@ -206,9 +210,9 @@ def _start(source: str | Away) -> str:
     return f"; it begins with {start.decode()!r}" if start.isascii() else ""
 
 
-def _beginning(opened: str | BytesIO) -> bytes:
+def _beginning(opened: str | BytesIO, size: int = BEGINNING) -> bytes:
     """The first bytes of a file."""
     if isinstance(opened, BytesIO):
-        return opened.getvalue()[:BEGINNING]
-    with open(opened, "rb") as file:
-        return file.read(BEGINNING)
+        return opened.getvalue()[:size]
+    with open(opened, "rb", buffering=0) as file:
+        return file.read(size)

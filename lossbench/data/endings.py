@@ -34,5 +34,7 @@ DOUBLE = tuple(ending for ending in ENDINGS if ending.count(".") > 1)
 
 def split_ending(path: str) -> tuple[str, str]:
     """A path and its ending, which may be a double one such as .nii.gz."""
-    double = next((len(each) for each in DOUBLE if path.lower().endswith(each)), 0)
-    return (path[:-double], path[-double:]) if double else os.path.splitext(path)
+    if not path.lower().endswith(DOUBLE):
+        return os.path.splitext(path)
+    stem, *both = path.rsplit(".", 2)
+    return stem, ".".join(["", *both])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -81,8 +82,12 @@ class Plan:
 
     def reading(self, role: str) -> Reading | None:
         """How a role is read; None for masks and maps, which are one number a pixel."""
+        return self._readings.get(role)
+
+    @cached_property
+    def _readings(self) -> dict[str, Reading]:
         every = {each.role: each for each in self.roles}
-        return {"pred": self.pred, "target": self.target, **every}.get(role)
+        return {"pred": self.pred, "target": self.target, **every}
 
     @property
     def cells(self) -> int:

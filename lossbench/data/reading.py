@@ -55,11 +55,11 @@ class Reading:
     length: int = 0
     tensors: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def hard(self) -> bool:
         return self.encoding in HARD
 
-    @property
+    @cached_property
     def levels(self) -> int:
         """How many codes a stored number can have: classes, or grey levels; 0 for floats."""
         return self.classes if self.hard else LEVELS.get(self.dtype, 0)
@@ -117,7 +117,7 @@ class Reading:
         if self.colours:
             grey = array.astype(np.uint32)
             return grey << 16 | grey << 8 | grey
-        if not self.hard and array.dtype.name != self.dtype and not self._both_float(array):
+        if not self.hard and array.dtype != self.dtype and not self._both_float(array):
             raise self.unfit(f"holds {array.dtype} where the plan reads {self}")
         if self.encoding == "image" and picture.grid and array.ndim > picture.grid.places:
             return array  # its channels are first already
@@ -234,7 +234,7 @@ class Reading:
         if array.shape[-1] == 4:
             array = self._opaque(array)[..., :3]
         if self.encoding == "image":
-            if array.dtype.name != self.dtype:
+            if array.dtype != self.dtype:
                 raise self.unfit(f"holds {array.dtype} where the plan reads {self}")
             return self._image(array)
         if self.colours:

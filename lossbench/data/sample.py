@@ -240,7 +240,7 @@ def _count(plan: Plan, loaded: dict[str, Array]) -> Table | Cells:
     if plan.sparse:
         return occurring(plan, planes)
     tables = [joint(plan, *each) for each in planes]
-    return tables[0] if plan.task == "multiclass" else np.stack(tables)
+    return tables[0] if plan.task == "multiclass" else np.array(tables)
 
 
 def _pixels(plan: Plan, loaded: dict[str, Array], spacing: tuple[float, ...] | None) -> Pixels:

@@ -44,13 +44,8 @@ _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes
 
 def as_array(image: Image.Image) -> Array:
     """(H, W) or (H, W, bands), from the picture's own memory where it can be had."""
-    image.load()
-    mapped = getattr(image, "map", None)  # a file in memory, of which older Pillows die
-    if mapped is not None or image.mode not in NUMBERS or not hasattr(image, "__arrow_c_array__"):
-        return np.asarray(image)
-    try:
-        _, capsule = image.__arrow_c_array__()
-    except ValueError:  # it is in several pieces
+    capsule = _exported(image)
+    if capsule is None or image.mode not in NUMBERS:
         return np.asarray(image)
     found = ArrowArray.from_address(_pointer(capsule, b"arrow_array"))
     numbers = found.children[0].contents if found.n_children else found
@@ -60,6 +55,22 @@ def as_array(image: Image.Image) -> Array:
     held.owner = capsule
     array = np.frombuffer(held, kind).reshape(shape)
     return _together(array, len(image.getbands())) if bands else array
+
+
+def _exported(image: Image.Image) -> Any:
+    """A loaded picture as Arrow has it; None where it cannot be had so.
+
+    Pillow maps some files of bare pixels into memory, and older ones die of giving that away.
+    """
+    tiles = getattr(image, "tile", [])
+    if tiles and tiles[0][0] == "raw":
+        image.load()
+    if getattr(image, "map", None) is not None or not hasattr(image, "__arrow_c_array__"):
+        return None
+    try:
+        return image.__arrow_c_array__()[1]
+    except ValueError:  # it is in several pieces
+        return None
 
 
 def _together(array: Array, bands: int) -> Array:

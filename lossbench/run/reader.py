@@ -8,7 +8,6 @@ runs twice. Tasks and answers are pickles on two pipes, and a child ends when it
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import os
 import pickle
@@ -37,6 +36,7 @@ from lossbench.data.plan import Plan
 from lossbench.data.records import Record
 from lossbench.data.remote import Remote, fetch
 from lossbench.data.sample import Failure, Pixels, make_sample
+from lossbench.run.buffers import keep_buffers
 
 # Below this many pairs threads are done before child processes have paid for themselves.
 WORTH_PROCESSES = 200
@@ -45,9 +45,6 @@ FRESH = (
     "import pickle, sys; questions = sys.stdin.buffer; sys.path[:] = pickle.load(questions);"
     "from lossbench.run.reader import serve; serve(questions)"
 )
-# glibc gives the buffers of a freed picture back to the system at once, and asking for them again
-# costs as much as counting; a child keeps them.
-MMAP_THRESHOLD, TRIM_THRESHOLD = (-3, 1 << 26), (-1, 1 << 28)
 Result = TypeVar("Result")
 Task = TypeVar("Task")
 
@@ -191,7 +188,7 @@ def serve(questions: IO[bytes]) -> NoReturn:
     """A child's life: a plan, then chunks of pairs until the parent hangs up."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a stray print must not end up between the answers
-    _keep_buffers()
+    keep_buffers()
     gc.freeze()
     with suppress(EOFError, BrokenPipeError):
         plan = pickle.load(questions)
@@ -199,13 +196,6 @@ def serve(questions: IO[bytes]) -> NoReturn:
             pickle.dump(read_chunk(plan, pickle.load(questions)), answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()
     os._exit(0)
-
-
-def _keep_buffers() -> None:
-    """Tell the C library to keep freed memory, where it can be told."""
-    with suppress(AttributeError, OSError, TypeError):
-        for parameter, size in (MMAP_THRESHOLD, TRIM_THRESHOLD):
-            ctypes.CDLL(None).mallopt(parameter, size)
 
 
 def _may_fork() -> bool:
