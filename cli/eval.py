@@ -13,7 +13,6 @@ import click
 
 import lossbench
 from lossbench.errors import printable
-from lossbench.run.buffers import keep_buffers
 
 from .complete import expressions, files, gates, roles
 from .main import Terminated, note, write
@@ -313,7 +312,7 @@ def command(context: click.Context, /, **options: Any) -> int:
     done = False
     gc.freeze()
     gc.enable()
-    keep_buffers()
+    lossbench.keep_buffers()
     try:
         # What a plugin prints is no part of the result.
         with redirect_stdout(sys.stderr), _progress(run, shown) as progress:

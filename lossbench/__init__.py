@@ -21,6 +21,7 @@ from lossbench.api import (
     save,
     schema,
 )
+from lossbench.buffers import keep_buffers
 from lossbench.errors import InputError, LossbenchError, OutputError, SettingError
 from lossbench.version import __version__
 
@@ -35,6 +36,7 @@ __all__ = [
     "find_loss",
     "gather_settings",
     "gradcheck",
+    "keep_buffers",
     "list_conventions",
     "list_formats",
     "list_losses",

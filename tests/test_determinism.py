@@ -293,17 +293,17 @@ def test_forked_children_change_no_bit_and_lose_nothing(tmp_path, monkeypatch):
 
 
 KILLER = """
+import builtins
 import os
-from PIL import Image
 
-opened = Image.open
+opened = open
 
 def deadly(path, *given, **named):
     if "{name}" in str(path):
         os._exit(9)
     return opened(path, *given, **named)
 
-Image.open = deadly
+builtins.open = deadly
 """
 
 

@@ -179,8 +179,8 @@ def test_parts_of_a_sample_add_up_to_it(monkeypatch, task, limit):
     monkeypatch.setitem(parts.PART, "cpu", 100)  # of 391 pixels of one class and more
     lengths = []
     real = parts.pixel_values
-    monkeypatch.setattr(parts, "pixel_values", lambda plan, part, device: (
-        lengths.append(part.weight.shape[1]), real(plan, part, device))[1])  # fmt: skip
+    monkeypatch.setattr(parts, "pixel_values", lambda plan, samples, device: (
+        lengths.append(samples[0].weight.shape[1]), real(plan, samples, device))[1])  # fmt: skip
     check_same(pixels(task, pred, target, losses, **how), whole)
     assert len(lengths) > 3 * len(pred)
 

@@ -627,7 +627,7 @@ def test_spacing_reaches_the_values(volumes):
         assert isinstance(getattr(sample, "pixels", None), Pixels), sample
         assert sample.pixels.space == SHAPE
         assert sample.pixels.spacing == pytest.approx(STEPS, rel=1e-6)
-        assert pixel_values(run.plan, sample.pixels, "cpu").spacing == sample.pixels.spacing
+        assert pixel_values(run.plan, [sample.pixels], "cpu").spacing == sample.pixels.spacing
     run = lossbench.plan(target, volumes("r", {"a": SCAN[None]}, ".npy"), task="image")
     sample = make_sample(run.plan, run.pairing.pairs[0])
     assert sample.pixels.spacing is None

@@ -46,6 +46,7 @@ class Seen:
         sums_to_one: along the first axis, as probabilities of classes do.
         filled: how many have one number a pixel and are not 0 throughout.
         masks: how many of those hold nothing but 0 and 255.
+        stored: bytes of the largest array.
     """
 
     colour: bool = True
@@ -64,6 +65,7 @@ class Seen:
     sums_to_one: bool = True
     filled: int = 0
     masks: int = 0
+    stored: int = 0
 
     @property
     def mostly_masks(self) -> bool:
@@ -105,6 +107,7 @@ class Seen:
 
     def add(self, picture: Picture, name: str) -> None:
         """Take one file into account."""
+        self.stored = max(self.stored, picture.array.nbytes)
         self.images |= picture.mode != "array"
         self.volumes |= picture.grid is not None
         self.places = self.places or picture.places

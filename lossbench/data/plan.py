@@ -56,6 +56,8 @@ class Plan:
         divisor: labels of an instance map are class · divisor + instance; None: of one class.
         things: the classes whose instances are told apart, where that is known.
         roles: how the inputs are read that losses ask for by name, one reading a role.
+        stored: bytes of the arrays of a pair, as far as files have been looked at; 0: unknown.
+        notes: what a user should know of it.
     """
 
     task: str
@@ -72,6 +74,7 @@ class Plan:
     divisor: int | None = None
     things: tuple[str, ...] | None = None
     roles: tuple[Reading, ...] = ()
+    stored: int = field(default=0, compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -225,6 +228,7 @@ def make_plan(
         tuple(role for role in MAPS if role in roles),
         resize,
         _spacing(target.spacings),
+        stored=pred.stored + target.stored,
         notes=tuple(notes),
     )
 

@@ -47,6 +47,12 @@ class Pixels:
     instances: Array | None = None  # (C or 1, N) role `instances`, whole numbers
     others: Mapping[str, Other] = field(default_factory=dict)  # by role, what losses name
 
+    def side(self, role: str) -> Other:
+        """One input with its places."""
+        if role in ("pred", "target"):
+            return Other(getattr(self, role), self.space)
+        return self.others[role]
+
 
 @dataclass(frozen=True)
 class Sample:

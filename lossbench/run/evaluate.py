@@ -22,7 +22,7 @@ from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
 from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.run.balance import Numbers, linear, probes, settled, units
-from lossbench.run.parts import Added, add_parts, in_parts
+from lossbench.run.parts import Added, add_parts, in_parts, together
 from lossbench.run.pooling import Pools
 from lossbench.run.reader import Chunk
 from lossbench.run.values import (
@@ -138,17 +138,23 @@ def evaluate_parts(
     chunk: Chunk,
     extraction: Extraction | None = None,
 ) -> list[tuple[Chunk, Rows]]:
-    """A chunk with its rows; each sample by itself where they are not equally long.
+    """A chunk with its rows, in parts: samples that are not equally long do not come together.
 
     Features are made of several samples together.
     """
     if extraction is None or not chunk.pixels:
-        parts = chunk.apart() if plan.sparse else [chunk]
-        return [(part, evaluate_chunk(plan, terms, device, part)) for part in parts]
+        parts = [chunk]
+        if plan.sparse:
+            parts = chunk.apart()
+        elif len(chunk.pixels) > 1:
+            on_pixels = [term for term in terms if not on_tables(plan, term)]
+            parts = chunk.apart(together(on_pixels, chunk.pixels, device))
+        with _in_memory(device):
+            return [(part, evaluate_chunk(plan, terms, device, part)) for part in parts]
     failed, *parts = chunk.apart()
     with torch.inference_mode(), _in_memory(device):
         values = [
-            pixel_values(plan, each, device) for each in chunk.pixels if isinstance(each, Pixels)
+            pixel_values(plan, [each], device) for each in chunk.pixels if isinstance(each, Pixels)
         ]
         with extraction.of(values) as samples:
             rows = [
@@ -175,8 +181,9 @@ def evaluate_chunk(
 ) -> Rows:
     """Every term on every sample of a chunk.
 
-    Counted samples are evaluated together, samples of pixels come alone: rows are never padded, and
-    a value does not depend on its neighbours. A sample's values may have been made already.
+    Counted samples are evaluated together, samples of pixels come alone or are of one size: rows
+    are never padded, and a value does not depend on its neighbours. A sample's values may have been
+    made already.
     """
     rows, made = Rows(), values
     with torch.inference_mode():
@@ -187,13 +194,14 @@ def evaluate_chunk(
                 _evaluate(rows, make(shared=False), plan, [term])
             _evaluate(rows, make(), plan, [term for term in counted if not _foreign(term)])
         if chunk.pixels:
-            (sample,) = chunk.pixels
             others = [term for term in terms if not (on_tables(plan, term) or term.gathers)]
-            if isinstance(sample, Pixels) and (adding := list(filter(in_parts, others))):
-                _evaluate_added(rows, add_parts(plan, adding, sample, device), plan)
+            pixels = [each for each in chunk.pixels if isinstance(each, Pixels)]
+            if pixels and (adding := list(filter(in_parts, others))):
+                _evaluate_added(rows, add_parts(plan, adding, pixels, device), plan)
                 others = [term for term in others if not in_parts(term)]
                 if not others:
                     return rows
+            (sample,) = chunk.pixels
             if made is not None:
                 values = made
             elif isinstance(sample, Joint):
@@ -203,7 +211,7 @@ def evaluate_chunk(
             elif isinstance(sample, Record):
                 values = record_values(plan, [sample], device)
             else:
-                values = pixel_values(plan, sample, device)
+                values = pixel_values(plan, [sample], device)
             _evaluate(rows, values, plan, others)
             _add_states(rows, values, others)
     return rows
@@ -348,7 +356,7 @@ def _finish(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term], found
 
 
 def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:
-    """Terms of a sample from what adds up of it, which is kept as well."""
+    """Terms of samples from what adds up of each, which is kept as well."""
     rows.states[""] = {"support": _array(added.support)}
     for term, states in added.states.items():
         function = term.entry.function

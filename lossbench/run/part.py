@@ -30,9 +30,9 @@ WORDS = "words"  # the array that holds everything else, as JSON
 
 @dataclass
 class Pending:
-    """Terms that wait for options which follow from all samples, for n samples in order."""
+    """Terms that wait for options which follow from all samples, for n samples."""
 
-    start: int  # the place of the first pair
+    places: NDArray[np.int64]  # (n,) of the samples among the pairs
     results: Unfinished  # by term and probe, its fields (n, …)
     support: Array  # (n, K) target pixels of each class
     valid: Array  # (n, K) pixels that each class could have
@@ -40,20 +40,21 @@ class Pending:
     @classmethod
     def joined(cls, parts: Sequence[Pending]) -> Pending:
         """Those of several ranges, in the order of the pairs."""
-        parts = sorted(parts, key=lambda part: part.start)
+        places = np.concatenate([part.places for part in parts])
+        order = np.argsort(places)
+
+        def joined(arrays: Sequence[Array]) -> Array:
+            return np.concatenate(arrays)[order]
 
         def fields(term: Term) -> list[tuple[Array, ...]]:
             of_parts = zip(*(part.results[term] for part in parts), strict=True)
-            return [
-                tuple(np.concatenate(each) for each in zip(*probe, strict=True))
-                for probe in of_parts
-            ]
+            return [tuple(map(joined, zip(*probe, strict=True))) for probe in of_parts]
 
         return cls(
-            parts[0].start,
+            places[order],
             {term: fields(term) for term in parts[0].results},
-            np.concatenate([part.support for part in parts]),
-            np.concatenate([part.valid for part in parts]),
+            joined([part.support for part in parts]),
+            joined([part.valid for part in parts]),
         )
 
 
@@ -116,7 +117,8 @@ class Part:
         for term, classes in rows.classes.items():
             self._row(self.classes, term, classes.shape[1:])[places] = classes
         if rows.unfinished and rows.support is not None and rows.valid is not None:
-            self.pending.append(Pending(start, rows.unfinished, rows.support, rows.valid))
+            every = rows.unfinished, rows.support, rows.valid
+            self.pending.append(Pending(places + self.start, *every))
         if keep:
             samples = cast(tuple[Record, ...], chunk.pixels)
             self.kept |= dict(zip((places + self.start).tolist(), samples, strict=True))
@@ -211,7 +213,8 @@ class Part:
         part.pools.unpack(within(arrays, "pools"))
         if "support" in arrays:
             results = _results(within(arrays, "pending"), known)
-            part.pending = [Pending(part.start, results, arrays["support"], arrays["valid"])]
+            places = part.start + np.flatnonzero(part.good)
+            part.pending = [Pending(places, results, arrays["support"], arrays["valid"])]
         if "kept places" in arrays:
             roles = within(arrays, "kept")
             part.kept = {

@@ -1,6 +1,7 @@
-"""A sample's pixels in parts: what adds up over samples adds up over the parts of one.
+"""Pixels in parts: what adds up over samples adds up over the parts of one.
 
-So a loss that is made of sums needs little more memory than the sample as it is stored.
+So a loss that is made of sums needs little more memory than the sample as it is stored. A GPU,
+which a small sample does not fill, gets several of one size together.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from lossbench.columns import Term, judged
 from lossbench.data.plan import Plan
 from lossbench.data.sample import Pixels
 from lossbench.run.balance import probes
-from lossbench.run.values import pixel_values
+from lossbench.run.values import once, pixel_values
 from lossbench.views.call import state, sums_parts
 
 # Numbers that a part has in all its classes: few stay in a processor's cache, a GPU takes many.
@@ -25,11 +26,11 @@ OTHER = 1 << 26
 
 
 class Added(NamedTuple):
-    """What adds up of one sample."""
+    """What adds up of each sample."""
 
     states: Mapping[Term, Sequence[Mapping[str, Any]]]  # of each of a term's probes
-    support: Tensor  # (1, C) pixels of the target in each class
-    valid: Tensor  # (1, C) pixels that each class could have
+    support: Tensor  # (B, C) pixels of the target in each class
+    valid: Tensor  # (B, C) pixels that each class could have
 
 
 def in_parts(term: Term) -> bool:
@@ -41,14 +42,38 @@ def in_parts(term: Term) -> bool:
     return not (others or term.in_place) and sums_parts(term.entry.function)
 
 
-def add_parts(plan: Plan, terms: Sequence[Term], sample: Pixels, device: str) -> Added:
-    """The states of terms, over parts of a length that depends on nothing."""
-    plan, classes = replace(plan, roles=()), max(plan.channels, len(sample.pred))
-    parts = _parts(sample, max(1, PART.get(device, OTHER) // classes))
+def together(terms: Sequence[Term], samples: Sequence[Any], device: str) -> list[list[int]]:
+    """Which samples go to a device together, by their places.
+
+    Those of one size, as many as a part may have numbers, where every term adds up. On the CPU each
+    comes alone, so that its value has the same bits whatever is beside it.
+    """
+    adding = all(map(in_parts, terms)) and all(isinstance(each, Pixels) for each in samples)
+    if device == "cpu" or not adding:
+        return [[place] for place in range(len(samples))]
+    groups: dict[Any, list[list[int]]] = {}
+    for place, sample in enumerate(samples):
+        several = groups.setdefault(_form(sample), [[]])
+        if (len(several[-1]) + 1) * sample.pred.size > OTHER and several[-1]:
+            several.append([])
+        several[-1].append(place)
+    return [group for several in groups.values() for group in several]
+
+
+def _form(sample: Pixels) -> Any:
+    """What samples have in common that can be stacked."""
+    arrays = sample.pred, sample.target, sample.weight, sample.positive
+    return tuple(each is not None and (each.shape, each.dtype, once(each)) for each in arrays)
+
+
+def add_parts(plan: Plan, terms: Sequence[Term], samples: Sequence[Pixels], device: str) -> Added:
+    """The states of terms, over parts of a length that on the CPU depends on nothing."""
+    plan, classes = replace(plan, roles=()), max(plan.channels, len(samples[0].pred))
+    parts = _parts(samples, max(1, PART.get(device, OTHER) // (classes * len(samples))))
     return reduce(_sum, (_of_part(plan, terms, part, device) for part in parts))
 
 
-def _of_part(plan: Plan, terms: Sequence[Term], part: Pixels, device: str) -> Added:
+def _of_part(plan: Plan, terms: Sequence[Term], part: Sequence[Pixels], device: str) -> Added:
     values = pixel_values(plan, part, device)
     support = values.support
     states = {
@@ -61,15 +86,16 @@ def _of_part(plan: Plan, terms: Sequence[Term], part: Pixels, device: str) -> Ad
     return Added(states, support, values.every.expand_as(support))
 
 
-def _parts(sample: Pixels, length: int) -> Iterator[Pixels]:
-    """The pixels of a sample, so many at a time."""
-    for start in range(0, sample.weight.shape[1], length):
-        place = slice(start, start + length)
-        pred, target, weight = (
-            each[:, place] for each in (sample.pred, sample.target, sample.weight)
-        )
-        positive = None if sample.positive is None else sample.positive[:, place]
-        yield Pixels(pred, target, weight, weight.shape[1:], positive)
+def _parts(samples: Sequence[Pixels], length: int) -> Iterator[list[Pixels]]:
+    """The pixels of each sample, so many at a time."""
+    for start in range(0, samples[0].weight.shape[1], length):
+        yield [_part(sample, slice(start, start + length)) for sample in samples]
+
+
+def _part(sample: Pixels, place: slice) -> Pixels:
+    pred, target, weight = (each[:, place] for each in (sample.pred, sample.target, sample.weight))
+    positive = None if sample.positive is None else sample.positive[:, place]
+    return Pixels(pred, target, weight, weight.shape[1:], positive)
 
 
 def _sum(one: Any, other: Any) -> Any:

@@ -77,8 +77,14 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     _check_shard(terms, settings, len(pairing.pairs))
     counted = [plan.countable and term.countable(plan.task) for term in terms]
     plan = replace(plan, counted=any(counted), pixels=not all(counted))
-    if settings.device == "auto" and not plan.pixels:  # tables are done before a GPU has started
-        settings = replace(settings, device="cpu")
+    if not plan.pixels:  # tables are done before a GPU has started
+        if settings.device == "auto":
+            settings = replace(settings, device="cpu")
+        elif settings.device != "cpu":
+            note = f"readers count every pair, which {settings.device} does not make faster"
+            plan = replace(
+                plan, notes=(*plan.notes, f"{note}; --device cpu does without its start")
+            )
     if any((asked := needed(term)) and asked[0].network == SEEDED for term in terms):
         plan = replace(plan, notes=(*plan.notes, RANDOM))
     for each in checks:

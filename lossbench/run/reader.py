@@ -26,6 +26,7 @@ from typing import IO, Any, NoReturn, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lossbench.buffers import keep_buffers
 from lossbench.data.cells import Cells
 from lossbench.data.counting import Table
 from lossbench.data.detections import Detections
@@ -36,7 +37,6 @@ from lossbench.data.plan import Plan
 from lossbench.data.records import Record
 from lossbench.data.remote import Remote, fetch
 from lossbench.data.sample import Failure, Pixels, make_sample
-from lossbench.run.buffers import keep_buffers
 
 # Below this many pairs threads are done before child processes have paid for themselves.
 WORTH_PROCESSES = 200
@@ -71,20 +71,20 @@ class Chunk:
     sizes: NDArray[np.int64]
     failures: tuple[tuple[int, Failure], ...]
 
-    def apart(self) -> list[Chunk]:
-        """Each sample in a chunk of its own, after one with what failed."""
-        failed = Chunk((), None, (), self.sizes[:0], self.failures)
+    def apart(self, groups: Sequence[Sequence[int]] | None = None) -> list[Chunk]:
+        """Each group of samples, or each sample, in a chunk of its own; first, what failed."""
+        groups = [[row] for row in range(len(self.places))] if groups is None else groups
         return [
-            failed,
+            Chunk((), None, (), self.sizes[:0], self.failures),
             *(
                 Chunk(
-                    (place,),
-                    None if self.tables is None else self.tables[row : row + 1],
-                    self.pixels[row : row + 1],
-                    self.sizes[row : row + 1],
+                    tuple(self.places[row] for row in rows),
+                    _taken(self.tables, rows),
+                    tuple(self.pixels[row] for row in rows) if self.pixels else (),
+                    self.sizes[list(rows)],
                     (),
                 )
-                for row, place in enumerate(self.places)
+                for rows in groups
             ),
         ]
 
@@ -108,6 +108,13 @@ def _stacked(tables: Sequence[Table | Cells]) -> NDArray[np.uint32] | tuple[Cell
     whole = [table for table in tables if isinstance(table, np.ndarray)]
     cells = tuple(table for table in tables if isinstance(table, Cells))
     return np.stack(whole).astype(np.uint32) if whole else cells or None
+
+
+def _taken(tables: Any, rows: Sequence[int]) -> Any:
+    """The tables of some samples."""
+    if tables is None or isinstance(tables, np.ndarray):
+        return tables if tables is None else tables[list(rows)]
+    return tuple(tables[row] for row in rows)
 
 
 def _near(pairs: Sequence[Pair]) -> Iterator[Pair]:

@@ -18,6 +18,7 @@ from lossbench.data.plan import MATCH, Plan
 from lossbench.data.reading import Reading
 from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
+from lossbench.run.moving import moved
 from lossbench.views.matching import NONE, by_class, matched
 from lossbench.views.values import BoxPairs, Joint, Named, Side, Task, Values
 
@@ -48,8 +49,8 @@ def counted_values(
         weights = np.asarray(tables)
         weights = weights if plan.task == "multiclass" else weights.reshape(*weights.shape[:2], -1)
         places = np.arange(weights.shape[-1])
-    counts = torch.as_tensor(np.asarray(weights, np.float64), device=device)
-    total = torch.as_tensor(np.asarray(sizes, np.float64), device=device)
+    numbers = (np.asarray(each, np.float64) for each in (weights, sizes))
+    (counts,), (total,) = moved([[each] for each in numbers], device)
     if plan.task == "multiclass":
         if plan.sparse:
             classes = plan.target.classes
@@ -110,46 +111,45 @@ def _against_the_rest(joint: Tensor) -> Tensor:
     return torch.stack([every - pred - target + hits, target - hits, pred - hits, hits], -1)
 
 
-def pixel_values(plan: Plan, sample: Pixels, device: str) -> Values:
-    """One sample's pixels as values."""
-    task = cast(Task, plan.task)
+def pixel_values(plan: Plan, samples: Sequence[Pixels], device: str) -> Values:
+    """Pixels as values, of one sample or of several that `form` says are alike."""
+    task, (first, *_) = cast(Task, plan.task), samples
     classes = len(plan.names) if task == "multiclass" else 0
+    readings = (plan.pred, plan.target, *plan.roles)
+    maps = {
+        name: [getattr(sample, name) for sample in samples]
+        for name in ("weight", "positive", "instances")
+        if getattr(first, name) is not None
+    }
+    alike = {name: each for name, (each, *_) in maps.items() if once(each)}
+    maps |= {name: [each[:, :1] for each in maps[name]] for name in alike}
+    stacks = [[sample.side(reading.role)[0] for sample in samples] for reading in readings]
+    tensors = moved([*stacks, *maps.values()], device)
     sides = {
         reading.role: _side(
-            numbers,
+            tensor,
             reading,
             task,
             labelled=classes if reading.hard and not reading.stacked else 0,
-            space=space,
-            device=device,
+            space=first.side(reading.role)[1],
         )
-        for numbers, space, reading in (
-            (sample.pred, sample.space, plan.pred),
-            (sample.target, sample.space, plan.target),
-            *((*sample.others[each.role], each) for each in plan.roles),
-        )
+        for reading, tensor in zip(readings, tensors, strict=False)
     }
-    weight, positive, instances = (
-        None if each is None else _map(each, device)
-        for each in (sample.weight, sample.positive, sample.instances)
-    )
-    size = torch.full((1,), sample.weight.shape[1], dtype=torch.float64, device=device)
+    found = dict(zip(maps, (each.double() for each in tensors[len(readings) :]), strict=True))
+    found |= {name: found[name].expand(-1, *each.shape) for name, each in alike.items()}
     return Values(
         sides,
-        cast(Tensor, weight),
-        size,
-        emphasis=positive,
-        instances=instances,
-        spacing=sample.spacing,
+        found["weight"],
+        torch.full((len(samples),), first.weight.shape[1], dtype=torch.float64, device=device),
+        emphasis=found.get("positive"),
+        instances=found.get("instances"),
+        spacing=first.spacing,
     )
 
 
-def _map(numbers: Any, device: str) -> Tensor:
-    """(1, C, N) float64; one number for all pixels stays one."""
-    if numbers.strides[-1] == 0:
-        once = torch.as_tensor(numbers[:, :1].copy(), dtype=torch.float64, device=device)
-        return once.expand(numbers.shape)[None]
-    return torch.as_tensor(numbers, dtype=torch.float64, device=device)[None]
+def once(rows: Any) -> bool:
+    """Whether all pixels share one number in memory."""
+    return bool(rows.strides[-1] == 0)
 
 
 def segment_values(plan: Plan, sample: Counted, size: int, device: str) -> Values:
@@ -270,15 +270,12 @@ def record_values(plan: Plan, samples: Sequence[Record], device: str) -> Values:
     return Values({role: side(role) for role in samples[0].roles}, ones[:, None, None], ones)
 
 
-def _side(
-    numbers: Any, reading: Reading, task: Task, *, labelled: int, space: Any, device: str
-) -> Side:
-    """(1, C, N) float64, 0 and 1 as bytes, or labels (1, N) of several classes."""
-    writable = np.require(numbers, requirements=["C", "W"])  # torch warns of others
-    tensor = torch.as_tensor(writable, device=device)
-    given = tensor if labelled else tensor[None]
-    if reading.hard and not labelled:
+def _side(given: Tensor, reading: Reading, task: Task, *, labelled: int, space: Any) -> Side:
+    """(B, C, N) float64, 0 and 1 as bytes, or labels (B, N) of several classes."""
+    if labelled:
+        given = given[:, 0]
+    elif reading.hard:
         given = given.to(torch.uint8)
-    elif not labelled:
+    else:
         given = given.to(torch.float64)
     return Side(given, task, reading.encoding == "logits", space=space, labelled=labelled)

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from lossbench.run.evaluate import Rows
     from lossbench.run.features import Extraction
 
-TOGETHER = 16  # pairs whose images go through a network together
-AHEAD_BYTES = 1 << 26  # tables that may wait while torch is being imported
+TOGETHER = 16  # pairs that go to a GPU together
+AHEAD_BYTES = 1 << 26  # tables that may wait while torch is being imported; pairs for a GPU
 PART_PAIRS, PART_SECONDS = 2048, 1.0  # what is handed on together, at most
 Take = Callable[[Part], None]
 Task = tuple[int, Sequence[Pair]]  # the place of the first pair, and the pairs
@@ -174,9 +174,9 @@ class Work:
     def _batches(self, count: int) -> tuple[int, int]:
         """How many pairs go together, and how many such batches may be under way."""
         workers = self.settings.readers
-        if self.plan.pixels:
-            return self._at_a_time(), 2 * workers
         fair = -(-count // (2 * workers))
+        if self.plan.pixels:
+            return self._at_a_time(fair), 2 * workers
         size = max(1, min(self.settings.batch_size, fair))
         several = 1 if self.plan.task == "multiclass" else self.plan.channels
         table = 4 * self.plan.cells * several
@@ -184,11 +184,12 @@ class Work:
             size = max(1, min(size, AHEAD_BYTES // (2 * workers * table)))
         return size, max(2 * workers, AHEAD_BYTES // (size * table))
 
-    def _at_a_time(self) -> int:
-        """How many pairs of pixels are read together: several where a GPU makes their features."""
-        deep = any(map(needed, self.terms))
-        alone = self.settings.likely_device == "cpu" or not deep
-        return 1 if alone else min(self.settings.batch_size, TOGETHER)
+    def _at_a_time(self, fair: int) -> int:
+        """How many pairs of pixels are read together: several small ones for a GPU."""
+        if self.settings.likely_device == "cpu":
+            return 1
+        small = AHEAD_BYTES // max(1, self.plan.stored)
+        return max(1, min(self.settings.batch_size, fair, small, TOGETHER))
 
     def _extraction(self, device: str) -> Extraction | None:
         """The networks of the run's losses, with their weights."""
