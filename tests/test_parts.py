@@ -229,6 +229,18 @@ def test_shards_that_do_not_fit_are_refused(
     assert done.err.count("\n") == 1
 
 
+def test_what_a_note_says_tells_no_shards_apart(
+    shards: list[Path], tmp_path: Path, command: Callable[..., Outcome]
+) -> None:
+    """Such as that a GPU does not help, where only one of them was given one."""
+
+    def noted(model: Any) -> None:
+        model["shard"]["plan"] |= {"notes": ["of one machine"], "stored": 7}
+
+    other = mended(shards[1], tmp_path, noted)
+    assert command("merge", shards[0], other, shards[2]).status == 0
+
+
 def test_shards_are_all_there_and_once(
     shards: list[Path], command: Callable[..., Outcome], tmp_path: Path
 ) -> None:

@@ -114,17 +114,20 @@ def ordered(shards: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     places: dict[int, str] = {}
     for name, shard in shards.items():
         for what in ("of", "pairs", "plan", "losses", "unpaired"):
-            if shard[what] != shards[first][what]:
+            one, other = shard[what], shards[first][what]
+            if what == "plan":  # devices may differ, and with them what a note says
+                one, other = plan_of(one), plan_of(other)
+            if one != other:
                 words = {"of": "number of shards", "unpaired": "files without a partner"}
                 raise InputError(
                     f"{name} and {first} are no shards of one run: their {words.get(what, what)}"
                     " differ",
                     kind="mismatch",
                 )
-        other = places.setdefault(shard["index"], name)
-        if other != name:
+        earlier = places.setdefault(shard["index"], name)
+        if earlier != name:
             raise InputError(
-                f"{name} and {other} are both shard {shard['index']}/{shard['of']}; give one",
+                f"{name} and {earlier} are both shard {shard['index']}/{shard['of']}; give one",
                 kind="duplicate",
             )
     of = shards[first]["of"]
