@@ -120,7 +120,7 @@ def test_few_large_pairs_and_many_small_ones_are_read_at_a_time(tmp_path, monkey
         side.mkdir()
         np.save(side / "a.npy", np.zeros((size, size), np.float16))
         run = lossbench.plan(side, side, "l1", task="image")
-        assert work.Work(run.plan, run.terms, run.settings)._at_a_time(99) == expected
+        assert work.Work(run.plan, run.terms, run.settings)._at_a_time() == expected
 
 
 def test_a_gpu_for_what_is_counted_is_told_to_be_of_no_use():
@@ -176,7 +176,8 @@ def watched(monkeypatch: pytest.MonkeyPatch, device: str) -> list[int]:
 
     monkeypatch.setattr(evaluate, "pick_device", lambda wanted: device)
     monkeypatch.setattr(evaluate, "add_parts", seen)
-    monkeypatch.setattr(work.Work, "_batches", lambda self, count: (12, 2))
+    monkeypatch.setattr(work.Work, "_batches", lambda self: (12, 2))
+    monkeypatch.setattr(work, "fair", lambda left, workers: left)
     return sizes
 
 

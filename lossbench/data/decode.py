@@ -107,8 +107,9 @@ def _read(source: Source) -> Picture:
     if kind in ARRAYS:
         return Picture(_only(_arrays(source)))
     opened = _opened(source)
-    if kind == ".png" and (image := plain(_beginning(opened, SMALL))):
-        return _picture(image)
+    if kind == ".png" and (found := plain(_beginning(opened, SMALL))):
+        palette = _palette(found.colours) if found.mode == "P" else None
+        return Picture(found.array, found.mode, "PNG", palette)
     with Image.open(opened) as image:
         if image.width * image.height > MOST_PIXELS:
             raise InputError(f"claims to be {image.width}×{image.height} pixels; it is damaged")
@@ -132,12 +133,15 @@ def _picture(image: Image.Image) -> Picture:
         image = ImageOps.exif_transpose(image)
     if image.mode in COLOUR and image.mode not in ("RGB", "RGBA"):
         image = image.convert("RGB")
-    palette = None
-    if image.mode == "P":
-        flat = image.getpalette("RGB") or []
-        palette = np.zeros((256, 3), np.uint8)
-        palette.reshape(-1)[: len(flat)] = flat
+    palette = _palette(bytes(image.getpalette("RGB") or ())) if image.mode == "P" else None
     return Picture(as_array(image), image.mode, kind, palette)
+
+
+def _palette(colours: bytes) -> Array:
+    """(256, 3), black where a file has fewer."""
+    palette = np.zeros((256, 3), np.uint8)
+    palette.reshape(-1)[: len(colours)] = np.frombuffer(colours, np.uint8)
+    return palette
 
 
 def _read_record(source: Source) -> dict[str, Array]:

@@ -6,7 +6,8 @@ import struct
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+
+from lossbench.data.shared import as_picture
 
 Bytes = NDArray[np.uint8]
 LANES, WORD = 4, 8
@@ -32,7 +33,6 @@ def histogram(stored: Bytes) -> NDArray[np.int64]:
     counts[0] += whole - kept.size
     for start in range(0, kept.size, AT_ONCE):
         part = kept[start : start + AT_ONCE]
-        size = (part.size // LANES, 1)
-        bands = Image.frombuffer("RGBA", size, part, "raw", "RGBA", 0, 1).histogram()
+        bands = as_picture(part, (part.size // LANES, 1), "RGBA").histogram()
         counts += np.frombuffer(PACKED(*bands), np.int64).reshape(LANES, 256).sum(0)
     return counts

@@ -1,55 +1,106 @@
-"""PNG files with nothing in them but pixels: taken apart here, decoded by Pillow.
+"""PNG files with nothing in them but pixels: taken apart here, decoded by Pillow into an array.
 
 Most masks and maps are small files of that kind, and for Pillow to find out what they could hold
-takes a tenth of the time that a pair does. Whatever is unusual about one is left to it.
+takes longer than to decode a small one. Whatever is unusual about one is left to it.
 """
 
 from __future__ import annotations
 
 import struct
+from typing import Any, NamedTuple
 from zlib import crc32
 
-from PIL import Image
+import numpy as np
+from numpy.typing import NDArray
+
+from lossbench.data.shared import as_picture, bands_of, core
 
 SMALL = 1 << 20  # bytes of a file from which on this is nothing next to decoding
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PALETTE = 3 * 256  # bytes of a palette at most
 DENSEST = 1032  # bytes at most that a compressed one stands for
 CHUNK = struct.Struct(">I4s")
 HEADER = struct.Struct(">IIBBBBB")
 IHDR, PLTE, IDAT, IEND = b"IHDR", b"PLTE", b"IDAT", b"IEND"
-# Pillow's mode, and how a row is stored, by bits and colour type.
-MODES = {
-    (1, 0): ("1", "1"),
-    (2, 0): ("L", "L;2"),
-    (4, 0): ("L", "L;4"),
-    (8, 0): ("L", "L"),
-    (16, 0): ("I;16", "I;16B"),
-    (8, 2): ("RGB", "RGB"),
-    (1, 3): ("P", "P;1"),
-    (2, 3): ("P", "P;2"),
-    (4, 3): ("P", "P;4"),
-    (8, 3): ("P", "P"),
-    (8, 4): ("LA", "LA"),
-    (8, 6): ("RGBA", "RGBA"),
+
+
+class Layout(NamedTuple):
+    """How Pillow reads one kind of picture.
+
+    Attributes:
+        mode: Pillow's mode of it.
+        row: how the file stores a row.
+        memory: a mode with as many bytes a pixel that Pillow can have in memory of ours.
+        kind: what a number is there.
+        bands: which of four numbers a pixel has; none where it is one.
+    """
+
+    mode: str
+    row: str
+    memory: str = "L"
+    kind: str = "u1"
+    bands: tuple[int, ...] = ()
+
+
+# By bits and colour type.
+LAYOUTS = {
+    (1, 0): Layout("1", "1"),
+    (2, 0): Layout("L", "L;2"),
+    (4, 0): Layout("L", "L;4"),
+    (8, 0): Layout("L", "L"),
+    (16, 0): Layout("I;16", "I;16B", "I;16", "<u2"),
+    (8, 2): Layout("RGB", "RGB", "RGBA", bands=(0, 1, 2)),
+    (1, 3): Layout("P", "P;1"),
+    (2, 3): Layout("P", "P;2"),
+    (4, 3): Layout("P", "P;4"),
+    (8, 3): Layout("P", "P"),
+    (8, 4): Layout("LA", "LA", "RGBA", bands=(0, 3)),
+    (8, 6): Layout("RGBA", "RGBA", "RGBA", bands=(0, 1, 2, 3)),
 }
 
 
-def plain(file: bytes) -> Image.Image | None:
+class Plain(NamedTuple):
+    """What a plain PNG holds: an array as Pillow would give it, its mode, the colours of P."""
+
+    array: NDArray[Any]
+    mode: str
+    colours: bytes
+
+
+def plain(file: bytes) -> Plain | None:
     """The picture in a file; None where that is not a whole PNG, or Pillow has to look at it."""
     try:
         parts = _parts(file)
         width, height, bits, colour, *other = HEADER.unpack(parts[IHDR])
-        mode, row = MODES[bits, colour]
+        layout = LAYOUTS[bits, colour]
         possible = 0 < width * height <= DENSEST * len(parts[IDAT])
-        if any(other) or not possible or (mode == "P") != (PLTE in parts):
+        colours = parts.get(PLTE, b"")
+        named = len(colours) % 3 == 0 and (layout.mode == "P") == (0 < len(colours) <= PALETTE)
+        if any(other) or not (possible and named):
             return None  # interlaced, or nothing that may be in a file
-        image = Image.new(mode, (width, height), None)
-        image.frombytes(parts[IDAT], "zip", row, False)
-    except (KeyError, ValueError, struct.error):
+        array = _decoded(parts[IDAT], layout, width, height)
+    except (AttributeError, KeyError, OSError, ValueError, struct.error):
         return None
-    if mode == "P":
-        image.putpalette(parts[PLTE])
-    return image
+    if layout.mode == "1":
+        array = array != 0
+    elif layout.bands:
+        array = bands_of(array, layout.bands)
+    return Plain(array, layout.mode, colours)
+
+
+def _decoded(pixels: bytes, layout: Layout, width: int, height: int) -> NDArray[Any]:
+    """The numbers of a picture, (H, W) or (H, W, 4), which the decoder writes where they stay.
+
+    Raises:
+        ValueError: there are too few of them, or they are damaged.
+    """
+    array = np.empty((height, width, 4) if layout.bands else (height, width), layout.kind)
+    decoder = core.zip_decoder(layout.mode, layout.row, False)
+    decoder.setimage(as_picture(array, (width, height), layout.memory), (0, 0, width, height))
+    missing, error = decoder.decode(pixels)
+    if missing >= 0 or error:
+        raise ValueError
+    return array
 
 
 def _parts(file: bytes) -> dict[bytes, bytes]:

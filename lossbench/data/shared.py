@@ -1,12 +1,13 @@
-"""The array of a picture, from the picture's own memory.
+"""Arrays and pictures in the same memory.
 
 numpy asks Pillow for bytes, which copies a picture twice. Arrow's C data interface, which Pillow
-has from 11.3 on, tells where it lies.
+has from 11.3 on, tells where it lies; and Pillow can take the memory of an array for a picture's.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -18,8 +19,9 @@ Array = NDArray[Any]
 # What the numbers of a pixel are in memory, by mode.
 NUMBERS = {"L": "u1", "P": "u1", "I;16": "<u2", "I": "i4", "F": "f4", "RGB": "u1", "RGBA": "u1"}
 FOUR = ("RGB", "RGBA")  # bands take the place of four
+core: Any = Image.core  # type: ignore[attr-defined]  # Pillow has no other names for that
 # Of a picture in one piece, which the C library gives back when it is freed; others are copied.
-Image.core.set_block_size((1 << 31) - 4096)  # type: ignore[attr-defined]
+core.set_block_size((1 << 31) - 4096)
 
 
 class ArrowArray(ctypes.Structure):
@@ -54,7 +56,12 @@ def as_array(image: Image.Image) -> Array:
     held = (ctypes.c_char * (prod(shape) * kind.itemsize)).from_address(numbers.buffers[1])
     held.owner = capsule
     array = np.frombuffer(held, kind).reshape(shape)
-    return _together(array, len(image.getbands())) if bands else array
+    return bands_of(array, range(len(image.getbands()))) if bands else array
+
+
+def as_picture(array: Array, size: tuple[int, int], mode: str) -> Any:
+    """Pillow's own picture of so many columns and rows in the memory of an array."""
+    return core.map_buffer(array, size, "raw", 0, (mode, 0, 1))
 
 
 def _exported(image: Image.Image) -> Any:
@@ -73,9 +80,9 @@ def _exported(image: Image.Image) -> Any:
         return None
 
 
-def _together(array: Array, bands: int) -> Array:
-    """The first bands, without a gap between pixels: loops over numbers with gaps are slow."""
-    found = np.empty((*array.shape[:2], bands), array.dtype)
-    for band in range(bands):
-        found[..., band] = array[..., band]
+def bands_of(array: Array, bands: Sequence[int]) -> Array:
+    """Some bands, without a gap between pixels: loops over numbers with gaps are slow."""
+    found = np.empty((*array.shape[:2], len(bands)), array.dtype)
+    for place, band in enumerate(bands):
+        found[..., place] = array[..., band]
     return found

@@ -91,7 +91,7 @@ class Chunk:
 
 def read_chunk(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
     """Decode some pairs and, where the plan says so, count them."""
-    made = [make_sample(plan, pair) for pair in _near(pairs)]
+    made = [make_sample(plan, pair) for pair in _near(list(pairs))]
     good = [(place, each) for place, each in enumerate(made) if not isinstance(each, Failure)]
     tables = [each.table for _, each in good if each.table is not None]
     return Chunk(

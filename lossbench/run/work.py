@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from lossbench.run.features import Extraction
 
 TOGETHER = 16  # pairs that go to a GPU together
+FEWEST = 16  # pairs of a batch, where there are enough: losses on fewer cost as much
 AHEAD_BYTES = 1 << 26  # tables that may wait while torch is being imported; pairs for a GPU
 PART_PAIRS, PART_SECONDS = 2048, 1.0  # what is handed on together, at most
 Take = Callable[[Part], None]
@@ -130,12 +132,8 @@ class Work:
         counts_only = not self.plan.pixels
         many = counts_only and not self.confined and count >= WORTH_PROCESSES
         together = counts_only and not self.plan.sparse  # many samples, and here
-        size, ahead = self._batches(count)
-
-        def tasks() -> Iterator[Task]:
-            for first, pairs in ranges:
-                for start in range(0, len(pairs), size):
-                    yield first + start, pairs[start : start + size]
+        most, ahead = self._batches()
+        tasks = partial(batches, ranges, most, self.settings.readers)
 
         handing = Handing(take, self.grouping)
         with reader(self.plan, self.settings.readers if many else 0) as read:
@@ -171,25 +169,24 @@ class Work:
                 chunks.close()
                 handing.hand_on()
 
-    def _batches(self, count: int) -> tuple[int, int]:
-        """How many pairs go together, and how many such batches may be under way."""
+    def _batches(self) -> tuple[int, int]:
+        """How many pairs go together at most, and how many such batches may be under way."""
         workers = self.settings.readers
-        fair = -(-count // (2 * workers))
         if self.plan.pixels:
-            return self._at_a_time(fair), 2 * workers
-        size = max(1, min(self.settings.batch_size, fair))
+            return self._at_a_time(), 2 * workers
+        size = self.settings.batch_size
         several = 1 if self.plan.task == "multiclass" else self.plan.channels
         table = 4 * self.plan.cells * several
         if self.plan.sparse:
             size = max(1, min(size, AHEAD_BYTES // (2 * workers * table)))
         return size, max(2 * workers, AHEAD_BYTES // (size * table))
 
-    def _at_a_time(self, fair: int) -> int:
+    def _at_a_time(self) -> int:
         """How many pairs of pixels are read together: several small ones for a GPU."""
         if self.settings.likely_device == "cpu":
             return 1
         small = AHEAD_BYTES // max(1, self.plan.stored)
-        return max(1, min(self.settings.batch_size, fair, small, TOGETHER))
+        return max(1, min(self.settings.batch_size, small, TOGETHER))
 
     def _extraction(self, device: str) -> Extraction | None:
         """The networks of the run's losses, with their weights."""
@@ -216,6 +213,23 @@ class Work:
             failure = Failure(error.role, error.file, error.kind, str(error), error.loss)
             failures = (*chunk.failures, (place, failure))
             return [(Chunk((), None, (), chunk.sizes[:0], failures), Rows())]
+
+
+def batches(ranges: Sequence[Task], most: int, workers: int) -> Iterator[Task]:
+    """Ranges of pairs in batches of at most so many; fewer at the end, where workers would wait."""
+    left = sum(len(pairs) for _, pairs in ranges)
+    fewest = min(FEWEST, fair(left, workers))
+    for first, pairs in ranges:
+        start = 0
+        while start < len(pairs):
+            size = min(most, max(fewest, fair(left, workers)), len(pairs) - start)
+            yield first + start, pairs[start : start + size]
+            start, left = start + size, left - size
+
+
+def fair(count: int, workers: int) -> int:
+    """How many of the pairs that are left a worker takes, so that all of them are done together."""
+    return -(-count // (2 * workers))
 
 
 class Handing:
