@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -378,3 +379,19 @@ def test_a_table_reads_back() -> None:
     report = Report(machine.described(), {"repeat": 1}, (table,))
     assert json.loads(report.render()) == report.as_json()
     assert report.as_json()["sections"] == {"start": table.as_json()}
+
+
+def test_what_makes_timings_longer_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    quiet, busy = {"load": 0.0}, {"load": 99.0}
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    assert list(machine.hindrances(quiet)) == list(machine.hindrances({"load": None})) == []
+    (told,) = machine.hindrances(busy)
+    assert "busy (load 99.0 on" in told
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setattr(machine, "__file__", str(tmp_path / "machine.py"))
+    (told,) = machine.hindrances(quiet)
+    assert "PYTHONDONTWRITEBYTECODE" in told
+    kept = Path(importlib.util.cache_from_source(machine.__file__))
+    kept.parent.mkdir()
+    kept.touch()
+    assert list(machine.hindrances(quiet)) == []

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
+from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import cache_from_source
 from typing import Any
 
 from lossbench.run.cores import cores
 from lossbench.version import __version__
 
 PACKAGES = ("torch", "numpy", "scipy", "pillow", "click")
+BUSY = 0.5  # load of each core from which timings are not what the machine can do
 
 
 def described() -> dict[str, Any]:
@@ -27,6 +31,18 @@ def described() -> dict[str, Any]:
             **{name: found for name in PACKAGES if (found := _version(name))},
         },
     }
+
+
+def hindrances(machine: Mapping[str, Any]) -> Iterator[str]:
+    """What makes timings longer than they are elsewhere, a sentence each."""
+    load = machine["load"]
+    if load is not None and load > BUSY * cores():
+        yield f"the machine is busy (load {load} on {cores()} cores): timings will be too long"
+    if sys.dont_write_bytecode and not os.path.exists(cache_from_source(__file__)):
+        yield (
+            "Python may not keep compiled modules here (PYTHONDONTWRITEBYTECODE): every start of"
+            " lossbench takes some 0.1 s longer than where pip has compiled them"
+        )
 
 
 def _version(package: str) -> str | None:

@@ -11,14 +11,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lossbench.errors import SettingError, nearest
-from lossbench.run.cores import cores
 from lossbench.speed import cluster, decoding, deep, memory, pipelines, starting, training
-from lossbench.speed.machine import described
+from lossbench.speed.machine import described, hindrances
 from lossbench.speed.report import Report, Table
 from lossbench.speed.setup import Setup
 
 SMALLEST = 16
-BUSY = 0.5  # load of each core from which timings are not what the machine can do
 
 
 @dataclass(frozen=True)
@@ -115,9 +113,8 @@ def _each(
     report: Report, names: Sequence[str], folder: Path | None, note: Callable[[str], None]
 ) -> Generator[Report, None, None]:
     """The report after each section."""
-    load = report.machine["load"]
-    if load is not None and load > BUSY * cores():
-        note(f"the machine is busy (load {load} on {cores()} cores): timings will be too long")
+    for hindrance in hindrances(report.machine):
+        note(hindrance)
     with _place(folder) as place:
         for name in names:
             section = SECTIONS[name]
