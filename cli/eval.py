@@ -308,7 +308,7 @@ def command(context: click.Context, /, **options: Any) -> int:
     for each in run.to_fetch:
         with downloading(each.name) as report:
             each.fetch(report)
-    journal = _journal(run, shown["output"], shown["resume"])
+    journal = _journal(run, shown)
     done = False
     gc.freeze()
     gc.enable()
@@ -435,10 +435,14 @@ def _regular(outputs: Sequence[str]) -> list[str]:
     return [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
 
 
-def _journal(run: Run, outputs: Sequence[str], resume: bool) -> Journal | None:
+def _journal(run: Run, shown: Mapping[str, Any]) -> Journal | None:
     """What is finished is kept beside the first result file while the run goes on."""
-    regular = _regular(outputs)
-    return run.journal(f"{regular[0]}.part", resume) if regular else None
+    regular = _regular(shown["output"])
+    journal = run.journal(f"{regular[0]}.part", shown["resume"]) if regular else None
+    if journal and journal.aside and not shown["quiet"]:
+        old = f"{journal.path} of a stopped run is {journal.aside} until this one is done"
+        note(printable(f"note: {old}; with --resume a run goes on from what it finished"))
+    return journal
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import io
 import os
@@ -18,6 +19,7 @@ from lossbench.errors import LossbenchError
 from lossbench.version import __version__
 
 COMMANDS = ("eval", "losses", "explain", "merge", "gradcheck", "weights", "schema", "speed")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # what printing meets
 EPILOG = "Example: lossbench eval pred/ gt/ --loss dice --gate 'dice.mean <= 0.15'"
 
 
@@ -80,8 +82,11 @@ def main() -> NoReturn:
     except BrokenPipeError:
         status = 0
     except Exception as error:
-        if isinstance(error, OSError) and error.filename is None:  # printing failed
-            complain(f"the output could not be written: {error.strerror}")
+        if isinstance(error, OSError) and error.filename is None:
+            failed = (
+                "the output could not be written" if error.errno in FULL else "the system refused"
+            )
+            complain(f"{failed}: {error.strerror}")
         else:
             traceback.print_exc()
         status = 4

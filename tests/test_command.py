@@ -859,6 +859,27 @@ def test_a_full_device_is_status_4(arguments: list[str]) -> None:
     assert outcome.status == 4
 
 
+def test_a_process_that_cannot_be_started_is_no_failed_printing(tmp_path: Path) -> None:
+    folder = many(
+        tmp_path, {role: np.eye(8, dtype=np.uint8) for role in ("pred", "gt")}, "png", 240
+    )
+    script = f"""
+import os, sys
+from lossbench_cli.main import main
+
+def refused():
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+os.fork, sys.argv = refused, ["lossbench", "eval", {str(folder / "pred")!r}, {str(folder / "gt")!r}]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stderr.splitlines()[1:] == [
+        "error: the system refused: Resource temporarily unavailable"
+    ]
+    assert (done.returncode, done.stdout) == (4, "")
+
+
 def test_a_result_that_cannot_be_printed_is_status_4_even_when_a_gate_fails() -> None:
     with open("/dev/full", "w") as full:
         outcome = run(
@@ -1113,4 +1134,29 @@ def test_a_part_file_is_no_result_and_goes_when_a_run_is_done(
 ) -> None:
     (tmp_path / "r.json.part").write_text("from a run that was stopped\n")
     assert command("eval", *BINARY, "-o", tmp_path / "r.json").status == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_what_a_stopped_run_has_finished_is_not_overwritten(
+    command: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    file, part = tmp_path / "r.json", tmp_path / "r.json.part"
+    run = lossbench.plan(*BINARY, ["dice"])
+    journal = run.journal(str(part))
+    run.evaluate(None, journal)
+    journal.file.close()
+    left = part.read_bytes()
+    assert len(list(frames(part))) > 1
+
+    def stop(progress: Any) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.evaluate(stop, again := run.journal(str(part)))
+    assert again.aside is not None
+    assert again.aside.read_bytes() == left
+    again.aside.replace(part)
+    done = command("eval", *BINARY, "-l", "dice", "-o", file)
+    assert done.status == 0
+    assert f"{part} of a stopped run is {part}.old until this one is done" in done.err
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
+from itertools import islice
 from os import fstat
 from pathlib import Path
 from struct import Struct, error
@@ -24,15 +25,21 @@ FRAME = Struct("<QI")  # length, checksum
 
 
 class Journal:
-    """The file of one run; `identity` is what must be the same for parts to be of use."""
+    """The file of one run; `identity` is what must be the same for parts to be of use.
+
+    What a stopped run has left is gone on from, or else set aside until this one is done.
+    """
 
     def __init__(self, path: str, identity: Mapping[str, Any], resume: bool = False) -> None:
         self.path, self.samples = Path(path), 0
+        self.aside: Path | None = None
         self.identity = json.loads(json.dumps(identity))
         self.known = 0  # bytes of complete frames, where a run goes on
         try:
             if resume and self.path.exists():
                 self.known = self._check()
+            elif self.path.exists() and self._is_of_use():
+                self.aside = self.path.replace(f"{self.path}.old")
             self.file = self.path.open("r+b" if self.known else "wb")
             self.file.truncate(self.known)
             self.file.seek(self.known)
@@ -63,8 +70,14 @@ class Journal:
     def remove(self) -> None:
         """The result has been written."""
         self.file.close()
-        with suppress(OSError):
-            self.path.unlink()
+        for path in filter(None, (self.path, self.aside)):
+            with suppress(OSError):
+                path.unlink()
+
+    def _is_of_use(self) -> bool:
+        """Whether a run has left more than what it was."""
+        with self.path.open("rb") as file:
+            return len(list(islice(_frames(file), 2))) > 1
 
     def _check(self) -> int:
         """How many bytes are complete; an error where they are of another run."""
