@@ -635,7 +635,8 @@ def test_images_of_one_size_go_through_a_network_together(monkeypatch):
 
     monkeypatch.setattr(Networks, "maps", watched)
     monkeypatch.setattr(Networks, "_fitting", lambda *_: 4)
-    monkeypatch.setattr(work.Work, "_at_a_time", lambda self, fair: 6)
+    monkeypatch.setattr(work.Work, "_at_a_time", lambda self: 6)
+    monkeypatch.setattr(work, "fair", lambda left, workers: left)
     found = values(*sides, *EVERY, "l1")
     assert {shape[0] for shape in seen} == {
         1,
@@ -684,7 +685,8 @@ def test_samples_that_memory_cannot_hold_together_come_alone(monkeypatch):
         return of(self, samples)
 
     monkeypatch.setattr(features.Extraction, "of", narrow)
-    monkeypatch.setattr(work.Work, "_at_a_time", lambda self, fair: 6)
+    monkeypatch.setattr(work.Work, "_at_a_time", lambda self: 6)
+    monkeypatch.setattr(work, "fair", lambda left, workers: left)
     assert values(*sides, EVERY[0], "l1") == wanted
     assert sizes == [6, 1, 1, 1, 1, 1, 1]
 
