@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossbench.run.work import FEWEST, batches
@@ -19,6 +19,7 @@ def ranges(lengths: list[int]) -> list[tuple[int, list[int]]]:
     return found
 
 
+@settings(deadline=None)
 @given(Lengths, st.integers(1, 130), st.integers(1, 9))
 def test_every_pair_is_in_one_batch_in_its_order(lengths, most, workers):
     given_ranges = ranges(lengths)
@@ -29,6 +30,7 @@ def test_every_pair_is_in_one_batch_in_its_order(lengths, most, workers):
     assert all(first == pairs[0] and len(pairs) <= most for first, pairs in made)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(1, 9))
 def test_no_batch_is_so_large_that_other_workers_would_wait_for_it(count, workers):
     left = count

@@ -216,6 +216,12 @@ def test_whole_images(task, channels, size):
     check(WHOLE, task, drawn(channels, size), None)
 
 
+@pytest.mark.parametrize("strip", [1, 700])
+def test_whole_images_in_several_strips(strip, monkeypatch):
+    monkeypatch.setattr("lossbench.losses.structure.STRIP", strip)
+    check(WHOLE, "image", drawn(3, (52, 31)), None)
+
+
 @pytest.mark.parametrize(("task", "channels"), KINDS)
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.3, 1.0])
 def test_images_with_ignored_pixels(task, channels, share):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -13,6 +13,7 @@ from lossbench.losses import loss
 from lossbench.views.forms import Count, Image, PerClass, PerPixel, PerSample, Positive, Valid
 from lossbench.views.sums import power, ratio, root
 
+STRIP = 1 << 14  # numbers that a processor's cache has room for with what is made of them
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
 
 
@@ -37,21 +38,55 @@ def compared(
     weights = torch.exp(-((places / sigma) ** 2) / 2)
     kernel = (weights / weights.sum()).tolist()
     first, second = (k1 * data_range) ** 2, (k2 * data_range) ** 2
-    pred_mean, target_mean = averaged(pred, kernel), averaged(target, kernel)
-    pred_variance = averaged(pred**2, kernel) - pred_mean**2
-    target_variance = averaged(target**2, kernel) - target_mean**2
-    covariance = averaged(pred * target, kernel) - pred_mean * target_mean
-    contrast = (2 * covariance + second) / (pred_variance + target_variance + second)
-    light = (2 * pred_mean * target_mean + first) / (pred_mean**2 + target_mean**2 + first)
-    return Similarity(light * contrast, contrast)
+
+    def of_strip(pred: Tensor, target: Tensor) -> Similarity:
+        moments = torch.stack([pred, target, pred * pred, target * target, pred * target])
+        pred_mean, target_mean, pred_square, target_square, product = averaged(moments, kernel, 3)
+        pred_mean_square, target_mean_square = pred_mean * pred_mean, target_mean * target_mean
+        means = pred_mean * target_mean
+        variances = (pred_square - pred_mean_square) + (target_square - target_mean_square)
+        contrast = (2 * (product - means) + second) / (variances + second)
+        light = (2 * means + first) / (pred_mean_square + target_mean_square + first)
+        return Similarity(light * contrast, contrast)
+
+    small = pred.device.type == "cpu"  # a GPU takes all of it at once
+    together, room = (1, STRIP) if small else (pred.shape[1], pred.numel())
+    channels = zip(pred.split(together, 1), target.split(together, 1), strict=True)
+    return joined(
+        (
+            joined((of_strip(*strip) for strip in strips(*each, window, room)), 2)
+            for each in channels
+        ),
+        1,
+    )
 
 
-def averaged(image: Tensor, kernel: Sequence[float]) -> Tensor:
-    """The weighted mean of every window inside (B, C, *space), one axis after another."""
-    for axis in range(2, image.ndim):
+def joined(parts: Iterable[Similarity], axis: int) -> Similarity:
+    """The windows of several pieces of an image."""
+    return Similarity(*(torch.cat(each, axis) for each in zip(*parts, strict=True)))
+
+
+def strips(pred: Tensor, target: Tensor, window: int, room: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Images (B, C, *space) in strips of so many numbers along the first axis of their space.
+
+    Each has every window that begins in it.
+    """
+    length = pred.shape[2]
+    starts = length - window + 1
+    step = max(window, room * length // pred.numel())
+    for start in range(0, starts, step):
+        rows = slice(start, min(start + step, starts) + window - 1)
+        yield pred[:, :, rows], target[:, :, rows]
+
+
+def averaged(image: Tensor, kernel: Sequence[float], first: int = 2) -> Tensor:
+    """The weighted mean of every window inside, one axis after another from the first one on."""
+    for axis in range(first, image.ndim):
         size = image.shape[axis] - len(kernel) + 1
-        parts = (w * image.narrow(axis, place, size) for place, w in enumerate(kernel))
-        image = sum(parts, start=torch.zeros((), dtype=image.dtype, device=image.device))
+        found = kernel[0] * image.narrow(axis, 0, size)
+        for place, weight in enumerate(kernel[1:], 1):
+            found.add_(image.narrow(axis, place, size), alpha=weight)
+        image = found
     return image
 
 
