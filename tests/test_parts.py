@@ -20,12 +20,15 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
 from conftest import SAMPLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lossbench_cli.main import cli
 
 import lossbench
+from lossbench.run.evaluate import Rows
+from lossbench.run.part import Pending
 from lossbench.run.shards import parse_shard, share
 
 COMMAND = [sys.executable, "-m", "lossbench_cli"]
@@ -345,6 +348,18 @@ def many(root: Path, count: int) -> list[Path]:
             array = draw.random((96, 96))
             np.save(root / side / f"{number:04d}.npy", array if side == "pred" else array > 0.5)
     return [root / "pred", root / "gt"]
+
+
+def test_what_waits_for_the_end_keeps_no_memory_of_its_samples() -> None:
+    """Of small arrays between large ones that are gone a run of 400 pairs took 1.6 GB."""
+    rows = Rows()
+    for term in lossbench.plan(*BINARY, "bce(pos_weight=auto)").terms:
+        rows.unfinished[term] = [tuple(torch.ones(2, 3, 1).numpy() for _ in range(3))]
+    rows.support = rows.valid = torch.ones(2, 1).numpy()
+    pending = Pending.of(np.arange(2), rows)
+    (((first, *others),),) = pending.results.values()
+    assert all(each.flags.owndata for each in (first, *others, pending.support, pending.valid))
+    assert not rows.support.flags.owndata
 
 
 def test_only_what_is_left_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -38,6 +38,19 @@ class Pending:
     valid: Array  # (n, K) pixels that each class could have
 
     @classmethod
+    def of(cls, places: NDArray[np.int64], rows: Rows) -> Pending:
+        """Those of a chunk, as copies.
+
+        Small arrays that were made between large ones would keep the memory of these, which are
+        gone by now, from being used again.
+        """
+        results = {
+            term: [tuple(map(np.array, fields)) for fields in probes]
+            for term, probes in rows.unfinished.items()
+        }
+        return cls(places, results, np.array(rows.support), np.array(rows.valid))
+
+    @classmethod
     def joined(cls, parts: Sequence[Pending]) -> Pending:
         """Those of several ranges, in the order of the pairs."""
         places = np.concatenate([part.places for part in parts])
@@ -116,9 +129,8 @@ class Part:
             self._row(self.values, term)[places] = values
         for term, classes in rows.classes.items():
             self._row(self.classes, term, classes.shape[1:])[places] = classes
-        if rows.unfinished and rows.support is not None and rows.valid is not None:
-            every = rows.unfinished, rows.support, rows.valid
-            self.pending.append(Pending(places + self.start, *every))
+        if rows.unfinished:
+            self.pending.append(Pending.of(places + self.start, rows))
         if keep:
             samples = cast(tuple[Record, ...], chunk.pixels)
             self.kept |= dict(zip((places + self.start).tolist(), samples, strict=True))
@@ -144,6 +156,8 @@ class Part:
 
     def cut(self, stop: int) -> None:
         """End here, before what is not known yet."""
+        if self.pending:
+            self.pending = [Pending.joined(self.pending)]
         count = stop - self.start
         self.stop, self.good = stop, self.good[:count]
         for rows in (self.values, self.classes):
