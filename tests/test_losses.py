@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 from drawn import KINDS, NO_PIXEL, SAMPLES_DRAWN, Data, drawn, sample_data
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from references import REFERENCES
 from references.common import CLASSES, SEVERAL, TASKS, Row, Truth, each_class, together
 from references.overlap import overlap_by_monai
@@ -23,6 +25,8 @@ from torchmetrics.functional import classification
 from tried import ENTRIES, LOGITS, STRUCTURE
 
 import lossbench
+from lossbench.views.counts import Counts
+from lossbench.views.values import Side
 
 NEEDS_ALL_TRUTH = {"weighted_bce"}  # test_balance.py has its reference
 # Values that belong to a sample, so that there is none of all samples as one.
@@ -216,6 +220,28 @@ def test_most_likely_class_is_the_first_on_ties():
     stack = np.array([[[0.4, 0.2]], [[0.4, 0.4]], [[0.2, 0.4]]])
     settings = {"task": "multiclass", "gt_encoding": "labels", "pred_encoding": "probability"}
     assert one(stack, [[0, 1]], "accuracy", **settings) == 1
+
+
+@settings(deadline=None)
+@given(st.integers(2, 5), st.integers(0, 10**6))
+def test_hard_counts_of_labels_are_those_of_each_class_against_the_rest(classes, seed):
+    """Also of weights that are no whole numbers: what there is none of is 0, not nearly 0."""
+    random = np.random.default_rng(seed)
+    pred, target = random.integers(0, classes, (2, 3, 40))
+    pred[0], target[1] = target[0], classes - 1  # no error; one class
+    weight = torch.as_tensor(random.random((3, 40)))
+    sides = (
+        Side(torch.as_tensor(np.moveaxis(np.eye(classes)[pred], -1, 1)), "multiclass"),
+        Side(torch.as_tensor(target), "multiclass", labelled=classes),
+    )
+    found = Counts.of(*sides, weight[:, None])
+    for label in range(classes):
+        yes, true = torch.as_tensor(pred == label), torch.as_tensor(target == label)
+        wanted = (yes & true, yes & ~true, ~yes & true, ~yes & ~true)
+        for counts, mask in zip(found, wanted, strict=True):
+            torch.testing.assert_close(
+                counts[:, label], (weight * mask).sum(1), rtol=1e-14, atol=0.0
+            )
 
 
 def test_class_reduction_none_can_be_typed_as_it_is_documented():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from lossbench.views.forms import Share, Weight
@@ -27,6 +28,8 @@ class Counts(NamedTuple):
             threshold: p ≥ threshold is foreground; not for multiclass, where the most likely
                 class counts.
         """
+        if pred.task == "multiclass" and not pred.cells and weight.shape[1] == 1:
+            return cls(*_of_labels(pred.labels, target.labels, weight[:, 0], pred.count))
         yes, true = pred.decision(threshold), target.decision(threshold)
         return cls(
             total(yes * true, weight),
@@ -34,3 +37,30 @@ class Counts(NamedTuple):
             total((1 - yes) * true, weight),
             total((1 - yes) * (1 - true), weight),
         )
+
+
+def _of_labels(pred: Tensor, target: Tensor, weight: Tensor, classes: int) -> tuple[Tensor, ...]:
+    """The four of every class, each (B, K), from labels and weights (B, N).
+
+    Nothing is subtracted: what there is none of is exactly 0 whatever the weights are.
+    """
+    cells = classes * classes
+    first = torch.arange(len(weight), device=weight.device)[:, None] * cells
+    places = first + target * classes + pred
+    counts = torch.bincount(places.flatten(), weight.flatten(), len(weight) * cells)
+    joint = counts.reshape(-1, classes, classes)
+    wrong, others = (_without_diagonal(each) for each in (joint, _without_each(joint)))
+    return joint.diagonal(dim1=1, dim2=2), wrong.sum(1), wrong.sum(2), others.sum(1)
+
+
+def _without_diagonal(joint: Tensor) -> Tensor:
+    own = torch.eye(joint.shape[-1], dtype=torch.bool, device=joint.device)
+    return joint.masked_fill(own, 0.0)
+
+
+def _without_each(x: Tensor) -> Tensor:
+    """For every number of the last axis the sum of the others."""
+    none = torch.zeros_like(x[..., :1])
+    before = torch.cat([none, x.cumsum(-1)[..., :-1]], -1)
+    after = torch.cat([x.flip(-1).cumsum(-1).flip(-1)[..., 1:], none], -1)
+    return before + after

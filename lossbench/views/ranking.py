@@ -168,7 +168,7 @@ class Calibration(NamedTuple):
             return cls(*(sums[:, None, None] * last for sums in (every, every, hits)))
         pred, target = (values.sides[role].probability for role in ("pred", "target"))
         if values.task == "multiclass":
-            target = (values.sides["pred"].half * target).sum(1, keepdim=True)
+            target = target.gather(1, values.sides["pred"].labels[:, None])
             pred = pred.amax(1, keepdim=True)
         edges = torch.tensor([k / bins for k in range(1, bins)], dtype=torch.float64)
         place = torch.bucketize(pred.contiguous().double(), edges.to(pred.device))

@@ -162,9 +162,13 @@ class Side:
             else:  # 0 and 1
                 decided = self.given[sample].cpu().numpy().view(np.bool_)
             return list(decided.reshape(-1, *self.space))
-        labels = self.given[sample] if self.labelled else self.stored[sample].argmax(0)
-        placed = labels.cpu().numpy().reshape(self.space)
+        placed = self.labels[sample].cpu().numpy().reshape(self.space)
         return [placed == label for label in range(self.count)]
+
+    @property
+    def labels(self) -> Tensor:
+        """(B, N) the most likely class of each pixel, the first one on ties."""
+        return self.given.long() if self.labelled else self.stored.argmax(1)
 
     @property
     def half(self) -> Tensor:
@@ -175,8 +179,8 @@ class Side:
         if self.task == "multiclass":
             if self.cells:  # label maps, which are decided already
                 return self.probability
-            labels = self.stored.argmax(1)
-            return functional.one_hot(labels, self.stored.shape[1]).movedim(-1, 1).to(self.stored)
+            each = functional.one_hot(self.labels, self.count)
+            return each.movedim(-1, 1).to(self.stored)
         return (self.probability >= threshold).to(self.stored)
 
 
