@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from unicodedata import normalize
 
 from lossbench.data.pairing import ordered_classes
@@ -35,6 +36,11 @@ class Header:
     classes: tuple[str, ...]
     groups: tuple[int, ...]
     slips: dict[int, str]
+
+    @cached_property
+    def checked(self) -> list[str]:
+        """The roles in the order in which what they lack is told: no truth is never forgiven."""
+        return sorted(self.files, key=lambda role: role != "target")
 
 
 def read_header(

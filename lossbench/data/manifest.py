@@ -183,7 +183,7 @@ def _pair(
 ) -> Pair | Unpaired:
     """The files of a line, or what keeps it from being evaluated."""
     sources: dict[str, tuple[Source, ...]] = {}
-    for role in sorted(header.files, key=lambda role: role != "target"):  # it is never forgiven
+    for role in header.checked:
         files = []
         for column in header.files[role].values():
             if not cells[column]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, overload
@@ -60,7 +61,7 @@ class Pairs(Sequence[Pair]):
     """Pairs that all have the same roles; a slice of them shares their memory."""
 
     def __init__(self, pairs: Iterable[Pair] = ()) -> None:
-        self.ids, self.roles = Texts(), dict[str, Column]()
+        self.ids, self.roles = Texts(), defaultdict[str, Column](Column)
         self.segments = dict[int, dict[str, Segments]]()
         self.order: Sequence[int] = range(0)
         for pair in pairs:
@@ -71,7 +72,7 @@ class Pairs(Sequence[Pair]):
         place = len(self.ids)
         self.ids.append(pair.id)
         for role, sources in pair.sources.items():
-            self.roles.setdefault(role, Column()).append(sources)
+            self.roles[role].append(sources)
         if pair.segments:
             self.segments[place] = pair.segments
         self.order = range(place + 1)
