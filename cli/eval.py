@@ -325,8 +325,8 @@ def command(context: click.Context, /, **options: Any) -> int:
         note(f"stopped; {journal.samples if journal else 0:,} samples are {where}{going_on}")
         raise
     finally:
-        if journal and (done or not journal.samples):
-            journal.remove()
+        if journal:
+            journal.close(done)
     return status
 
 
@@ -440,8 +440,8 @@ def _journal(run: Run, shown: Mapping[str, Any]) -> Journal | None:
     regular = _regular(shown["output"])
     journal = run.journal(f"{regular[0]}.part", shown["resume"]) if regular else None
     if journal and journal.aside and not shown["quiet"]:
-        old = f"{journal.path} of a stopped run is {journal.aside} until this one is done"
-        note(printable(f"note: {old}; with --resume a run goes on from what it finished"))
+        old = f"{journal.path} of a stopped run is {journal.old} until this one is done"
+        note(printable(f"note: {old}; --resume would go on from it"))
     return journal
 
 

@@ -86,7 +86,7 @@ def main() -> NoReturn:
             failed = (
                 "the output could not be written" if error.errno in FULL else "the system refused"
             )
-            complain(f"{failed}: {error.strerror}")
+            complain(f"{failed}: {error.strerror or error}")
         else:
             traceback.print_exc()
         status = 4

@@ -1138,25 +1138,39 @@ def test_a_part_file_is_no_result_and_goes_when_a_run_is_done(
 
 
 def test_what_a_stopped_run_has_finished_is_not_overwritten(
-    command: Callable[..., Outcome], tmp_path: Path
+    pixels: Path, tmp_path: Path, command: Callable[..., Outcome]
 ) -> None:
-    file, part = tmp_path / "r.json", tmp_path / "r.json.part"
-    run = lossbench.plan(*BINARY, ["dice"])
-    journal = run.journal(str(part))
-    run.evaluate(None, journal)
-    journal.file.close()
+    """Nor where several are stopped, one of them before it has finished anything."""
+    file, part, old = (tmp_path / f"r.json{ending}" for ending in ("", ".part", ".part.old"))
+    process, _ = started(pixels, file)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
     left = part.read_bytes()
-    assert len(list(frames(part))) > 1
 
-    def stop(progress: Any) -> None:
-        raise KeyboardInterrupt
+    again = subprocess.Popen(
+        [*COMMAND, "eval", pixels / "pred", pixels / "gt", "-l", "dice", "-l", "l1", "-o", file],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    until(old.exists)
+    again.send_signal(signal.SIGINT)
+    assert f"{part} of a stopped run is {old} until this one is done" in again.communicate()[1]
+    assert [path.name for path in tmp_path.iterdir()] == [part.name]  # nothing was finished
+    assert part.read_bytes() == left
+    run = lossbench.plan(pixels / "pred", pixels / "gt", ["dice", "l1"])
+    for _ in range(2):  # what has less is not set aside in place of it
+        less = run.journal(str(part))
+        less.file.write(FINISHED)
+        less.close(done=False)
+        assert old.read_bytes() == left
+        assert part.exists()
+    more = run.journal(str(part), resume=True)
+    assert part.stat().st_size == more.known <= len(left)
+    assert len(list(more.parts())) == len(list(frames(part))) - 1 > 0
+    more.close(done=True)
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "r.json.part.old").write_bytes(left)
+    assert command("eval", *BINARY, "-o", file).status == 0
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
-    with pytest.raises(KeyboardInterrupt):
-        run.evaluate(stop, again := run.journal(str(part)))
-    assert again.aside is not None
-    assert again.aside.read_bytes() == left
-    again.aside.replace(part)
-    done = command("eval", *BINARY, "-l", "dice", "-o", file)
-    assert done.status == 0
-    assert f"{part} of a stopped run is {part}.old until this one is done" in done.err
-    assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+FINISHED = struct.pack("<QI", 1, zlib.crc32(b"x")) + b"x"  # a frame

@@ -109,6 +109,21 @@ def test_grey_levels_of_few_bits_are_what_pillow_opens(bits):
     assert np.array_equal(found.array, np.asarray(expected))
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_rows_that_a_png_lacks_are_zeros_as_pillow_has_them(mode):
+    """Its compressed data ends as it should, before the last row. Never what was there before."""
+    colour, width = (0, 5) if mode == "L" else (2, 15)
+    head = struct.pack(">IIBBBBB", 5, 64, 8, colour, 0, 0, 0)
+    rows = bytes([0, *[7] * width]) * 10
+    file = chunked([(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")])
+    for _ in range(20):
+        np.full(64 * width, 99, np.uint8).sum()
+        found = plain(file)
+        assert found is not None
+        assert np.array_equal(found.array, np.asarray(Image.open(io.BytesIO(file))))
+        assert (found.array[10:] == 0).all()
+
+
 @pytest.mark.parametrize("mode", ["L", "P;8", "RGB"])
 def test_a_damaged_png_is_left_to_pillow(mode):
     file = drawn_png(mode, (9, 13))

@@ -222,8 +222,8 @@ def test_most_likely_class_is_the_first_on_ties():
     assert one(stack, [[0, 1]], "accuracy", **settings) == 1
 
 
-@settings(deadline=None)
-@given(st.integers(2, 5), st.integers(0, 10**6))
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from([2, 3, 5, 50]), st.integers(0, 10**6))  # 50: more than pixels
 def test_hard_counts_of_labels_are_those_of_each_class_against_the_rest(classes, seed):
     """Also of weights that are no whole numbers: what there is none of is 0, not nearly 0."""
     random = np.random.default_rng(seed)
@@ -242,6 +242,15 @@ def test_hard_counts_of_labels_are_those_of_each_class_against_the_rest(classes,
             torch.testing.assert_close(
                 counts[:, label], (weight * mask).sum(1), rtol=1e-14, atol=0.0
             )
+
+
+def test_hard_counts_in_single_precision_go_beyond_what_it_can_add_one_to():
+    pixels = 2**24 + 10
+    labels = torch.zeros((1, pixels), dtype=torch.uint8)
+    side = Side(labels, "multiclass", labelled=2)
+    found = Counts.of(side, side, torch.ones((1, 1, 1)).expand(1, 1, pixels))
+    assert found.tp.dtype == torch.float32
+    assert found.tp.tolist() == found.tn.flip(-1).tolist() == [[pixels, 0]]
 
 
 def test_class_reduction_none_can_be_typed_as_it_is_documented():

@@ -17,7 +17,7 @@ from lossbench.data.shared import as_picture, bands_of, core
 
 SMALL = 1 << 20  # bytes of a file from which on this is nothing next to decoding
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-PALETTE = 3 * 256  # bytes of a palette at most
+PALETTE = range(3, 3 * 256 + 1, 3)  # bytes that a palette may have
 DENSEST = 1032  # bytes at most that a compressed one stands for
 CHUNK = struct.Struct(">I4s")
 HEADER = struct.Struct(">IIBBBBB")
@@ -75,8 +75,8 @@ def plain(file: bytes) -> Plain | None:
         layout = LAYOUTS[bits, colour]
         possible = 0 < width * height <= DENSEST * len(parts[IDAT])
         colours = parts.get(PLTE, b"")
-        named = len(colours) % 3 == 0 and (layout.mode == "P") == (0 < len(colours) <= PALETTE)
-        if any(other) or not (possible and named):
+        fits = PALETTE if layout.mode == "P" else (0,)
+        if any(other) or not possible or len(colours) not in fits:
             return None  # interlaced, or nothing that may be in a file
         array = _decoded(parts[IDAT], layout, width, height)
     except (AttributeError, KeyError, OSError, ValueError, struct.error):
@@ -91,14 +91,16 @@ def plain(file: bytes) -> Plain | None:
 def _decoded(pixels: bytes, layout: Layout, width: int, height: int) -> NDArray[Any]:
     """The numbers of a picture, (H, W) or (H, W, 4), which the decoder writes where they stay.
 
+    Where the file has too few they are 0, as Pillow has it.
+
     Raises:
-        ValueError: there are too few of them, or they are damaged.
+        ValueError: they do not come to an end, or are damaged.
     """
-    array = np.empty((height, width, 4) if layout.bands else (height, width), layout.kind)
+    array = np.zeros((height, width, 4) if layout.bands else (height, width), layout.kind)
     decoder = core.zip_decoder(layout.mode, layout.row, False)
     decoder.setimage(as_picture(array, (width, height), layout.memory), (0, 0, width, height))
-    missing, error = decoder.decode(pixels)
-    if missing >= 0 or error:
+    used, error = decoder.decode(pixels)
+    if used >= 0 or error:  # at the end of a picture it is −1
         raise ValueError
     return array
 

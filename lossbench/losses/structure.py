@@ -13,7 +13,8 @@ from lossbench.losses import loss
 from lossbench.views.forms import Count, Image, PerClass, PerPixel, PerSample, Positive, Valid
 from lossbench.views.sums import power, ratio, root
 
-STRIP = 1 << 14  # numbers that a processor's cache has room for with what is made of them
+# Numbers that a processor's cache has room for with what is made of them; and of a GPU its memory.
+STRIP, OTHER = 1 << 14, 1 << 22
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
 
 
@@ -49,8 +50,7 @@ def compared(
         light = (2 * means + first) / (pred_mean_square + target_mean_square + first)
         return Similarity(light * contrast, contrast)
 
-    small = pred.device.type == "cpu"  # a GPU takes all of it at once
-    together, room = (1, STRIP) if small else (pred.shape[1], pred.numel())
+    together, room = (1, STRIP) if pred.device.type == "cpu" else (pred.shape[1], OTHER)
     channels = zip(pred.split(together, 1), target.split(together, 1), strict=True)
     return joined(
         (
@@ -67,9 +67,10 @@ def joined(parts: Iterable[Similarity], axis: int) -> Similarity:
 
 
 def strips(pred: Tensor, target: Tensor, window: int, room: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images (B, C, *space) in strips of so many numbers along the first axis of their space.
+    """Images (B, C, *space) in strips along the first axis of their space.
 
-    Each has every window that begins in it.
+    The windows of so many numbers begin in each, at least one window's; its last rows are those
+    that they reach, which the next strip has again.
     """
     length = pred.shape[2]
     starts = length - window + 1

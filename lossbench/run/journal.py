@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
-from itertools import islice
 from os import fstat
 from pathlib import Path
 from struct import Struct, error
@@ -27,19 +26,23 @@ FRAME = Struct("<QI")  # length, checksum
 class Journal:
     """The file of one run; `identity` is what must be the same for parts to be of use.
 
-    What a stopped run has left is gone on from, or else set aside until this one is done.
+    What a stopped run has left is gone on from, or else set aside until a run is done. `--resume`
+    goes on from whichever has more of its run.
     """
 
     def __init__(self, path: str, identity: Mapping[str, Any], resume: bool = False) -> None:
-        self.path, self.samples = Path(path), 0
-        self.aside: Path | None = None
+        self.path, self.old = Path(path), Path(f"{path}.old")
+        self.samples, self.aside = 0, False
         self.identity = json.loads(json.dumps(identity))
         self.known = 0  # bytes of complete frames, where a run goes on
         try:
-            if resume and self.path.exists():
-                self.known = self._check()
-            elif self.path.exists() and self._is_of_use():
-                self.aside = self.path.replace(f"{self.path}.old")
+            if resume:
+                if self._parts_in(self.old, self.identity) > self._parts_in(self.path):
+                    self.old.replace(self.path)
+                self.known = self._check() if self.path.exists() else 0
+            elif self._parts_in(self.path) > self._parts_in(self.old):
+                self.path.replace(self.old)
+                self.aside = True
             self.file = self.path.open("r+b" if self.known else "wb")
             self.file.truncate(self.known)
             self.file.seek(self.known)
@@ -67,17 +70,30 @@ class Journal:
         """The samples of a part are in the file."""
         self.samples += int(part.good.sum())
 
-    def remove(self) -> None:
-        """The result has been written."""
-        self.file.close()
-        for path in filter(None, (self.path, self.aside)):
-            with suppress(OSError):
-                path.unlink()
+    def close(self, done: bool) -> None:
+        """The result has been written, or the run is stopped.
 
-    def _is_of_use(self) -> bool:
-        """Whether a run has left more than what it was."""
-        with self.path.open("rb") as file:
-            return len(list(islice(_frames(file), 2))) > 1
+        Where it has finished nothing, what was set aside is there again.
+        """
+        self.file.close()
+        with suppress(OSError):
+            if done:
+                self.old.unlink(missing_ok=True)
+            if done or not self._parts_in(self.path):
+                self.path.unlink()
+                if self.old.exists():
+                    self.old.replace(self.path)
+
+    def _parts_in(self, path: Path, identity: Any = None) -> int:
+        """How many bytes of parts a file has; none where it is of another run than that."""
+        if not path.is_file():
+            return 0
+        with path.open("rb") as file:
+            frames = _frames(file)
+            start, first = next(frames, (0, b""))
+            if identity is not None and first != json.dumps(identity).encode():
+                return 0
+            return max((place for place, _ in frames), default=start) - start
 
     def _check(self) -> int:
         """How many bytes are complete; an error where they are of another run."""

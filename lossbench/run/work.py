@@ -228,7 +228,7 @@ def batches(ranges: Sequence[Task], most: int, workers: int) -> Iterator[Task]:
 
 
 def fair(count: int, workers: int) -> int:
-    """How many of the pairs that are left a worker takes, so that all of them are done together."""
+    """Half of a worker's share of the pairs that are left, so that all are done at about once."""
     return -(-count // (2 * workers))
 
 

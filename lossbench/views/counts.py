@@ -28,7 +28,7 @@ class Counts(NamedTuple):
             threshold: p ≥ threshold is foreground; not for multiclass, where the most likely
                 class counts.
         """
-        if pred.task == "multiclass" and not pred.cells and weight.shape[1] == 1:
+        if pred.task == "multiclass" and not pred.cells and _suits(weight, pred.count):
             return cls(*_of_labels(pred.labels, target.labels, weight[:, 0], pred.count))
         yes, true = pred.decision(threshold), target.decision(threshold)
         return cls(
@@ -39,18 +39,28 @@ class Counts(NamedTuple):
         )
 
 
+def _suits(weight: Tensor, classes: int) -> bool:
+    """Whether pairs of labels are counted: pixels have one weight, and pairs are not many more.
+
+    A GPU counts in any order, so that sums of fractions would differ from run to run.
+    """
+    return weight.device.type == "cpu" and weight.shape[1] == 1 and classes <= weight.shape[2]
+
+
 def _of_labels(pred: Tensor, target: Tensor, weight: Tensor, classes: int) -> tuple[Tensor, ...]:
     """The four of every class, each (B, K), from labels and weights (B, N).
 
-    Nothing is subtracted: what there is none of is exactly 0 whatever the weights are.
+    Nothing is subtracted: what there is none of is exactly 0 whatever the weights are. One is added
+    at a time, which single precision cannot do beyond 2²⁴.
     """
     cells = classes * classes
     first = torch.arange(len(weight), device=weight.device)[:, None] * cells
     places = first + target * classes + pred
-    counts = torch.bincount(places.flatten(), weight.flatten(), len(weight) * cells)
+    counts = torch.bincount(places.flatten(), weight.flatten().double(), len(weight) * cells)
     joint = counts.reshape(-1, classes, classes)
     wrong, others = (_without_diagonal(each) for each in (joint, _without_each(joint)))
-    return joint.diagonal(dim1=1, dim2=2), wrong.sum(1), wrong.sum(2), others.sum(1)
+    found = joint.diagonal(dim1=1, dim2=2), wrong.sum(1), wrong.sum(2), others.sum(1)
+    return tuple(each.to(weight) for each in found)
 
 
 def _without_diagonal(joint: Tensor) -> Tensor:

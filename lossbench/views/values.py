@@ -162,7 +162,8 @@ class Side:
             else:  # 0 and 1
                 decided = self.given[sample].cpu().numpy().view(np.bool_)
             return list(decided.reshape(-1, *self.space))
-        placed = self.labels[sample].cpu().numpy().reshape(self.space)
+        labels = self.given[sample] if self.labelled else self.stored[sample].argmax(0)
+        placed = labels.cpu().numpy().reshape(self.space)
         return [placed == label for label in range(self.count)]
 
     @property
