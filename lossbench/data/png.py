@@ -79,7 +79,7 @@ def plain(file: bytes) -> Plain | None:
         if any(other) or not possible or len(colours) not in fits:
             return None  # interlaced, or nothing that may be in a file
         array = _decoded(parts[IDAT], layout, width, height)
-    except (AttributeError, KeyError, OSError, ValueError, struct.error):
+    except (KeyError, ValueError, struct.error):
         return None
     if layout.mode == "1":
         array = array != 0
