@@ -67,7 +67,8 @@ def _session() -> dict[str, Any]:
             "device": TEXT,
             "workers": {"type": "integer", "minimum": 1},
             "versions": _by_name(TEXT),
-        }
+        },
+        {"note": TEXT},
     )
 
 

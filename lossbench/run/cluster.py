@@ -26,7 +26,7 @@ from lossbench.run.ending import grouped
 from lossbench.run.groups import Grouping
 from lossbench.run.part import Part
 from lossbench.run.settings import Settings
-from lossbench.run.work import Take, Task, Watch, Work
+from lossbench.run.work import Ended, Take, Task, Watch, Work
 
 if TYPE_CHECKING:
     from lossbench.run.job import Run
@@ -76,12 +76,11 @@ def evaluate_range(
     whole = Part.empty(first, first + len(pairs), groups)
     files = sha256(stamp(pairs)).hexdigest() if job.stamped else ""
     try:
-        work.go([(first, pairs)], whole.extend)
+        ended = work.go([(first, pairs)], whole.extend)
     except LossbenchError as failure:
         return Answer(failure=failure)
     whole.files = files
-    weights = work.extraction.networks.hashes if work.extraction else None
-    return Answer(whole.pack(), work.device.result(), weights)
+    return Answer(whole.pack(), ended.device, ended.weights)
 
 
 def go_on_cluster(
@@ -92,11 +91,8 @@ def go_on_cluster(
     watch: Watch | None,
     *,
     stamped: bool,
-) -> tuple[str, Mapping[str, str] | None]:
+) -> Ended:
     """Evaluate ranges of pairs on a cluster.
-
-    Returns:
-        The device that the workers computed on, and the hashes of the weights that they used.
 
     Raises:
         SettingError: there is no such cluster, or it cannot read the files.
@@ -134,7 +130,7 @@ def go_on_cluster(
             weights = answer.weights
             future.release()
             waiting.update(submit(1))
-    return ", ".join(sorted(devices)) or "cpu", weights
+    return Ended(", ".join(sorted(devices)) or "cpu", weights)
 
 
 def _answer(future: Any) -> Answer:

@@ -32,7 +32,7 @@ from lossbench.run.journal import Journal, unchanged
 from lossbench.run.part import Part
 from lossbench.run.settings import Settings
 from lossbench.run.shards import as_shard, digest, share
-from lossbench.run.work import Progress, Take, Task, Watch, Work
+from lossbench.run.work import Ended, Progress, Take, Task, Watch, Work
 from lossbench.version import __version__
 from lossbench.weights import PUBLISHED, Published
 from lossbench.weights import digest as file_digest
@@ -117,10 +117,10 @@ class Run:
         watch = Watch(self.columns, left, progress) if progress else None
         here = self.settings.engine == LOCAL or not ranges
         engine = go_here if here else go_on_cluster
-        device, weights = engine(self, ranges, groups, take, watch, stamped=journal is not None)
+        ended = engine(self, ranges, groups, take, watch, stamped=journal is not None)
         run = self.describe()
-        if weights is not None:
-            run["weights"] = weights
+        if ended.weights is not None:
+            run["weights"] = ended.weights
         shard = self.settings.shard
         state = shard and as_shard(shard, whole, self.plan, self.pairing, self.losses)
         result = self.conclude(whole, options, self._chosen_device())
@@ -129,9 +129,10 @@ class Run:
             "lossbench": __version__,
             "started": started.isoformat(timespec="seconds"),
             "seconds": round(time.perf_counter() - clock, 3),
-            "device": device,
+            "device": ended.device,
             "workers": self.settings.readers,
             "versions": _versions(),
+            **({"note": ended.remark} if ended.remark else {}),
         }
         return result
 
@@ -236,17 +237,14 @@ def go_here(
     watch: Watch | None,
     *,
     stamped: bool,
-) -> tuple[str, Mapping[str, str] | None]:
-    """Evaluate ranges of pairs in this process and its readers.
-
-    Returns:
-        The device that it computed on, and the hashes of the weights that it used.
-    """
+) -> Ended:
+    """Evaluate ranges of pairs in this process and its readers."""
     terms = list(dict.fromkeys(run.terms))
     confined = run.pairing.confined
-    work = Work(run.plan, terms, run.settings, groups, confined=confined, stamped=stamped)
-    work.go(ranges, take, watch)
-    return work.device.result(), work.extraction.networks.hashes if work.extraction else None
+    work = Work(
+        run.plan, terms, run.settings, groups, confined=confined, stamped=stamped, weighed=True
+    )
+    return work.go(ranges, take, watch)
 
 
 def baseline_value(baseline: Mapping[str, Any], check: Check) -> float:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from lossbench.columns import Column, Term
 from lossbench.data.pairs import Pair
@@ -25,8 +25,9 @@ from lossbench.networks import needed
 from lossbench.results import combine
 from lossbench.run.groups import Grouping
 from lossbench.run.part import Part
-from lossbench.run.reader import WORTH_PROCESSES, Chunk, in_order, reader
+from lossbench.run.reader import WORTH_PROCESSES, Chunk, in_order, read_chunk, reader
 from lossbench.run.settings import Settings
+from lossbench.run.worth import TRIED, Trial
 
 if TYPE_CHECKING:
     from lossbench.run.evaluate import Rows
@@ -92,6 +93,14 @@ class Watch:
         self.tell(Progress(self.done, self.total, ids, values, means))
 
 
+class Ended(NamedTuple):
+    """What a pass was like: where it computed, the hashes of the weights, what to say of it."""
+
+    device: str
+    weights: Mapping[str, str] | None
+    remark: str = ""
+
+
 class Work:
     """Reads and evaluates pairs of a run.
 
@@ -102,6 +111,7 @@ class Work:
         grouping: the groups of the samples, where there are groups.
         confined: whether only this process can read the files.
         stamped: whether parts say what their files were.
+        weighed: whether a GPU is held against the CPU.
     """
 
     def __init__(
@@ -113,14 +123,16 @@ class Work:
         *,
         confined: bool = False,
         stamped: bool = False,
+        weighed: bool = False,
     ) -> None:
         self.plan, self.terms, self.settings = plan, terms, settings
-        self.grouping, self.confined, self.stamped = grouping, confined, stamped
+        self.grouping, self.confined = grouping, confined
+        self.stamped, self.weighed = stamped, weighed
         self.gathers = any(term.gathers for term in terms)
         self.device: Future[str] = Future()
         self.extraction: Extraction | None = None  # of features, where a loss compares some
 
-    def go(self, ranges: Sequence[Task], take: Take, watch: Watch | None = None) -> None:
+    def go(self, ranges: Sequence[Task], take: Take, watch: Watch | None = None) -> Ended:
         """Read while torch is being imported, then evaluate what has been read.
 
         Args:
@@ -151,7 +163,9 @@ class Work:
                     from lossbench.run.evaluate import get_ready, one_thread, pick_device
 
                     get_ready(self.terms)
+                started = time.perf_counter()
                 with one_thread():
+                    trial = self._trial(ranges)
                     device = pick_device(self.settings.device)
                     self.extraction = self._extraction(device)
                     self.device.set_result(device)
@@ -164,6 +178,10 @@ class Work:
                         handing.finished(first + len(pairs), files)
                         if watch:
                             watch.step(part, first, pairs)
+                seconds = time.perf_counter() - started
+                remark = trial.remark(device, seconds) if trial and device != "cpu" else ""
+                hashes = self.extraction.networks.hashes if self.extraction else None
+                return Ended(device, hashes, remark)
             finally:
                 self.device.cancel()  # where it was never found, threads wait for it
                 chunks.close()
@@ -195,6 +213,26 @@ class Work:
         from lossbench.run.features import Extraction
 
         return Extraction(self.terms, self.settings.weights, self.settings.offline, device)
+
+    def _trial(self, ranges: Sequence[Task]) -> Trial | None:
+        """The CPU at one of the samples, where all of them may go to a GPU."""
+        if not (self.weighed and self.plan.pixels) or self.settings.likely_device == "cpu":
+            return None
+        from lossbench.run.evaluate import evaluate_parts
+
+        extraction = cache(partial(self._extraction, "cpu"))
+
+        def evaluate(pair: Pair) -> bool:
+            chunk = read_chunk(self.plan, [pair])
+            evaluate_parts(self.plan, self.terms, "cpu", chunk, extraction())
+            return bool(chunk.places)
+
+        pairs = max((some for _, some in ranges), key=len)
+        middle = len(pairs) // 2
+        count = sum(len(some) for _, some in ranges)
+        trial = Trial(count, self.settings.readers, pairs[middle : middle + TRIED], evaluate)
+        trial.start()
+        return trial
 
     def _evaluated(self, pairs: Sequence[Pair], chunk: Chunk) -> list[tuple[Chunk, Rows]]:
         """A chunk with its rows; in parts where a loss refuses a sample, so that only it fails."""
