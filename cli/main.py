@@ -18,7 +18,17 @@ import click
 from lossbench.errors import LossbenchError
 from lossbench.version import __version__
 
-COMMANDS = ("eval", "losses", "explain", "merge", "gradcheck", "weights", "schema", "speed")
+COMMANDS = (
+    "eval",
+    "losses",
+    "explain",
+    "compare",
+    "merge",
+    "gradcheck",
+    "weights",
+    "schema",
+    "speed",
+)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # what printing meets
 EPILOG = "Example: lossbench eval pred/ gt/ --loss dice --gate 'dice.mean <= 0.15'"
 

@@ -25,7 +25,7 @@ SUMMARY = "GITHUB_STEP_SUMMARY"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _top(context: click.Context, _: click.Parameter, given: str) -> int | None:
+def top(context: click.Context, _: click.Parameter, given: str) -> int | None:
     """`all`, or a number."""
     return None if given == "all" else count(given, "all", 0)
 
@@ -61,7 +61,7 @@ OPTIONS = [
         metavar="N|all",
         default="10",
         show_default=True,
-        callback=_top,
+        callback=top,
         help="How many samples tables show; other formats have them all.",
     ),
     click.option("--per-class/--no-per-class", default=None, help="With or without class columns."),

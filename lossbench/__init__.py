@@ -2,6 +2,7 @@
 
 from lossbench.api import (
     check_path,
+    compare,
     evaluate,
     find_loss,
     gather_settings,
@@ -32,6 +33,7 @@ __all__ = [
     "SettingError",
     "__version__",
     "check_path",
+    "compare",
     "evaluate",
     "find_loss",
     "gather_settings",

@@ -15,6 +15,7 @@ from lossbench.plugins import using
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.comparing import Comparison
     from lossbench.config import Config
     from lossbench.gradients import Slope
     from lossbench.results import Result
@@ -197,6 +198,35 @@ def merge(files: Sequence[str | os.PathLike[str]], *, baseline: Any = None) -> R
     return plan_merge(files, baseline=baseline).evaluate()
 
 
+def compare(
+    files: Sequence[str | os.PathLike[str]],
+    losses: str | Sequence[str] = (),
+    *,
+    per_class: bool = False,
+) -> Comparison:
+    """Hold result files against the first of them, sample by sample.
+
+    Args:
+        files: two or more, as JSON, JSON Lines or Parquet.
+        losses: the columns to compare, such as "dice" or "dice[road]"; by default all that the
+            results have in common.
+        per_class: compare their classes as well.
+
+    Returns:
+        `.measured`, `.ids`, `.values` by name (files, samples), `.change(1, measured[0])` with
+        `.difference`, `.aggregates`, `.means`, `.counts` and `.verdict`, `.worsened(…)`, `.ranks`,
+        `.notes`, and `.render()` and `.save()` for what `lossbench compare` prints.
+
+    Raises:
+        SettingError: there is one file only, or not all have a loss that is named.
+        InputError: a file is no result, or they have no loss or no sample in common.
+    """
+    from lossbench.comparing import compare
+
+    names = [losses] if isinstance(losses, str) else losses
+    return compare([os.fspath(file) for file in files], names, per_class=per_class)
+
+
 def loss(
     name: str,
     *,
@@ -323,15 +353,19 @@ def schema(name: str = "config") -> dict[str, Any]:
     return schemas[name]()
 
 
-def check_path(path: str | os.PathLike[str]) -> None:
-    """Refuse a result file that could not be written, before anything is computed.
+def check_path(path: str | os.PathLike[str], *, of: str = "result") -> None:
+    """Refuse a file that could not be written, before anything is computed.
+
+    Args:
+        path: the file.
+        of: what will be in it, as for `list_formats`.
 
     Raises:
         SettingError: an ending without a format, or a folder that cannot be written to.
     """
     from lossbench.output import check_path
 
-    check_path(os.fspath(path))
+    check_path(os.fspath(path), [each for some in list_formats(of).values() for each in some])
 
 
 def render(result: Result, format: str = "table", **how: Any) -> str:
@@ -347,13 +381,20 @@ def render(result: Result, format: str = "table", **how: Any) -> str:
     return render(result, format, **how)
 
 
-def list_formats() -> dict[str, tuple[str, ...]]:
-    """The formats of results, each with the endings of files that are written in it."""
-    from lossbench.output import ENDINGS, FILES, FORMATS
+def list_formats(of: str = "result") -> dict[str, tuple[str, ...]]:
+    """The formats of results, each with the endings of files that are written in it.
 
+    Args:
+        of: result, or comparison for the formats of those.
+    """
+    from lossbench.output import ENDINGS, FILES, FORMATS, comparison
+
+    formats, endings = [*FORMATS, *FILES], ENDINGS
+    if of == "comparison":
+        formats, endings = list(comparison.FORMATS), comparison.ENDINGS
     return {
-        format: tuple(ending for ending, of in ENDINGS.items() if of == format)
-        for format in (*FORMATS, *FILES)
+        format: tuple(ending for ending, its in endings.items() if its == format)
+        for format in formats
     }
 
 

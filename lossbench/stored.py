@@ -1,15 +1,35 @@
-"""Result files, read back: everything but the samples, which readers take as they need them."""
+"""Result files, read back: what they say of their run, and those columns that are asked for."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from lossbench.data.pairs import Texts
 from lossbench.errors import InputError
+from lossbench.results import from_number
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 Model = Mapping[str, Any]
+
+
+class Quantity(NamedTuple):
+    """A column of a result, or the values of one class in it."""
+
+    column: str
+    of_class: str | None = None
+
+    def __str__(self) -> str:
+        return self.column if self.of_class is None else f"{self.column}[{self.of_class}]"
 
 
 def read_result(path: str) -> Model:
@@ -18,16 +38,53 @@ def read_result(path: str) -> Model:
     Raises:
         InputError: it cannot be read, or is no result of lossbench.
     """
-    read = READERS.get(os.path.splitext(path)[1].lower(), _json)
-    try:
-        found = read(path)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path} cannot be read: {reason}") from None
+    with _told(path):
+        found = _reader(path).words(path)
     if not isinstance(found, dict) or not isinstance(found.get("aggregate"), dict):
         raise InputError(f"{path} is not a result of lossbench", kind="mismatch")
     found.pop("samples", None)
     return found
+
+
+def read_samples(path: str, wanted: Sequence[Quantity], model: Model) -> tuple[Texts, list[Array]]:
+    """The ids of a result file and the quantities that are wanted, nan where undefined.
+
+    The others are not kept; of Parquet they are not even read.
+
+    Args:
+        path: the file.
+        wanted: quantities that it has.
+        model: what it says of its run.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    import numpy as np
+
+    ids, columns = Texts(), [array("d") for _ in wanted]
+    with _told(path):
+        for names, numbers in _reader(path).samples(path, wanted, model):
+            for name in names:
+                ids.append(name)
+            for column, some in zip(columns, numbers, strict=True):
+                column.extend(some)
+    return ids, [np.frombuffer(column, np.float64) for column in columns]
+
+
+@contextmanager
+def _told(path: str) -> Iterator[None]:
+    """What is wrong with a file, in a sentence."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path} cannot be read: {reason}") from None
+    except (KeyError, TypeError, AttributeError):
+        raise InputError(f"{path} is not a result of lossbench", kind="mismatch") from None
+
+
+def _reader(path: str) -> Reader:
+    return READERS.get(os.path.splitext(path)[1].lower(), JSON)
 
 
 def _json(path: str) -> Any:
@@ -50,8 +107,52 @@ def _parquet(path: str) -> Any:
     return read_words(path)
 
 
-READERS: dict[str, Callable[[str], Any]] = {
-    ".jsonl": _lines,
-    ".ndjson": _lines,
-    ".parquet": _parquet,
+Block = tuple[Iterable[str], Sequence[Iterable[float]]]  # ids, and the numbers of each quantity
+
+
+def _json_samples(path: str, wanted: Sequence[Quantity], _: Model) -> Iterator[Block]:
+    return _picked(_json(path)["samples"], wanted)
+
+
+def _line_samples(path: str, wanted: Sequence[Quantity], _: Model) -> Iterator[Block]:
+    with open(path, encoding="utf-8") as file:
+        next(file)
+        rows = map(json.loads, file)
+        yield from _picked((row for row in rows if "aggregate" not in row), wanted)
+
+
+def _picked(rows: Iterable[Model], wanted: Sequence[Quantity]) -> Iterator[Block]:
+    """What is wanted of each row."""
+    for row in rows:
+        found = (
+            row[column] if of_class is None else row["classes"][column][of_class]
+            for column, of_class in wanted
+        )
+        yield [row["id"]], [[from_number(each)] for each in found]
+
+
+def _parquet_samples(path: str, wanted: Sequence[Quantity], model: Model) -> Iterator[Block]:
+    from lossbench.output.parquet import read_columns
+
+    classes = model["run"]["classes"]
+    places = [
+        (column, None if of_class is None else classes.index(of_class))
+        for column, of_class in wanted
+    ]
+    return read_columns(path, places)
+
+
+class Reader(NamedTuple):
+    """How one format is read: what it says of its run, and its samples."""
+
+    words: Callable[[str], Any]
+    samples: Callable[[str, Sequence[Quantity], Model], Iterator[Block]]
+
+
+JSON = Reader(_json, _json_samples)
+LINES = Reader(_lines, _line_samples)
+READERS = {
+    ".jsonl": LINES,
+    ".ndjson": LINES,
+    ".parquet": Reader(_parquet, _parquet_samples),
 }

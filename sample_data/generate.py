@@ -138,6 +138,10 @@ def write_cells(
     save(root / f"binary/gt/{name}.png", to_bytes(depths > 0))
     save(root / f"binary/valid/{name}.png", np.pad(to_bytes(np.ones(shape))[4:-4, 4:-4], 4))
     save(root / f"binary/weight/{name}.npy", 1 + 4 * np.exp(-((depths / 3) ** 2)))
+    random = random_for(f"{name} of an earlier model")
+    predicted = perturb(random, placed[missed:], 0.92 * growth)
+    _, probabilities = draw_blobs(random, shape, placed[:cells], predicted)
+    save(root / f"binary/earlier/{name}.png", to_bytes(probabilities))
 
 
 def write_pairs(root: Path) -> None:

@@ -33,7 +33,7 @@ def by_command(*arguments: str, status: int = 0) -> set[str]:
     "arguments",
     [["--help"], ["--version"], ["eval", "--help"], ["losses"], ["losses", "-h"],
      ["losses", "--family", "scores"], ["explain", "dice"], ["gradcheck", "--help"],
-     ["speed", "--help"],
+     ["speed", "--help"], ["compare", "--help"],
      ["losses", "--plugin", PLUGIN], ["explain", "worst_pixel", "--plugin", PLUGIN]],
     ids=" ".join,
 )  # fmt: skip
@@ -68,6 +68,14 @@ def test_a_dry_run_imports_no_torch(sample: str, arguments: list[str]) -> None:
 )
 def test_a_mistake_is_told_without_waiting_for_torch(arguments: list[str], status: int) -> None:
     assert "torch" not in by_command(*arguments, status=status)
+
+
+def test_a_comparison_imports_no_torch(tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "lossbench_cli", "eval", *IMAGES, "-q", "-o"]
+    subprocess.run([*run, str(tmp_path / "run.json")], check=True, capture_output=True)
+    found = by_command("compare", *[str(tmp_path / "run.json")] * 2)
+    assert "numpy" in found
+    assert not found & {"torch", "scipy", "PIL"}
 
 
 def test_nibabel_is_imported_for_nifti_alone() -> None:

@@ -35,6 +35,7 @@ PUBLIC = [
     "SettingError",
     "__version__",
     "check_path",
+    "compare",
     "evaluate",
     "find_loss",
     "gather_settings",

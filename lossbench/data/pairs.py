@@ -36,6 +36,9 @@ class Texts:
         start, end = self.ends[place : place + 2]
         return self.bytes[start:end].decode("utf-8", "surrogatepass")
 
+    def __iter__(self) -> Iterator[str]:
+        return map(self.__getitem__, range(len(self)))
+
     def __len__(self) -> int:
         return len(self.ends) - 1
 

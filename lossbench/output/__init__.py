@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,17 @@ def render(result: Result, format: str, **how: Any) -> str:
     """A result as text, with those of the options that the format has."""
     if format not in FORMATS:
         raise SettingError(f"format is one of {', '.join(FORMATS)}, not {format!r}")
-    text = FORMATS[format](result, **_own(FORMATS[format], how))
+    text = FORMATS[format](result, **own(FORMATS[format], how))
     # A file name that is no Unicode has surrogates, which no file in UTF-8 can hold.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
-def check_path(path: str) -> None:
+def check_path(path: str, endings: Collection[str] = ENDINGS) -> None:
     """Refuse a file that could not be written, before anything is read.
+
+    Args:
+        path: the file.
+        endings: of the formats that there are.
 
     Raises:
         SettingError: an ending without a format, or a folder that cannot be written to.
@@ -64,10 +68,10 @@ def check_path(path: str) -> None:
         raise SettingError(f"--output {path} is a folder, expected a file")
     if _special(path):
         return
-    if ending not in ENDINGS:
-        known = ", ".join(ENDINGS)
+    if ending not in endings:
+        known = ", ".join(endings)
         raise SettingError(f"--output {path}: the ending tells the format, one of {known}")
-    if ENDINGS[ending] == "parquet":
+    if ending == ".parquet":
         check_arrow()
     if not os.path.isdir(folder):
         raise SettingError(f"--output {path}: the folder {folder} does not exist")
@@ -89,7 +93,7 @@ def write(result: Result, path: str, **how: Any) -> None:
 
     def fill(file: str) -> None:
         if format in FILES:
-            FILES[format](result, file, **_own(FILES[format], how))
+            FILES[format](result, file, **own(FILES[format], how))
         else:
             Path(file).write_text(render(result, format, **how), encoding="utf-8")
 
@@ -122,7 +126,7 @@ def put(fill: Callable[[str], Any], path: str) -> None:
         raise OutputError(f"{path} could not be written: {error.strerror or error}") from None
 
 
-def _own(function: Callable[..., Any], how: dict[str, Any]) -> dict[str, Any]:
+def own(function: Callable[..., Any], how: dict[str, Any]) -> dict[str, Any]:
     """Those of the options that a format has."""
     own = signature(function).parameters
     return {name: value for name, value in how.items() if name in own}

@@ -41,11 +41,12 @@ def _rows(result: Result, per_class: bool) -> Iterator[list[str]]:
     yield ["id", *(["group"] if grouped else []), *(name for name, _ in columns), "error"]
     for place, name in enumerate(result.ids):
         group = [result.groups[place]] if result.groups is not None else []
-        yield [name, *group, *(_cell(float(numbers[place])) for _, numbers in columns), ""]
+        yield [name, *group, *(cell(float(numbers[place])) for _, numbers in columns), ""]
     nothing = [""] * (len(columns) + grouped)
     for failed in result.failed:
         yield [failed.id, *nothing, failed.error]
 
 
-def _cell(value: float) -> str:
+def cell(value: float) -> str:
+    """A number with every digit, nothing where it is undefined."""
     return "" if math.isnan(value) else repr(value)

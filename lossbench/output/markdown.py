@@ -45,12 +45,17 @@ def _lines(result: Result, tables: Iterator[Section]) -> Iterator[str]:
         more = len(result.failed) - len(shown)
         yield from _list("Errors", [*shown, *([f"… and {more:,} more"] if more else [])])
     for section in tables:
-        yield f"### {escaped(section.title)}"
-        yield ""
-        yield _row(section.headings)
-        yield _row(["---", *["---:"] * (len(section.headings) - 1)], raw=True)
-        yield from (_row(row) for row in section.rows)
-        yield ""
+        yield from table_lines(section)
+
+
+def table_lines(section: Section) -> Iterator[str]:
+    """A table with its title above it and a line without text below."""
+    yield f"### {escaped(section.title)}"
+    yield ""
+    yield _row(section.headings)
+    yield _row(["---", *["---:"] * (len(section.headings) - 1)], raw=True)
+    yield from (_row(row) for row in section.rows)
+    yield ""
 
 
 def _list(title: str, items: Sequence[str]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -65,16 +65,35 @@ def read_words(path: str) -> dict[str, Any]:
         ValueError: it is no result of lossbench.
         SettingError: pyarrow is not installed.
     """
-    _, pq = arrow()
-    file = pq.ParquetFile(
-        path, thrift_string_size_limit=GREATEST, thrift_container_size_limit=GREATEST
-    )
+    file = _opened(path)
     words = file.schema_arrow.metadata or {}
     if KEY.encode() not in words:
         raise ValueError("it has no result of lossbench in its metadata")
     session = json.loads(words[SESSION.encode()])
     found: dict[str, Any] = json.loads(words[KEY.encode()])
     return {"schema": found.pop("schema"), "session": session, **found}
+
+
+def read_columns(
+    path: str, wanted: Sequence[tuple[str, int | None]]
+) -> Iterator[tuple[list[str], list[Any]]]:
+    """Ids and columns of a file, so many rows at a time; the other columns are not read.
+
+    Args:
+        path: the file.
+        wanted: columns by name; with the place of a class, its values.
+    """
+    names = [name if place is None else f"{name}[]" for name, place in wanted]
+    for batch in _opened(path).iter_batches(ROWS, columns=["id", *dict.fromkeys(names)]):
+        found = []
+        for name, (_, place) in zip(names, wanted, strict=True):
+            column = batch.column(name)
+            if place is not None:
+                flat = column.flatten().to_numpy(zero_copy_only=False)
+                found.append(flat.reshape(len(column), -1)[:, place])
+            else:
+                found.append(column.to_numpy(zero_copy_only=False))
+        yield batch.column("id").to_pylist(), found
 
 
 def check_arrow() -> None:
@@ -98,6 +117,14 @@ def arrow() -> tuple[Any, Any]:
     import pyarrow.parquet
 
     return pyarrow, pyarrow.parquet
+
+
+def _opened(path: str) -> Any:
+    """A file whose metadata may be large."""
+    _, pq = arrow()
+    return pq.ParquetFile(
+        path, thrift_string_size_limit=GREATEST, thrift_container_size_limit=GREATEST
+    )
 
 
 def _blocks(count: int) -> Iterator[slice]:

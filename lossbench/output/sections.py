@@ -29,20 +29,13 @@ class Section:
 
     Attributes:
         title: what stands above it.
-        leading: headings of what names a row; the other columns are losses.
-        columns: the losses.
-        rows: cells, as many as both have headings.
+        headings: of the columns, the first of which names a row.
+        rows: cells, as many as there are headings.
     """
 
     title: str
-    leading: Sequence[str]
-    columns: Sequence[Column]
+    headings: Sequence[str]
     rows: Sequence[Sequence[str]]
-
-    @property
-    def headings(self) -> list[str]:
-        """Every heading, losses with their direction."""
-        return [*self.leading, *(column.name + ARROWS[column.better] for column in self.columns)]
 
 
 def sections(
@@ -63,10 +56,16 @@ def sections(
             yield _groups(result, top, by)
     if per_class and result.class_aggregates:
         yield _classes(result)
-    yield Section(_title(result), ["aggregate"], result.columns, _aggregate_rows(result))
+    headings = _headings(result.columns)
+    yield Section(_title(result), ["aggregate", *headings], _aggregate_rows(result))
     if result.conventions:
         title = "conventions: what each tool would report of the losses that it has"
-        yield Section(title, ["convention"], result.columns, _convention_rows(result))
+        yield Section(title, ["convention", *headings], _convention_rows(result))
+
+
+def _headings(columns: Sequence[Column]) -> list[str]:
+    """Losses with their direction."""
+    return [column.name + ARROWS[column.better] for column in columns]
 
 
 def gate_lines(result: Result) -> list[str]:
@@ -108,7 +107,7 @@ def _worst(result: Result, top: int | None, by: Column) -> Section:
         for place in order
     ]
     title = f"worst {len(order)} of {len(result.ids)} by {by.name}"
-    return Section(title, ["id"], result.columns, rows)
+    return Section(title, ["id", *_headings(result.columns)], rows)
 
 
 def _groups(result: Result, top: int | None, by: Column) -> Section:
@@ -121,7 +120,7 @@ def _groups(result: Result, top: int | None, by: Column) -> Section:
         for place in order
     ]
     title = f"mean of the worst {len(order)} of {len(groups)} groups by {by.name}"
-    return Section(title, ["group", "pairs"], result.columns, rows)
+    return Section(title, ["group", "pairs", *_headings(result.columns)], rows)
 
 
 def _classes(result: Result) -> Section:
@@ -132,7 +131,7 @@ def _classes(result: Result) -> Section:
         + [plain(result.class_aggregates[column.name][of_class]["mean"]) for column in columns]
         for of_class in result.class_names
     ]
-    return Section("mean of each class", ["class"], columns, rows)
+    return Section("mean of each class", ["class", *_headings(columns)], rows)
 
 
 def _title(result: Result) -> str:

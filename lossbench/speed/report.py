@@ -55,7 +55,7 @@ class Table:
             for row in self.rows
         ]
         headings = [column.heading for column in self.columns]
-        section = Section(f"{self.section}: {self.title}", headings, (), rows)
+        section = Section(f"{self.section}: {self.title}", headings, rows)
         return print_sections([section], width=width, color=color)
 
 

@@ -16,6 +16,7 @@ COMMANDS = (
     "eval --help",
     "losses",
     "explain dice",
+    "compare --help",
     "schema config",
     "weights list",
     "speed --help",

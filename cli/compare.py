@@ -1,0 +1,87 @@
+"""`lossbench compare`: result files held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+import lossbench
+from lossbench.errors import printable
+
+from .complete import files
+from .main import note, terminal, write
+from .outcome import top
+
+FORMATS = lossbench.list_formats("comparison")
+
+
+@click.command("compare", epilog="Example: lossbench compare before.json after.json --loss dice")
+@click.argument("results", metavar="FIRST OTHER...", nargs=-1, required=True, shell_complete=files)
+@click.option(
+    "-l",
+    "--loss",
+    "losses",
+    metavar="COLUMN",
+    multiple=True,
+    help="A column of the results, or the values of a class in it, such as 'dice[road]'; several"
+    " times. By default all columns that they have in common.",
+)
+@click.option("--per-class", is_flag=True, help="The classes of these losses, too.")
+@click.option("--sort", metavar="COLUMN", help="The loss by which samples became worse.")
+@click.option(
+    "--top",
+    metavar="N|all",
+    default="10",
+    show_default=True,
+    callback=top,
+    help="How many samples tables show.",
+)
+@click.option(
+    "-f",
+    "--format",
+    type=click.Choice(list(FORMATS)),
+    default="table",
+    show_default=True,
+    help="What is printed; csv has the values of every sample.",
+)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    multiple=True,
+    shell_complete=files,
+    help="Write it too; several times. The ending tells the format:"
+    f" {', '.join(ending for endings in FORMATS.values() for ending in endings)}.",
+)
+@click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Style the table.",
+)
+def command(
+    results: Sequence[str],
+    losses: Sequence[str],
+    per_class: bool,
+    format: str,
+    output: Sequence[str],
+    color: str,
+    **shown: Any,
+) -> None:
+    """Compare results with the FIRST of them, sample by sample.
+
+    FIRST and OTHER... are files that lossbench eval wrote as JSON, JSON Lines or Parquet. The
+    difference is the other value minus the first one, of the samples that all of them have; its
+    interval is Student's t at 95 % of these pairs, and the verdict says better or worse where it is
+    on one side of 0. Of three results and more the mean rank is shown as well.
+    """
+    for path in output:
+        lossbench.check_path(path, of="comparison")
+    found = lossbench.compare(results, losses, per_class=per_class)
+    for each in found.notes:
+        note(printable(f"note: {each}"))
+    for path in output:
+        found.save(path, **shown)
+    write(found.render(format, **shown, **terminal(color)))

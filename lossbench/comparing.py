@@ -1,0 +1,351 @@
+"""Results held against each other: the differences of the samples that all of them have."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lossbench.aggregates import aggregate, mean
+from lossbench.data.pairs import Texts
+from lossbench.errors import InputError, SettingError, nearest
+from lossbench.results import jsonable, number
+from lossbench.stored import Model, Quantity, read_result, read_samples
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
+
+SCHEMA = 1
+BETTER, WORSE, UNCLEAR = "better", "worse", "unclear"
+
+
+class Measured(NamedTuple):
+    """A column, or a class of one, that all results have, and which way is better in it."""
+
+    name: str
+    better: str | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One quantity of a run against that of the first, sample by sample.
+
+    Attributes:
+        of: what changed.
+        before: values of the first run, (n,).
+        after: values of the other one, (n,).
+    """
+
+    of: Measured
+    before: Array
+    after: Array
+
+    @cached_property
+    def difference(self) -> Array:
+        """After minus before, (n,); nan where either is undefined, 0 where both are infinite."""
+        import numpy as np
+
+        with np.errstate(invalid="ignore"):
+            return np.where(self.after == self.before, 0.0, self.after - self.before)
+
+    @cached_property
+    def harm(self) -> Array:
+        """How much worse each sample became; where both ways may be better, how much it changed."""
+        import numpy as np
+
+        if self.of.better is None:
+            return np.abs(self.difference)
+        return -self.difference if self.of.better == "higher" else self.difference
+
+    @cached_property
+    def aggregates(self) -> dict[str, float]:
+        """Every aggregate of the differences; the interval is of paired samples."""
+        return aggregate(self.difference)
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Before and after, over the samples that are defined in both."""
+        import numpy as np
+
+        both = ~np.isnan(self.difference)
+        return mean(self.before[both].tolist()), mean(self.after[both].tolist())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many samples became better, worse, and neither; how many cannot be compared."""
+        import numpy as np
+
+        signs = {"improved": self.harm < 0, "worsened": self.harm > 0, "equal": self.harm == 0}
+        if self.of.better is None:
+            signs = {"changed": self.harm > 0, "equal": self.harm == 0}
+        signs["undefined"] = np.isnan(self.difference)
+        return {name: int(np.count_nonzero(each)) for name, each in signs.items()}
+
+    @property
+    def verdict(self) -> str:
+        """Better or worse where the interval of the mean difference is on one side of 0."""
+        low, high = self.aggregates["ci_low"], self.aggregates["ci_high"]
+        if self.of.better is None or not (low > 0 or high < 0):
+            return UNCLEAR
+        return WORSE if (low > 0) is (self.of.better == "lower") else BETTER
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Results held against the first of them.
+
+    Attributes:
+        files: the results, as they were named.
+        models: what each says of its run.
+        measured: what is compared.
+        ids: the samples that all of them have.
+        values: of each quantity the values of each result, (files, samples).
+        notes: what a reader should know.
+    """
+
+    files: Sequence[str]
+    models: Sequence[Model]
+    measured: Sequence[Measured]
+    ids: Texts
+    values: Mapping[str, Array]
+    notes: Sequence[str]
+
+    def find(self, name: str) -> Measured:
+        """What is compared under a name; an unknown one is an error."""
+        found: Measured = _found(name, {each.name: each for each in self.measured})
+        return found
+
+    def change(self, file: int, of: Measured) -> Change:
+        """What changed from the first result to the one at a place."""
+        return Change(of, self.values[of.name][0], self.values[of.name][file])
+
+    def worsened(self, file: int, of: Measured, top: int | None) -> list[int]:
+        """Samples by their places, those that became worse most first; all of them without top."""
+        import numpy as np
+
+        harm = self.change(file, of).harm
+        (places,) = np.nonzero(harm > 0)
+        order: list[int] = places[np.argsort(-harm[places], kind="stable")].tolist()
+        return order[:top]
+
+    @cached_property
+    def ranks(self) -> dict[str, list[float]]:
+        """By quantity, the mean rank of each result: 1 is the best, equal ones share theirs.
+
+        Over the samples that are defined in all; quantities without a better side are left out.
+        """
+        return {
+            each.name: [mean(row.tolist()) for row in ranked(self.values[each.name], each.better)]
+            for each in self.measured
+            if each.better is not None
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything but the samples; nan is null, infinities are words."""
+        return {
+            "schema": SCHEMA,
+            "runs": [
+                {"file": file, **{name: model["run"][name] for name in ("pred", "target", "plan")}}
+                for file, model in zip(self.files, self.models, strict=True)
+            ],
+            "pairs": len(self.ids),
+            "changes": [
+                {
+                    "first": self.files[0],
+                    "second": self.files[place],
+                    "losses": {
+                        each.name: _told(self.change(place, each)) for each in self.measured
+                    },
+                }
+                for place in range(1, len(self.files))
+            ],
+            "ranks": jsonable(self.ranks),
+            "notes": list(self.notes),
+        }
+
+    def render(self, format: str = "table", **how: Any) -> str:
+        """The comparison as text.
+
+        Args:
+            format: table, json, csv or markdown.
+            how: `top`, `sort`, `width` and `color`, as far as the format has them.
+        """
+        from lossbench.output.comparison import render
+
+        return render(self, format, **how)
+
+    def save(self, path: str | os.PathLike[str], **how: Any) -> None:
+        """Write it in the format of the ending: .txt, .json, .csv or .md.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        from lossbench.output.comparison import save
+
+        save(self, os.fspath(path), **how)
+
+
+def _told(change: Change) -> dict[str, Any]:
+    """A change as files hold it."""
+    before, after = change.means
+    return {
+        "better": change.of.better,
+        "first": number(before),
+        "second": number(after),
+        "difference": {name: number(each) for name, each in change.aggregates.items()},
+        **change.counts,
+        "verdict": change.verdict,
+    }
+
+
+def ranked(values: Array, better: str | None) -> Array:
+    """The rank of each of several values, sample by sample; equal ones share the mean of theirs.
+
+    Args:
+        values: (R, n).
+        better: whether lower or higher is.
+
+    Returns:
+        (R, m), from 1 for the best to R, of the m samples that are defined in all R.
+    """
+    import numpy as np
+
+    good = values[:, ~np.isnan(values).any(axis=0)]
+    if better == "higher":
+        good = -good
+    ahead = np.stack([(good < row).sum(axis=0) for row in good])
+    equal = np.stack([(good == row).sum(axis=0) for row in good])  # itself among them
+    ranks: Array = 1 + ahead + (equal - 1) / 2
+    return ranks
+
+
+def compare(
+    files: Sequence[str], losses: Sequence[str] = (), *, per_class: bool = False
+) -> Comparison:
+    """Read what several result files have in common; see `lossbench.compare`."""
+    import numpy as np
+
+    if len(files) < 2:
+        raise SettingError("give two results or more: the first one and what is held against it")
+    models = [read_result(file) for file in files]
+    alike, notes = _alike(files, models)
+    quantities = _quantities(models, alike, losses, per_class)
+    samples = [
+        read_samples(file, list(quantities), model)
+        for file, model in zip(files, models, strict=True)
+    ]
+    same = len({model["run"]["pairs"]["digest"] for model in models}) == 1
+    if not same:
+        places = _common([ids for ids, _ in samples])
+        if not len(places[0]):
+            raise InputError(f"{' and '.join(files)} have no sample in common", kind="mismatch")
+        notes += _partial(files, [ids for ids, _ in samples], len(places[0]))
+        samples = [_taken(*each, at) for each, at in zip(samples, places, strict=True)]
+    measured = list(quantities.values())
+    columns = zip(*(columns for _, columns in samples), strict=True)
+    values = {each.name: np.stack(some) for each, some in zip(measured, columns, strict=True)}
+    return Comparison(files, models, measured, samples[0][0], values, notes)
+
+
+def _partial(files: Sequence[str], names: Sequence[Texts], common: int) -> Iterator[str]:
+    """What to say of results that have samples which others lack."""
+    for file, ids in zip(files, names, strict=True):
+        if len(ids) > common:
+            yield f"{len(ids) - common:,} of {len(ids):,} samples of {file} are not in all results"
+
+
+def _taken(
+    ids: Texts, columns: Sequence[Array], places: NDArray[np.intp]
+) -> tuple[Texts, list[Array]]:
+    """Some of the samples."""
+    some = Texts()
+    for place in places:
+        some.append(ids[place])
+    return some, [column[places] for column in columns]
+
+
+def _alike(files: Sequence[str], models: Sequence[Model]) -> tuple[dict[str, Model], list[str]]:
+    """The losses that all results have and mean alike, and what to say of the others."""
+    tables = [{loss["name"]: loss for loss in model["run"]["losses"]} for model in models]
+    alike, notes = {}, []
+    for name, loss in tables[0].items():
+        for file, table in zip(files[1:], tables[1:], strict=True):
+            if name not in table:
+                notes.append(f"{name} is not in {file} and left out")
+                break
+            if what := _other_meaning(loss, table[name]):
+                notes.append(f"{name} has another {what} in {file} than in {files[0]}: left out")
+                break
+        else:
+            alike[name] = loss
+    for file, model in zip(files[1:], models[1:], strict=True):
+        one, other = (each["run"]["plan"]["text"] for each in (models[0], model))
+        if one != other:
+            notes.append(f"{file} was read as {other}, {files[0]} as {one}")
+    return alike, notes
+
+
+def _other_meaning(one: Model, other: Model) -> str:
+    """In what two losses of one name differ."""
+    if one["terms"] != other["terms"]:
+        return "definition"
+    if len(one["terms"]) > 1 and one["expression"] != other["expression"]:
+        return "expression"
+    return next((key for key in ("revision", "plugins") if one.get(key) != other.get(key)), "")
+
+
+def _quantities(
+    models: Sequence[Model], alike: Mapping[str, Model], losses: Sequence[str], per_class: bool
+) -> dict[Quantity, Measured]:
+    """What is compared: the losses that are asked for or all of them, and their classes."""
+    known: dict[str, tuple[Quantity, Measured]] = {}
+    for name, loss in alike.items():
+        for quantity in [Quantity(name), *_classes(name, models)]:
+            known[str(quantity)] = quantity, Measured(str(quantity), loss["better"])
+    if not known:
+        raise InputError("the results have no loss in common", kind="mismatch")
+    wanted = losses or [name for name, (each, _) in known.items() if not each.of_class]
+    found = [_found(name, known) for name in wanted]
+    if per_class:
+        found += [
+            each
+            for each in known.values()
+            if each[0].of_class and any(each[0].column == one.column for one, _ in found)
+        ]
+    return dict(found)
+
+
+def _classes(name: str, models: Sequence[Model]) -> Iterator[Quantity]:
+    """The classes of a loss that all results have."""
+    tables = [model["aggregate"][name].get("classes", {}) for model in models]
+    for of_class in tables[0]:
+        if all(of_class in table for table in tables):
+            yield Quantity(name, of_class)
+
+
+def _found(name: str, known: Mapping[str, Any]) -> Any:
+    if name not in known:
+        raise SettingError(
+            f"no loss of all results is called {name!r}{nearest(name, known)};"
+            f" there are {', '.join(known)}"
+        )
+    return known[name]
+
+
+def _common(names: Sequence[Texts]) -> list[NDArray[np.intp]]:
+    """Where the samples that all results have stand in each, in the order of the first."""
+    import numpy as np
+
+    found = [array("q") for _ in names]
+    others = [{name: place for place, name in enumerate(each)} for each in names[1:]]
+    for place, name in enumerate(names[0]):
+        if all(name in other for other in others):
+            for each, at in zip(found, [place, *(other[name] for other in others)], strict=True):
+                each.append(at)
+    return [np.array(each, np.intp) for each in found]
