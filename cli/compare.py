@@ -70,9 +70,9 @@ def command(
     color: str,
     **shown: Any,
 ) -> None:
-    """Compare results with the FIRST of them, sample by sample.
+    """Compare results with the first of them, sample by sample.
 
-    FIRST and OTHER... are files that lossbench eval wrote as JSON, JSON Lines or Parquet. The
+    FIRST OTHER... are files that lossbench eval wrote as JSON, JSON Lines or Parquet. The
     difference is the other value minus the first one, of the samples that all of them have; its
     interval is Student's t at 95 % of these pairs, and the verdict says better or worse where it is
     on one side of 0. Of three results and more the mean rank is shown as well.
