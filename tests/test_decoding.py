@@ -841,6 +841,6 @@ def test_a_picture_s_own_memory_is_what_numpy_gets_of_it(mode, size, tmp_path):
         with Image.open(path) as opened:
             found = as_array(opened)
         del opened
-        gc.collect()
+        gc.collect(0)
         assert found.dtype == wanted.dtype
         np.testing.assert_array_equal(found, wanted)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,25 +82,34 @@ class Row(NamedTuple):
 def per_element(function: Callable[..., Any], reduction: str = "mean", over: str = "valid") -> Any:
     """A loss over elements that torch reduces; undefined where there are none."""
 
-    def value(truth: Truth, pick: Callable[[str], np.ndarray]) -> float:
-        if not len(pick("target")):
-            return math.nan
-        given = [torch.tensor(pick(of)) for of in ("pred", "target")]
-        logits = None if truth.logits is None else torch.tensor(pick("logits"))
-        return float(function(*given, logits, reduction="mean" if over == "valid" else "sum"))
-
     def reference(truth: Truth) -> tuple[float, Any]:
-        whole = value(truth, truth.all)
         if over == "all":
+            whole = reduced(function, truth, "sum")
             return whole / truth.target.size, None  # LOSSES.md says nothing of the class columns
-        channels = range(len(truth.target))
-        classes = [value(truth, lambda of, c=c: truth.channel(c, of)) for c in channels]
+        whole = reduced(function, truth, "mean")
+        classes = [reduced(function, truth, "mean", c) for c in range(len(truth.target))]
         if reduction == "sum":
             elements = truth.counts.sum(1)
             return whole * elements.sum(), np.array(classes) * elements
         return whole, classes
 
     return reference
+
+
+@cache
+def reduced(
+    function: Callable[..., Any], truth: Truth, reduction: str, c: int | None = None
+) -> float:
+    """What torch reduces the elements of all classes, or of one, to."""
+
+    def picked(of: str) -> np.ndarray:
+        return truth.all(of) if c is None else truth.channel(c, of)
+
+    if not len(picked("target")):
+        return math.nan
+    given = [torch.tensor(picked(of)) for of in ("pred", "target")]
+    logits = None if truth.logits is None else torch.tensor(picked("logits"))
+    return float(function(*given, logits, reduction=reduction))
 
 
 def weighted_channels(function: Callable[..., Any], weights: np.ndarray) -> Reference:
@@ -150,11 +159,17 @@ def each_class(
     """A value for each class on its own, then over the defined classes, by hand."""
 
     def reference(truth: Truth) -> tuple[float, Any]:
-        values = np.array([one(truth=truth, c=c) for c in range(len(truth.target))])
+        values = np.array([of_class(one, truth, c) for c in range(len(truth.target))])
         values = fill(values, empty)
         return over(values, truth), values
 
     return reference
+
+
+@cache
+def of_class(one: Callable[..., float], truth: Truth, c: int) -> float:
+    """The value of one class, which many options leave as it is."""
+    return one(truth=truth, c=c)
 
 
 SEVERAL = ("multiclass", "multilabel")
@@ -197,7 +212,7 @@ def class_rows(one: Callable[..., float]) -> list[Row]:
 
 def where_absent(one: Callable[..., float], number: float, truth: Truth, c: int) -> float:
     """The value of a class, another number where the target lacks it."""
-    return one(truth=truth, c=c) if truth.support[c] else number
+    return of_class(one, truth, c) if truth.support[c] else number
 
 
 def raised(reference: Reference, exponent: float) -> Reference:

@@ -44,6 +44,7 @@ def score_by_sklearn(kind: str, truth: Truth, c: int, threshold: float = 0.5) ->
     return float(scores_by_sklearn(truth, c, threshold)[kind])
 
 
+@cache
 def accuracy_by_sklearn(truth: Truth, threshold: float = 0.5) -> tuple[float, Any]:
     """Over the labels of pixels, or over every yes and no of a binary or multilabel task."""
     pairs = [truth.decided(c, threshold) for c in range(len(truth.target))]
@@ -65,12 +66,18 @@ def score_rows(kind: str) -> list[Row]:
 
 
 def count(kind: str, truth: Truth, c: int, threshold: float = 0.5) -> float:
+    return counts_by_sklearn(truth, c, threshold)[kind]
+
+
+@cache
+def counts_by_sklearn(truth: Truth, c: int, threshold: float) -> dict[str, float]:
     """scikit-learn's confusion matrix of one class."""
     target, pred = truth.decided(c, threshold)
+    names = ("tn", "fp", "fn", "tp")
     if not len(target):
-        return math.nan
+        return dict.fromkeys(names, math.nan)
     cells = metrics.confusion_matrix(target, pred, labels=[False, True]).ravel()
-    return float(cells[["tn", "fp", "fn", "tp"].index(kind)])
+    return dict(zip(names, map(float, cells), strict=True))
 
 
 def specificity(truth: Truth, c: int, threshold: float = 0.5) -> float:
@@ -100,6 +107,7 @@ Decided = tuple[np.ndarray, np.ndarray]
 def of_classes(one: Callable[[np.ndarray, np.ndarray], float]) -> Callable[..., tuple[float, Any]]:
     """A number of target and predicted classes; of several labels the mean of those defined."""
 
+    @cache
     def reference(truth: Truth, threshold: float = 0.5) -> tuple[float, Any]:
         pairs = [truth.decided(c, threshold) for c in range(len(truth.target))]
         if truth.task == "multiclass":
@@ -153,6 +161,7 @@ def ranked(score: Callable[..., float]) -> Callable[..., float]:
     return one
 
 
+@cache
 def calibration(truth: Truth, bins: int = 15) -> tuple[float, Any]:
     """Guo et al. 2017 with bins decided by fractions; 8-bit levels are the fractions they are."""
     sides = []
@@ -174,6 +183,7 @@ def error(pred: np.ndarray, target: np.ndarray, bins: int) -> float:
     return sum(apart) / len(pred)
 
 
+@cache
 def exact(p: float) -> Fraction:
     """The 8-bit level that a number is the quotient of, or the number itself."""
     level = Fraction(round(p * 255), 255)
