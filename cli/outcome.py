@@ -120,8 +120,8 @@ def tell(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
         seconds = result.session["seconds"]
         rate = len(result.ids) / seconds if seconds else 0
         note(f"{seconds:.2f} s, {rate:,.0f} pairs/s on {result.session['device']}")
-        for each in run.pairing.unpaired:
-            note(printable(f"{each.kind}: {each.message}"))
+        for each in result.skipped:
+            note(printable(f"{each.kind}: {each.error}"))
     if unwritten:
         raise unwritten[0]
     status = result.exit_status

@@ -85,6 +85,7 @@ class Result:
         class_names: the classes, in the order of class values.
         counts: pairs found, evaluated, missing, extra; errors.
         failed: pairs that are no part of the values.
+        skipped: pairs that were to be left out, and why.
         run: what was read and how: paths, plan, settings, convention, losses.
         session: what differs from one run to the next: time, device, versions.
         pooled: the additive state.
@@ -101,6 +102,7 @@ class Result:
     class_names: tuple[str, ...]
     counts: dict[str, int]
     failed: list[Failed]
+    skipped: list[Failed] = field(default_factory=list)
     run: dict[str, Any] = field(default_factory=dict)
     session: dict[str, Any] = field(default_factory=dict)
     pooled: dict[str, Any] = field(default_factory=dict)

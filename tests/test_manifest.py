@@ -18,6 +18,7 @@ import pytest
 from conftest import SAMPLES
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 import lossbench
 from lossbench.data.manifest import read_manifest
@@ -106,7 +107,7 @@ def test_cells_may_hold_the_separator_quotes_and_other_alphabets(place: Path) ->
 
 
 def test_a_cell_may_hold_a_line_break_and_lines_are_still_counted(place: Path) -> None:
-    text = 'id,note,pred,gt\n1,"one\ntwo",a.png,b.png\n2,,a.png,lost.png\n'
+    text = 'id,note,pred,gt\n1,"one\ntwo",a.png,b.png\n2,,a.png,\n'
     (problem,) = read(place, text).unpaired
     assert problem.message.partition(": ")[0].endswith("pairs.csv line 4")
 
@@ -165,16 +166,12 @@ def test_groups_are_columns(place: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "role", "kind", "words"),
     [
-        ("x,lost.png,b.png", "pred", "missing", "lost.png does not exist"),
         ("x,,b.png", "pred", "missing", "'pred' is empty"),
-        ("x,a.png,lost.png", "target", "missing", "lost.png does not exist"),
         ("x,a.png,", "target", "extra", "'GT' is empty"),
-        ("x,lost.png,lost.png", "target", "missing", "lost.png"),  # it is never forgiven
-        ("x,deep,b.png", "pred", "unreadable", "deep is no file"),
-        ("x,a.png\0,b.png", "pred", "missing", "does not exist"),
+        ("x,,", "target", "extra", "'GT' is empty"),
     ],
 )
-def test_a_line_whose_files_are_not_there(
+def test_a_line_that_names_no_file(
     place: Path, line: str, role: str, kind: str, words: str
 ) -> None:
     found = read(place, f"id,pred,GT\n1,a.png,b.png\n{line}\n3,a.png,b.png\n")
@@ -185,11 +182,60 @@ def test_a_line_whose_files_are_not_there(
     assert words in problem.message
 
 
-def test_a_missing_file_of_a_class_or_role_is_named(place: Path) -> None:
-    text = "id,pred,gt[a],gt[b],weight\n1,a.png,a.png,,w.npy\n2,a.png,a.png,b.png,v.npy\n"
+def test_an_empty_cell_of_a_class_or_role_is_named(place: Path) -> None:
+    text = "id,pred,gt[a],gt[b],weight\n1,a.png,a.png,,w.npy\n2,a.png,a.png,b.png,\n"
     first, second = read(place, text).unpaired
     assert "'gt[b]' is empty" in first.message
     assert (second.role, second.kind) == ("weight", "missing")
+
+
+@pytest.mark.parametrize(
+    ("line", "role", "kind", "words"),
+    [
+        ("x,lost.png,b.png,w.npy", "pred", "missing", "lost.png does not exist"),
+        ("x,a.png,lost.png,w.npy", "target", "missing", "lost.png does not exist"),
+        ("x,away.png,lost.png,w.npy", "target", "missing", "lost.png does not exist"),
+        ("x,a.png,b.png,lost.npy", "weight", "missing", "lost.npy does not exist"),
+        ("x,a.png/lost.png,b.png,w.npy", "pred", "missing", "a.png/lost.png does not exist"),
+        ("x,deep,b.png,w.npy", "pred", "unreadable", "deep is a folder, expected a file"),
+        ("x,a.png\0,b.png,w.npy", "pred", "unreadable", "cannot be read: embedded null byte"),
+    ],
+)
+@pytest.mark.parametrize("pixels", [False, True])
+def test_a_file_that_is_not_there_is_told_when_its_turn_comes(
+    tmp_path: Path, line: str, role: str, kind: str, words: str, pixels: bool
+) -> None:
+    mask = np.eye(4, dtype=np.uint8) * 255
+    (tmp_path / "deep").mkdir()
+    for name in ("a.png", "b.png"):
+        Image.fromarray(mask).save(tmp_path / name)
+    np.save(tmp_path / "w.npy", np.ones(mask.shape))
+    text = f"id,pred,GT,weight\n1,a.png,b.png,w.npy\n{line}\n3,a.png,b.png,w.npy\n"
+    if not pixels:
+        text = "".join(f"{row.rpartition(',')[0]}\n" for row in text.splitlines())
+        if role == "weight":
+            return
+    (tmp_path / "pairs.csv").write_text(text)
+    found = lossbench.evaluate(manifest=tmp_path / "pairs.csv", losses="dice")
+    assert found.ids == ["1", "3"]
+    (failed,) = found.failed
+    assert (failed.id, failed.role, failed.kind) == ("x", role, kind)
+    assert words in failed.error
+    lenient = lossbench.evaluate(manifest=tmp_path / "pairs.csv", losses="dice", missing="skip")
+    forgiven = (role, kind) == ("pred", "missing")
+    assert [each.id for each in lenient.skipped] == ["x"] * forgiven
+    assert [each.id for each in lenient.failed] == ["x"] * (not forgiven)
+    lost = int(kind == "missing")
+    assert (lenient.counts["found"], lenient.counts["missing"]) == (3 - lost, lost)
+
+
+def test_many_lost_files_hide_no_plan(tmp_path: Path) -> None:
+    Image.fromarray(np.eye(4, dtype=np.uint8) * 255).save(tmp_path / "a.png")
+    lines = [f"{n},{'a' if n == 777 else 'lost'}.png,a.png\n" for n in range(1000)]
+    (tmp_path / "pairs.csv").write_text("".join(["id,pred,gt\n", *lines]))
+    found = lossbench.evaluate(manifest=tmp_path / "pairs.csv", losses="dice", missing="skip")
+    assert (found.ids, found.exit_status) == (["777"], 0)
+    assert (found.counts["found"], found.counts["missing"]) == (1, 999)
 
 
 def test_two_lines_of_one_id_are_both_left_out(place: Path) -> None:
@@ -476,7 +522,7 @@ def test_many_pairs_of_stdin_are_read_by_processes(
         (["--manifest", "m.csv", "--input", "weight=w"], 2, "--input"),
         (["--manifest", "lost.csv"], 3, "lost.csv cannot be read: No such file"),
         (["--manifest", "-"], 3, "stdin is empty"),
-        (["--manifest", "m.csv"], 3, "m.csv line 2: lost.png does not exist"),
+        (["--manifest", "m.csv"], 3, "lost.png does not exist"),
         (["--manifest", "m.csv", "--group-by", "plate"], 2, "no such column"),
         (["--manifest", "m.csv", "-o", "./m.json"], 2, "m.json is the manifest"),
     ],

@@ -160,6 +160,33 @@ def test_merging_keeps_missing_files_and_errors(
         assert without_session(tmp_path / "all.json") == without_session(one)
 
 
+@pytest.mark.parametrize("missing", ["error", "skip", "worst"])
+def test_files_that_a_manifest_names_in_vain_are_judged_after_merging(
+    missing: str, tmp_path: Path
+) -> None:
+    np.save(tmp_path / "a.npy", np.eye(4, dtype=np.uint8))
+    lost = {0, 3, 4}
+    lines = [f"{n},{'lost' if n in lost else 'a'}.npy,a.npy,{n % 3}\n" for n in range(9)]
+    (tmp_path / "pairs.csv").write_text("".join(["id,pred,gt,site\n", *lines]))
+
+    def run(**how: Any) -> Any:
+        return lossbench.evaluate(
+            manifest=tmp_path / "pairs.csv", losses=["dice", "bce(pos_weight=auto)"],
+            task="binary", group_by="site", missing=missing, **how,
+        )  # fmt: skip
+
+    one = run()
+    assert one.counts == {
+        "found": 6, "evaluated": 6, "missing": 3, "extra": 0, "errors": 3 * (missing == "error"),
+    }  # fmt: skip
+    assert len(one.ids) == (9 if missing == "worst" else 6)
+    for index in (1, 2, 3):
+        lossbench.save(run(shard=f"{index}/3"), tmp_path / f"{index}.json")
+    merged = lossbench.merge([tmp_path / f"{index}.json" for index in (3, 1, 2)])
+    told = [{**each.as_json(), "session": None} for each in (one, merged)]
+    assert told[0] == told[1]
+
+
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("shards")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 import lossbench
 from lossbench.data.look import spread
+from lossbench.data.pairs import Pair
 
 RANDOM = np.random.default_rng(0)
 SHAPE = (8, 9)
@@ -263,16 +265,31 @@ def test_the_plan_is_in_the_result(folder):
     ],
 )
 def test_the_sample_is_a_fixed_even_spread(count, places):
-    assert spread(count) == places
+    assert looked_at(range(count)) == places
 
 
 @pytest.mark.parametrize("count", [17, 20, 40, 199, 1_000_000])
 def test_a_spread_has_both_ends_and_even_gaps(count):
-    places = spread(count)
+    places = looked_at(range(count))
     gaps = np.diff(places)
     assert len(places) == 16
     assert (places[0], places[-1]) == (0, count - 1)
     assert gaps.max() - gaps.min() <= 1
+
+
+def test_a_pair_whose_files_are_not_there_gives_way_to_the_next_one(tmp_path):
+    (tmp_path / "here").touch()
+    names = [str(tmp_path / "lost")] * 46
+    assert looked_at(names) == list(range(0, 46, 3))  # what is wrong is told when they are read
+    for place in (0, 4, 5, 20, 45):
+        names[place] = str(tmp_path / "here")
+    assert looked_at(names) == [0, 4, 20, 45]
+
+
+def looked_at(sources: Sequence[Any]) -> list[int]:
+    """Which of some pairs are looked at, by their numbers."""
+    pairs = [Pair(str(number), {"pred": (source,)}) for number, source in enumerate(sources)]
+    return [int(pair.id) for pair in spread(pairs)]
 
 
 # 46 pairs, of which every third is looked at: number 4 is not.

@@ -86,8 +86,10 @@ def _decoded(decode: Callable[[Source], Found], source: Source) -> Found:
         error = known
     except UnidentifiedImageError:
         error = InputError(f"is not an image of any known kind{_start(source)}")
-    except FileNotFoundError:
-        error = InputError("has disappeared", kind="missing")
+    except (FileNotFoundError, NotADirectoryError):
+        error = InputError("does not exist", kind="missing")
+    except IsADirectoryError:
+        error = InputError("is a folder, expected a file")
     except Exception as cause:  # what a damaged file makes a decoder raise has no end
         reason = " ".join(str(cause).split()) or type(cause).__name__
         if "allow_pickle" in reason:

@@ -141,8 +141,8 @@ def _seen(pairs: Sequence[Pair], role: str) -> tuple[tuple[str, ...], set[int]]:
     """The arrays that a sample of records has, and the labels in them."""
     names, labels = dict[str, None](), set[int]()
     failure = InputError(f"there is nothing to read ({role})")
-    for place in spread(len(pairs)):
-        (source,) = pairs[place].sources[role]
+    for pair in spread(pairs):
+        (source,) = pair.sources[role]
         try:
             arrays = read_record(source)
             if "boxes" not in arrays:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import reduce
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -164,8 +166,8 @@ def look(pairs: Sequence[Pair], role: str) -> Seen:
         InputError: none of them can.
     """
     seen, failure = Seen(), InputError(f"there is nothing to read ({role})")
-    for place in spread(len(pairs)):
-        for source in pairs[place].sources[role]:
+    for pair in spread(pairs):
+        for source in pair.sources[role]:
             try:
                 seen.add(read(source), label(source) or "")
             except InputError as error:
@@ -175,6 +177,22 @@ def look(pairs: Sequence[Pair], role: str) -> Seen:
     return seen
 
 
-def spread(count: int) -> list[int]:
-    """Up to SAMPLE places spread evenly over `count`, the first and the last among them."""
-    return sorted({round(place) for place in np.linspace(0, count - 1, min(SAMPLE, count))})
+def spread(pairs: Sequence[Pair]) -> list[Pair]:
+    """Up to SAMPLE pairs spread evenly, the first and the last among them.
+
+    In place of one whose files are not there comes the next one that is complete, if there is any
+    before the next place.
+    """
+    count = len(pairs)
+    starts = sorted({round(place) for place in np.linspace(0, count - 1, min(SAMPLE, count))})
+    found = list[Pair]()
+    for start, end in pairwise([*starts, count]):
+        some = (pairs[place] for place in range(start, end))
+        found += islice(filter(_is_there, some), 1)
+    return found or [pairs[start] for start in starts]
+
+
+def _is_there(pair: Pair) -> bool:
+    """Whether no file of a pair is known to be absent."""
+    sources = (source for some in pair.sources.values() for source in some)
+    return all(os.path.exists(source) for source in sources if isinstance(source, str))

@@ -191,13 +191,9 @@ def _pair(
                 message = f"{where}: the cell of {header.names[column]!r} is empty"
                 return Unpaired(sample, role, kind, message)
             path = _joined(folder, cells[column])
-            file = path if os.path.isfile(path) else places.file(path)
+            file = places.file(path)
             if file is None:
-                there = os.path.exists(path)
-                kind, what = (
-                    ("unreadable", "is no file") if there else ("missing", "does not exist")
-                )
-                return Unpaired(sample, role, kind, f"{where}: {path} {what}", path)
+                return Unpaired(sample, role, "missing", f"{where}: {path} does not exist", path)
             files.append(file)
         sources[role] = tuple(files)
     return Pair(sample, {role: sources[role] for role in header.files})

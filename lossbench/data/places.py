@@ -51,10 +51,10 @@ class Places:
             raise InputError(f"{given} does not exist ({role})", kind="missing", role=role)
         return _walk(given)
 
-    def file(self, given: str) -> Away | None:
-        """A file that is away; None where there is none in that archive, or the path is local.
+    def file(self, given: str) -> str | Away | None:
+        """A file by its path; None where there is none in that archive.
 
-        A file at a URL is not asked for before it is read.
+        Others are not asked for before they are read.
         """
         if found := self._archive(given):
             held, inside = found
@@ -63,7 +63,7 @@ class Places:
                 self.indices[held.name] = {member.path: member for member in found_ones}
             return self.indices[held.name].get(inside)
         if not remote.is_url(given):
-            return None
+            return given
         self.confined |= remote.HERE in given
         return Remote(given)
 

@@ -75,8 +75,8 @@ def _look(pairs: Sequence[Pair], role: str, task: str) -> Reading:
     """What most of a sample of files hold; the others are errors of their own."""
     lengths, types, names = Counter[int](), Counter[str](), dict[str, None]()
     failure = InputError(f"there is nothing to read ({role})")
-    for place in spread(len(pairs)):
-        for source in pairs[place].sources[role]:
+    for pair in spread(pairs):
+        for source in pair.sources[role]:
             try:
                 tensors = read_record(source)
                 names |= dict.fromkeys(tensors)

@@ -85,14 +85,15 @@ def conclude(run: Run, whole: Part, options: Options, device: str) -> Result:
     columns = {column.name: combine(column, terms) for column in run.columns}
     others = [combine(each.column, terms) for each in run.elsewhere]
     ids = [each for each, good in zip(pairs.named(), whole.good, strict=True) if good]
-    failed, worst = _unpaired(run, whole.failed)
+    found = len(pairs) - sum(each.kind == "missing" for each in whole.failed)
+    failed, skipped, worst = _judged(run, whole.failed)
     of_groups = _group_columns(run, whole, ids, worst)
     if worst:
         ids = _add_worst(run, ids, [*columns.values(), *others], worst)
     counts = {
-        "found": len(pairs),
+        "found": found,
         "evaluated": int(whole.good.sum()),
-        "missing": run.pairing.count("missing"),
+        "missing": len(pairs) - found + run.pairing.count("missing"),
         "extra": run.pairing.count("extra"),
         "errors": len(failed),
     }
@@ -103,6 +104,7 @@ def conclude(run: Run, whole: Part, options: Options, device: str) -> Result:
         plan.names if plan.by_class else (),
         counts,
         failed,
+        skipped=skipped,
         pooled=_state(run, whole),
         groups=[run.pairing.groups[each] for each in ids] if whole.groups else None,
         group_pooled=of_groups,
@@ -178,18 +180,26 @@ def _group_columns(
     return {column.name: combine(column, terms) for column in run.columns}
 
 
-def _unpaired(run: Run, failed: Sequence[Failed]) -> tuple[list[Failed], list[str]]:
-    """All that failed, sorted by id, and the ids that count as the worst possible value."""
-    settings, pairing = run.settings, run.pairing
-    policies = {("missing", "pred"): settings.missing, ("extra", "target"): settings.extra}
-    every, worst = list(failed), []
-    for each in pairing.unpaired:
-        policy = policies.get((each.kind, each.role), "error")
-        if policy == "worst":
-            worst.append(each.id)
-        elif policy != "skip":
-            every.append(Failed(each.id, each.role, each.file, each.kind, each.message))
-    return sorted(every, key=lambda each: each.id), worst
+def _judged(run: Run, failed: Sequence[Failed]) -> tuple[list[Failed], list[Failed], list[str]]:
+    """What to do with pairs that have no values, sorted by id.
+
+    Returns:
+        Those that are errors, those that are skipped, and the ids that count as the worst possible
+        value.
+    """
+    settings = run.settings
+    policies: Mapping[Any, str] = {
+        ("missing", "pred"): settings.missing,
+        ("extra", "target"): settings.extra,
+    }
+    unpaired = (
+        Failed(each.id, each.role, each.file, each.kind, each.message)
+        for each in run.pairing.unpaired
+    )
+    judged: dict[str, list[Failed]] = {"error": [], "skip": [], "worst": []}
+    for each in sorted([*failed, *unpaired], key=lambda each: each.id):
+        judged[policies.get((each.kind, each.role), "error")].append(each)
+    return judged["error"], judged["skip"], [each.id for each in judged["worst"]]
 
 
 def _add_worst(run: Run, ids: list[str], rows: Sequence[Values], worst: Sequence[str]) -> list[str]:
