@@ -37,9 +37,15 @@ def test_pairs_are_what_was_appended(rows: list[Any], data: st.DataObject) -> No
     ordered = sorted(pairs, key=lambda pair: pair.id)
     assert kept.sorted() == ordered
     assert kept.sorted()[start:stop] == ordered[start:stop]
-    assert kept.sorted(lambda place: place % 2 == 0) == [
-        pair for pair in ordered if pairs.index(pair) % 2 == 0
-    ]
+    odd = range(1, len(pairs), 2)
+    assert kept.sorted().without(odd) == [p for p in ordered if pairs.index(p) not in odd]
+
+
+@given(st.lists(st.sampled_from("abcd")))
+def test_ids_that_come_more_than_once_are_found(names: list[str]) -> None:
+    found = list(Pairs(Pair(name, {}) for name in names).sorted().repeated())
+    places = {name: [at for at, each in enumerate(names) if each == name] for name in names}
+    assert found == [places[name] for name in sorted(places) if len(places[name]) > 1]
 
 
 def test_arrays_and_segments_are_kept() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from io import BytesIO, TextIOWrapper
 from itertools import chain
@@ -14,7 +15,7 @@ from lossbench.data.endings import ENDINGS, split_ending
 from lossbench.data.groups import Names
 from lossbench.data.header import Header, read_header
 from lossbench.data.pairing import Pairing, Unpaired
-from lossbench.data.pairs import Pair, Pairs, Texts
+from lossbench.data.pairs import Pair, Pairs
 from lossbench.data.parquet import parquet_rows
 from lossbench.data.places import Places, Source, label
 from lossbench.data.remote import Remote, below, is_url
@@ -23,7 +24,7 @@ from lossbench.errors import InputError
 STANDARD_INPUT = "-"
 TABS = (".tsv", ".tab")
 PARQUET = (".parquet", ".pq")
-Line = tuple[str, list[str]]  # where it stands, such as "pairs.csv line 7", and its cells
+Line = tuple[int, list[str]]  # its number, and its cells
 
 
 def read_manifest(
@@ -45,36 +46,37 @@ def read_manifest(
     """
     standard = path == STANDARD_INPUT
     name, folder = ("stdin", "") if standard else (str(label(path)), os.path.dirname(path))
-    places = Places()
-    pairs, lines = Pairs(), Texts()  # of each id, and where its first line stands
-    seen, unpaired = dict[str, int](), dict[str, Unpaired]()
-    several = dict[str, str]()  # where ids stand that come more than once
+    unit = "row" if path.lower().endswith(PARQUET) else "line"
+    places, pairs, numbers = Places(), Pairs(), array("Q")  # pairs, and the number of each line
+    unpaired = dict[int, Unpaired]()  # by place
     groups, names = dict[str, str](), Names()
     rows = _lines(path, name)
-    header = read_header(*next(rows), roles, classes, group_by)
+    number, titles = next(rows)
+    header = read_header(
+        f"{name} {unit} {number}" if number else name, titles, roles, classes, group_by
+    )
     nowhere: dict[str, tuple[Source, ...]] = dict.fromkeys(header.files, ("",))
-    for where, cells in rows:
+    for number, cells in rows:
+        where = f"{name} {unit} {number}"
         _check_line(where, cells, header)
         sample = _id(where, cells, header)
         found = _pair(sample, where, cells, header, folder, places)
-        first = seen.setdefault(sample, len(pairs))
-        if first < len(pairs):
-            every = several.get(sample, lines[first]) + " and" + where.removeprefix(name)
-            found = Unpaired(sample, "pred", "duplicate", f"{every} have one id, {sample!r}")
-            several[sample] = every
-        else:
-            pairs.append(found if isinstance(found, Pair) else Pair(sample, nowhere))
-            lines.append(where)
         if isinstance(found, Unpaired):
-            unpaired[sample] = found
+            unpaired[len(numbers)], found = found, Pair(sample, nowhere)
+        pairs.append(found)
+        numbers.append(number)
         if header.groups:
             groups[sample] = names.of(_group(where, cells, header))
-    if not seen:
+    if not numbers:
         raise InputError(f"the manifest {name} has no line below its header", kind="missing")
-    without = {seen[sample] for sample in unpaired}
+    pairs = pairs.sorted()
+    for several in pairs.repeated():
+        lines = " and ".join(f"{unit} {numbers[place]}" for place in several)
+        message = f"{name} {lines} have one id, {(sample := pairs.ids[several[0]])!r}"
+        unpaired |= dict.fromkeys(several, Unpaired(sample, "pred", "duplicate", message))
     return Pairing(
-        pairs.sorted(lambda place: place not in without),
-        [unpaired[sample] for sample in sorted(unpaired)],
+        pairs.without(unpaired.keys()),
+        sorted({each.id: each for each in unpaired.values()}.values(), key=lambda each: each.id),
         classes=header.classes,
         groups=groups,
         confined=places.confined,
@@ -121,13 +123,14 @@ def _rows(file: Iterable[str], name: str) -> Iterator[Line]:
     last = 0
     try:
         for cells in rows:
-            where, last = f"{name} line {last + 1}", rows.line_num
+            number, last = last + 1, rows.line_num
             try:
                 "".join(cells).encode()
             except UnicodeEncodeError:  # bytes that are no text were read as surrogates
+                where = f"{name} line {number}"
                 raise InputError(f"{where} is not UTF-8; save it in that encoding") from None
             if any(map(str.strip, cells)):
-                yield where, cells
+                yield number, cells
     except csv.Error as error:
         raise InputError(f"{name} line {last + 1} cannot be read: {error}") from None
 

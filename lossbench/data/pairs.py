@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, overload
 
 from lossbench.data.places import Source
@@ -72,18 +73,29 @@ class Pairs(Sequence[Pair]):
 
     def append(self, pair: Pair) -> None:
         """One more; not to a slice, and not once they are sorted."""
-        place = len(self.ids)
+        if pair.segments:
+            self.segments[len(self.order)] = pair.segments
         self.ids.append(pair.id)
         for role, sources in pair.sources.items():
             self.roles[role].append(sources)
-        if pair.segments:
-            self.segments[place] = pair.segments
-        self.order = range(place + 1)
+        self.order = range(len(self.order) + 1)
 
-    def sorted(self, keep: Callable[[int], bool] = lambda place: True) -> Pairs:
-        """In the order of their ids; those by place that are to be kept."""
-        every = array("Q", filter(keep, range(len(self.ids))))
-        return self._at(array("Q", sorted(every, key=self.ids.__getitem__)))
+    def sorted(self) -> Pairs:
+        """In the order of their ids, equal ones as they came."""
+        return self._at(array("Q", sorted(self.order, key=self.ids.__getitem__)))
+
+    def repeated(self) -> Iterator[list[int]]:
+        """The places of each id that comes more than once; of sorted pairs."""
+        for _, places in groupby(self.order, self.ids.__getitem__):
+            first, *others = places
+            if others:
+                yield [first, *others]
+
+    def without(self, places: Collection[int]) -> Pairs:
+        """In the same order; a place is where a pair was appended."""
+        if not places:
+            return self
+        return self._at(array("Q", (place for place in self.order if place not in places)))
 
     def named(self) -> Iterator[str]:
         """The ids alone."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import count
 from typing import IO
 
 from lossbench.errors import InputError
@@ -11,8 +10,8 @@ from lossbench.errors import InputError
 TOGETHER = 1 << 14  # rows that are in memory at a time
 
 
-def parquet_rows(opened: IO[bytes], name: str) -> Iterator[tuple[str, list[str]]]:
-    """The names of the columns, then each row with what messages call it.
+def parquet_rows(opened: IO[bytes], name: str) -> Iterator[tuple[int, list[str]]]:
+    """The names of the columns as row 0, then each row with its number.
 
     Columns of lists, structures and bytes are left out: they name no file. A null is an empty text.
 
@@ -28,7 +27,7 @@ def parquet_rows(opened: IO[bytes], name: str) -> Iterator[tuple[str, list[str]]
             " pip install 'lossbench[parquet]'"
         ) from None
     unfit = (types.is_nested, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
-    numbers = count(1)
+    number = 0
     try:
         with ParquetFile(opened) as file:
             columns = [
@@ -36,11 +35,11 @@ def parquet_rows(opened: IO[bytes], name: str) -> Iterator[tuple[str, list[str]]
                 for each in file.schema_arrow
                 if not any(is_kind(each.type) for is_kind in unfit)
             ]
-            yield name, columns
+            yield number, columns
             for batch in file.iter_batches(TOGETHER, columns=columns, use_threads=False):
                 for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                    texts = ["" if cell is None else str(cell) for cell in cells]
-                    yield f"{name} row {next(numbers)}", texts
+                    number += 1
+                    yield number, ["" if cell is None else str(cell) for cell in cells]
     except (ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"the manifest {name} cannot be read: {reason}") from None

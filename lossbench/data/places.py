@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from lossbench.data import remote
-from lossbench.data.archives import Archive, Member, archive, members, split_archive
+from lossbench.data.archives import NAMED, Archive, Member, archive, members, split_archive
 from lossbench.data.endings import split_ending
 from lossbench.data.remote import Fetched, Remote
 from lossbench.errors import InputError
 
+# What every path has that leads into an archive or is a URL.
+PERHAPS_AWAY = re.compile(f"{NAMED.pattern}|{re.escape(remote.MARK)}|{remote.CHAIN}", NAMED.flags)
 Away = Member | Remote | Fetched  # a file that `open` does not open
 Source = Any  # a local path as text, a file that is away, or an array in memory
 
@@ -56,6 +59,8 @@ class Places:
 
         Others are not asked for before they are read.
         """
+        if not PERHAPS_AWAY.search(given):
+            return given
         if found := self._archive(given):
             held, inside = found
             if held.name not in self.indices:
