@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from lossbench.aggregates import OVER_GROUPS, aggregate, mean
@@ -122,7 +123,7 @@ class Result:
     @property
     def digest(self) -> str:
         """What tells whether two results are of the same pairs."""
-        return sha256("\n".join(self.ids).encode(errors="surrogatepass")).hexdigest()
+        return digest(self.ids)
 
     @cached_property
     def aggregates(self) -> dict[str, dict[str, float]]:
@@ -365,6 +366,16 @@ def combine(column: Column, terms: Mapping[Any, Any]) -> Values:
         float(pooled),
         [] if pooled_classes is None else pooled_classes.tolist(),
     )
+
+
+def digest(names: Iterable[str]) -> str:
+    """What tells whether two lists of names are the same, without another copy of all of them."""
+    found, left = sha256(), iter(names)
+    start = ""
+    while some := list(islice(left, BLOCK)):
+        found.update((start + "\n".join(some)).encode(errors="surrogatepass"))
+        start = "\n"
+    return found.hexdigest()
 
 
 def number(value: float) -> Number:

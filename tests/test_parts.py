@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from hypothesis import strategies as st
 from lossbench_cli.main import cli
 
 import lossbench
+from lossbench.results import BLOCK, digest
 from lossbench.run.evaluate import Rows
 from lossbench.run.part import Pending
 from lossbench.run.shards import parse_shard, share
@@ -108,6 +110,13 @@ def test_shards_are_every_pair_once_and_of_one_size(count: int, shards: int) -> 
     assert all(left[1] == right[0] for left, right in pairwise(ranges))
     sizes = [stop - start for start, stop in ranges]
     assert max(sizes) - min(sizes) <= 1
+
+
+@pytest.mark.parametrize("count", [0, 1, BLOCK, BLOCK + 1, 3 * BLOCK])
+def test_a_digest_is_that_of_all_names_at_once(count: int) -> None:
+    names = [f"a/{number}\udcff" for number in range(count)]
+    whole = "\n".join(names).encode(errors="surrogatepass")
+    assert digest(iter(names)) == sha256(whole).hexdigest()
 
 
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3", "1/3/3", ""])

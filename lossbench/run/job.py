@@ -23,7 +23,7 @@ from lossbench.data.stamp import local_state
 from lossbench.errors import SettingError
 from lossbench.gates import Check, decide
 from lossbench.networks import parameters
-from lossbench.results import Result, described, from_number, jsonable
+from lossbench.results import Result, described, digest, from_number, jsonable
 from lossbench.run.cluster import LOCAL, go_on_cluster
 from lossbench.run.elsewhere import Elsewhere
 from lossbench.run.ending import Options, conclude, grouping
@@ -31,7 +31,7 @@ from lossbench.run.groups import Grouping
 from lossbench.run.journal import Journal, unchanged
 from lossbench.run.part import Part
 from lossbench.run.settings import Settings
-from lossbench.run.shards import as_shard, digest, share
+from lossbench.run.shards import as_shard, share
 from lossbench.run.work import Ended, Progress, Take, Task, Watch, Work
 from lossbench.version import __version__
 from lossbench.weights import PUBLISHED, Published
@@ -189,10 +189,10 @@ class Run:
         identity = {
             "run": jsonable(self.describe()),
             "losses": [described(column) for column in self.columns],
-            "pairs": [first, stop, digest(list(self.pairing.pairs.named()))],
+            "pairs": [first, stop, digest(self.pairing.pairs.named())],
             "unpaired": [each.message for each in self.pairing.unpaired],
             "files": [local_state(each) for each in (self.pred, self.target) if _is_file(each)],
-            "groups": digest(list(self.pairing.groups.values())),
+            "groups": digest(self.pairing.groups.values()),
             "device": self.device,
             "weights": {name: file_digest(Path(at)) for name, at in self.settings.weights.items()},
             "versions": _versions(),

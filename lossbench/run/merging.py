@@ -9,7 +9,7 @@ from typing import Any
 from lossbench.data.pairing import Pairing
 from lossbench.errors import InputError
 from lossbench.plugins import using
-from lossbench.results import Result
+from lossbench.results import Result, digest
 from lossbench.run.elsewhere import comparison
 from lossbench.run.ending import grouping
 from lossbench.run.job import Run
@@ -17,7 +17,7 @@ from lossbench.run.journal import different
 from lossbench.run.part import Part
 from lossbench.run.prepare import columns_and_checks, read_baseline
 from lossbench.run.settings import Settings
-from lossbench.run.shards import digest, ordered, pairing_of, part_of, plan_of
+from lossbench.run.shards import ordered, pairing_of, part_of, plan_of
 from lossbench.stored import Model, read_result
 
 KEPT = ("group_by", "manifest", "task", "threshold", "empty", "convention", "missing", "extra",
@@ -92,7 +92,7 @@ def plan_merge(paths: Sequence[str], baseline: Any = None) -> Merge:
     shards = ordered({path: model["shard"] for path, model in models.items()})
     sorted_models = sorted(models.values(), key=lambda model: model["shard"]["index"])
     pairing = pairing_of(shards)
-    if digest(list(pairing.pairs.named())) != shards[0]["pairs"]["digest"]:
+    if digest(pairing.pairs.named()) != shards[0]["pairs"]["digest"]:
         raise InputError("the ids of the shards are not those of their run", kind="mismatch")
     run = _run(models[first]["run"], shards[0], pairing, baseline)
     return Merge(run, shards, sorted_models)

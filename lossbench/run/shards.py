@@ -6,7 +6,6 @@ import base64
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from hashlib import sha256
 from typing import Any
 
 from lossbench.columns import Term
@@ -15,7 +14,7 @@ from lossbench.data.pairs import Pair, Pairs
 from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading
 from lossbench.errors import InputError, SettingError
-from lossbench.results import jsonable
+from lossbench.results import digest, jsonable
 from lossbench.run.part import Part
 
 SHARD = re.compile(r"([0-9]+)/([0-9]+)")
@@ -48,22 +47,17 @@ def share(text: str | None, pairs: int) -> tuple[int, int]:
     return pairs * (index - 1) // of, pairs * index // of
 
 
-def digest(ids: Sequence[str]) -> str:
-    """What tells whether the pairs of two runs have the same names."""
-    return sha256("\n".join(ids).encode(errors="surrogatepass")).hexdigest()
-
-
 def as_shard(
     text: str, part: Part, plan: Plan, pairing: Pairing, losses: Sequence[str]
 ) -> dict[str, Any]:
     """What a result file holds beside the shard's own values, for `merge`."""
     index, of = parse_shard(text)
-    ids = list(pairing.pairs.named())
-    own = ids[part.start : part.stop]
+    pairs = pairing.pairs
+    own = list(pairs[part.start : part.stop].named())
     return {
         "index": index,
         "of": of,
-        "pairs": {"count": len(ids), "digest": digest(ids)},
+        "pairs": {"count": len(pairs), "digest": digest(pairs.named())},
         "plan": jsonable(asdict(plan)),
         "losses": list(losses),
         "unpaired": [asdict(each) for each in pairing.unpaired],
