@@ -240,13 +240,14 @@ def compare(
         read_samples(file, list(quantities), model)
         for file, model in zip(files, models, strict=True)
     ]
-    same = len({model["run"]["pairs"]["digest"] for model in models}) == 1
-    if not same:
-        places = _common([ids for ids, _ in samples])
-        if not len(places[0]):
-            raise InputError(f"{' and '.join(files)} have no sample in common", kind="mismatch")
-        notes += _partial(files, [ids for ids, _ in samples], len(places[0]))
+    names = [ids for ids, _ in samples]
+    said = zip(models, map(len, names), strict=True)
+    if len({(model["run"]["pairs"]["digest"], length) for model, length in said}) > 1:
+        places = _common(names)
+        notes += _partial(files, names, len(places[0]))
         samples = [_taken(*each, at) for each, at in zip(samples, places, strict=True)]
+    if not len(samples[0][0]):
+        raise InputError(f"{' and '.join(files)} have no sample in common", kind="mismatch")
     measured = list(quantities.values())
     columns = zip(*(columns for _, columns in samples), strict=True)
     values = {each.name: np.stack(some) for each, some in zip(measured, columns, strict=True)}

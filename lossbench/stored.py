@@ -39,8 +39,9 @@ def read_result(path: str) -> Model:
         InputError: it cannot be read, or is no result of lossbench.
     """
     with _told(path):
-        found = _reader(path).words(path)
-    if not isinstance(found, dict) or not isinstance(found.get("aggregate"), dict):
+        read = _reader(path).words(path)
+    found: dict[str, Any] = read if isinstance(read, dict) else {}
+    if not all(isinstance(found.get(part), dict) for part in ("run", "aggregate")):
         raise InputError(f"{path} is not a result of lossbench", kind="mismatch")
     found.pop("samples", None)
     return found
@@ -118,7 +119,7 @@ def _line_samples(path: str, wanted: Sequence[Quantity], _: Model) -> Iterator[B
     with open(path, encoding="utf-8") as file:
         next(file)
         rows = map(json.loads, file)
-        yield from _picked((row for row in rows if "aggregate" not in row), wanted)
+        yield from _picked((row for row in rows if "id" in row), wanted)  # the last has none
 
 
 def _picked(rows: Iterable[Model], wanted: Sequence[Quantity]) -> Iterator[Block]:

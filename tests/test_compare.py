@@ -201,6 +201,7 @@ def test_another_revision_is_no_comparison(results, tmp_path):
         (["pred.json", "none.json"], 3, "none.json cannot be read: No such file or directory"),
         (["pred.json", "table.csv"], 3, "table.csv cannot be read"),
         (["pred.json", "list.json"], 3, "list.json is not a result of lossbench"),
+        (["pred.json", "short.json"], 3, "short.json is not a result of lossbench"),
         (["pred.json", "cut.jsonl"], 3, "cut.jsonl is not a result of lossbench"),
         (["pred.json", "hollow.json"], 3, "hollow.json is not a result of lossbench"),
         (["pred.json", "one.json"], 3, "no sample in common"),
@@ -218,6 +219,7 @@ def test_a_mistake_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "table.csv").write_text("id,dice\na,0.5\n")
     (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "short.json").write_text('{"aggregate": {}}')
     lines = (tmp_path / "pred.jsonl").read_text().splitlines()
     (tmp_path / "cut.jsonl").write_text("\n".join(lines[:3]))
     hollow = json.loads((tmp_path / "pred.json").read_text())
@@ -275,6 +277,24 @@ def test_names_that_are_no_text_are_kept(tmp_path):
     both = lossbench.compare([tmp_path / "r.json", tmp_path / "r.parquet"])
     assert len(both.ids) == 2
     assert "\\udcff" in both.render("csv")
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_loss_may_be_called_as_a_part_of_a_file_is(tmp_path, ending):
+    found = lossbench.evaluate(CELLS / "pred", CELLS / "gt", ["aggregate = dice", "run = iou"])
+    lossbench.save(found, tmp_path / f"r{ending}")
+    both = lossbench.compare([tmp_path / f"r{ending}"] * 2)
+    np.testing.assert_array_equal(both.values["aggregate"][0], found.values["aggregate"].column)
+    assert len(both.ids) == 12
+
+
+def test_a_file_that_lacks_samples_is_not_taken_at_its_word(results, tmp_path):
+    model = json.loads((results / "pred.json").read_text())
+    del model["samples"][3]
+    (tmp_path / "cut.json").write_text(json.dumps(model))
+    found = lossbench.compare([results / "pred.json", tmp_path / "cut.json"], "dice")
+    np.testing.assert_array_equal(*found.values["dice"])
+    assert found.notes == [f"1 of 12 samples of {results / 'pred.json'} are not in all results"]
 
 
 def test_only_the_columns_that_are_asked_for_are_read(results, monkeypatch):
