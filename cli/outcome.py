@@ -106,6 +106,8 @@ def tell(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
         note("note: the baseline is of other pairs")
     elif result.groups is not None and _other_groups(run, result):
         note("note: the baseline is of other groups")
+    if not (result.ids or result.failed or result.shard):
+        complain("no pair was evaluated: all of them are left out; -v says why")
     for failed in result.failed[:COMPLAINTS]:
         complain(printable(failed.error))
     if len(result.failed) > COMPLAINTS:

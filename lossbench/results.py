@@ -116,7 +116,7 @@ class Result:
     @property
     def exit_status(self) -> int:
         """What a shell should see: 3 for inputs that failed, 1 for gates that did, else 0."""
-        if self.failed or not self.ids:
+        if self.failed or not (self.ids or self.shard):
             return 3
         return 1 if any(decision.failed for decision in self.decisions) else 0
 

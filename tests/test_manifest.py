@@ -231,11 +231,24 @@ def test_a_file_that_is_not_there_is_told_when_its_turn_comes(
 
 def test_many_lost_files_hide_no_plan(tmp_path: Path) -> None:
     Image.fromarray(np.eye(4, dtype=np.uint8) * 255).save(tmp_path / "a.png")
-    lines = [f"{n},{'a' if n == 777 else 'lost'}.png,a.png\n" for n in range(1000)]
+    lines = [f"{n:04},{'a' if n == 1999 - 67 else 'lost'}.png,a.png\n" for n in range(2000)]
     (tmp_path / "pairs.csv").write_text("".join(["id,pred,gt\n", *lines]))
-    found = lossbench.evaluate(manifest=tmp_path / "pairs.csv", losses="dice", missing="skip")
-    assert (found.ids, found.exit_status) == (["777"], 0)
-    assert (found.counts["found"], found.counts["missing"]) == (1, 999)
+    settings = {"manifest": tmp_path / "pairs.csv", "losses": "dice", "missing": "skip"}
+    found = lossbench.evaluate(**settings)
+    assert (found.ids, found.exit_status) == (["1932"], 0)
+    assert (found.counts["found"], found.counts["missing"]) == (1, 1999)
+    shard = lossbench.evaluate(**settings, shard="1/4")  # of which every prediction is missing
+    assert (shard.ids, shard.exit_status) == ([], 0)
+
+
+def test_the_plan_asks_for_few_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(np.eye(4, dtype=np.uint8) * 255).save(tmp_path / "a.png")
+    lines = [f"{n},{'a' if n < 5 else 'lost'}.png,a.png\n" for n in range(10_000)]
+    (tmp_path / "pairs.csv").write_text("".join(["id,pred,gt\n", *lines]))
+    asked, real = [], os.path.exists
+    monkeypatch.setattr(os.path, "exists", lambda path: (asked.append(path), real(path))[1])
+    assert len(lossbench.plan(manifest=tmp_path / "pairs.csv").pairing.pairs) == 10_000
+    assert len(asked) < 5000
 
 
 def test_two_lines_of_one_id_are_both_left_out(place: Path) -> None:

@@ -673,11 +673,16 @@ def test_a_manifest_may_name_files_anywhere(
 
 def test_an_archive_without_the_file_of_a_line(tmp_path: Path) -> None:
     tarred(tmp_path / "x.tar", "a.png")
-    (tmp_path / "p.csv").write_text("pred,gt\nx.tar/a.png,x.tar/a.png\nx.tar/b.png,x.tar/a.png\n")
-    found = read_manifest(str(tmp_path / "p.csv"), ROLES)
-    assert [each.id for each in found.pairs] == ["x.tar/a"]
-    assert found.unpaired[0].message.endswith(f"line 3: {tmp_path}/x.tar/b.png does not exist")
-    assert found.unpaired[0].kind == "missing"
+    lines = {"whole": "x.tar/a.png,x.tar/a.png", "lost": "x.tar/b.png,x.tar/a.png",
+             "truth": "x.tar/a.png,gone.png", "both": "x.tar/b.png,gone.png"}  # fmt: skip
+    text = "".join(f"{name},{line}\n" for name, line in lines.items())
+    (tmp_path / "p.csv").write_text(f"id,pred,gt\n{text}")
+    found = lossbench.evaluate(manifest=tmp_path / "p.csv", losses="dice", missing="skip")
+    assert found.ids == ["whole"]
+    assert [each.error for each in found.skipped] == [f"{tmp_path}/x.tar/b.png does not exist"]
+    assert [(each.id, each.role, each.error) for each in found.failed] == [
+        (name, "target", f"{tmp_path}/gone.png does not exist") for name in ("both", "truth")
+    ]
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

@@ -76,6 +76,26 @@ def test_the_note_is_told_unless_only_failures_are(slow, folder):
     assert failures == ""
 
 
+def test_a_run_that_was_finished_has_nothing_to_try(slow, folder, tmp_path):
+    random = np.random.default_rng(0)
+    pred = folder("pred", {f"{n}.npy": random.random((9, 9)) for n in range(3)})
+    gt = folder("gt", {f"{n}.npy": random.integers(0, 2, (9, 9), np.uint8) for n in range(3)})
+    found = []
+    for resume in (False, True):
+        plan = lossbench.plan(pred, gt, "dice", device="cuda")
+        journal = plan.journal(str(tmp_path / "run.json"), resume)
+        found.append(plan.evaluate(journal=journal).as_json() | {"session": None})
+        journal.close(done=False)
+    assert found[0] == found[1]
+
+
+def test_no_sample_is_begun_once_the_run_is_over():
+    trial = Trial(3, 1, [Pair("a", {})], lambda pair: pytest.fail("it was begun"))
+    trial.over = True
+    trial.run()
+    assert trial.one is None
+
+
 def test_workers_share_the_samples():
     trial = Trial(40, 4, [], lambda pair: True)
     trial.one = 0.6  # · 40 / 4 = 6 s; by hand

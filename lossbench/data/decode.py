@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lossbench.data.nifti import NAMES, Grid, read_nifti
-from lossbench.data.places import Away, Source, content, ending, label
+from lossbench.data.places import Away, Source, content, ending, label, lost
 from lossbench.data.png import SMALL, plain
 from lossbench.data.shared import as_array
 from lossbench.errors import InputError
@@ -87,7 +87,7 @@ def _decoded(decode: Callable[[Source], Found], source: Source) -> Found:
     except UnidentifiedImageError:
         error = InputError(f"is not an image of any known kind{_start(source)}")
     except (FileNotFoundError, NotADirectoryError):
-        error = InputError("does not exist", kind="missing")
+        error = lost()
     except IsADirectoryError:
         error = InputError("is a folder, expected a file")
     except Exception as cause:  # what a damaged file makes a decoder raise has no end

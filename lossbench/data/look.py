@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 
 import numpy as np
 
@@ -14,12 +13,12 @@ from lossbench.data.decode import Array, Picture, read
 from lossbench.data.histogram import histogram
 from lossbench.data.nifti import shown
 from lossbench.data.pairs import Pair
-from lossbench.data.places import label
+from lossbench.data.places import is_lost, label
 from lossbench.data.reading import CHANNELS
 from lossbench.data.strips import strips
 from lossbench.errors import InputError
 
-SAMPLE = 16
+SAMPLE, NEAR = 16, 64  # pairs that are looked at, and among how many each is looked for
 WHITE = 255
 MANY = 1 << 12  # distinct values that are worth remembering
 
@@ -180,19 +179,20 @@ def look(pairs: Sequence[Pair], role: str) -> Seen:
 def spread(pairs: Sequence[Pair]) -> list[Pair]:
     """Up to SAMPLE pairs spread evenly, the first and the last among them.
 
-    In place of one whose files are not there comes the next one that is complete, if there is any
-    before the next place.
+    In place of one whose files are not there comes the next one near it that is complete; where
+    there is none near any of these places, the first one of all.
     """
     count = len(pairs)
     starts = sorted({round(place) for place in np.linspace(0, count - 1, min(SAMPLE, count))})
     found = list[Pair]()
     for start, end in pairwise([*starts, count]):
-        some = (pairs[place] for place in range(start, end))
-        found += islice(filter(_is_there, some), 1)
-    return found or [pairs[start] for start in starts]
+        found += _first_complete(pairs[start : min(end, start + NEAR)])
+    return found or _first_complete(pairs) or [pairs[start] for start in starts]
 
 
-def _is_there(pair: Pair) -> bool:
-    """Whether no file of a pair is known to be absent."""
-    sources = (source for some in pair.sources.values() for source in some)
-    return all(os.path.exists(source) for source in sources if isinstance(source, str))
+def _first_complete(pairs: Iterable[Pair]) -> list[Pair]:
+    """The first pair of which no file is known not to be there, if there is one."""
+    complete = (
+        pair for pair in pairs if not any(map(is_lost, chain.from_iterable(pair.sources.values())))
+    )
+    return list(islice(complete, 1))

@@ -193,11 +193,7 @@ def _pair(
                 kind = "extra" if role == "target" else "missing"
                 message = f"{where}: the cell of {header.names[column]!r} is empty"
                 return Unpaired(sample, role, kind, message)
-            path = _joined(folder, cells[column])
-            file = places.file(path)
-            if file is None:
-                return Unpaired(sample, role, "missing", f"{where}: {path} does not exist", path)
-            files.append(file)
+            files.append(places.file(_joined(folder, cells[column])))
         sources[role] = tuple(files)
     return Pair(sample, {role: sources[role] for role in header.files})
 

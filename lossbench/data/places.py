@@ -54,11 +54,8 @@ class Places:
             raise InputError(f"{given} does not exist ({role})", kind="missing", role=role)
         return _walk(given)
 
-    def file(self, given: str) -> str | Away | None:
-        """A file by its path; None where there is none in that archive.
-
-        Others are not asked for before they are read.
-        """
+    def file(self, given: str) -> str | Away:
+        """A file by its path, which need not be there before it is read."""
         if not PERHAPS_AWAY.search(given):
             return given
         if found := self._archive(given):
@@ -66,7 +63,7 @@ class Places:
             if held.name not in self.indices:
                 found_ones = members(held, Counter())
                 self.indices[held.name] = {member.path: member for member in found_ones}
-            return self.indices[held.name].get(inside)
+            return self.indices[held.name].get(inside) or Fetched(given, lost())
         if not remote.is_url(given):
             return given
         self.confined |= remote.HERE in given
@@ -89,6 +86,18 @@ class Places:
                     self.archives[name] = archive(name)
             return self.archives[name], inside
         return None
+
+
+def lost() -> InputError:
+    """What is told of a file that is not there."""
+    return InputError("does not exist", kind="missing")
+
+
+def is_lost(source: Source) -> bool:
+    """Whether a file is known not to be there."""
+    if isinstance(source, Fetched):
+        return isinstance(source.held, InputError) and source.held.kind == "missing"
+    return isinstance(source, str) and not os.path.exists(source)
 
 
 def label(source: Source) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from lossbench.data.detections import Detections, read_detections
 from lossbench.data.instances import Joint, count_segments
 from lossbench.data.nifti import Grid
 from lossbench.data.pairs import Pair
-from lossbench.data.places import Source, label
+from lossbench.data.places import is_lost, label
 from lossbench.data.plan import MAPS, Plan
 from lossbench.data.reading import Reading
 from lossbench.data.records import TASKS as RECORDS
@@ -104,15 +103,10 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
     except InputError as error:
         role = error.role or "pred"
         error.located(role, label(pair.sources[role][0]))
-        lost = [each for each in pair.sources["target"] if _is_lost(each)]
+        lost = list(filter(is_lost, pair.sources["target"]))
         if error.kind == "missing" and lost:  # a prediction may be forgiven, the truth never is
             error.role, error.file = "target", label(lost[0])
         return Failure(error.role, error.file, error.kind, str(error))
-
-
-def _is_lost(source: Source) -> bool:
-    """Whether a file that is on this machine is not there."""
-    return isinstance(source, str) and not os.path.exists(source)
 
 
 def _load(plan: Plan, role: str, pair: Pair) -> tuple[Array, Grid | None]:

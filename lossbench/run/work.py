@@ -157,6 +157,7 @@ class Work:
                 return files, chunk, None if together else self._evaluated(pairs, chunk)
 
             chunks = in_order(work, tasks(), self.settings.readers, ahead)
+            trial = None
             try:
                 begun = [each for each in [next(chunks, None)] if each]  # reading has begun
                 with _no_collection():  # torch is a second or two, a fifth of it the collector's
@@ -183,6 +184,8 @@ class Work:
                 hashes = self.extraction.networks.hashes if self.extraction else None
                 return Ended(device, hashes, remark)
             finally:
+                if trial:
+                    trial.over = True
                 self.device.cancel()  # where it was never found, threads wait for it
                 chunks.close()
                 handing.hand_on()
@@ -216,11 +219,16 @@ class Work:
 
     def _trial(self, ranges: Sequence[Task]) -> Trial | None:
         """The CPU at one of the samples, where all of them may go to a GPU."""
-        if not (self.weighed and self.plan.pixels) or self.settings.likely_device == "cpu":
+        weighed = self.weighed and self.plan.pixels and ranges
+        if not weighed or self.settings.likely_device == "cpu":
             return None
         from lossbench.run.evaluate import evaluate_parts
 
-        extraction = cache(partial(self._extraction, "cpu"))
+        @cache
+        def extraction() -> Extraction | None:
+            if any(map(needed, self.terms)):
+                self.device.result()  # by then the weights are on this machine
+            return self._extraction("cpu")
 
         def evaluate(pair: Pair) -> bool:
             chunk = read_chunk(self.plan, [pair])

@@ -16,7 +16,8 @@ TRIED = 3  # samples at most, where some cannot be evaluated
 class Trial(threading.Thread):
     """One sample on the CPU, by a thread of its own, while a GPU gets ready and does all of them.
 
-    Nobody waits for it: where it is not done before the run is, the CPU would have been slower.
+    No run waits for it: where it is not done before the run is, the CPU would have been slower. A
+    process that ends waits for the sample that it is at.
 
     Args:
         count: how many samples the run has.
@@ -32,6 +33,7 @@ class Trial(threading.Thread):
         self.pairs, self.evaluate = pairs, evaluate
         self.rounds = count / min(workers, count)
         self.one: float | None = None  # seconds of a sample
+        self.over = False  # whether the run is, so that no further sample is begun
 
     def run(self) -> None:
         """The first pair that can be done, twice: the first time gets everything ready."""
@@ -41,6 +43,8 @@ class Trial(threading.Thread):
 
     def _done(self, pair: Pair) -> bool:
         """Whether a pair could be done; what is wrong with it is told by the run on the GPU."""
+        if self.over:
+            return False
         began, done = time.perf_counter(), False
         with suppress(Exception):
             done = self.evaluate(pair)
