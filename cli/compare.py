@@ -12,7 +12,7 @@ from lossbench.errors import printable
 
 from .complete import files
 from .main import note, terminal, write
-from .outcome import top
+from .outcome import same, top
 
 FORMATS = lossbench.list_formats("comparison")
 
@@ -79,7 +79,11 @@ def command(
     """
     for path in output:
         lossbench.check_path(path, of="comparison")
+        if any(same(path, each) for each in results):
+            raise lossbench.SettingError(f"--output {path} is one of the results")
     found = lossbench.compare(results, losses, per_class=per_class)
+    if shown["sort"]:
+        found.find(shown["sort"])
     for each in found.notes:
         note(printable(f"note: {each}"))
     for path in output:

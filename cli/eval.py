@@ -6,7 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +17,7 @@ from lossbench.errors import printable
 from .complete import expressions, files, gates, roles
 from .main import Terminated, note, write
 from .options import plugin_option
-from .outcome import count, output_options, tell
+from .outcome import count, output_options, same, tell
 from .weights import downloading
 
 if TYPE_CHECKING:
@@ -293,9 +293,9 @@ def command(context: click.Context, /, **options: Any) -> int:
     shown = {name: options.pop(name) for name in OUTPUTS}
     for path in shown["output"]:
         lossbench.check_path(path)
-        if _same(path, options["baseline"]) and not shown["force"]:
+        if same(path, options["baseline"]) and not shown["force"]:
             raise lossbench.SettingError(f"--output {path} is the baseline; --force overwrites it")
-        if _same(path, options["manifest"]):
+        if same(path, options["manifest"]):
             raise lossbench.SettingError(f"--output {path} is the manifest")
     _check_parts(options["shard"], shown)
     run = lossbench.plan(**options)
@@ -411,13 +411,6 @@ def _label(parameter: click.Parameter) -> str:
 def _setting(item: Any) -> str:
     """One of several; a gate that only warns says so."""
     return f"{item['gate']} (warn)" if isinstance(item, dict) else str(item)
-
-
-def _same(path: str, other: str | None) -> bool:
-    """Whether two paths are one file."""
-    with suppress(OSError):
-        return other is not None and os.path.samefile(path, other)
-    return False
 
 
 def _check_parts(shard: str | None, shown: Mapping[str, Any]) -> None:

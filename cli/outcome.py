@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -128,6 +129,13 @@ def tell(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
         raise unwritten[0]
     status = result.exit_status
     return 0 if status == 1 and shown["exit_zero"] else status
+
+
+def same(path: str, other: str | None) -> bool:
+    """Whether two paths are one file."""
+    with suppress(OSError):
+        return other is not None and os.path.samefile(path, other)
+    return False
 
 
 def _summarize(text: str) -> None:

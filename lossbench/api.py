@@ -224,7 +224,8 @@ def compare(
     from lossbench.comparing import compare
 
     names = [losses] if isinstance(losses, str) else losses
-    return compare([os.fspath(file) for file in files], names, per_class=per_class)
+    given = [files] if isinstance(files, str | os.PathLike) else files
+    return compare([os.fspath(file) for file in given], names, per_class=per_class)
 
 
 def loss(
@@ -389,9 +390,13 @@ def list_formats(of: str = "result") -> dict[str, tuple[str, ...]]:
     """
     from lossbench.output import ENDINGS, FILES, FORMATS, comparison
 
-    formats, endings = [*FORMATS, *FILES], ENDINGS
-    if of == "comparison":
-        formats, endings = list(comparison.FORMATS), comparison.ENDINGS
+    known = {
+        "result": ([*FORMATS, *FILES], ENDINGS),
+        "comparison": ([*comparison.FORMATS], comparison.ENDINGS),
+    }
+    if of not in known:
+        raise SettingError(f"there are formats of {' and '.join(known)}, not of {of!r}")
+    formats, endings = known[of]
     return {
         format: tuple(ending for ending, its in endings.items() if its == format)
         for format in formats

@@ -6,7 +6,8 @@ import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lossbench.aggregates import aggregate, mean
@@ -48,10 +49,10 @@ class Change:
 
     @cached_property
     def difference(self) -> Array:
-        """After minus before, (n,); nan where either is undefined, 0 where both are infinite."""
+        """After minus before, (n,); nan where either is undefined, 0 where both are equal."""
         import numpy as np
 
-        with np.errstate(invalid="ignore"):
+        with np.errstate(invalid="ignore", over="ignore"):
             return np.where(self.after == self.before, 0.0, self.after - self.before)
 
     @cached_property
@@ -78,13 +79,12 @@ class Change:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many samples became better, worse, and neither; how many cannot be compared."""
+        """How many samples became better, worse, and neither."""
         import numpy as np
 
         signs = {"improved": self.harm < 0, "worsened": self.harm > 0, "equal": self.harm == 0}
         if self.of.better is None:
             signs = {"changed": self.harm > 0, "equal": self.harm == 0}
-        signs["undefined"] = np.isnan(self.difference)
         return {name: int(np.count_nonzero(each)) for name, each in signs.items()}
 
     @property
@@ -234,8 +234,10 @@ def compare(
     if len(files) < 2:
         raise SettingError("give two results or more: the first one and what is held against it")
     models = [read_result(file) for file in files]
-    alike, notes = _alike(files, models)
-    quantities = _quantities(models, alike, losses, per_class)
+    alike, unlike = _alike(files, models)
+    quantities = _quantities(models, alike, unlike, losses, per_class)
+    notes = [reason for name, reason in unlike.items() if not losses]
+    notes += _elsewhere(files, models)
     samples = [
         read_samples(file, list(quantities), model)
         for file, model in zip(files, models, strict=True)
@@ -247,7 +249,8 @@ def compare(
         notes += _partial(files, names, len(places[0]))
         samples = [_taken(*each, at) for each, at in zip(samples, places, strict=True)]
     if not len(samples[0][0]):
-        raise InputError(f"{' and '.join(files)} have no sample in common", kind="mismatch")
+        reason = "; ".join([f"{' and '.join(files)} have no sample in common", *notes])
+        raise InputError(reason, kind="mismatch")
     measured = list(quantities.values())
     columns = zip(*(columns for _, columns in samples), strict=True)
     values = {each.name: np.stack(some) for each, some in zip(measured, columns, strict=True)}
@@ -271,25 +274,31 @@ def _taken(
     return some, [column[places] for column in columns]
 
 
-def _alike(files: Sequence[str], models: Sequence[Model]) -> tuple[dict[str, Model], list[str]]:
-    """The losses that all results have and mean alike, and what to say of the others."""
+def _alike(
+    files: Sequence[str], models: Sequence[Model]
+) -> tuple[dict[str, Model], dict[str, str]]:
+    """The losses that all results have and mean alike, and why the others are left out."""
     tables = [{loss["name"]: loss for loss in model["run"]["losses"]} for model in models]
-    alike, notes = {}, []
-    for name, loss in tables[0].items():
-        for file, table in zip(files[1:], tables[1:], strict=True):
+    alike, unlike = dict[str, Model](), dict[str, str]()
+    for name, loss in reduce(or_, reversed(tables)).items():
+        for file, table in zip(files, tables, strict=True):
             if name not in table:
-                notes.append(f"{name} is not in {file} and left out")
-                break
-            if what := _other_meaning(loss, table[name]):
-                notes.append(f"{name} has another {what} in {file} than in {files[0]}: left out")
-                break
-        else:
+                unlike[name] = f"{name} is not in {file} and left out"
+            elif what := _other_meaning(loss, table[name]):
+                unlike[name] = f"{name} has another {what} in {file} than in {files[0]}: left out"
+        if name not in unlike:
             alike[name] = loss
-    for file, model in zip(files[1:], models[1:], strict=True):
-        one, other = (each["run"]["plan"]["text"] for each in (models[0], model))
-        if one != other:
-            notes.append(f"{file} was read as {other}, {files[0]} as {one}")
-    return alike, notes
+    return alike, unlike
+
+
+def _elsewhere(files: Sequence[str], models: Sequence[Model]) -> Iterator[str]:
+    """What to say of results that were read in another way, or have another ground truth."""
+    first, *others = (model["run"] for model in models)
+    for file, run in zip(files[1:], others, strict=True):
+        if run["plan"]["text"] != first["plan"]["text"]:
+            yield f"{file} was read as {run['plan']['text']}, {files[0]} as {first['plan']['text']}"
+        if run["target"] != first["target"]:
+            yield f"the ground truth of {file} is {run['target']}, of {files[0]} {first['target']}"
 
 
 def _other_meaning(one: Model, other: Model) -> str:
@@ -302,15 +311,23 @@ def _other_meaning(one: Model, other: Model) -> str:
 
 
 def _quantities(
-    models: Sequence[Model], alike: Mapping[str, Model], losses: Sequence[str], per_class: bool
+    models: Sequence[Model],
+    alike: Mapping[str, Model],
+    unlike: Mapping[str, str],
+    losses: Sequence[str],
+    per_class: bool,
 ) -> dict[Quantity, Measured]:
     """What is compared: the losses that are asked for or all of them, and their classes."""
     known: dict[str, tuple[Quantity, Measured]] = {}
     for name, loss in alike.items():
         for quantity in [Quantity(name), *_classes(name, models)]:
             known[str(quantity)] = quantity, Measured(str(quantity), loss["better"])
+    for name in losses:
+        if name not in known and name in unlike:
+            raise SettingError(unlike[name].removesuffix(": left out"))
     if not known:
-        raise InputError("the results have no loss in common", kind="mismatch")
+        reason = "; ".join(["the results have no loss in common", *unlike.values()])
+        raise InputError(reason, kind="mismatch")
     wanted = losses or [name for name, (each, _) in known.items() if not each.of_class]
     found = [_found(name, known) for name in wanted]
     if per_class:

@@ -84,8 +84,11 @@ def test_the_verdict_is_the_side_of_the_interval(better, shift, verdict):
 def test_undefined_and_infinite_values_by_hand():
     found = change([0.5, NAN, 0.5, INF, 0.2, INF], [0.25, 0.1, NAN, INF, 0.2, 3.0])
     check_close(found.difference.tolist(), [-0.25, NAN, NAN, 0, 0, -INF], 0)
-    assert found.counts == {"improved": 2, "worsened": 0, "equal": 2, "undefined": 2}
-    assert change([1.0, 2.0], [1.5, 2.0], None).counts == {"changed": 1, "equal": 1, "undefined": 0}
+    assert found.counts == {"improved": 2, "worsened": 0, "equal": 2}
+    assert (found.aggregates["undefined"], found.aggregates["infinite"]) == (2, 1)
+    assert change([1.0, 2.0], [1.5, 2.0], None).counts == {"changed": 1, "equal": 1}
+    assert change([-INF], [INF]).difference.tolist() == [INF]
+    assert change([-1e308], [1e308]).difference.tolist() == [INF]  # and no warning
     assert change([0.5], [0.5]).verdict == "unclear"  # one sample has no interval
 
 
@@ -96,7 +99,7 @@ def test_the_other_way_round_is_the_opposite(pairs, better):
     assert there.counts["improved"] == back.counts["worsened"]
     assert there.counts["equal"] == back.counts["equal"]
     check_close(there.difference.tolist(), (-back.difference + 0.0).tolist(), 0)
-    assert sum(there.counts.values()) == len(pairs)
+    assert sum(there.counts.values()) + there.aggregates["undefined"] == len(pairs)
 
 
 @settings(max_examples=50)
@@ -133,9 +136,15 @@ def test_every_format_of_a_result_is_read(results, one, other):
 
 def test_only_what_all_have_is_compared(results):
     files = [results / "earlier.json", results / "plate.json", results / "pred.parquet"]
+    truth = f"the ground truth of {files[1]} is {results / 'gt'}, of {files[0]} {CELLS / 'gt'}"
+    found = lossbench.compare(files)
+    assert found.notes[:2] == [f"seg is not in {files[1]} and left out", truth]
+    assert [each.name for each in found.measured] == ["dice", "iou"]
+    back = lossbench.compare(files[::-1])  # what the first one lacks is told, too
+    assert f"seg is not in {files[1]} and left out" in back.notes
     found = lossbench.compare(files, ["dice"])
     assert found.notes == [
-        f"seg is not in {files[1]} and left out",
+        truth,
         f"6 of 12 samples of {files[0]} are not in all results",
         f"6 of 12 samples of {files[2]} are not in all results",
     ]
@@ -180,8 +189,18 @@ def test_a_name_that_means_something_else_is_left_out(tmp_path):
     assert lossbench.compare([expression, added]).notes == [
         f"l has another expression in {added} than in {expression}: left out"
     ]
-    with pytest.raises(lossbench.SettingError, match=r"no loss of all results is called 'l'"):
+    with pytest.raises(
+        lossbench.SettingError, match=r"l has another expression in .*sum.json than"
+    ):
         lossbench.compare([expression, added], "l")
+    with pytest.raises(lossbench.SettingError, match=r"no loss of all results is called 'k'"):
+        lossbench.compare([expression, added], "k")
+    with pytest.raises(lossbench.SettingError, match="give two results or more"):
+        lossbench.compare(first)
+    with pytest.raises(lossbench.SettingError, match=r"one of \.txt, \.json, \.csv, \.md"):
+        lossbench.compare([first, first]).save(tmp_path / "both.parquet")
+    with pytest.raises(lossbench.SettingError, match="result and comparison"):
+        lossbench.list_formats("results")
     assert [each.name for each in lossbench.compare([options, first]).measured] == ["l"]
 
 
@@ -190,7 +209,7 @@ def test_another_revision_is_no_comparison(results, tmp_path):
     for loss in model["run"]["losses"]:
         loss["revision"] += 1
     (tmp_path / "new.json").write_text(json.dumps(model))
-    with pytest.raises(lossbench.InputError, match="no loss in common"):
+    with pytest.raises(lossbench.InputError, match="in common; dice has another revision in"):
         lossbench.compare([results / "pred.json", tmp_path / "new.json"])
 
 
@@ -204,9 +223,12 @@ def test_another_revision_is_no_comparison(results, tmp_path):
         (["pred.json", "short.json"], 3, "short.json is not a result of lossbench"),
         (["pred.json", "cut.jsonl"], 3, "cut.jsonl is not a result of lossbench"),
         (["pred.json", "hollow.json"], 3, "hollow.json is not a result of lossbench"),
-        (["pred.json", "one.json"], 3, "no sample in common"),
+        (["pred.json", "one.json"], 3, "no sample in common; "),
+        (["pred.json", "one.json"], 3, "one.json was read as multiclass"),
         (["pred.json", "earlier.json", "-l", "dicee"], 2, "'dicee' (did you mean 'dice'?)"),
         (["pred.json", "earlier.json", "--sort", "bce"], 2, "no loss of all results is called"),
+        (["pred.json", "earlier.json", "--sort", "l1", "-f", "csv"], 2, "results is called 'l1'"),
+        (["pred.json", "earlier.json", "-o", "./pred.json"], 2, "pred.json is one of the results"),
         (["pred.json", "earlier.json", "-o", "x.xml"], 2, "one of .txt, .json, .csv, .md"),
         (["pred.json", "earlier.json", "-o", "no/x.md"], 2, "the folder no does not exist"),
     ],
@@ -246,7 +268,7 @@ def test_the_tables(results, monkeypatch, lossbench_command):
     title = lines.index("mean rank, 1 is the best")
     assert lines[title + 3].split()[0] == "pred.json"  # the first of two that are equal
     assert lines[title + 5].split()[0] == "earlier.json"
-    assert found.stderr.count("note:") == 3
+    assert found.stderr.count("note:") == 4
 
 
 def test_every_number_is_in_a_file(results, tmp_path, monkeypatch, lossbench_command):

@@ -5,17 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from lossbench.comparing import Change, Comparison, Measured
 from lossbench.errors import SettingError
-from lossbench.output import own, put
+from lossbench.output import check_path, own, put
 from lossbench.output.csv import cell
 from lossbench.output.markdown import escaped, table_lines
-from lossbench.output.sections import ARROWS, TOP, Section, plain
+from lossbench.output.sections import ARROWS, TOP, WHEN_ANY, Section, plain
 from lossbench.output.table import print_sections
 
 HEADINGS = ("loss", "first", "second", "difference", "ci_low", "ci_high")
@@ -45,20 +45,25 @@ def sections(
 def _changes(comparison: Comparison, place: int) -> Section:
     """What became of each loss."""
     changes = [comparison.change(place, each) for each in comparison.measured]
-    counts = [change.counts for change in changes]
-    counted = list(dict.fromkeys(name for each in counts for name in each))
-    counted = [name for name in counted if name != "undefined" or any(c[name] for c in counts)]
-    rows = [_row(change, counted) for change in changes]
+    counts = [_counts(change) for change in changes]
+    names = dict.fromkeys(name for each in counts for name in each)
+    counted = [name for name in names if name not in WHEN_ANY or any(c[name] for c in counts)]
+    rows = [_row(change, each, counted) for change, each in zip(changes, counts, strict=True)]
     first, second = comparison.files[0], comparison.files[place]
     title = f"{second} against {first} · {len(comparison.ids):,} pairs"
     return Section(title, [*HEADINGS, *counted, "verdict"], rows)
 
 
-def _row(change: Change, counted: list[str]) -> list[str]:
+def _counts(change: Change) -> dict[str, int]:
+    """What became of the samples, and how many differences cannot be averaged."""
+    return {**change.counts, **{name: int(change.aggregates[name]) for name in WHEN_ANY}}
+
+
+def _row(change: Change, counts: Mapping[str, int], counted: Sequence[str]) -> list[str]:
     table = change.aggregates
     numbers = (*change.means, *(table[name] for name in ("mean", "ci_low", "ci_high")))
-    counts = (str(change.counts.get(name, "")) for name in counted)
-    return [_name(change.of), *map(plain, numbers), *counts, change.verdict]
+    cells = (str(counts.get(name, "")) for name in counted)
+    return [_name(change.of), *map(plain, numbers), *cells, change.verdict]
 
 
 def _worsened(comparison: Comparison, place: int, by: Measured, top: int | None) -> Section:
@@ -157,8 +162,9 @@ def save(comparison: Comparison, path: str, **how: Any) -> None:
     """Write a comparison in the format of the ending; a plain file appears by rename.
 
     Raises:
+        SettingError: the ending is of no format.
         OutputError: it cannot be written.
     """
-    format = ENDINGS.get(os.path.splitext(path)[1].lower(), "json")
-    text = render(comparison, format, **how)
+    check_path(path, ENDINGS)
+    text = render(comparison, ENDINGS.get(os.path.splitext(path)[1].lower(), "json"), **how)
     put(lambda file: Path(file).write_text(text, encoding="utf-8"), path)
