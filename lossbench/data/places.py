@@ -63,7 +63,7 @@ class Places:
             if held.name not in self.indices:
                 found_ones = members(held, Counter())
                 self.indices[held.name] = {member.path: member for member in found_ones}
-            return self.indices[held.name].get(inside) or Fetched(given, lost())
+            return self.indices[held.name].get(inside) or Fetched(remote.shown(given), lost())
         if not remote.is_url(given):
             return given
         self.confined |= remote.HERE in given
