@@ -30,6 +30,7 @@ from lossbench_cli.main import cli
 import lossbench
 from lossbench.results import BLOCK, digest
 from lossbench.run.evaluate import Rows
+from lossbench.run.journal import Journal
 from lossbench.run.part import Pending
 from lossbench.run.shards import parse_shard, share
 
@@ -451,6 +452,29 @@ def test_a_file_of_something_else_is_begun_anew(
     done = command("eval", *BINARY, "-q", "-o", tmp_path / "r.json", "--resume")
     assert done.status == 0
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_a_signal_just_after_a_part_was_written_finds_it_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "r.json.part")
+    run = lossbench.plan(*BINARY, ["dice"])
+    journal = run.journal(path)
+    append = Journal._append
+
+    def interrupted(self: Journal, payload: bytes) -> None:
+        append(self, payload)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "_append", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run.evaluate(None, journal)
+    journal.file.close()
+    assert journal.samples == len(list(run.pairing.pairs))
+    again = run.journal(path, resume=True)
+    run.evaluate(None, again)
+    assert again.samples == journal.samples
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])

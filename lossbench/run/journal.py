@@ -63,8 +63,12 @@ class Journal:
 
     def add(self, part: Part) -> None:
         """A part is finished."""
-        self._append(part.pack())
-        self.count(part)
+        payload, start = part.pack(), self.file.tell()
+        try:
+            self._append(payload)
+        finally:  # a signal may come when it has just been written
+            if self.file.tell() > start:
+                self.count(part)
 
     def count(self, part: Part) -> None:
         """The samples of a part are in the file."""
