@@ -56,7 +56,11 @@ def alone(tmp_path: Path) -> dict[str, Any]:
     return {"cwd": tmp_path, "env": {**os.environ, **own}}
 
 
-@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize(
+    "section",
+    # A cluster's parts are tested in test_cluster.py; it starts eight runs and two schedulers.
+    [pytest.param(each, marks=[pytest.mark.slow] * (each == "cluster")) for each in SECTIONS],
+)
 def test_a_section_is_complete(
     section: str, alone: dict[str, Any], lossbench_command: Command, tmp_path: Path
 ) -> None:

@@ -271,10 +271,10 @@ def test_gradient_with_a_soft_target(name, task):
     assert differentiable(name, task, "probability", target, **BESIDES.get(name, {}))
 
 
-@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
 @every_case
-def test_gradient_is_finite_where_probabilities_are_exactly_0_and_1(name, task, kind):
-    target = drawn(task, shape=shape_of(name))[1].to(kind)
+def test_gradient_is_finite_where_probabilities_are_exactly_0_and_1(name, task):
+    """In single precision, which overflows first; finite differences are taken in double."""
+    target = drawn(task, shape=shape_of(name))[1].to(torch.float32)
     for certain in (target, 1 - target, torch.zeros_like(target), torch.ones_like(target)):
         for options in trained(name, task):
             pred = certain.clone().requires_grad_()
