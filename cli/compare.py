@@ -12,7 +12,7 @@ from lossbench.errors import printable
 
 from .complete import files
 from .main import note, terminal, write
-from .outcome import same, top
+from .outcome import color_option, same, top_option
 
 FORMATS = lossbench.list_formats("comparison")
 
@@ -30,14 +30,7 @@ FORMATS = lossbench.list_formats("comparison")
 )
 @click.option("--per-class", is_flag=True, help="The classes of these losses, too.")
 @click.option("--sort", metavar="COLUMN", help="The loss by which samples became worse.")
-@click.option(
-    "--top",
-    metavar="N|all",
-    default="10",
-    show_default=True,
-    callback=top,
-    help="How many samples tables show.",
-)
+@top_option
 @click.option(
     "-f",
     "--format",
@@ -55,12 +48,7 @@ FORMATS = lossbench.list_formats("comparison")
     help="Write it too; several times. The ending tells the format:"
     f" {', '.join(ending for endings in FORMATS.values() for ending in endings)}.",
 )
-@click.option(
-    "--color",
-    type=click.Choice(["auto", "always", "never"]),
-    default="auto",
-    help="Style the table.",
-)
+@color_option
 def command(
     results: Sequence[str],
     losses: Sequence[str],

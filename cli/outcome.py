@@ -26,7 +26,7 @@ SUMMARY = "GITHUB_STEP_SUMMARY"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def top(context: click.Context, _: click.Parameter, given: str) -> int | None:
+def _top(context: click.Context, _: click.Parameter, given: str) -> int | None:
     """`all`, or a number."""
     return None if given == "all" else count(given, "all", 0)
 
@@ -38,6 +38,20 @@ def count(given: str, word: str, least: int) -> int:
     return int(given)
 
 
+top_option = click.option(
+    "--top",
+    metavar="N|all",
+    default="10",
+    show_default=True,
+    callback=_top,
+    help="How many samples tables show; other formats have them all.",
+)
+color_option = click.option(
+    "--color",
+    type=click.Choice(["auto", "always", "never"]),
+    default="auto",
+    help="Style the table.",
+)
 OPTIONS = [
     click.option(
         "-f",
@@ -57,24 +71,12 @@ OPTIONS = [
         f" {', '.join(ending for endings in FORMATS.values() for ending in endings)}.",
     ),
     click.option("--sort", metavar="COLUMN", help="The loss that orders the samples, worst first."),
-    click.option(
-        "--top",
-        metavar="N|all",
-        default="10",
-        show_default=True,
-        callback=top,
-        help="How many samples tables show; other formats have them all.",
-    ),
+    top_option,
     click.option("--per-class/--no-per-class", default=None, help="With or without class columns."),
     click.option("--exit-zero", is_flag=True, help="A failed gate ends with 0 as well."),
     click.option("-q", "--quiet", is_flag=True, help="Failures only."),
     click.option("-v", "--verbose", is_flag=True, help="Timing and files left out, too."),
-    click.option(
-        "--color",
-        type=click.Choice(["auto", "always", "never"]),
-        default="auto",
-        help="Style the table.",
-    ),
+    color_option,
 ]
 
 

@@ -125,14 +125,14 @@ class Comparison:
         """What changed from the first result to the one at a place."""
         return Change(of, self.values[of.name][0], self.values[of.name][file])
 
-    def worsened(self, file: int, of: Measured, top: int | None) -> list[int]:
-        """Samples by their places, those that became worse most first; all of them without top."""
+    def worsened(self, file: int, of: Measured) -> list[int]:
+        """The samples that became worse, by their places, most first."""
         import numpy as np
 
         harm = self.change(file, of).harm
         (places,) = np.nonzero(harm > 0)
         order: list[int] = places[np.argsort(-harm[places], kind="stable")].tolist()
-        return order[:top]
+        return order
 
     @cached_property
     def ranks(self) -> dict[str, list[float]]:
@@ -236,7 +236,7 @@ def compare(
     models = [read_result(file) for file in files]
     alike, unlike = _alike(files, models)
     quantities = _quantities(models, alike, unlike, losses, per_class)
-    notes = [reason for name, reason in unlike.items() if not losses]
+    notes = [] if losses else list(unlike.values())
     notes += _elsewhere(files, models)
     samples = [
         read_samples(file, list(quantities), model)

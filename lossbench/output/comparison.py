@@ -69,7 +69,7 @@ def _row(change: Change, counts: Mapping[str, int], counted: Sequence[str]) -> l
 def _worsened(comparison: Comparison, place: int, by: Measured, top: int | None) -> Section:
     """The samples that lost most."""
     change = comparison.change(place, by)
-    every = comparison.worsened(place, by, None)
+    every = comparison.worsened(place, by)
     rows = [
         [
             comparison.ids[at],
