@@ -423,3 +423,18 @@ def test_an_alias_is_the_loss():
         for alias in entry.aliases:
             values = [lossbench.loss(each)(logits, target, **how) for each in (name, alias)]
             assert torch.equal(*values), alias
+
+
+@pytest.mark.parametrize("name", ["ohem_cross_entropy", "bootstrapped_cross_entropy"])
+def test_gradients_of_hard_pixels_have_the_digits_of_their_numbers(name):
+    """In single precision, with many pixels: none is the difference of two large sums."""
+    draw = torch.Generator().manual_seed(0)
+    logits = torch.randn(1, 1, 256, 256, generator=draw)
+    target = (torch.rand(1, 1, 256, 256, generator=draw) > 0.7).float()
+    found = []
+    for dtype in (torch.float32, torch.float64):
+        pred = logits.to(dtype, copy=True).requires_grad_()
+        lossbench.loss(name)(pred, target.to(dtype), encoding="logits").sum().backward()
+        found.append(pred.grad.double())
+    single, double = found
+    assert (single - double).norm() <= 1e-6 * double.norm()

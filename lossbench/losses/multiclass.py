@@ -277,9 +277,8 @@ def ohem_cross_entropy(
     """
     entropy = -(target * pred).sum(1)
     right = (target * pred.exp()).sum(1)
-    least = torch.full_like(weight[:, 0, 0], min_kept)
-    taken = torch.maximum(hardest(-right, weight[:, 0], least), weight[:, 0] * (right < threshold))
-    return ratio(total(entropy, taken), taken.sum(-1))
+    hard = total((right < threshold).to(weight), weight[:, 0])
+    return mean_of_first(entropy, right, weight[:, 0], hard.clamp(min=min_kept))
 
 
 @loss(
@@ -308,21 +307,21 @@ def bootstrapped_cross_entropy(
         Loss per sample, shape (B,), in [0, 100]; undefined without a valid pixel.
     """
     entropy = -(target * pred).sum(1)
-    every = weight[:, 0].sum(-1)
-    taken = hardest(entropy, weight[:, 0], torch.ceil(fraction * every - 1e-9))
-    return ratio(total(entropy, taken), taken.sum(-1))
+    amount = torch.ceil(fraction * weight[:, 0].sum(-1) - 1e-9)
+    return mean_of_first(entropy, -entropy, weight[:, 0], amount)
 
 
-def hardest(losses: Tensor, weight: Tensor, amount: Tensor) -> Tensor:
-    """How much of each element's weight is among the so many largest losses, (B, N).
+def mean_of_first(losses: Tensor, rank: Tensor, weight: Tensor, amount: Tensor) -> Tensor:
+    """The mean of the losses that come first, shape (B,); of all where these weigh less.
 
     Args:
         losses: (B or 1, N).
+        rank: in which order they come, (B or 1, N).
         weight: (B, N).
-        amount: (B,) weight to take in all.
+        amount: (B,) how much weight is taken.
     """
-    order = losses.argsort(dim=-1, descending=True, stable=True).expand_as(weight)
-    ordered = weight.gather(-1, order)
+    order = rank.argsort(dim=-1, stable=True)
+    ordered = weight.gather(-1, order.expand_as(weight))
     before = ordered.cumsum(-1) - ordered
     taken = (amount[:, None] - before).clamp(min=0).minimum(ordered)
-    return torch.zeros_like(weight).scatter(-1, order, taken)
+    return ratio(total(losses.gather(-1, order), taken), taken.sum(-1))

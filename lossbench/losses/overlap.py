@@ -440,7 +440,7 @@ def lovasz(errors: Errors, *, classes: Literal["present", "all"] = "present") ->
     union = every + others
     jaccard_loss = (hits + others) / union.clamp(min=torch.finfo(union.dtype).tiny)
     before = torch.cat([torch.zeros_like(every), jaccard_loss[..., :-1]], -1)
-    value = (errors.error * (jaccard_loss - before)).sum(-1)
+    value = total(errors.error, jaccard_loss - before)
     seen = (every + others[..., -1:])[..., 0] > 0
     present = seen if errors.hinge or classes == "all" else every[..., 0] > 0
     return value.where(present, torch.nan)

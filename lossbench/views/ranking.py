@@ -33,18 +33,15 @@ class Ranking:
     @classmethod
     def of(cls, pred: Probability, target: Decision, weight: Weight) -> Ranking:
         """The ranking of valid pixels; a soft target is positive from ½."""
-        shape = np.broadcast_shapes(pred.shape, target.shape, weight.shape)
-        sides = ((side * weight).expand(shape) for side in (target, 1 - target))
-        return cls._sorted(pred, *sides)
+        score, target, weight = in_order(pred, target, weight)
+        return cls._made(score, target * weight, (1 - target) * weight)
 
     @classmethod
-    def _sorted(cls, score: Tensor, positive: Tensor, negative: Tensor) -> Ranking:
-        score, order = score.contiguous().sort(dim=-1, stable=True)
+    def _made(cls, score: Tensor, positive: Tensor, negative: Tensor) -> Ranking:
         score = score.contiguous()
-        first = torch.searchsorted(score, score)  # of those with the same score
-        order, first = order.expand(positive.shape), first.expand(positive.shape)
-        sides = [side.gather(-1, order) for side in (positive, negative)]
-        return cls(score.expand(positive.shape), *sides, *(_before(side, first) for side in sides))
+        first = torch.searchsorted(score, score).expand(positive.shape)  # of the same score
+        below = (_before(side, first) for side in (positive, negative))
+        return cls(score.expand(positive.shape), positive, negative, *below)
 
     def listed(self) -> Listed:
         """Distinct scores of each class with the weight of positives and negatives."""
@@ -53,7 +50,7 @@ class Ranking:
     @classmethod
     def joined(cls, listed: Listed, device: str) -> Ranking:
         """Several samples as one."""
-        return cls._sorted(*side_by_side(listed, device))
+        return cls._made(*in_order(*side_by_side(listed, device)))
 
 
 @dataclass(frozen=True)
@@ -85,20 +82,14 @@ class Errors:
         if hinge:
             errors = (1 - (2 * target - 1) * pred.stored).clamp(min=0)
         shape = np.broadcast_shapes(errors.shape, weight.shape)
-        sides = [errors, *((side * weight).expand(shape) for side in (target, 1 - target))]
+        sides = [errors, target, weight]
         if not per_image:  # (1, C, B·N)
             sides = [each.expand(shape).transpose(0, 1).flatten(1)[None] for each in sides]
-        found = cls._sorted(hinge, *sides)
-        if per_image:
-            return found
-        shared = (each.expand(shape[0], -1, -1) for each in (found.error, found.hit, found.other))
-        return cls(hinge, *shared)
-
-    @classmethod
-    def _sorted(cls, hinge: bool, error: Tensor, hit: Tensor, other: Tensor) -> Errors:
-        ordered, order = error.sort(dim=-1, descending=True, stable=True)
-        order = order.expand(hit.shape)
-        return cls(hinge, ordered, hit.gather(-1, order), other.gather(-1, order))
+        errors, target, weight = in_order(*sides, descending=True)
+        found = [errors, target * weight, (1 - target) * weight]
+        if not per_image:
+            found = [each.expand(shape[0], -1, -1) for each in found]
+        return cls(hinge, *found)
 
     def listed(self) -> Listed:
         """Distinct errors of each class with the weight of both kinds of pixels."""
@@ -108,7 +99,18 @@ class Errors:
     @classmethod
     def joined(cls, listed: Listed, device: str) -> Errors:
         """Several samples as one."""
-        return cls._sorted(bool(listed.totals["hinge"]), *side_by_side(listed, device))
+        sides = in_order(*side_by_side(listed, device), descending=True)
+        return cls(bool(listed.totals["hinge"]), *sides)
+
+
+def in_order(number: Tensor, *others: Tensor, descending: bool = False) -> list[Tensor]:
+    """Numbers of each class sorted, and others beside them in the same order."""
+    number, order = number.contiguous().sort(dim=-1, descending=descending, stable=True)
+    found = [number]
+    for each in others:
+        shape = np.broadcast_shapes(each.shape, order.shape)
+        found.append(each.expand(shape).gather(-1, order.expand(shape)))
+    return found
 
 
 def by_class(number: Tensor, one: Tensor, other: Tensor) -> Listed:
