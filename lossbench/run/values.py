@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
@@ -20,6 +21,7 @@ from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
 from lossbench.run.moving import moved
 from lossbench.views.matching import NONE, by_class, matched
+from lossbench.views.shares import MOST_PIXELS, Shares
 from lossbench.views.values import BoxPairs, Joint, Named, Side, Task, Values
 
 PRED_CELLS = (0.0, 0.0, 1.0, 1.0)  # of one class against the rest: TN, FN, FP, TP
@@ -37,9 +39,9 @@ def counted_values(
             not occur, one.
         sizes: (B,) pixels of each sample, ignored ones included.
         device: where to compute.
-        shared: take what cells stand for from the run; without, nobody else sees a change of it.
+        shared: take what cells stand for, and what they add to views, from the run; without, as
+            for losses of a user's own, nobody else sees a change of it, and any view will do.
     """
-    make_grid = _whole_grid if shared else _whole_grid.__wrapped__
     if plan.sparse:
         (cells,) = tables
         places, weights = cells.places, cells.counts[None]
@@ -57,15 +59,15 @@ def counted_values(
             joint = counts.new_zeros(1, classes * classes)
             counts = joint.index_copy_(1, torch.as_tensor(places, device=device), counts[:, 0])
             counts = counts.reshape(1, classes, classes)
-        grid = make_grid(plan, 0, counts.shape[1], device)
-        return Values(
-            grid.sides, _against_the_rest(counts), total, joint=counts, constants=grid.constants
-        )
-    if plan.sparse:
-        grid = _grid(plan, places, counts.shape[1], device)
+        places = np.arange(0)
+    if shared and (plan.task == "multiclass" or not plan.sparse):
+        grid = _whole_grid(plan, len(places), counts.shape[1], device)
     else:
-        grid = make_grid(plan, len(places), counts.shape[1], device)
-    return Values(grid.sides, counts, total, differences=grid.differences, constants=grid.constants)
+        grid = _grid(plan, places, counts.shape[1], device)
+    if plan.task == "multiclass":
+        return Values(grid.sides, _against_the_rest(counts), total, joint=counts)
+    shares = grid.shares if max(sizes) <= MOST_PIXELS else None
+    return Values(grid.sides, counts, total, differences=grid.differences, shares=shares)
 
 
 class Grid(NamedTuple):
@@ -73,7 +75,7 @@ class Grid(NamedTuple):
 
     sides: dict[str, Side]
     differences: Tensor | None
-    constants: dict[Any, Any]
+    shares: Shares | None = None
 
 
 def _grid(plan: Plan, places: Any, classes: int, device: str) -> Grid:
@@ -87,21 +89,38 @@ def _grid(plan: Plan, places: Any, classes: int, device: str) -> Grid:
     if task == "image":
         top = plan.cells // 2
         differences = numbers((places - top) / top)
-        return Grid({"target": Side(torch.zeros_like(differences), task)}, differences, {})
+        return Grid({"target": Side(torch.zeros_like(differences), task)}, differences)
     if task == "multiclass":
         rows = {"pred": PRED_CELLS, "target": TARGET_CELLS}
         sides = {role: Side(numbers(row), task, cells=True) for role, row in rows.items()}
-        return Grid(sides, None, {})
+        return Grid(sides, None)
     true, grey = np.divmod(places, plan.pred.levels)
     pred = Side(numbers(grey / (plan.pred.levels - 1)), task)
     target = Side(numbers(true / (plan.target.levels - 1)), task)
-    return Grid({"pred": pred, "target": target}, None, {})
+    return Grid({"pred": pred, "target": target}, None)
 
 
 @lru_cache(maxsize=8)
 def _whole_grid(plan: Plan, cells: int, classes: int, device: str) -> Grid:
     """Every cell: the same for all samples of a run, so that much of a loss is computed once."""
-    return _grid(plan, np.arange(cells), classes, device)
+    grid = _grid(plan, np.arange(cells), classes, device)
+    if plan.task == "multiclass" or classes > 1:
+        return grid
+    return grid._replace(shares=Shares(_one_in_each(grid)))
+
+
+def _one_in_each(grid: Grid) -> Values:
+    """A sample for each cell, of one pixel that is in it, and one whose only pixel is ignored."""
+
+    def apart(cells: Tensor) -> Tensor:
+        return torch.cat([cells, cells[..., :1]], -1).movedim(-1, 0)
+
+    sides = {role: replace(side, given=apart(side.given)) for role, side in grid.sides.items()}
+    pixels = torch.ones_like(sides["target"].given)
+    weight = pixels.clone()
+    weight[-1] = 0
+    differences = None if grid.differences is None else apart(grid.differences)
+    return Values(sides, weight, pixels[:, 0, 0], differences=differences)
 
 
 def _against_the_rest(joint: Tensor) -> Tensor:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from lossbench.views.finish import AFTER, FINISHERS, PIXEL_KINDS, Finished, Sums
-from lossbench.views.forms import PerPixel
 from lossbench.views.joining import Listed
 from lossbench.views.values import Side, Values
 from lossbench.views.weight_maps import weighted
@@ -63,7 +62,10 @@ def is_view(form: Any) -> bool:
 
 
 def adds_up(form: Any) -> bool:
-    """Whether a form is a view whose fields of several samples can be added."""
+    """Whether a form is a view whose fields of several samples can be added.
+
+    Where tables are enough for such a view of ours, it is linear in their counts.
+    """
     return is_view(form) and hasattr(form, "_fields") and getattr(form, "adds_up", True)
 
 
@@ -98,7 +100,7 @@ def state(
     """
     wanted, values = asked(function), _weighed(values, options)
     if wanted.returns in PIXEL_KINDS:
-        return {"": Sums.over(_call(function, values, options), values)}
+        return {"": _sums(function, values, options)}
     if all((is_view if whole else adds_up)(form) for form in wanted.inputs.values()):
         return _given_all(function, values, options)
     return None
@@ -131,14 +133,21 @@ def evaluate(function: Callable[..., Any], values: Values, options: Options) -> 
 def raw(function: Callable[..., Any], values: Values, options: Options) -> Any:
     """What the loss returns for each sample, summed over pixels but not yet over classes."""
     values = _weighed(values, options)
-    if values.constants is None or not _of_elements(function):
-        result = _call(function, values, options)
-    else:
-        key = function, repr(_own(function, options))
-        if key not in values.constants:
-            values.constants[key] = _call(function, values, options)
-        result = values.constants[key]
-    return Sums.over(result, values) if isinstance(result, PerPixel) else result
+    if asked(function).returns in PIXEL_KINDS:
+        return _sums(function, values, options)
+    return _call(function, values, options)
+
+
+def _sums(function: Callable[..., Any], values: Values, options: Options) -> Sums:
+    """A loss of each pixel, summed."""
+
+    def make(values: Values) -> Sums:
+        return Sums.over(_call(function, values, options), values)
+
+    if values.shares is None or not _of_elements(function):
+        return make(values)
+    sums: Sums = values.shares.view(values, (function, repr(_own(function, options))), make)
+    return sums
 
 
 @cache
@@ -208,6 +217,10 @@ def _given(values: Values, role: str, form: Any, options: Options) -> Any:
     """An input in the form asked for: a view, the values or a side whole, or an attribute."""
     if is_view(form):
         key = tuple((name, options[name]) for name in sorted(steering(form.of)) if name in options)
+        if values.shares is not None and adds_up(form):
+            return values.shares.view(
+                values, (form, key), lambda values: _call(form.of, values, options)
+            )
         return values.remembered((form, key), lambda: _call(form.of, values, options))
     if form is Values:
         return values

@@ -21,6 +21,7 @@ from lossbench.views.sums import logarithm
 if TYPE_CHECKING:
     from lossbench.data.detections import Detections
     from lossbench.views.features import Deep
+    from lossbench.views.shares import Shares
 
 Task = Literal[
     "binary",
@@ -259,7 +260,7 @@ class Values:
     detections: Detections | None = None  # all of one sample, for other rules of matching
     deep: Deep | None = None  # where the features of a network come from
     gathered: Gathered | None = None  # all samples of the run
-    constants: dict[Any, Any] | None = None  # of losses in each element, where others have the same
+    shares: Shares | None = None  # of the cells of tables of one class, which all samples have
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
