@@ -246,9 +246,9 @@ def _workers(context: click.Context, _: click.Parameter, given: str) -> int | No
 @click.option(
     "--batch-size",
     type=click.IntRange(1),
-    default=128,
+    default=512,
     show_default=True,
-    help="Counted pairs that are evaluated together.",
+    help="Counted pairs that are evaluated together, at most.",
 )
 @click.option(
     "--engine",

@@ -57,7 +57,7 @@ def plan(
     plugins: Plugins = (),
     device: str = "auto",
     workers: int | None = None,
-    batch_size: int = 128,
+    batch_size: int = 512,
     group_by: str | None = None,
     shard: str | None = None,
     engine: str = "local",
@@ -99,7 +99,7 @@ def plan(
         plugins: Python files with losses of your own.
         device: cpu, cuda or cuda:N; auto is a GPU where there is one and a loss needs the pixels.
         workers: pairs that are read at a time; all cores by default.
-        batch_size: pairs that are evaluated together, where they are counted.
+        batch_size: pairs that are evaluated together at most, where they are counted.
         group_by: a pattern over the ids such as "{patient}/{slice}", grouped by all names but the
             last; or columns of the manifest, with commas.
         shard: "3/16" for the third of sixteen runs that share the pairs; see `lossbench.merge`.

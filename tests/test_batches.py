@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from heapq import heappop, heappush
+from itertools import pairwise
+from typing import Any
 
+import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossbench.run.work import FEWEST, batches
+from lossbench.data.sample import Failure
+from lossbench.run import work
+from lossbench.run.reader import Chunk
+from lossbench.run.work import FEWEST, Read, batches, joined
 
 Lengths = st.lists(st.integers(1, 400), max_size=4)
 
@@ -46,3 +54,65 @@ def test_batches_are_full_until_the_end_is_near():
     sizes = [len(pairs) for _, pairs in batches(ranges([5000]), 128, 2)]
     assert sizes[:36] == [128] * 36  # then a quarter of the 392, 294, 220 … that are left
     assert sizes[36:] == [98, 74, 55, 42, 31, 23, 18, 16, 16, 16, 3]
+
+
+def read(first: int, pairs: list[Any]) -> Future[Read]:
+    """A batch that has been read: every third pair has failed, others count their own place."""
+    good = [place for place, pair in enumerate(pairs) if pair % 3]
+    failure = Failure("pred", "a.png", "unreadable", "is damaged")
+    chunk = Chunk(
+        tuple(good),
+        np.array([[[pairs[place]]] for place in good], np.uint32) if good else None,
+        (),
+        np.array([pairs[place] for place in good], np.int64),
+        tuple((place, failure) for place, pair in enumerate(pairs) if pair % 3 == 0),
+    )
+    future: Future[Read] = Future()
+    future.set_result(Read(first, pairs, bytes(pair % 251 for pair in pairs), chunk, None))
+    return future
+
+
+@settings(deadline=None)
+@given(Lengths, st.integers(1, 130), st.integers(1, 600))
+def test_batches_that_follow_each_other_are_evaluated_together(lengths, step, most):
+    tasks = list(batches(ranges(lengths), step, 2))
+    found = list(joined([read(*task) for task in tasks], most, step))
+    every = [pair for _, pairs in tasks for pair in pairs]
+    assert [pair for each in found for pair in each.pairs] == every
+    assert b"".join(each.files for each in found) == bytes(pair % 251 for pair in every)
+    assert all(len(each.pairs) <= max(most, step) for each in found)
+    for each in found:
+        chunk = each.chunk
+        assert each.pairs[0] == each.first
+        good = [each.pairs[place] for place in chunk.places]
+        assert good == [pair for pair in each.pairs if pair % 3]
+        assert chunk.sizes.tolist() == good
+        assert (chunk.tables.ravel().tolist() if chunk.tables is not None else []) == good
+        failed = [each.pairs[place] for place, _ in chunk.failures]
+        assert failed == [pair for pair in each.pairs if pair % 3 == 0]
+    for one, other in pairwise(found):  # there was a gap, or no room
+        stop = one.first + len(one.pairs)
+        assert other.first > stop or len(one.pairs) + step > most
+
+
+def test_nothing_waits_long_for_what_is_not_read_yet(monkeypatch):
+    monkeypatch.setattr(work, "WAIT_SECONDS", 0.0)
+    later: Future[Read] = Future()
+    found = joined([read(0, [0, 1]), read(2, [2]), later], 100, 10)
+    assert next(found).pairs == [0, 1, 2]
+    later.set_result(read(3, [3]).result())
+    assert next(found).pairs == [3]
+
+
+def test_what_readers_evaluate_comes_as_it_is():
+    futures = [read(0, [0, 1]), read(2, [2])]
+    assert list(joined(futures, 0, 10)) == [future.result() for future in futures]
+
+
+def test_what_was_read_before_a_failure_comes_first():
+    failed: Future[Read] = Future()
+    failed.set_exception(OSError("gone"))
+    found = joined([read(0, [0, 1]), read(2, [2]), failed], 100, 10)
+    assert next(found).pairs == [0, 1, 2]
+    with pytest.raises(OSError, match="gone"):
+        next(found)

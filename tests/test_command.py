@@ -585,7 +585,7 @@ def test_a_dry_run_tells_everything_and_computes_nothing(
     assert len(arguments) == 2
     assert list(origins) == labels
     assert re.search(r"^  --task +binary +found$", outcome.out, re.MULTILINE)
-    assert re.search(r"^  --batch-size +128 +default$", outcome.out, re.MULTILINE)
+    assert re.search(r"^  --batch-size +512 +default$", outcome.out, re.MULTILINE)
 
 
 # Help
@@ -793,7 +793,8 @@ def on_terminal(*arguments: Any, columns: int, **environment: str) -> Outcome:
 @pytest.fixture(scope="module")
 def terminal() -> Outcome:
     long = "a_column_with_a_name_of_some_length=dice+bce"
-    return on_terminal("eval", *BINARY, *FAILING, "-l", "dice", "-l", long, columns=50)
+    how = ("-l", "dice", "-l", long, "--batch-size", 4)  # a rate needs two batches
+    return on_terminal("eval", *BINARY, *FAILING, *how, columns=50)
 
 
 def plain(text: str) -> str:

@@ -176,7 +176,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, device: str) -> list[int]:
 
     monkeypatch.setattr(evaluate, "pick_device", lambda wanted: device)
     monkeypatch.setattr(evaluate, "add_parts", seen)
-    monkeypatch.setattr(work.Work, "_batches", lambda self: (12, 2))
+    monkeypatch.setattr(work.Work, "_batches", lambda self: (12, 2, 0))
     monkeypatch.setattr(work, "fair", lambda left, workers: left)
     return sizes
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import IO, Any, NoReturn, TypeVar
 
 import numpy as np
@@ -70,6 +71,19 @@ class Chunk:
     pixels: tuple[Pixels | Joint | Record | Detections, ...]
     sizes: NDArray[np.int64]
     failures: tuple[tuple[int, Failure], ...]
+
+    @classmethod
+    def joined(cls, chunks: Sequence[Chunk], counts: Sequence[int]) -> Chunk:
+        """Chunks of whole tables, of so many pairs each, as one."""
+        numbered = list(zip(accumulate(counts, initial=0), chunks, strict=False))
+        tables = [each.tables for each in chunks if isinstance(each.tables, np.ndarray)]
+        return cls(
+            tuple(start + place for start, each in numbered for place in each.places),
+            np.concatenate(tables) if tables else None,
+            (),
+            np.concatenate([each.sizes for each in chunks]),
+            tuple((start + place, why) for start, each in numbered for place, why in each.failures),
+        )
 
     def apart(self, groups: Sequence[Sequence[int]] | None = None) -> list[Chunk]:
         """Each group of samples, or each sample, in a chunk of its own; first, what failed."""

@@ -24,7 +24,7 @@ from lossbench.weights import check_files
 ROLES = (*MASKS, *MAPS)  # of every loss; others are named by the losses that ask for them
 TASKS = tuple(USUAL)
 POLICIES = {"missing": ("error", "skip", "worst"), "extra": ("error", "skip")}
-BATCH = 128
+BATCH = 512
 ENGINES = r"local|dask|[a-z]+://.+"
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from hashlib import sha256
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from lossbench.run.features import Extraction
 
 TOGETHER = 16  # pairs that go to a GPU together
-FEWEST = 16  # pairs of a batch, where there are enough: losses on fewer cost as much
+READ = 128  # pairs that a reader is given at a time
+FEWEST = 16  # near the end of a run: what a reader is given should be worth handing over
+NUMBERS = 1 << 18  # of the tables that are evaluated together: what they cost beside is shared
+WAIT_SECONDS = 0.5  # how long counted pairs wait for others to be evaluated with
 AHEAD_BYTES = 1 << 26  # tables that may wait while torch is being imported; pairs for a GPU
 PART_PAIRS, PART_SECONDS = 2048, 1.0  # what is handed on together, at most
 Take = Callable[[Part], None]
@@ -101,6 +104,16 @@ class Ended(NamedTuple):
     remark: str = ""
 
 
+class Read(NamedTuple):
+    """Pairs that have been read, and evaluated where readers do that."""
+
+    first: int  # the place of the first one
+    pairs: Sequence[Pair]
+    files: bytes  # what tells whether they change
+    chunk: Chunk
+    evaluated: list[tuple[Chunk, Rows]] | None
+
+
 class Work:
     """Reads and evaluates pairs of a run.
 
@@ -143,20 +156,20 @@ class Work:
         count = sum(len(pairs) for _, pairs in ranges)
         counts_only = not self.plan.pixels
         many = counts_only and not self.confined and count >= WORTH_PROCESSES
-        together = counts_only and not self.plan.sparse  # many samples, and here
-        most, ahead = self._batches()
-        tasks = partial(batches, ranges, most, self.settings.readers)
+        most, ahead, together = self._batches()
+        tasks = batches(ranges, most, self.settings.readers)
 
         handing = Handing(take, self.grouping)
         with reader(self.plan, self.settings.readers if many else 0) as read:
 
-            def work(task: Task) -> tuple[bytes, Chunk, list[tuple[Chunk, Rows]] | None]:
-                _, pairs = task
+            def work(task: Task) -> Read:
+                first, pairs = task
                 files = stamp(pairs) if self.stamped else b""
                 chunk = read(pairs)
-                return files, chunk, None if together else self._evaluated(pairs, chunk)
+                rows = None if together else self._evaluated(pairs, chunk)
+                return Read(first, pairs, files, chunk, rows)
 
-            chunks = in_order(work, tasks(), self.settings.readers, ahead)
+            chunks = in_order(work, tasks, self.settings.readers, ahead)
             trial = None
             try:
                 begun = [each for each in [next(chunks, None)] if each]  # reading has begun
@@ -170,11 +183,10 @@ class Work:
                     device = pick_device(self.settings.device)
                     self.extraction = self._extraction(device)
                     self.device.set_result(device)
-                    for (first, pairs), future in zip(tasks(), chain(begun, chunks), strict=True):
-                        files, chunk, evaluated = future.result()
-                        evaluated = evaluated or self._evaluated(pairs, chunk)
+                    reads = joined(chain(begun, chunks), together, most)
+                    for first, pairs, files, chunk, evaluated in reads:
                         part = handing.part(first, len(pairs))
-                        for each, rows in evaluated:
+                        for each, rows in evaluated or self._evaluated(pairs, chunk):
                             part.add(first, pairs, each, rows, self.gathers)
                         handing.finished(first + len(pairs), files)
                         if watch:
@@ -190,17 +202,22 @@ class Work:
                 chunks.close()
                 handing.hand_on()
 
-    def _batches(self) -> tuple[int, int]:
-        """How many pairs go together at most, and how many such batches may be under way."""
+    def _batches(self) -> tuple[int, int, int]:
+        """How many pairs are read together, how many such batches may be under way.
+
+        And how many pairs are evaluated together after that; 0 where readers do it.
+        """
         workers = self.settings.readers
         if self.plan.pixels:
-            return self._at_a_time(), 2 * workers
-        size = self.settings.batch_size
+            return self._at_a_time(), 2 * workers, 0
         several = 1 if self.plan.task == "multiclass" else self.plan.channels
-        table = 4 * self.plan.cells * several
+        cells = self.plan.cells * several
+        size = min(READ, self.settings.batch_size)
         if self.plan.sparse:
-            size = max(1, min(size, AHEAD_BYTES // (2 * workers * table)))
-        return size, max(2 * workers, AHEAD_BYTES // (size * table))
+            size = max(1, min(size, AHEAD_BYTES // (8 * workers * cells)))
+        ahead = max(2 * workers, AHEAD_BYTES // (4 * size * cells))
+        together = min(self.settings.batch_size, max(size, NUMBERS // cells))
+        return size, ahead, 0 if self.plan.sparse else together
 
     def _at_a_time(self) -> int:
         """How many pairs of pixels are read together: several small ones for a GPU."""
@@ -271,6 +288,51 @@ def batches(ranges: Sequence[Task], most: int, workers: int) -> Iterator[Task]:
             size = min(most, max(fewest, fair(left, workers)), len(pairs) - start)
             yield first + start, pairs[start : start + size]
             start, left = start + size, left - size
+
+
+def joined(futures: Iterable[Future[Read]], most: int, step: int) -> Iterator[Read]:
+    """What has been read, several batches as one where they follow each other and none waits long.
+
+    Args:
+        futures: the batches in their order, of up to `step` pairs.
+        most: pairs that come together, at most.
+        step: pairs of a batch, at most.
+    """
+    group: list[Read] = []
+    count, until = 0, 0.0
+    for future in futures:
+        if group:
+            ready = wait([future], max(0.0, until - time.monotonic())).done
+            if not ready or future.exception():  # what has been read is not lost with it
+                yield _one(group)
+                group = []
+        read = future.result()
+        if group and read.first != group[0].first + count:
+            yield _one(group)
+            group = []
+        if not group:
+            count, until = 0, time.monotonic() + WAIT_SECONDS
+        group.append(read)
+        count += len(read.pairs)
+        if count + step > most:
+            yield _one(group)
+            group = []
+    if group:
+        yield _one(group)
+
+
+def _one(group: Sequence[Read]) -> Read:
+    """Batches that follow each other as one."""
+    first, *others = group
+    if not others:
+        return first
+    return Read(
+        first.first,
+        [pair for read in group for pair in read.pairs],
+        b"".join(read.files for read in group),
+        Chunk.joined([read.chunk for read in group], [len(read.pairs) for read in group]),
+        None,
+    )
 
 
 def fair(count: int, workers: int) -> int:
