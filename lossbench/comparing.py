@@ -8,13 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import or_
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from lossbench.aggregates import aggregate, mean
 from lossbench.data.pairs import Texts
-from lossbench.errors import InputError, SettingError, nearest
+from lossbench.errors import InputError, SettingError
 from lossbench.results import jsonable, number
-from lossbench.stored import Model, Quantity, read_result, read_samples
+from lossbench.stored import Measured, Model, Quantity, read_result, read_samples, sought
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 BETTER, WORSE, UNCLEAR = "better", "worse", "unclear"
-
-
-class Measured(NamedTuple):
-    """A column, or a class of one, that all results have, and which way is better in it."""
-
-    name: str
-    better: str | None
+RESULTS = "all results"
 
 
 @dataclass(frozen=True)
@@ -118,7 +112,7 @@ class Comparison:
 
     def find(self, name: str) -> Measured:
         """What is compared under a name; an unknown one is an error."""
-        found: Measured = _found(name, {each.name: each for each in self.measured})
+        found: Measured = sought(name, {each.name: each for each in self.measured}, RESULTS)
         return found
 
     def change(self, file: int, of: Measured) -> Change:
@@ -235,11 +229,11 @@ def compare(
         raise SettingError("give two results or more: the first one and what is held against it")
     models = [read_result(file) for file in files]
     alike, unlike = _alike(files, models)
-    quantities = _quantities(models, alike, unlike, losses, per_class)
+    measured = _measured(models, alike, unlike, losses, per_class)
     notes = [] if losses else list(unlike.values())
     notes += _elsewhere(files, models)
     samples = [
-        read_samples(file, list(quantities), model)
+        read_samples(file, [each.quantity for each in measured], model)
         for file, model in zip(files, models, strict=True)
     ]
     names = [ids for ids, _ in samples]
@@ -251,7 +245,6 @@ def compare(
     if not len(samples[0][0]):
         reason = "; ".join([f"{' and '.join(files)} have no sample in common", *notes])
         raise InputError(reason, kind="mismatch")
-    measured = list(quantities.values())
     columns = zip(*(columns for _, columns in samples), strict=True)
     values = {each.name: np.stack(some) for each, some in zip(measured, columns, strict=True)}
     return Comparison(files, models, measured, samples[0][0], values, notes)
@@ -310,33 +303,34 @@ def _other_meaning(one: Model, other: Model) -> str:
     return next((key for key in ("revision", "plugins") if one.get(key) != other.get(key)), "")
 
 
-def _quantities(
+def _measured(
     models: Sequence[Model],
     alike: Mapping[str, Model],
     unlike: Mapping[str, str],
     losses: Sequence[str],
     per_class: bool,
-) -> dict[Quantity, Measured]:
+) -> list[Measured]:
     """What is compared: the losses that are asked for or all of them, and their classes."""
-    known: dict[str, tuple[Quantity, Measured]] = {}
+    known: dict[str, Measured] = {}
     for name, loss in alike.items():
         for quantity in [Quantity(name), *_classes(name, models)]:
-            known[str(quantity)] = quantity, Measured(str(quantity), loss["better"])
+            known[str(quantity)] = Measured(quantity, loss["better"])
     for name in losses:
         if name not in known and name in unlike:
             raise SettingError(unlike[name].removesuffix(": left out"))
     if not known:
         reason = "; ".join(["the results have no loss in common", *unlike.values()])
         raise InputError(reason, kind="mismatch")
-    wanted = losses or [name for name, (each, _) in known.items() if not each.of_class]
-    found = [_found(name, known) for name in wanted]
+    wanted = losses or [name for name, each in known.items() if not each.quantity.of_class]
+    found = [sought(name, known, RESULTS) for name in wanted]
     if per_class:
+        columns = {each.quantity.column for each in found}
         found += [
             each
             for each in known.values()
-            if each[0].of_class and any(each[0].column == one.column for one, _ in found)
+            if each.quantity.of_class and each.quantity.column in columns
         ]
-    return dict(found)
+    return list(dict.fromkeys(found))
 
 
 def _classes(name: str, models: Sequence[Model]) -> Iterator[Quantity]:
@@ -345,15 +339,6 @@ def _classes(name: str, models: Sequence[Model]) -> Iterator[Quantity]:
     for of_class in tables[0]:
         if all(of_class in table for table in tables):
             yield Quantity(name, of_class)
-
-
-def _found(name: str, known: Mapping[str, Any]) -> Any:
-    if name not in known:
-        raise SettingError(
-            f"no loss of all results is called {name!r}{nearest(name, known)};"
-            f" there are {', '.join(known)}"
-        )
-    return known[name]
 
 
 def _common(names: Sequence[Texts]) -> list[NDArray[np.intp]]:

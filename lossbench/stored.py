@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lossbench.data.pairs import Texts
-from lossbench.errors import InputError
+from lossbench.errors import InputError, SettingError, nearest
 from lossbench.results import from_number
 
 if TYPE_CHECKING:
@@ -30,6 +30,27 @@ class Quantity(NamedTuple):
 
     def __str__(self) -> str:
         return self.column if self.of_class is None else f"{self.column}[{self.of_class}]"
+
+
+class Measured(NamedTuple):
+    """A quantity, and which way is better in it."""
+
+    quantity: Quantity
+    better: str | None
+
+    @property
+    def name(self) -> str:
+        return str(self.quantity)
+
+
+def sought(name: str, known: Mapping[str, Any], where: str) -> Any:
+    """What is known under the name of a loss; of an unknown one the nearest is offered."""
+    if name not in known:
+        raise SettingError(
+            f"no loss of {where} is called {name!r}{nearest(name, known)};"
+            f" there are {', '.join(known)}"
+        )
+    return known[name]
 
 
 def read_result(path: str) -> Model:

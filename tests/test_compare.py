@@ -19,7 +19,8 @@ from scipy import stats
 from tolerances import REFERENCE, check_close
 
 import lossbench
-from lossbench.comparing import Change, Measured, ranked
+from lossbench.comparing import Change, ranked
+from lossbench.stored import Measured, Quantity
 
 NAN, INF = math.nan, math.inf
 ENDINGS = (".json", ".jsonl", ".parquet")
@@ -30,7 +31,7 @@ VALUES = st.lists(
 
 
 def change(before: Any, after: Any, better: str | None = "lower") -> Change:
-    return Change(Measured("dice", better), *np.array([before, after], float))
+    return Change(Measured(Quantity("dice"), better), *np.array([before, after], float))
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,14 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from lossbench.comparing import Change, Comparison, Measured
+from lossbench.comparing import Change, Comparison
 from lossbench.errors import SettingError
 from lossbench.output import check_path, own, put
 from lossbench.output.csv import cell
 from lossbench.output.markdown import escaped, table_lines
-from lossbench.output.sections import ARROWS, TOP, WHEN_ANY, Section, plain
+from lossbench.output.sections import TOP, WHEN_ANY, Section, heading, plain
 from lossbench.output.table import print_sections
+from lossbench.stored import Measured
 
 HEADINGS = ("loss", "first", "second", "difference", "ci_low", "ci_high")
 RANKED = 3  # results, from which on a ranking says more than two counts
@@ -63,7 +64,7 @@ def _row(change: Change, counts: Mapping[str, int], counted: Sequence[str]) -> l
     table = change.aggregates
     numbers = (*change.means, *(table[name] for name in ("mean", "ci_low", "ci_high")))
     cells = (str(counts.get(name, "")) for name in counted)
-    return [_name(change.of), *map(plain, numbers), *cells, change.verdict]
+    return [heading(change.of), *map(plain, numbers), *cells, change.verdict]
 
 
 def _worsened(comparison: Comparison, place: int, by: Measured, top: int | None) -> Section:
@@ -91,11 +92,7 @@ def _ranking(comparison: Comparison) -> Section:
         [comparison.files[place], *(plain(ranks[each.name][place]) for each in measured)]
         for place in sorted(range(len(comparison.files)), key=first.__getitem__)
     ]
-    return Section("mean rank, 1 is the best", ["result", *map(_name, measured)], rows)
-
-
-def _name(measured: Measured) -> str:
-    return measured.name + ARROWS[measured.better]
+    return Section("mean rank, 1 is the best", ["result", *map(heading, measured)], rows)
 
 
 def render_table(

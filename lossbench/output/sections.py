@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from lossbench.columns import Column, named
 from lossbench.gates import Decision
 from lossbench.results import Reported, Result
+from lossbench.stored import Measured
 
 UNDEFINED = "–"
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
@@ -63,9 +64,13 @@ def sections(
         yield Section(title, ["convention", *headings], _convention_rows(result))
 
 
+def heading(of: Column | Measured) -> str:
+    """A loss with its direction."""
+    return of.name + ARROWS[of.better]
+
+
 def _headings(columns: Sequence[Column]) -> list[str]:
-    """Losses with their direction."""
-    return [column.name + ARROWS[column.better] for column in columns]
+    return list(map(heading, columns))
 
 
 def gate_lines(result: Result) -> list[str]:
@@ -153,15 +158,17 @@ def _title(result: Result) -> str:
 
 def _aggregate_rows(result: Result) -> list[list[str]]:
     tables = [result.aggregates[column.name] for column in result.columns]
-    rows = _rows(tables, {name: name for name in (*SHOWN, *WHEN_ANY)})
+    rows = aggregate_rows(tables, {name: name for name in (*SHOWN, *WHEN_ANY)})
     if result.groups is not None:
         tables = [result.over_groups[column.name] for column in result.columns]
         over = {f"group_{name}": name for name in (*SHOWN_OVER_GROUPS, *WHEN_ANY)}
-        rows += _rows(tables, over)
+        rows += aggregate_rows(tables, over)
     return rows
 
 
-def _rows(tables: Sequence[dict[str, float]], names: dict[str, str]) -> list[list[str]]:
+def aggregate_rows(
+    tables: Sequence[Mapping[str, float]], names: Mapping[str, str]
+) -> list[list[str]]:
     """A row for each aggregate, under the name that gates call it by."""
     return [
         [shown]
