@@ -23,6 +23,7 @@ COMMANDS = (
     "losses",
     "explain",
     "compare",
+    "report",
     "merge",
     "gradcheck",
     "weights",

@@ -26,7 +26,7 @@ SUMMARY = "GITHUB_STEP_SUMMARY"
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _top(context: click.Context, _: click.Parameter, given: str) -> int | None:
+def all_or_some(context: click.Context, _: click.Parameter, given: str) -> int | None:
     """`all`, or a number."""
     return None if given == "all" else count(given, "all", 0)
 
@@ -43,7 +43,7 @@ top_option = click.option(
     metavar="N|all",
     default="10",
     show_default=True,
-    callback=_top,
+    callback=all_or_some,
     help="How many samples tables show; other formats have them all.",
 )
 color_option = click.option(

@@ -19,6 +19,7 @@ from lossbench.api import (
     plan,
     plan_merge,
     render,
+    report,
     save,
     schema,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "plan",
     "plan_merge",
     "render",
+    "report",
     "save",
     "schema",
 ]

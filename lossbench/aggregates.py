@@ -149,3 +149,13 @@ def _within(t: float, freedom: int) -> float:
         terms.append(term)
     total = math.sin(angle) * math.fsum(terms)
     return 2 / math.pi * (angle + total) if odd else total
+
+
+def worst_first(values: Sequence[float] | Array, better: str | None) -> list[int]:
+    """Places from the worst value to the best, undefined ones last; ties stay in order."""
+    import numpy as np
+
+    numbers = np.asarray(values, np.float64)
+    order = np.argsort(numbers if better == "higher" else -numbers, kind="stable")
+    places: list[int] = order.tolist()
+    return places

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
     from lossbench.comparing import Comparison
     from lossbench.config import Config
     from lossbench.gradients import Slope
+    from lossbench.reporting import Report
     from lossbench.results import Result
     from lossbench.run.job import Run
     from lossbench.run.merging import Merge
     from lossbench.run.work import Progress
-    from lossbench.speed.report import Report
+    from lossbench.speed.report import Report as Speed
     from lossbench.weights import Published
 
 Plugins = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -228,6 +229,35 @@ def compare(
     return compare([os.fspath(file) for file in given], names, per_class=per_class)
 
 
+def report(
+    file: str | os.PathLike[str],
+    losses: str | Sequence[str] = (),
+    *,
+    pred: str | os.PathLike[str] | None = None,
+    target: str | os.PathLike[str] | None = None,
+) -> Report:
+    """A result file as a page: aggregates, distributions, every sample, the worst as pictures.
+
+    Args:
+        file: a result as JSON, JSON Lines or Parquet.
+        losses: the columns to show, such as "dice" or "dice[road]"; all by default.
+        pred: where the predictions are, if not where the run read them.
+        target: where the ground truth is, likewise.
+
+    Returns:
+        `.measured`, `.ids`, `.values` by name (samples,), `.worst(…)`, `.histogram(…)`, and
+        `.render()` and `.save(path)` for the page, with `top`, `pictures` and `sort`.
+
+    Raises:
+        SettingError: the result has no such loss.
+        InputError: the file is no result.
+    """
+    from lossbench.reporting import report
+
+    places = (None if each is None else os.fspath(each) for each in (pred, target))
+    return report(os.fspath(file), _several(losses), *places)
+
+
 def loss(
     name: str,
     *,
@@ -386,13 +416,14 @@ def list_formats(of: str = "result") -> dict[str, tuple[str, ...]]:
     """The formats of results, each with the endings of files that are written in it.
 
     Args:
-        of: result, or comparison for the formats of those.
+        of: result; comparison or report for the formats of those.
     """
-    from lossbench.output import ENDINGS, FILES, FORMATS, comparison
+    from lossbench.output import ENDINGS, FILES, FORMATS, comparison, page
 
     known = {
         "result": ([*FORMATS, *FILES], ENDINGS),
         "comparison": ([*comparison.FORMATS], comparison.ENDINGS),
+        "report": ([*page.FORMATS], page.ENDINGS),
     }
     if of not in known:
         raise SettingError(f"there are formats of {' and '.join(known)}, not of {of!r}")
@@ -430,7 +461,7 @@ def measure_speed(
     folder: str | os.PathLike[str] | None = None,
     device: str = "auto",
     progress: Callable[[str], None] | None = None,
-) -> Generator[Report, None, None]:
+) -> Generator[Speed, None, None]:
     """What this machine does: whole processes in turn with the limits that they cannot pass.
 
     Args:

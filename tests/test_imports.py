@@ -33,7 +33,7 @@ def by_command(*arguments: str, status: int = 0) -> set[str]:
     "arguments",
     [["--help"], ["--version"], ["eval", "--help"], ["losses"], ["losses", "-h"],
      ["losses", "--family", "scores"], ["explain", "dice"], ["gradcheck", "--help"],
-     ["speed", "--help"], ["compare", "--help"],
+     ["speed", "--help"], ["compare", "--help"], ["report", "--help"],
      ["losses", "--plugin", PLUGIN], ["explain", "worst_pixel", "--plugin", PLUGIN]],
     ids=" ".join,
 )  # fmt: skip
@@ -76,6 +76,16 @@ def test_a_comparison_imports_no_torch(tmp_path: Path) -> None:
     found = by_command("compare", *[str(tmp_path / "run.json")] * 2)
     assert "numpy" in found
     assert not found & {"torch", "scipy", "PIL"}
+
+
+def test_a_page_imports_no_torch(tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "lossbench_cli", "eval", *IMAGES, "-q", "-o"]
+    subprocess.run([*run, str(tmp_path / "run.json")], check=True, capture_output=True)
+    page = str(tmp_path / "page.html")
+    found = by_command("report", str(tmp_path / "run.json"), *IMAGES, "-o", page)
+    assert "PIL" in found  # pictures were drawn
+    assert not found & {"torch", "scipy", "rich"}
+    assert "PIL" not in by_command("report", str(tmp_path / "run.json"), "--pictures", "0")
 
 
 def test_nibabel_is_imported_for_nifti_alone() -> None:

@@ -53,6 +53,7 @@ PUBLIC = [
     "plan",
     "plan_merge",
     "render",
+    "report",
     "save",
     "schema",
 ]

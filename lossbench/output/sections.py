@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from lossbench.aggregates import worst_first
 from lossbench.columns import Column, named
 from lossbench.gates import Decision
 from lossbench.results import Reported, Result
@@ -81,15 +82,6 @@ def gate_lines(result: Result) -> list[str]:
 def _mark(decision: Decision) -> str:
     """How a gate ended: held, failed, or only worth a warning."""
     return "✓" if decision.passed else "✗" if decision.failed else "⚠"
-
-
-def worst_first(values: Sequence[float], better: str | None) -> list[int]:
-    """Places from the worst value to the best, undefined ones last; ties stay in order."""
-    sign = 1 if better == "higher" else -1
-    return sorted(
-        range(len(values)),
-        key=lambda place: (math.isnan(values[place]), sign * values[place]),
-    )
 
 
 def plain(value: float) -> str:

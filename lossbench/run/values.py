@@ -71,7 +71,7 @@ def counted_values(
 
 
 class Grid(NamedTuple):
-    """What the cells of tables stand for, and what losses are in each of them."""
+    """What the cells of tables stand for, and what a pixel in each of them adds to views."""
 
     sides: dict[str, Side]
     differences: Tensor | None
