@@ -12,6 +12,7 @@ from lossbench.errors import printable
 
 from .complete import files
 from .main import note, terminal, write
+from .options import column_option
 from .outcome import color_option, same, top_option
 
 FORMATS = lossbench.list_formats("comparison")
@@ -19,15 +20,7 @@ FORMATS = lossbench.list_formats("comparison")
 
 @click.command("compare", epilog="Example: lossbench compare before.json after.json --loss dice")
 @click.argument("results", metavar="FIRST OTHER...", nargs=-1, required=True, shell_complete=files)
-@click.option(
-    "-l",
-    "--loss",
-    "losses",
-    metavar="COLUMN",
-    multiple=True,
-    help="A column of the results, or the values of a class in it, such as 'dice[road]'; several"
-    " times. By default all columns that they have in common.",
-)
+@column_option
 @click.option("--per-class", is_flag=True, help="The classes of these losses, too.")
 @click.option("--sort", metavar="COLUMN", help="The loss by which samples became worse.")
 @top_option

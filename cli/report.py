@@ -11,6 +11,7 @@ import lossbench
 
 from .complete import files
 from .main import write
+from .options import column_option
 from .outcome import all_or_some, same
 
 
@@ -25,15 +26,7 @@ from .outcome import all_or_some, same
     shell_complete=files,
     help="Where the page goes; stdout by default.",
 )
-@click.option(
-    "-l",
-    "--loss",
-    "losses",
-    metavar="COLUMN",
-    multiple=True,
-    help="A column of the result, or the values of a class in it, such as 'dice[road]'; several"
-    " times. By default all columns.",
-)
+@column_option
 @click.option("--sort", metavar="COLUMN", help="The loss by which samples are the worst.")
 @click.option(
     "--top",

@@ -418,12 +418,12 @@ def list_formats(of: str = "result") -> dict[str, tuple[str, ...]]:
     Args:
         of: result; comparison or report for the formats of those.
     """
-    from lossbench.output import ENDINGS, FILES, FORMATS, comparison, page
+    from lossbench.output import ENDINGS, FILES, FORMATS, PAGES, comparison
 
     known = {
         "result": ([*FORMATS, *FILES], ENDINGS),
         "comparison": ([*comparison.FORMATS], comparison.ENDINGS),
-        "report": ([*page.FORMATS], page.ENDINGS),
+        "report": (["html"], PAGES),
     }
     if of not in known:
         raise SettingError(f"there are formats of {' and '.join(known)}, not of {of!r}")

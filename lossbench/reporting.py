@@ -112,10 +112,9 @@ class Report:
         """
         from pathlib import Path
 
-        from lossbench.output import check_path, put
-        from lossbench.output.page import ENDINGS
+        from lossbench.output import PAGES, check_path, put
 
-        check_path(os.fspath(path), ENDINGS)
+        check_path(os.fspath(path), PAGES)
         text = self.render(**how)
         put(lambda file: Path(file).write_text(text, encoding="utf-8"), os.fspath(path))
 

@@ -40,6 +40,7 @@ ENDINGS = {
     ".xml": "junit",
     ".parquet": "parquet",
 }
+PAGES = {".html": "html", ".htm": "html"}  # endings of reports
 FILES: dict[str, Callable[..., None]] = {"parquet": write_parquet}  # that are no text
 
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from lossbench.run.pictures import Shown
 
 HERE = Path(__file__).parent
-FORMATS = ("html",)
-ENDINGS = {".html": "html", ".htm": "html"}
 MOST_ERRORS = MOST_GROUPS = 100
 FINE = 256  # pixels, from which on a picture is not shown pixel by pixel
 # Nothing is fetched, whatever the names of files look like.
