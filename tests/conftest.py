@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import gc
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from lossbench_cli import main as edge
 from PIL import Image
 
 REPOSITORY = Path(__file__).parent.parent
 SAMPLES = REPOSITORY / "sample_data"
 DATA = REPOSITORY.parent / "shared" / "data"
+
+# Tests run side by side, each on small tensors, where torch's threads only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
@@ -36,7 +43,40 @@ def folder(tmp_path: Path) -> Callable[[str, Mapping[str, Any]], Path]:
 
 
 @pytest.fixture
-def lossbench_command() -> Callable[..., subprocess.CompletedProcess[str]]:
+def lossbench_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command in this process, which has torch already, from its arguments to its status.
+
+    `cwd` and `env` are those of that run alone, as `subprocess.run` has them.
+    """
+
+    def leave(status: int) -> NoReturn:
+        raise SystemExit(status)
+
+    def run(
+        *arguments: Any, cwd: Any = ".", env: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        words, handler = ["lossbench", *map(str, arguments)], signal.getsignal(signal.SIGTERM)
+        with monkeypatch.context() as during:
+            during.chdir(cwd)
+            if env is not None:
+                during.setattr(os, "environ", dict(env))
+            during.setattr(sys, "argv", words)
+            during.setattr(edge, "_leave", leave)
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as end:
+                edge.main()
+        signal.signal(signal.SIGTERM, handler)
+        gc.unfreeze()
+        gc.enable()
+        return subprocess.CompletedProcess(words, int(end.value.code or 0), *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def lossbench_process() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command in a process of its own and wait for it."""
 
     def run(*arguments: Any, **how: Any) -> subprocess.CompletedProcess[str]:

@@ -496,11 +496,11 @@ def test_missing_and_extra_follow_their_settings(tmp_path: Path) -> None:
 
 
 def test_the_command_reads_a_manifest_from_stdin(
-    lossbench_command: Command, tmp_path: Path
+    lossbench_process: Command, tmp_path: Path
 ) -> None:
     text = pd.DataFrame(wells(tmp_path, plate=lambda well: well[:7])).to_csv(index=False)
     arguments = ["eval", "--manifest", "-", "--group-by", "plate", "-f", "json"]
-    done = lossbench_command(*arguments, input=text, cwd=tmp_path)
+    done = lossbench_process(*arguments, input=text, cwd=tmp_path)
     assert (done.returncode, done.stderr.count("\n")) == (0, 1)
     file = json.loads(done.stdout)
     assert file["run"]["settings"]["manifest"] == "-"
@@ -509,7 +509,7 @@ def test_the_command_reads_a_manifest_from_stdin(
 
 
 def test_many_pairs_of_stdin_are_read_by_processes(
-    lossbench_command: Command, folder: Callable[..., Path]
+    lossbench_process: Command, folder: Callable[..., Path]
 ) -> None:
     random = np.random.default_rng(0)
     sides = [
@@ -519,10 +519,10 @@ def test_many_pairs_of_stdin_are_read_by_processes(
     ]  # fmt: skip
     lines = "".join(f"{n:03},pred/{n:03}.png,gt/{n:03}.png\n" for n in range(250))
     common = ["-l", "dice", "-f", "json", "--group-by", "{g}*"]
-    named = lossbench_command(
+    named = lossbench_process(
         "eval", "--manifest", "-", *common, input=f"id,pred,gt\n{lines}", cwd=sides[0].parent
     )
-    folders = lossbench_command("eval", *sides, *common)
+    folders = lossbench_process("eval", *sides, *common)
     files = [json.loads(done.stdout) for done in (named, folders)]
     assert files[0]["samples"] == files[1]["samples"]
     assert files[0]["groups"] == files[1]["groups"]
@@ -541,12 +541,12 @@ def test_many_pairs_of_stdin_are_read_by_processes(
     ],
 )
 def test_mistakes_are_one_sentence(
-    lossbench_command: Command, tmp_path: Path, arguments: list[str], status: int, words: str
+    lossbench_process: Command, tmp_path: Path, arguments: list[str], status: int, words: str
 ) -> None:
     (tmp_path / "m.csv").write_text("id,pred,gt\nx,lost.png,lost.png\n")
     if "./m.json" in arguments:
         (tmp_path / "m.json").symlink_to("m.csv")
-    done = lossbench_command("eval", *arguments, cwd=tmp_path, input="")
+    done = lossbench_process("eval", *arguments, cwd=tmp_path, input="")
     assert (done.returncode, done.stdout) == (status, "")
     assert len(done.stderr.splitlines()) == 1
     assert words in done.stderr

@@ -652,14 +652,14 @@ THEIRS = {
 }
 
 
-def test_an_installed_package_offers_losses(tmp_path: Path, lossbench_command: Command) -> None:
+def test_an_installed_package_offers_losses(tmp_path: Path, lossbench_process: Command) -> None:
     how = installed(tmp_path, {"any": "theirs.inner.losses"}, THEIRS)
     for words in (["losses"], ["explain", "theirs"], ["losses", "--family", "own"]):
-        done = lossbench_command(*words, **how)
+        done = lossbench_process(*words, **how)
         assert "theirs" in done.stdout
         assert "theirs is imported" not in done.stdout + done.stderr
-    assert "--plugin" not in lossbench_command("explain", "theirs", **how).stdout
-    done = lossbench_command("eval", *BINARY, "-l", "theirs", "-f", "json", **how)
+    assert "--plugin" not in lossbench_process("explain", "theirs", **how).stdout
+    done = lossbench_process("eval", *BINARY, "-l", "theirs", "-f", "json", **how)
     found = json.loads(done.stdout)
     assert found["aggregate"]["theirs"]["mean"] == 2
     text = (tmp_path / "theirs" / "inner" / "losses.py").read_bytes()
@@ -679,10 +679,10 @@ def test_an_installed_package_offers_losses(tmp_path: Path, lossbench_command: C
     ],
 )
 def test_a_package_that_is_wrong_is_told(
-    point: str, source: str, message: str, tmp_path: Path, lossbench_command: Command
+    point: str, source: str, message: str, tmp_path: Path, lossbench_process: Command
 ) -> None:
     files = {"theirs/__init__.py": "", "theirs/losses.py": source}
-    done = lossbench_command("losses", **installed(tmp_path, {"any": point}, files))
+    done = lossbench_process("losses", **installed(tmp_path, {"any": point}, files))
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

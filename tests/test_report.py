@@ -326,11 +326,11 @@ def test_further_roles_are_read_again_too(tmp_path, folder):
     assert shown.notes == ["errors are those of p ≥ 0.5"]
 
 
-def test_a_manifest_that_came_by_a_pipe_is_not_asked_for_again(tmp_path, lossbench_command):
+def test_a_manifest_that_came_by_a_pipe_is_not_asked_for_again(tmp_path, lossbench_process):
     file, page = tmp_path / "run.json", tmp_path / "page.html"
     how = {"cwd": CELLS, "input": (CELLS / "pairs.csv").read_text()}
-    lossbench_command("eval", "--manifest", "-", "-l", "dice", "-q", "-o", file, **how)
-    assert lossbench_command("report", file, "-o", page, **how).returncode == 0
+    lossbench_process("eval", "--manifest", "-", "-l", "dice", "-q", "-o", file, **how)
+    assert lossbench_process("report", file, "-o", page, **how).returncode == 0
     assert "no pictures: the manifest of the run was its input" in page.read_text()
 
 

@@ -62,9 +62,9 @@ def alone(tmp_path: Path) -> dict[str, Any]:
     [pytest.param(each, marks=[pytest.mark.slow] * (each == "cluster")) for each in SECTIONS],
 )
 def test_a_section_is_complete(
-    section: str, alone: dict[str, Any], lossbench_command: Command, tmp_path: Path
+    section: str, alone: dict[str, Any], lossbench_process: Command, tmp_path: Path
 ) -> None:
-    done = lossbench_command("speed", section, *TINY[section], "-o", "speed.json", **alone)
+    done = lossbench_process("speed", section, *TINY[section], "-o", "speed.json", **alone)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "speed.json").read_text("utf-8"))
     assert found["schema"] == 1
@@ -93,10 +93,10 @@ def test_a_section_is_complete(
 
 
 def test_json_is_printed_as_it_is_written(
-    alone: dict[str, Any], lossbench_command: Command, tmp_path: Path
+    alone: dict[str, Any], lossbench_process: Command, tmp_path: Path
 ) -> None:
     how = ("--pairs", 1, "--size", 16, "--repeat", 2, "-f", "json", "-o", "a.json")
-    done = lossbench_command("speed", "decode", "decode", *how, **alone)
+    done = lossbench_process("speed", "decode", "decode", *how, **alone)
     assert done.returncode == 0, done.stderr
     assert done.stdout == (tmp_path / "a.json").read_text("utf-8")
     assert json.loads(done.stdout)["settings"]["repeat"] == 2
@@ -159,9 +159,9 @@ def test_it_can_be_stopped_and_leaves_nothing(alone: dict[str, Any], tmp_path: P
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_told_in_one_sentence(
-    arguments: list[str], told: str, alone: dict[str, Any], lossbench_command: Command
+    arguments: list[str], told: str, alone: dict[str, Any], lossbench_process: Command
 ) -> None:
-    done = lossbench_command("speed", *arguments, **alone)
+    done = lossbench_process("speed", *arguments, **alone)
     assert done.returncode == 2
     *before, last = done.stderr.splitlines()
     assert last.startswith("error: ")

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from PIL import Image
 
 import lossbench
 
+Command = Callable[..., subprocess.CompletedProcess[str]]
 MASK = np.pad(np.full((8, 10), 255, np.uint8), 4)  # 16 × 18, width by height 18 × 16
 GREY = np.arange(MASK.size, dtype=np.uint8).reshape(MASK.shape)
 COLOUR = np.dstack([GREY, MASK, GREY])
@@ -28,13 +28,6 @@ def save(path: Path, array: Any) -> None:
         np.save(path, array, allow_pickle=True)
     else:
         Image.fromarray(array).save(path)
-
-
-def run(*arguments: str, cwd: Path, **how: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lossbench_cli", *arguments]
-    return subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, check=False, timeout=120, **how
-    )
 
 
 @pytest.fixture(scope="module")
@@ -159,19 +152,23 @@ USAGE = {
 
 
 @pytest.mark.parametrize("case", INPUTS)
-def test_input_that_is_not_there_is_status_3(case: str, folders: Path) -> None:
-    _refused(case, INPUTS, 3, folders)
+def test_input_that_is_not_there_is_status_3(
+    case: str, folders: Path, lossbench_command: Command
+) -> None:
+    _refused(lossbench_command, case, INPUTS, 3, folders)
 
 
 @pytest.mark.parametrize("case", USAGE)
-def test_wrong_usage_is_status_2(case: str, folders: Path) -> None:
-    _refused(case, USAGE, 2, folders)
+def test_wrong_usage_is_status_2(case: str, folders: Path, lossbench_command: Command) -> None:
+    _refused(lossbench_command, case, USAGE, 2, folders)
 
 
-def _refused(case: str, cases: dict[str, Any], status: int, folders: Path) -> None:
+def _refused(
+    command: Command, case: str, cases: dict[str, Any], status: int, folders: Path
+) -> None:
     arguments, words = cases[case]
     before = sorted(folders.rglob("*"))
-    done = run("eval", *arguments.split(), cwd=folders)
+    done = command("eval", *arguments.split(), cwd=folders)
     assert "Traceback" not in done.stderr
     assert done.returncode == status, done.stderr
     assert done.stdout == ""
@@ -192,24 +189,28 @@ def _refused(case: str, cases: dict[str, Any], status: int, folders: Path) -> No
     ],
 )
 def test_wrong_usage_of_the_other_commands_is_status_2(
-    arguments: str, words: list[str], folders: Path
+    arguments: str, words: list[str], folders: Path, lossbench_command: Command
 ) -> None:
-    done = run(*arguments.split(), cwd=folders)
+    done = lossbench_command(*arguments.split(), cwd=folders)
     assert "Traceback" not in done.stderr
     assert (done.returncode, done.stdout) == (2, "")
     assert [word for word in words if word not in done.stderr] == [], done.stderr
 
 
-def test_the_caret_stands_below_what_is_wrong(folders: Path) -> None:
-    done = run("eval", "pred", "gt", "-l", "0.5*dice + 0.5*dice(smoth=1)", cwd=folders)
+def test_the_caret_stands_below_what_is_wrong(folders: Path, lossbench_command: Command) -> None:
+    done = lossbench_command(
+        "eval", "pred", "gt", "-l", "0.5*dice + 0.5*dice(smoth=1)", cwd=folders
+    )
     *_, line, caret = done.stderr.splitlines()
     assert line.strip() == "0.5*dice + 0.5*dice(smoth=1)"
     assert line[caret.index("^") :] == "smoth=1)"
 
 
-def test_a_deep_or_long_expression_is_told_in_one_sentence(folders: Path) -> None:
+def test_a_deep_or_long_expression_is_told_in_one_sentence(
+    folders: Path, lossbench_command: Command
+) -> None:
     for text in ("(" * 500 + "dice", "1+" * 990 + "dice+", "dice" * 1000):
-        done = run("eval", "pred", "gt", "-l", text, cwd=folders)
+        done = lossbench_command("eval", "pred", "gt", "-l", text, cwd=folders)
         assert "Traceback" not in done.stderr
         assert done.returncode == 2
 
@@ -224,16 +225,20 @@ def test_the_suggested_pattern_does_match(folders: Path) -> None:
 
 
 def test_a_column_to_sort_by_that_is_not_there_is_told_before_anything_is_read(
-    folders: Path,
+    folders: Path, lossbench_command: Command
 ) -> None:
-    done = run("eval", "pred", "gt", "-l", "dice", "--sort", "iou", "-o", "s.json", cwd=folders)
+    done = lossbench_command(
+        "eval", "pred", "gt", "-l", "dice", "--sort", "iou", "-o", "s.json", cwd=folders
+    )
     assert done.returncode == 2
     assert "'iou'" in done.stderr
     assert not list(folders.glob("s.json*"))
 
 
-def test_an_unknown_device_is_told_and_leaves_nothing_behind(folders: Path) -> None:
-    done = run("eval", "pred", "gt", "--device", "nope", "-o", "d.json", cwd=folders)
+def test_an_unknown_device_is_told_and_leaves_nothing_behind(
+    folders: Path, lossbench_command: Command
+) -> None:
+    done = lossbench_command("eval", "pred", "gt", "--device", "nope", "-o", "d.json", cwd=folders)
     assert "Traceback" not in done.stderr
     assert done.returncode == 2
     assert "--device cpu" in done.stderr
@@ -242,13 +247,13 @@ def test_an_unknown_device_is_told_and_leaves_nothing_behind(folders: Path) -> N
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write all")
 def test_a_folder_without_the_right_to_write_is_told_before_anything_is_read(
-    folders: Path, tmp_path: Path
+    folders: Path, tmp_path: Path, lossbench_command: Command
 ) -> None:
     (tmp_path / "r.json").write_text("{}")
     tmp_path.chmod(0o500)
     try:
         for name in ("r.json", "new.json"):  # even a file that could be written is replaced whole
-            done = run("eval", "pred", "gt", "-o", str(tmp_path / name), cwd=folders)
+            done = lossbench_command("eval", "pred", "gt", "-o", str(tmp_path / name), cwd=folders)
             assert done.returncode == 2
             assert "permission denied" in done.stderr.lower()
     finally:
@@ -265,7 +270,7 @@ class Broken(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory: pytest.TempPathFactory) -> Broken:
+def broken(tmp_path_factory: pytest.TempPathFactory, lossbench_process: Command) -> Broken:
     root = tmp_path_factory.mktemp("broken")
     pred, gt = root / "pred", root / "gt"
     for name in ("a_good", "cut", "text", "nothing", "size", "rgb", "alpha", "float", "pickle",
@@ -290,7 +295,7 @@ def broken(tmp_path_factory: pytest.TempPathFactory) -> Broken:
     strange = MASK.copy()
     strange[3, 4:6] = 128
     save(gt / "value.png", strange)
-    done = run(
+    done = lossbench_process(
         "eval", "pred", "gt", "-l", "dice", "--task", "binary", "--gt-encoding", "mask",
         "--pred-encoding", "probability", "--gate", "dice.mean <= 0", "--gate", "errors == 0",
         "--exit-zero", "--format", "json", cwd=root,
@@ -373,12 +378,14 @@ def test_status_3_outranks_failed_gates_and_exit_zero(broken: Broken) -> None:
     assert broken.status == 3
 
 
-def test_many_errors_are_told_in_part_and_counted(tmp_path: Path) -> None:
+def test_many_errors_are_told_in_part_and_counted(
+    tmp_path: Path, lossbench_command: Command
+) -> None:
     save(tmp_path / "pred" / "good.png", GREY)
     save(tmp_path / "gt" / "good.png", MASK)
     for number in range(60):
         (tmp_path / "gt" / f"{number:02d}.png").write_bytes(b"")
-    done = run("eval", "pred", "gt", "-l", "dice", cwd=tmp_path)
+    done = lossbench_command("eval", "pred", "gt", "-l", "dice", cwd=tmp_path)
     assert done.returncode == 3
     told = done.stderr.count("error: ")
     assert 10 <= told < 60
@@ -408,11 +415,13 @@ def test_with_no_pair_left_nothing_passes(tmp_path: Path) -> None:
     assert (result.ids, result.exit_status) == ([], 3)
 
 
-def test_when_no_file_can_be_read_the_first_is_told(tmp_path: Path) -> None:
+def test_when_no_file_can_be_read_the_first_is_told(
+    tmp_path: Path, lossbench_command: Command
+) -> None:
     save(tmp_path / "gt" / "a.png", MASK)
     (tmp_path / "pred").mkdir()
     (tmp_path / "pred" / "a.png").write_text("text")
-    done = run("eval", "pred", "gt", cwd=tmp_path)
+    done = lossbench_command("eval", "pred", "gt", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (3, "")
     assert "pred/a.png is not an image" in done.stderr
     assert "Traceback" not in done.stderr
