@@ -65,11 +65,13 @@ def lossbench_command(
             during.setattr(sys, "argv", words)
             during.setattr(edge, "_leave", leave)
             capsys.readouterr()
-            with pytest.raises(SystemExit) as end:
-                edge.main()
-        signal.signal(signal.SIGTERM, handler)
-        gc.unfreeze()
-        gc.enable()
+            try:
+                with pytest.raises(SystemExit) as end:
+                    edge.main()
+            finally:  # as the command found them
+                signal.signal(signal.SIGTERM, handler)
+                gc.unfreeze()
+                gc.enable()
         return subprocess.CompletedProcess(words, int(end.value.code or 0), *capsys.readouterr())
 
     return run

@@ -94,7 +94,7 @@ def run(task: str, **how: Any) -> str:
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "image"])
 def test_workers_batches_and_processes_change_no_bit(tmp_path, monkeypatch, task):
-    write(tmp_path, task, 40)
+    write(tmp_path, task, 60)
     monkeypatch.chdir(tmp_path)
     expected = run(task, workers=1, batch_size=128)
     for workers, batch in ((1, 1), (2, 7), (7, 128), (7, 1)):
@@ -187,7 +187,7 @@ def test_the_order_of_a_mapping_changes_no_bit(kind):
 def test_workers_change_no_bit_of_pixels(task):
     # Above 32,768 elements torch splits a sum among its threads.
     pred, target = {}, {}
-    for number in range(5):
+    for number in range(9):
         name, (stored, truth) = str(number), made(task, number, big=True)
         noise = np.random.default_rng(number).normal(size=(4, *stored.shape[:2]))
         if task == "image":

@@ -151,7 +151,7 @@ LIMITS = [(task, limit) for task in CLASSES for limit in ("", "label", "ignore",
 def test_tables_and_pixels_agree(task, limit):
     pred, target = masks(task, seed=1)
     how = out(task, limit, target)
-    losses = few(task) if limit == "valid" else expressions(task)  # it is ignore turned round
+    losses = expressions(task)
     check_same(tables(task, pred, target, losses, **how), pixels(task, pred, target, losses, **how))
 
 
@@ -174,7 +174,7 @@ def test_parts_of_a_sample_add_up_to_it(monkeypatch, task, limit):
     if limit == "weight":
         shape = target[0].shape[:2] if task == "image" else target[0].shape[-2:]
         how = {"inputs": {"weight": list(np.random.default_rng(5).random((2, *shape)))}}
-    losses = few(task) if limit == "valid" else expressions(task)
+    losses = expressions(task)
     whole = pixels(task, pred, target, losses, **how)
     monkeypatch.setitem(parts.PART, "cpu", 100)  # of 391 pixels of one class and more
     lengths = []
