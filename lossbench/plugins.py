@@ -17,16 +17,18 @@ from functools import cache
 from hashlib import sha256
 from importlib import import_module
 from importlib.machinery import PathFinder
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from traceback import walk_tb
 from types import ModuleType
-from typing import Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from lossbench import catalog
 from lossbench.catalog import Entry
 from lossbench.errors import SettingError
 from lossbench.plugin_source import ARRAYS, losses_of
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "lossbench.losses"
 _importing = threading.RLock()
@@ -137,6 +139,8 @@ def using(paths: Iterable[str]) -> Iterator[None]:
 @cache
 def installed() -> Sequence[Entry]:
     """The losses of packages that offer modules as `lossbench.losses`; none is imported."""
+    from importlib.metadata import entry_points  # which brings along what reads mail
+
     return [entry for point in entry_points(group=GROUP) for entry in _offered(point)]
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import lossbench_cli
 import pytest
 
 SAMPLES = Path(__file__).parent.parent / "sample_data"
@@ -113,6 +116,20 @@ def test_a_process_that_reads_imports_no_torch() -> None:
     found = imported("-c", "import lossbench.run.reader")
     assert "PIL" in found
     assert "torch" not in found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_numpy_starts_no_threads() -> None:
+    code = "import lossbench_cli, numpy, os; print(len(os.listdir('/proc/self/task')))"
+    usual = {name: value for name, value in os.environ.items() if "_NUM_THREADS" not in name}
+    done = subprocess.run([sys.executable, "-c", code], env=usual, capture_output=True, check=True)
+    assert int(done.stdout) == 1
+
+
+def test_a_user_says_how_many_threads_numpy_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    importlib.reload(lossbench_cli)
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
 
 
 def test_computing_does_import_torch() -> None:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -354,16 +355,11 @@ def test_a_process_that_fails_is_told() -> None:
 
 def test_medians_are_of_rounds() -> None:
     """By hand: the ratios are 2, 1 and 4, where the ratio of the medians would be 3/2."""
-    taken = iter([(4.0, 2.0), (3.0, 3.0), (4.0, 1.0)])
-    left: list[float] = []
-
-    def run() -> Ended:
-        first, second = next(taken)
-        left.append(second)
-        return Ended(first, None, "")
-
-    rounds = processes.alternate(3, {"run": run, "limit": lambda: Ended(left[-1], None, "")})
-    assert [list(each) for each in rounds] == [["run", "limit"]] * 3
+    taken = {"run": iter([4.0, 3.0, 4.0]), "limit": iter([2.0, 3.0, 1.0])}
+    rounds = processes.alternate(
+        3, {name: partial(lambda x: Ended(next(x), None, ""), x) for name, x in taken.items()}
+    )
+    assert [list(each) for each in rounds] == [["run", "limit"], ["limit", "run"], ["run", "limit"]]
     assert processes.median(rounds, processes.seconds("run")) == 4
     assert processes.median(rounds, processes.next_to("run", "limit")) == 2
 

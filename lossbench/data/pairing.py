@@ -191,7 +191,7 @@ def _index(
     foreign: Counter[str] = Counter()
     for file, relative in places.listed(folder, role, foreign):
         stem, ending = split_ending(relative)
-        if os.path.basename(relative).startswith("."):
+        if relative.rpartition("/")[2].startswith("."):
             foreign["hidden"] += 1
             continue
         if ending.lower() not in ENDINGS:

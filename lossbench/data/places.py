@@ -142,8 +142,9 @@ def _walk(folder: str) -> Iterator[tuple[str, str]]:
             name for name in folders if not (name.startswith(".") or _loops(here, name))
         )
         inside = os.path.relpath(here, folder).replace(os.sep, "/")
+        within, start = "" if inside == "." else f"{inside}/", os.path.join(here, "")
         for name in sorted(files):
-            yield os.path.join(here, name), name if inside == "." else f"{inside}/{name}"
+            yield start + name, within + name
 
 
 def _loops(folder: str, name: str) -> bool:

@@ -143,8 +143,13 @@ def failure(command: Sequence[str], status: int, errors: IO[bytes]) -> Lossbench
 def alternate(
     repeat: int, tasks: Mapping[str, Callable[[], Measured]]
 ) -> list[dict[str, Measured]]:
-    """Rounds in which everything is measured once: a slow minute slows all of it."""
-    return [{name: measure() for name, measure in tasks.items()} for _ in range(repeat)]
+    """Rounds in which everything is measured once: a slow minute slows all of it.
+
+    Every other round goes backwards: a processor is slower after a long run, whoever's that was.
+    """
+    there, back = list(tasks.items()), list(tasks.items())[::-1]
+    orders = (back if number % 2 else there for number in range(repeat))
+    return [{name: measure() for name, measure in order} for order in orders]
 
 
 def median(
