@@ -119,6 +119,16 @@ class Term:
         """Whether all samples of the run are one image, whose value each of them has."""
         return self.options.get("per_image") is False
 
+    @property
+    def threshold(self) -> float | None:
+        """From which probability on a pixel is foreground; None where nothing is decided.
+
+        That is an option of the views of pixels; one that is a loss's own means something else.
+        """
+        option = self.entry.options.get("threshold")
+        decides = option is not None and option.owner != self.entry.name
+        return self.options["threshold"] if decides else None
+
     @cached_property
     def weight_map(self) -> Loss | None:
         """The weight map by name, with all its options."""
@@ -342,9 +352,7 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
                 f"{name} needs logits, predictions are read as {encoding}; where they are logits,"
                 " say so: --pred-encoding logits"
             )
-        threshold = entry.options.get("threshold")
-        of_view = threshold is not None and threshold.owner != name
-        if task == "multiclass" and of_view and options["threshold"] not in (None, 0.5):
+        if task == "multiclass" and term.threshold not in (None, 0.5):
             raise SettingError(
                 f"{name}: a multiclass task has no threshold; each pixel is its most likely class"
             )

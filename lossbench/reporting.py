@@ -81,7 +81,8 @@ class Report:
         from lossbench.run.pictures import gallery
 
         places = {self.ids[place]: place for place in self.worst(of, min(count, self.defined(of)))}
-        return places, gallery(self.model, places, self.pred, self.target)
+        by = of.quantity.column
+        return places, gallery(self.model, places, by, self.pred, self.target)
 
     def render(
         self, *, top: int | None = ROWS, pictures: int = PICTURES, sort: str | None = None

@@ -180,7 +180,7 @@ def test_a_histogram_has_every_finite_value(tmp_path):
 
 
 def looked_at(tmp_path: Path, pred: Any, target: Any, losses: Any = "dice", **how: Any) -> Any:
-    """The gallery of one pair of arrays written as files."""
+    """The gallery of one pair of arrays written as files, as a loss judges them."""
     for role, array in (("pred", pred), ("gt", target)):
         (tmp_path / role).mkdir()
         if array.ndim == 2 or array.shape[-1] == 3:
@@ -189,7 +189,7 @@ def looked_at(tmp_path: Path, pred: Any, target: Any, losses: Any = "dice", **ho
             np.save(tmp_path / role / "a.npy", array)
     found = lossbench.evaluate(tmp_path / "pred", tmp_path / "gt", losses, **how)
     lossbench.save(found, tmp_path / "run.json")
-    return gallery(read_result(str(tmp_path / "run.json")), ["a"])
+    return gallery(read_result(str(tmp_path / "run.json")), ["a"], found.columns[0].name)
 
 
 def test_errors_of_masks_have_their_colours(tmp_path):
@@ -209,6 +209,26 @@ def test_a_threshold_decides_what_is_wrong(tmp_path):
     how = {"task": "binary", "pred_encoding": "probability", "gt_encoding": "mask"}
     shown = looked_at(tmp_path, pred, target, threshold=0.3, **how).samples["a"]
     assert (shown.images["errors"] == RIGHT).all()
+
+
+@pytest.mark.parametrize(
+    ("losses", "threshold"),
+    [
+        ("recall(threshold=0.3)", 0.3),
+        ("dice(threshold=0.3)", 0.3),
+        ("dice", 0.5),  # has no threshold
+        ("ohem_cross_entropy(threshold=0.3)", 0.5),  # is a probability of the right class
+        ("recall(threshold=0.3) + dice(threshold=0.3) + bce", 0.3),
+        ("recall(threshold=0.3) + iou", 0.5),  # have several
+    ],
+)
+def test_the_threshold_is_that_of_the_loss_that_judges(tmp_path, losses, threshold):
+    pred, target = np.array([[200, 100]], np.uint8), np.array([[255, 255]], np.uint8)
+    how = {"task": "binary", "pred_encoding": "probability", "gt_encoding": "mask"}
+    shown = looked_at(tmp_path, pred, target, losses, **how)
+    second = RIGHT if threshold == 0.3 else MISSED  # 100/255 is 0.39
+    assert shown.samples["a"].images["errors"][0].tolist() == [list(RIGHT), list(second)]
+    assert shown.notes == [f"errors are those of p ≥ {threshold}"]
 
 
 def test_logits_are_decided_as_they_are_judged(tmp_path):
@@ -321,7 +341,7 @@ def test_further_roles_are_read_again_too(tmp_path, folder):
     how = {"task": "binary", "pred_encoding": "probability", "manifest": tmp_path / "pairs.csv"}
     found = lossbench.evaluate(losses="bce(pos_weight=role)", **how)
     lossbench.save(found, tmp_path / "run.json")
-    shown = gallery(read_result(str(tmp_path / "run.json")), ["a"])
+    shown = gallery(read_result(str(tmp_path / "run.json")), ["a"], found.columns[0].name)
     assert shown.samples["a"].images["errors"][0].tolist() == [list(IGNORED), list(NOTHING)]
     assert shown.notes == ["errors are those of p ≥ 0.5"]
 

@@ -70,30 +70,37 @@ class Gallery(NamedTuple):
 
 
 def gallery(
-    model: Model, ids: Collection[str], pred: str | None = None, target: str | None = None
+    model: Model,
+    ids: Collection[str],
+    by: str,
+    pred: str | None = None,
+    target: str | None = None,
 ) -> Gallery:
     """Samples read again as their run did; without them, why not.
 
     Args:
         model: the result.
         ids: the samples.
+        by: the column that judges them, at whose threshold errors are shown.
         pred: where the predictions are now, None for where they were.
         target: likewise.
     """
     try:
-        return _gallery(model, ids, pred, target)
+        return _gallery(model, ids, by, pred, target)
     except LossbenchError as error:
         advice = "; PRED and GT say where the files are now" if error.exit_status == 3 else ""
         return Gallery({}, {}, {}, [f"no pictures: {error}{advice}"])
 
 
-def _gallery(model: Model, ids: Collection[str], pred: str | None, target: str | None) -> Gallery:
+def _gallery(
+    model: Model, ids: Collection[str], by: str, pred: str | None, target: str | None
+) -> Gallery:
     told = model["run"]
     task = told["plan"]["task"]
     if task not in LEGENDS:
         raise SettingError(f"there are none of task {task}")
     run = _run(told, pred, target)
-    plan, threshold = replace(run.plan, counted=False, pixels=True), run.settings.threshold
+    plan, threshold = replace(run.plan, counted=False, pixels=True), _threshold(run, by)
     samples, notes, failed = dict[str, Shown](), list[str](), 0
     for pair in run.pairing.pairs:
         if pair.id in ids:
@@ -137,6 +144,16 @@ def _run(told: Model, pred: str | None, target: str | None) -> Run:
     losses = [loss["expression"] for loss in told["losses"]]
     with using(tuple(given["plugins"])):
         return prepare(here, there, losses, Settings(**given, **how, extra="skip"))
+
+
+def _threshold(run: Run, by: str) -> float:
+    """From which probability on a column's losses call a pixel foreground.
+
+    Where they differ or do not decide, it is the run's.
+    """
+    terms = run.column(by).terms
+    asked = {each for term in terms if (each := term.threshold) is not None}
+    return asked.pop() if len(asked) == 1 else run.settings.threshold
 
 
 def pictures(plan: Plan, pixels: Pixels, threshold: float) -> Shown:
