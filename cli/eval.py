@@ -45,32 +45,21 @@ OUTPUTS = ("resume", "quiet", "verbose", "color", "no_progress", "format", "outp
            "per_class", "exit_zero", "dry_run", "force", "config", "isolated")  # fmt: skip
 
 
-def _roles(
-    context: click.Context, parameter: click.Parameter, given: Sequence[str]
-) -> dict[str, str]:
-    """ROLE=DIR, several times."""
-    roles: dict[str, str] = {}
-    for text in given:
-        role, _, folder = text.partition("=")
-        if not folder:
-            raise click.BadParameter(f"expected ROLE=DIR, such as weight=weights/, found {text!r}")
-        if roles.setdefault(role, folder) != folder:
-            raise click.BadParameter(f"{role} is given twice")
-    return roles
+def _by_name(example: str) -> Callable[[Any, click.Parameter, Sequence[str]], dict[str, str]]:
+    """The callback of an option that is given several times, such as ROLE=DIR."""
 
+    def read(_: Any, option: click.Parameter, given: Sequence[str]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for text in given:
+            name, place = text.partition("=")[::2]
+            if not place:
+                form = option.metavar
+                raise click.BadParameter(f"expected {form}, such as {example}, found {text!r}")
+            if found.setdefault(name, place) != place:
+                raise click.BadParameter(f"{name} is given twice")
+        return found
 
-def _weights(
-    context: click.Context, parameter: click.Parameter, given: Sequence[str]
-) -> dict[str, str]:
-    """NAME=FILE, several times."""
-    found: dict[str, str] = {}
-    for text in given:
-        name, _, file = text.partition("=")
-        if not file:
-            raise click.BadParameter(f"expected NAME=FILE, such as vgg16=vgg16.npz, found {text!r}")
-        if found.setdefault(name, file) != file:
-            raise click.BadParameter(f"{name} is given twice")
-    return found
+    return read
 
 
 def _empty(context: click.Context, _: click.Parameter, given: str | None) -> float | str | None:
@@ -133,7 +122,7 @@ def _workers(context: click.Context, _: click.Parameter, given: str) -> int | No
     "inputs",
     metavar="ROLE=DIR",
     multiple=True,
-    callback=_roles,
+    callback=_by_name("weight=weights/"),
     shell_complete=roles,
     help="A further folder: weight=, ignore=, valid=, or a role that a loss asks for by name.",
 )
@@ -225,7 +214,7 @@ def _workers(context: click.Context, _: click.Parameter, given: str) -> int | No
     "--weights",
     metavar="NAME=FILE",
     multiple=True,
-    callback=_weights,
+    callback=_by_name("vgg16=vgg16.npz"),
     help="A network's weights, such as vgg16=FILE; several times. See lossbench weights.",
 )
 @click.option("--offline", is_flag=True, help="Download no weights.")
