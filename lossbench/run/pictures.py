@@ -102,16 +102,17 @@ def _gallery(
     run = _run(told, pred, target)
     plan, threshold = replace(run.plan, counted=False, pixels=True), _threshold(run, by)
     samples, notes, failed = dict[str, Shown](), list[str](), 0
-    for pair in run.pairing.pairs:
-        if pair.id in ids:
-            sample = make_sample(plan, pair)
-            if isinstance(sample, Failure):
-                notes.append(f"no picture of {pair.id}: {sample.message}")
-                failed += 1
-            elif isinstance(sample.pixels, Pixels):
-                if len(sample.pixels.space) not in (2, 3):
-                    raise SettingError("there are none of arrays that are no picture or volume")
-                samples[pair.id] = pictures(plan, sample.pixels, threshold)
+    pairs = run.pairing.pairs
+    places = [place for place, name in enumerate(pairs.named()) if name in ids]
+    for pair in map(pairs.__getitem__, places):
+        sample = make_sample(plan, pair)
+        if isinstance(sample, Failure):
+            notes.append(f"no picture of {pair.id}: {sample.message}")
+            failed += 1
+        elif isinstance(sample.pixels, Pixels):
+            if len(sample.pixels.space) not in (2, 3):
+                raise SettingError("there are none of arrays that are no picture or volume")
+            samples[pair.id] = pictures(plan, sample.pixels, threshold)
     if lost := len(ids) - len(samples) - failed:
         notes.append(f"no picture of {lost} of {len(ids)}: not both of their files are there")
     for reading in (plan.pred, plan.target):
