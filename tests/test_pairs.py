@@ -55,5 +55,6 @@ def test_arrays_and_segments_are_kept() -> None:
     assert kept[0].sources["pred"][0] is array
     assert kept[0].segments == {}
     assert kept[-1].segments == segments
+    assert pickle.loads(pickle.dumps(kept[1:])) == [kept[1]]
     with pytest.raises(IndexError):
         kept[2]

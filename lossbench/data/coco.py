@@ -14,7 +14,6 @@ import numpy as np
 
 from lossbench.data.detections import Boxes
 from lossbench.data.pairing import Category, Pairing
-from lossbench.data.pairs import Pair
 from lossbench.data.panoptic import load_json
 from lossbench.data.segmentation import Segmentations
 from lossbench.errors import InputError
@@ -95,7 +94,7 @@ def read_coco(pred: str, target: str) -> Pairing:
             role: (_boxes(image, f"{files[role]} (image_id {id_})", listed.get(id_, Listed())),)
             for role, listed in sides.items()
         }
-        pairing.pairs.append(Pair(image.name, sources))
+        pairing.pairs.append(image.name, sources)
     pairing.pairs = pairing.pairs.sorted()
     for before, after in pairwise(pairing.pairs):
         if before.id == after.id:

@@ -38,9 +38,13 @@ class Header:
     slips: dict[int, str]
 
     @cached_property
-    def checked(self) -> list[str]:
-        """The roles in the order in which what they lack is told: no truth is never forgiven."""
-        return sorted(self.files, key=lambda role: role != "target")
+    def checked(self) -> list[tuple[str, int]]:
+        """Roles and columns in the order in which what a line lacks is told.
+
+        That there is no ground truth comes first: it is never forgiven.
+        """
+        every = [(role, column) for role, of in self.files.items() for column in of.values()]
+        return sorted(every, key=lambda each: each[0] != "target")
 
 
 def read_header(

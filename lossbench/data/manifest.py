@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BytesIO, TextIOWrapper
 from itertools import chain
 from typing import IO
@@ -15,7 +15,7 @@ from lossbench.data.endings import ENDINGS, split_ending
 from lossbench.data.groups import Names
 from lossbench.data.header import Header, read_header
 from lossbench.data.pairing import Pairing, Unpaired
-from lossbench.data.pairs import Pair, Pairs
+from lossbench.data.pairs import Pairs
 from lossbench.data.parquet import parquet_rows
 from lossbench.data.places import Places, Source, label
 from lossbench.data.remote import Remote, below, is_url
@@ -50,6 +50,7 @@ def read_manifest(
     places, pairs, numbers = Places(), Pairs(), array("Q")  # pairs, and the number of each line
     unpaired = dict[int, Unpaired]()  # by place
     groups, names = dict[str, str](), Names()
+    joined = _below(folder)
     rows = _lines(path, name)
     number, titles = next(rows)
     header = read_header(
@@ -60,10 +61,12 @@ def read_manifest(
         where = f"{name} {unit} {number}"
         _check_line(where, cells, header)
         sample = _id(where, cells, header)
-        found = _pair(sample, where, cells, header, folder, places)
-        if isinstance(found, Unpaired):
-            unpaired[len(numbers)], found = found, Pair(sample, nowhere)
-        pairs.append(found)
+        lacking = _lacking(sample, where, cells, header)
+        if lacking:
+            unpaired[len(numbers)] = lacking
+            pairs.append(sample, nowhere)
+        else:
+            pairs.append(sample, _files(cells, header, joined, places))
         numbers.append(number)
         if header.groups:
             groups[sample] = names.of(_group(where, cells, header))
@@ -124,12 +127,13 @@ def _rows(file: Iterable[str], name: str) -> Iterator[Line]:
     try:
         for cells in rows:
             number, last = last + 1, rows.line_num
+            text = "".join(cells)
             try:
-                "".join(cells).encode()
+                text.encode()
             except UnicodeEncodeError:  # bytes that are no text were read as surrogates
                 where = f"{name} line {number}"
                 raise InputError(f"{where} is not UTF-8; save it in that encoding") from None
-            if any(map(str.strip, cells)):
+            if text.strip():
                 yield number, cells
     except csv.Error as error:
         raise InputError(f"{name} line {last + 1} cannot be read: {error}") from None
@@ -181,25 +185,29 @@ def _group(where: str, cells: Sequence[str], header: Header) -> tuple[str, ...]:
     return parts
 
 
-def _pair(
-    sample: str, where: str, cells: Sequence[str], header: Header, folder: str, places: Places
-) -> Pair | Unpaired:
-    """The files of a line, or what keeps it from being evaluated."""
-    sources: dict[str, tuple[Source, ...]] = {}
-    for role in header.checked:
-        files = []
-        for column in header.files[role].values():
-            if not cells[column]:
-                kind = "extra" if role == "target" else "missing"
-                message = f"{where}: the cell of {header.names[column]!r} is empty"
-                return Unpaired(sample, role, kind, message)
-            files.append(places.file(_joined(folder, cells[column])))
-        sources[role] = tuple(files)
-    return Pair(sample, {role: sources[role] for role in header.files})
+def _lacking(sample: str, where: str, cells: Sequence[str], header: Header) -> Unpaired | None:
+    """What keeps a line from being evaluated, if anything does."""
+    for role, column in header.checked:
+        if not cells[column]:
+            kind = "extra" if role == "target" else "missing"
+            message = f"{where}: the cell of {header.names[column]!r} is empty"
+            return Unpaired(sample, role, kind, message)
+    return None
 
 
-def _joined(folder: str, written: str) -> str:
-    """A path of a manifest, from its folder unless it stands for itself."""
-    if is_url(written):
-        return written
-    return below(folder, written) if is_url(folder) else os.path.join(folder, written)
+def _files(
+    cells: Sequence[str], header: Header, joined: Callable[[str], str], places: Places
+) -> dict[str, tuple[Source, ...]]:
+    """The files of a line by role."""
+    return {
+        role: tuple([places.file(joined(cells[column])) for column in columns.values()])
+        for role, columns in header.files.items()
+    }
+
+
+def _below(folder: str) -> Callable[[str], str]:
+    """What makes of a manifest's paths those from its folder, unless they stand for themselves."""
+    if is_url(folder):
+        return lambda written: written if is_url(written) else below(folder, written)
+    start = os.path.join(folder, "")
+    return lambda written: written if os.path.isabs(written) or is_url(written) else start + written

@@ -11,7 +11,7 @@ from typing import Any
 from unicodedata import normalize
 
 from lossbench.data.endings import ENDINGS, split_ending
-from lossbench.data.pairs import Pair, Pairs
+from lossbench.data.pairs import Pairs
 from lossbench.data.places import Places, Source, label
 from lossbench.errors import InputError, SettingError
 
@@ -102,7 +102,7 @@ def pair(
         sources = {
             role: _in_order(index[sample], result.classes) for role, index in indices.items()
         }
-        result.pairs.append(Pair(sample, sources))
+        result.pairs.append(sample, sources)
     return result
 
 
@@ -161,7 +161,7 @@ def _pair_arrays(folders: Mapping[str, Any]) -> Pairing:
     for key in sorted(indices["pred"].keys() | indices["target"].keys()):
         lacking = next((role for role, index in indices.items() if key not in index), None)
         if lacking is None:
-            result.pairs.append(Pair(key, {role: (index[key],) for role, index in indices.items()}))
+            result.pairs.append(key, {role: (index[key],) for role, index in indices.items()})
         else:
             kind = "extra" if lacking == "target" else "missing"
             result.unpaired.append(Unpaired(key, lacking, kind, f"{key!r} has no {lacking}"))

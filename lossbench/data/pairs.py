@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, overload
@@ -69,16 +69,21 @@ class Pairs(Sequence[Pair]):
         self.segments = dict[int, dict[str, Segments]]()
         self.order: Sequence[int] = range(0)
         for pair in pairs:
-            self.append(pair)
+            self.append(pair.id, pair.sources, pair.segments)
 
-    def append(self, pair: Pair) -> None:
-        """One more; not to a slice, and not once they are sorted."""
-        if pair.segments:
-            self.segments[len(self.order)] = pair.segments
-        self.ids.append(pair.id)
-        for role, sources in pair.sources.items():
-            self.roles[role].append(sources)
-        self.order = range(len(self.order) + 1)
+    def append(
+        self,
+        name: str,
+        sources: Mapping[str, tuple[Source, ...]],
+        segments: dict[str, Segments] | None = None,
+    ) -> None:
+        """One more, by its id; not to a slice, and not once they are sorted."""
+        if segments:
+            self.segments[len(self.ids)] = segments
+        self.ids.append(name)
+        for role, files in sources.items():
+            self.roles[role].append(files)
+        self.order = range(len(self.ids))
 
     def sorted(self) -> Pairs:
         """In the order of their ids, equal ones as they came."""
@@ -125,4 +130,19 @@ class Pairs(Sequence[Pair]):
         return isinstance(other, Sequence) and list(self) == list(other)
 
     def __reduce__(self) -> Any:
-        return Pairs, (list(self),)  # a slice does not take the others along
+        """A slice does not take the others along."""
+        columns = {role: [files[at] for at in self.order] for role, files in self.roles.items()}
+        segments = list(map(self.segments.get, self.order))
+        return _listed, (list(self.named()), columns, segments)
+
+
+def _listed(
+    names: Sequence[str],
+    columns: Mapping[str, Sequence[tuple[Source, ...]]],
+    segments: Sequence[dict[str, Segments] | None],
+) -> Pairs:
+    """Pairs from lists of all their parts."""
+    pairs = Pairs()
+    for name, listed, *files in zip(names, segments, *columns.values(), strict=True):
+        pairs.append(name, dict(zip(columns, files, strict=True)), listed)
+    return pairs

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from lossbench.data.pairing import Category, Pairing, Unpaired
-from lossbench.data.pairs import Pair, Segments
+from lossbench.data.pairs import Segments
 from lossbench.data.places import label
 from lossbench.data.remote import is_url
 from lossbench.errors import InputError
@@ -93,7 +93,7 @@ def _add(
         return
     sources = {role: (picture.path,) for role, picture in found.items()}
     segments = {role: picture.segments for role, picture in found.items()}
-    pairing.pairs.append(Pair(name, sources, segments))
+    pairing.pairs.append(name, sources, segments)
 
 
 def load_json(role: str, file: str) -> Any:
