@@ -297,12 +297,15 @@ def command(context: click.Context, /, **options: Any) -> int:
     for each in run.to_fetch:
         with downloading(each.name) as report:
             each.fetch(report)
-    journal = _journal(run, shown)
-    done = False
     gc.freeze()
     gc.enable()
     lossbench.keep_buffers()
+    journal: Journal | None = None
+    done = False
     try:
+        if regular := _regular(shown["output"]):
+            journal = run.journal(f"{regular[0]}.part", shown["resume"])
+            _tell_aside(journal, shown)
         # What a plugin prints is no part of the result.
         with redirect_stdout(sys.stderr), _progress(run, shown) as progress:
             result = run.evaluate(progress, journal)
@@ -417,14 +420,11 @@ def _regular(outputs: Sequence[str]) -> list[str]:
     return [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
 
 
-def _journal(run: Run, shown: Mapping[str, Any]) -> Journal | None:
-    """What is finished is kept beside the first result file while the run goes on."""
-    regular = _regular(shown["output"])
-    journal = run.journal(f"{regular[0]}.part", shown["resume"]) if regular else None
-    if journal and journal.aside and not shown["quiet"]:
+def _tell_aside(journal: Journal, shown: Mapping[str, Any]) -> None:
+    """That what a stopped run has finished is elsewhere while this one goes on."""
+    if journal.aside and not shown["quiet"]:
         old = f"{journal.path} of a stopped run is {journal.old} until this one is done"
         note(printable(f"note: {old}; --resume would go on from it"))
-    return journal
 
 
 @contextmanager

@@ -1152,9 +1152,12 @@ def test_what_a_stopped_run_has_finished_is_not_overwritten(
         [*COMMAND, "eval", pixels / "pred", pixels / "gt", "-l", "dice", "-l", "l1", "-o", file],
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    until(old.exists)
+    wanted = f"note: {part} of a stopped run is {old} until this one is done"
+    assert again.stderr is not None
+    assert any(line.startswith(wanted) for line in again.stderr)  # from then on it is put back
+    assert old.read_bytes() == left
     again.send_signal(signal.SIGINT)
-    assert f"{part} of a stopped run is {old} until this one is done" in again.communicate()[1]
+    again.communicate(timeout=60)
     assert [path.name for path in tmp_path.iterdir()] == [part.name]  # nothing was finished
     assert part.read_bytes() == left
     run = lossbench.plan(pixels / "pred", pixels / "gt", ["dice", "l1"])
