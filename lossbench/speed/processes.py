@@ -145,7 +145,7 @@ def alternate(
 ) -> list[dict[str, Measured]]:
     """Rounds in which everything is measured once: a slow minute slows all of it.
 
-    Every other round goes backwards: a processor is slower after a long run, whoever's that was.
+    Every other round goes backwards: how fast a processor is depends on what it did before.
     """
     there, back = list(tasks.items()), list(tasks.items())[::-1]
     orders = (back if number % 2 else there for number in range(repeat))
