@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
@@ -13,9 +14,11 @@ from lossbench.data.histogram import LARGE, WORD, Bytes, histogram
 from lossbench.data.plan import Plan
 from lossbench.data.reading import FEW
 from lossbench.data.strips import strips
+from lossbench.errors import InputError
 
 Table = NDArray[np.int64]
 EVERY_BYTE = np.uint64(0x0101010101010101)
+SPARSE = 8  # how many times as many pixels are zeros where a look at those is spared
 SHORT = 4  # runs with fewer pixels are not worth finding
 
 
@@ -28,15 +31,24 @@ def joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Tabl
     Raises:
         InputError: the file holds values that the plan has no meaning for.
     """
-    rows, columns = plan.target.classes, plan.pred.levels
-    counted = (_counted(plan, *strip) for strip in strips(pred, target, ignored))
-    cells: Table = reduce(np.add, counted)
-    if cells[rows + 1].any():
-        raise plan.target.refuse(target, _classes(plan, target, ignored))
-    if cells[:rows, columns:].any():
-        seen = _classes(plan, target, ignored) < rows
-        raise plan.pred.refuse(pred, np.where(seen, plan.pred.coded(pred), 0))
-    return cells[:rows, :columns]
+
+    def tables() -> Iterator[Table]:
+        for strip in strips(pred, target, ignored):
+            table = _counted(plan, *strip)
+            if table is None:
+                raise _strange(plan, pred, target, ignored)
+            yield table
+
+    return reduce(np.add, tables())
+
+
+def _strange(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> InputError:
+    """The refusal of a file whose values the plan has no meaning for."""
+    true = _classes(plan, target, ignored)
+    if (true > plan.target.classes).any():
+        return plan.target.refuse(target, true)
+    seen = true < plan.target.classes
+    return plan.pred.refuse(pred, np.where(seen, plan.pred.coded(pred), 0))
 
 
 def differences(pred: Array, target: Array, ignored: Array | None) -> Table:
@@ -53,66 +65,65 @@ def _apart(pred: Array, target: Array, ignored: Array | None) -> Table:
     """The table of differences of one channel."""
     valid = np.True_ if ignored is None else ~ignored
     apart, less = pred - target, pred < target  # a negative difference is 256 too large
-    masks = less & valid, ~less & valid
-    below, above = (_where(apart, mask, int(np.count_nonzero(mask))) for mask in masks)
+    below, above = (_where(apart, mask) for mask in (less & valid, ~less & valid))
     return np.concatenate([below[1:], above])
 
 
-def _where(stored: Bytes, mask: NDArray[np.bool_], count: int) -> Table:
-    """The histogram of so many pixels: the others are counted as 0 and taken out again."""
-    counts = histogram(stored & np.negative(mask.view(np.uint8)))
-    counts[0] -= mask.size - count
+def _where(stored: Bytes, mask: NDArray[np.bool_]) -> Table:
+    """The histogram of some pixels."""
+    return _without_zeros(stored * mask.view(np.uint8), mask.size - int(np.count_nonzero(mask)))
+
+
+def _without_zeros(stored: Bytes, count: int) -> Table:
+    """The histogram where so many zeros are pixels that do not count."""
+    counts = histogram(stored)
+    counts[0] -= count
     return counts
 
 
-def _counted(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table:
-    """The joint table with two rows more, of ignored pixels and of values without a meaning.
-
-    With two columns more as well where the prediction has such values.
-    """
-    rows, columns = plan.target.classes, plan.pred.levels
+def _counted(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table | None:
+    """The joint table, (classes, levels); None where a value has no meaning."""
     if plan.pred.hard or pred.size < LARGE:
         return _indexed(plan, pred, target, ignored)
-    whole = pred.size // WORD * WORD
-    table = _around_zeros(plan, pred[:whole], target[:whole]) if ignored is None else None
+    table = _of_few(plan, pred, target) if ignored is None else None
     if table is not None:
-        rest = pred[whole:], target[whole:]
-        return table + _indexed(plan, *rest, None) if rest[0].size else table
-    table = np.zeros((rows + 2, columns), np.int64)
+        return table
     true = _classes(plan, target, ignored)
-    for row in range(rows):
-        table[row] += _where(pred, mask := true == row, int(np.count_nonzero(mask)))
-    table[rows + 1, 0] = np.count_nonzero(true > rows)
-    return table
+    table = np.stack([_where(pred, true == row) for row in range(plan.target.classes)])
+    return None if (true > plan.target.classes).any() else table
 
 
-def _around_zeros(plan: Plan, pred: Array, target: Array) -> Table | None:
-    """The same of whole words of pixels, without a look at those whose target is all zeros.
+def _of_few(plan: Plan, pred: Array, target: Array) -> Table | None:
+    """The same of a target that is zero or one of few other values; None of other targets.
 
-    What is not counted of the few other values has the class of zero. None of other targets.
+    Pixels of the others are taken out of the prediction, and what is left has the class of zero.
+    Where the others are sparse, eight pixels that are all zeros are only counted.
     """
     classes = dict(plan.target.values)
     if len(classes) > FEW or 0 not in classes or plan.target.ignore or target.dtype != np.uint8:
         return None
-    words = target.view(np.uint64)
-    some = words != 0
-    stored, seen = words[some].view(np.uint8), pred.view(np.uint64)[some].view(np.uint8)
-    table = np.zeros((plan.target.classes + 2, plan.pred.levels), np.int64)
-    rest, left = histogram(pred), int(np.count_nonzero(stored))
-    background = classes.pop(0)
+    table = np.zeros((plan.target.classes, plan.pred.levels), np.int64)
+    background, left = classes.pop(0), int(np.count_nonzero(target))
+    sparse, rest = left * SPARSE < target.size and target.size % WORD == 0, pred
+    if sparse:
+        words = target.view(np.uint64)
+        some = words != 0
+        target, rest = words[some].view(np.uint8), pred.view(np.uint64)[some].view(np.uint8)
     for value, row in classes.items():
-        mask = stored == value
+        mask = target == value
         count = int(np.count_nonzero(mask))
-        counts = _where(seen, mask, count)
-        table[row] += counts
-        rest -= counts
+        part = mask.view(np.uint8)
+        part *= rest
+        table[row] += _without_zeros(part, mask.size - count)
         left -= count
-    table[background] += rest
+        rest = rest if sparse else np.bitwise_xor(part, rest, out=part)
+    others = histogram(pred) - table.sum(0) if sparse else _without_zeros(rest, int(table.sum()))
+    table[background] += others
     return None if left else table
 
 
-def _indexed(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table:
-    """The joint table by one number a pixel."""
+def _indexed(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table | None:
+    """The joint table by one number a pixel; None where a value has no meaning."""
     rows, columns = plan.target.classes, plan.pred.levels
     width = columns + 2 if plan.pred.hard else columns
     table = np.zeros((rows + 2) * width, np.int64)
@@ -125,7 +136,9 @@ def _indexed(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> T
             table += times * histogram(index.astype(np.uint8))[: table.size]
         else:
             table += weighed(index, times, table.size)
-    return table.reshape(-1, width)
+    cells = table.reshape(-1, width)
+    strange = cells[rows + 1].any() or cells[:rows, columns:].any()
+    return None if strange else cells[:rows, :columns]
 
 
 def _classes(plan: Plan, target: Array, ignored: Array | None) -> Array:

@@ -24,15 +24,16 @@ def histogram(stored: Bytes) -> NDArray[np.int64]:
     np.bincount.
     """
     flat = np.ascontiguousarray(stored).reshape(-1)
-    if flat.size < LARGE:
-        return np.bincount(flat, minlength=256)
-    whole = flat.size // WORD * WORD
-    words = flat[:whole].view(np.uint64)
-    kept = words[words != 0].view(np.uint8)
-    counts = np.bincount(flat[whole:], minlength=256)
-    counts[0] += whole - kept.size
-    for start in range(0, kept.size, AT_ONCE):
-        part = kept[start : start + AT_ONCE]
-        bands = as_picture(part, (part.size // LANES, 1), "RGBA").histogram()
-        counts += np.frombuffer(PACKED(*bands), np.int64).reshape(LANES, 256).sum(0)
+    whole = flat.size // WORD * WORD if flat.size >= LARGE else 0
+    counts = np.zeros(256, np.int64)
+    if whole:
+        words = flat[:whole].view(np.uint64)
+        kept = words[words != 0].view(np.uint8)
+        for start in range(0, kept.size, AT_ONCE):
+            part = kept[start : start + AT_ONCE]
+            bands = as_picture(part, (part.size // LANES, 1), "RGBA").histogram()
+            counts += np.frombuffer(PACKED(*bands), np.int64).reshape(LANES, 256).sum(0)
+        counts[0] += whole - kept.size
+    if whole < flat.size:
+        counts += np.bincount(flat[whole:], minlength=256)
     return counts
