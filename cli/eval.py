@@ -300,6 +300,7 @@ def command(context: click.Context, /, **options: Any) -> int:
     gc.freeze()
     gc.enable()
     lossbench.keep_buffers()
+    lossbench.torch_for_numbers()
     journal: Journal | None = None
     done = False
     try:

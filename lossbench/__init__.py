@@ -25,6 +25,7 @@ from lossbench.api import (
 )
 from lossbench.buffers import keep_buffers
 from lossbench.errors import InputError, LossbenchError, OutputError, SettingError
+from lossbench.importing import torch_for_numbers
 from lossbench.version import __version__
 
 __all__ = [
@@ -55,4 +56,5 @@ __all__ = [
     "report",
     "save",
     "schema",
+    "torch_for_numbers",
 ]

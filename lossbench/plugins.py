@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, cast, get_type_hints
 from lossbench import catalog
 from lossbench.catalog import Entry
 from lossbench.errors import SettingError
+from lossbench.importing import whole_torch
 from lossbench.plugin_source import ARRAYS, losses_of
 
 if TYPE_CHECKING:
@@ -86,6 +87,7 @@ class Plugin:
 
     def _imported(self) -> ModuleType:
         """The module, imported once."""
+        whole_torch()
         try:
             return import_module(self.module) if self.module else self._run()
         except (Exception, SystemExit) as error:

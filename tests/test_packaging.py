@@ -56,6 +56,7 @@ PUBLIC = [
     "report",
     "save",
     "schema",
+    "torch_for_numbers",
 ]
 ALLOWED_TO_CLI = {"lossbench", "lossbench.errors", "lossbench.version", "lossbench.catalog"}
 # What may import torch where the module itself is imported: the rest does it when it computes.
