@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -160,7 +161,8 @@ def make_plan(
     categories: Sequence[Category] = (),
 ) -> Plan:
     """Decide the plan from the settings and, where they are silent, from a sample of the files."""
-    pred, target = look(pairs, "pred"), look(pairs, "target")
+    with ThreadPoolExecutor(2) as side_by_side:
+        pred, target = side_by_side.map(partial(look, pairs), ("pred", "target"))
     pred.places, target.places = pred.places or target.places, target.places or pred.places
     given = parse_ignore(ignore)
     coded = bool(divisor or categories or "instances" in (pred_encoding, gt_encoding))
