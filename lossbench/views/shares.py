@@ -97,9 +97,7 @@ class Matrix(NamedTuple):
 
     def times(self, values: Values) -> Views:
         """The views of samples that have so many pixels in each cell."""
-        counts = values.weight[:, 0]
-        ignored = values.pixels - counts.sum(-1)
-        products = self.pieces @ torch.cat([counts, ignored[:, None]], -1).T
+        products = self.pieces @ values.remembered(Matrix, lambda: _counts(values))
         first, *others = products.split([len(place) for place in self.places])
         sums = torch.zeros_like(first)
         for place, part in zip(self.places[:0:-1], others[::-1], strict=True):
@@ -114,6 +112,13 @@ class Matrix(NamedTuple):
                 start = stop
             found[key] = type(view)(*fields)
         return found
+
+
+def _counts(values: Values) -> Tensor:
+    """Pixels in each cell and, in a last row, ignored ones, (cells, B)."""
+    counts = values.weight[:, 0]
+    ignored = values.pixels - counts.sum(-1)
+    return torch.cat([counts, ignored[:, None]], -1).T
 
 
 def taken_apart(rows: Array) -> Iterator[tuple[NDArray[np.int64], Array]]:
