@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -666,6 +667,32 @@ def test_an_installed_package_offers_losses(tmp_path: Path, lossbench_process: C
     assert found["run"]["losses"][0]["plugins"] == [
         {"file": "losses.py", "sha256": sha256(text).hexdigest()}
     ]
+
+
+def test_older_metadata_offers_losses_as_well(tmp_path: Path, lossbench_process: Command) -> None:
+    how = installed(tmp_path, {"any": "theirs.inner.losses"}, THEIRS)
+    egg = (tmp_path / "theirs-1.0.dist-info").rename(tmp_path / "theirs.egg-info")
+    (egg / "METADATA").rename(egg / "PKG-INFO")
+    assert "theirs" in lossbench_process("losses", **how).stdout
+
+
+def test_a_package_in_an_archive_is_not_overlooked(
+    tmp_path: Path, lossbench_process: Command
+) -> None:
+    (tmp_path / "inside").mkdir()
+    installed(tmp_path / "inside", {"any": "theirs.inner.losses"}, THEIRS)
+    held = shutil.make_archive(str(tmp_path / "held"), "zip", tmp_path / "inside")
+    done = lossbench_process("losses", env={**os.environ, "PYTHONPATH": held})
+    assert done.returncode == 2
+    assert f"the plugin {held}/theirs/inner/losses.py cannot be read" in done.stderr
+
+
+def test_where_no_package_offers_any_python_is_not_asked() -> None:
+    code = (
+        "import sys, lossbench; lossbench.list_losses(); print('importlib.metadata' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout == b"False\n"
 
 
 @pytest.mark.parametrize(
