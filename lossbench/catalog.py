@@ -444,7 +444,7 @@ def signature_of(node: ast.FunctionDef, path: Path, owner: str) -> Signature:
 
 def documented(node: ast.FunctionDef) -> tuple[str, dict[str, str]]:
     """A function's docstring, and what it says of each parameter."""
-    doc = inspect.cleandoc(ast.get_docstring(node) or "")
+    doc = ast.get_docstring(node) or ""
     return doc, _arguments(_sections(doc).get("Args", ""))
 
 
