@@ -477,6 +477,39 @@ def test_a_signal_just_after_a_part_was_written_finds_it_counted(
     assert again.samples == journal.samples
 
 
+@pytest.mark.parametrize(
+    ("owner", "step", "failure", "told"),
+    [
+        (Journal, "_append", KeyboardInterrupt(), KeyboardInterrupt),
+        (Journal, "_append", lossbench.OutputError("it is full"), lossbench.OutputError),
+        (Path, "open", PermissionError(13, "not here"), lossbench.OutputError),
+    ],
+    ids=["signal", "full", "refused"],
+)
+def test_a_run_that_cannot_begin_leaves_what_another_has_finished(
+    owner: Any, step: str, failure: BaseException, told: type[BaseException],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    path = tmp_path / "r.json.part"
+    stopped = lossbench.plan(*BINARY, ["dice"])
+    journal = stopped.journal(str(path))
+    stopped.evaluate(None, journal)
+    journal.close(done=False)
+    left, usual = path.read_bytes(), getattr(owner, step)
+
+    def failing(self: Any, *given: Any, **how: Any) -> Any:
+        if {"w", "wb", "r+b"}.isdisjoint(given) and owner is Path:
+            return usual(self, *given, **how)
+        raise failure
+
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, step, failing)
+        with pytest.raises(told):
+            lossbench.plan(*BINARY, ["iou"]).journal(str(path))
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == left
+
+
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_killed_run_goes_on_with_the_same_bytes(kills: int, tmp_path: Path) -> None:
     """SIGKILL at random moments, each run going on from where the last one was killed."""

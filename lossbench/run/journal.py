@@ -36,18 +36,26 @@ class Journal:
         self.identity = json.loads(json.dumps(identity))
         self.known = 0  # bytes of complete frames, where a run goes on
         try:
-            if resume:
-                if self._parts_in(self.old, self.identity) > self._parts_in(self.path):
-                    self.old.replace(self.path)
-                self.known = self._check() if self.path.exists() else 0
-            elif self._parts_in(self.path) > self._parts_in(self.old):
-                self.path.replace(self.old)
-                self.aside = True
-            self.file = self.path.open("r+b" if self.known else "wb")
-            self.file.truncate(self.known)
-            self.file.seek(self.known)
-        except OSError as failure:
-            raise self._unwritten(failure) from None
+            self._begin(resume)
+        except BaseException as failure:  # a signal too must not leave it aside, untold
+            if self.aside:
+                self._put_back()
+            if isinstance(failure, OSError):
+                raise self._unwritten(failure) from None
+            raise
+
+    def _begin(self, resume: bool) -> None:
+        """Open the file where its last complete frame ends, or a new one."""
+        if resume:
+            if self._parts_in(self.old, self.identity) > self._parts_in(self.path):
+                self.old.replace(self.path)
+            self.known = self._check() if self.path.exists() else 0
+        elif self._parts_in(self.path) > self._parts_in(self.old):
+            self.aside = True
+            self.path.replace(self.old)
+        self.file = self.path.open("r+b" if self.known else "wb")
+        self.file.truncate(self.known)
+        self.file.seek(self.known)
         if not self.known:
             self._append(json.dumps(self.identity).encode())
 
@@ -75,16 +83,20 @@ class Journal:
         self.samples += int(part.good.sum())
 
     def close(self, done: bool) -> None:
-        """The result has been written, or the run is stopped.
-
-        Where it has finished nothing, what was set aside is there again.
-        """
+        """The result has been written, or the run is stopped."""
         self.file.close()
+        if not done:
+            self._put_back()
+            return
         with suppress(OSError):
-            if done:
-                self.old.unlink(missing_ok=True)
-            if done or not self._parts_in(self.path):
-                self.path.unlink()
+            self.old.unlink(missing_ok=True)
+            self.path.unlink()
+
+    def _put_back(self) -> None:
+        """What was set aside is there again, where nothing has been finished since."""
+        with suppress(OSError):
+            if not self._parts_in(self.path):
+                self.path.unlink(missing_ok=True)
                 if self.old.exists():
                     self.old.replace(self.path)
 
