@@ -152,7 +152,7 @@ def installed() -> Sequence[Entry]:
 def _offers(folder: str) -> bool:
     """Whether a package in a folder of Python's path may offer losses, or one in an archive there.
 
-    To ask Python takes a tenth of what it takes to list the losses.
+    To ask Python for what packages offer takes as long as to read the catalogue.
     """
     try:
         with os.scandir(folder or ".") as found:

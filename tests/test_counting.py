@@ -73,11 +73,14 @@ def test_joint_tables_are_those_of_sklearn(seed, shape, run):
         ((1, 0), (2, 1)),  # no value is zero
     ],
 )
-def test_tables_of_few_values_whatever_they_are(values):
+@pytest.mark.parametrize("sparse", [False, True])
+def test_tables_of_few_values_whatever_they_are(values, sparse):
     random = np.random.default_rng(4)
     stored, classes = np.array(values).T
     for shape in SHAPES:
         drawings = drawn(random, shape, 9, len(values))
+        if sparse:  # one pixel in twenty is not of the first value
+            drawings[drawn(random, shape, 9, 20) > 0] = 0
         pred, target = drawn(random, shape, 2, 256), stored[drawings].astype(np.uint8)
         pred[pred < 99] = 0
         plan = planned(False, 2)
