@@ -22,6 +22,8 @@ DATA = REPOSITORY.parent / "shared" / "data"
 
 # Tests run side by side, each on small tensors, where torch's threads only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# What a shell starts in the background ignores Ctrl-C, which tests send to their processes.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
