@@ -14,6 +14,8 @@ import lossbench_cli
 import pytest
 from tried import ENTRIES, JUDGED
 
+from lossbench.importing import SHAPES
+
 SAMPLES = Path(__file__).parent.parent / "sample_data"
 IMAGES = (str(SAMPLES / "image" / "pred"), str(SAMPLES / "image" / "gt"))
 PLUGIN = str(Path(__file__).parent / "plugins" / "plain.py")
@@ -22,12 +24,17 @@ HEAVY = {"torch", "numpy", "rich", "scipy", "PIL", "yaml"}
 
 
 def imported(*arguments: str, status: int = 0) -> set[str]:
-    """The top-level packages that a Python process imports, as the interpreter reports them."""
+    """The top-level packages that a Python process imports."""
+    return {name.partition(".")[0] for name in modules(*arguments, status=status)}
+
+
+def modules(*arguments: str, status: int = 0) -> set[str]:
+    """The modules that a Python process imports, as the interpreter reports them."""
     command = [sys.executable, "-X", "importtime", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == status, done.stderr[-500:]
     lines = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    return {line.rpartition("|")[2].strip() for line in lines}
 
 
 def by_command(*arguments: str, status: int = 0) -> set[str]:
@@ -139,6 +146,13 @@ def test_a_user_says_how_many_threads_numpy_has(monkeypatch: pytest.MonkeyPatch)
 def test_computing_does_import_torch() -> None:
     """The control: what the other tests look for is seen where it is there."""
     assert "torch" in by_command("eval", *IMAGES, "--loss", "l1")
+
+
+def test_the_command_leaves_out_what_compilers_need() -> None:
+    assert SHAPES in modules("-c", "import torch")
+    found = modules("-m", "lossbench_cli", "eval", *IMAGES, "--loss", "l1")
+    assert "torch.nn.functional" in found
+    assert SHAPES not in found
 
 
 def test_torch_is_whole_where_it_is_asked_to_be() -> None:
