@@ -260,17 +260,17 @@ def _pixels(plan: Plan, loaded: dict[str, Array], spacing: tuple[float, ...] | N
     weight = maps.get("weight", np.broadcast_to(1.0, (1, count)))
     ignored = _ignored(plan, loaded)
     if ignored is not None:
-        weight = np.where(ignored.reshape(-1, count), 0.0, weight)
+        weight = _put(weight, ignored.reshape(-1, count), 0)
     if plan.target.hard:
-        codes = plan.target.coded(target)
-        codes = np.where(_seen(weight, codes), codes, plan.target.classes)
-        if (codes > plan.target.classes).any():
+        void = plan.target.classes
+        codes = _overwritten(plan.target.coded(target), weight, void)
+        if (codes > void).any():
             raise plan.target.refuse(target, codes)
-        weight = np.where(codes == plan.target.classes, 0.0, weight)
-        target = np.where(codes == plan.target.classes, 0, codes)
+        weight = _put(weight, codes == void, 0)
+        target = _put(codes, codes == void, 0)
     else:
         if plan.target.ignore:
-            weight = np.where(plan.target.ignored(target), 0.0, weight)
+            weight = _put(weight, plan.target.ignored(target), 0)
         target = plan.target.numbers(_overwritten(target, weight))
     if plan.pred.hard:
         codes = _overwritten(plan.pred.coded(pred), weight)
@@ -303,16 +303,17 @@ def _rows(array: Array, reading: Reading) -> Array:
     return array.reshape(len(array) if reading.stacked else 1, -1)
 
 
-def _overwritten(rows: Array, weight: Array) -> Array:
-    """0 where nothing weighs."""
-    seen = _seen(weight, rows)
-    return rows if seen.all() else np.where(seen, rows, rows.dtype.type(0))
+def _overwritten(rows: Array, weight: Array, number: int = 0) -> Array:
+    """A number where nothing weighs."""
+    unseen: Array = weight == 0
+    if len(unseen) not in (1, len(rows)):
+        unseen = np.all(unseen, 0)[None]
+    return _put(rows, unseen, number)
 
 
-def _seen(weight: Array, rows: Array) -> Array:
-    """Where something weighs, in the shape of rows or broadcast to it."""
-    seen: Array = weight > 0
-    return seen if len(seen) in (1, len(rows)) else np.any(seen, 0)[None]
+def _put(rows: Array, where: Array, number: int) -> Array:
+    """A number in some places; the very same rows where there are none."""
+    return np.where(where, rows.dtype.type(number), rows) if where.any() else rows
 
 
 def _weights(role: str, stored: Array) -> NDArray[np.float64]:
