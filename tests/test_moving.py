@@ -6,6 +6,7 @@ that has a way of its own.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -135,10 +136,10 @@ def test_a_gpu_for_what_is_counted_is_told_to_be_of_no_use():
     ]
 
 
-def pairs(task: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def pairs(task: str, sizes: Sequence[Any] = SIZES) -> tuple[dict[str, Any], dict[str, Any]]:
     """Float predictions of several sizes, in turn."""
     random, pred, target = np.random.default_rng(0), [], []
-    for size in SIZES:
+    for size in sizes:
         if task == "image":
             sides = random.random((2, *size)).astype(np.float32)
         elif task == "binary":
@@ -150,12 +151,12 @@ def pairs(task: str) -> tuple[dict[str, Any], dict[str, Any]]:
             sides = odds / odds.sum(0), labels if task == "multiclass" else several
         pred.append(sides[0])
         target.append(sides[1])
-    names = [f"{'ab'[number % 2]}/{number:02}" for number in range(len(SIZES))]
+    names = [f"{'ab'[number % 2]}/{number:02}" for number in range(len(sizes))]
     return dict(zip(names, pred, strict=True)), dict(zip(names, target, strict=True))
 
 
-def run(task: str, losses: list[str], **how: Any) -> Any:
-    pred, target = pairs(task)
+def run(task: str, losses: list[str], sizes: Sequence[Any] = SIZES, **how: Any) -> Any:
+    pred, target = pairs(task, sizes)
     if "inputs" in how:
         how["inputs"] = {
             role: dict(zip(pred, each, strict=True)) for role, each in how["inputs"].items()

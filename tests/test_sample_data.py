@@ -11,21 +11,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import SAMPLES
-from drawn import KINDS, drawn, picture
+from drawn import picture
+from examples import READERS, example
 from PIL import Image
 from sklearn import metrics
 from tolerances import REFERENCE, check_close
 from torch.nn import functional
-from tried import LOGITS
 
 import lossbench
-
-READERS = {
-    ".npy": np.load,
-    ".npz": lambda path: np.concatenate([x.ravel() for x in np.load(path).values()]),
-    ".png": lambda path: np.asarray(Image.open(path)),
-    ".gz": lambda path: np.asarray(nibabel.load(path).dataobj),
-}
 
 
 def stored(root: Path) -> dict[str, np.ndarray]:
@@ -223,61 +216,9 @@ def test_real_weight_maps_and_valid_masks():
         check_close(found.values["accuracy"].samples[place], accuracy, REFERENCE)
 
 
-def of_its_own(family: str, task: str) -> dict[str, object]:
-    """The inputs of a family that names some, each made from the samples."""
-    root = SAMPLES / ("image" if task == "image" else family)
-    found = {
-        role.name: {path.stem: READERS[path.suffix](path) for path in sorted(role.iterdir())}
-        for role in sorted(root.iterdir())
-    }
-    pred, gt = found["pred"], found["gt"]
-    last = list(gt.values())[::-1]
-    return {
-        **found,
-        "target": gt,
-        "negative": dict(zip(gt, last, strict=True)),
-        "same": {name: np.array(name > "c") for name in gt},
-        "gradient_norm": {name: np.abs(each) for name, each in gt.items()},
-        "pred_back": gt,
-        "target_back": pred,
-    }
-
-
 @pytest.mark.parametrize("entry", lossbench.list_losses(), ids=lambda entry: entry.name)
 def test_the_example_of_every_loss_runs(entry):
-    """On the sample data, on logits where these are needed, on a larger image for five scales."""
-    task = entry.tasks[0]
-    folders: dict[str, object] = {"pred": SAMPLES / task / "pred", "target": SAMPLES / task / "gt"}
-    how: dict[str, object] = {"task": task}
-    if task == "multilabel":
-        how |= dict.fromkeys(("pred_pattern", "gt_pattern"), "{id}_{class}.png")
-    if entry.name == "content_style":
-        folders = {
-            side: SAMPLES / "style" / name for side, name in (("pred", "pred"), ("target", "gt"))
-        }
-        how["inputs"] = {"style": SAMPLES / "style" / "style"}
-    if entry.name in LOGITS:
-        data = drawn(next(kind for kind in KINDS if kind.startswith(f"{task} logits")))
-        folders, how = {"pred": data.pred, "target": data.target}, data.settings
-    if entry.name == "ms_ssim":
-        image = np.random.default_rng(0).random((1, 180, 180))
-        folders, how = {"pred": image, "target": image[:, ::-1]}, {"task": "image"}
-    if entry.family in ("embedding", "adversarial"):
-        given = of_its_own(entry.family, task)
-        if entry.name == "triplet_mining":
-            given["target"] = given["labels"]
-        folders = {role: given[role] for role in ("pred", "target")}
-        how["inputs"] = {role: given[role] for role in entry.roles if role in given}
-    if entry.name == "auxiliary":
-        how["inputs"] = {"aux": SAMPLES / "multiclass" / "pred"}
-    if task == "detection":
-        files = {"pred": "results.json", "target": "instances.json"}
-        folders = {side: SAMPLES / "detection" / name for side, name in files.items()}
-    if task == "records":
-        folders = {
-            side: SAMPLES / "anchors" / name for side, name in (("pred", "pred"), ("target", "gt"))
-        }
-    result = lossbench.evaluate(**folders, losses=entry.example, **how)
+    result = lossbench.evaluate(**example(entry))
     assert not result.failed
     table = result.aggregates[entry.example]
     assert table["count"] > 0
