@@ -35,12 +35,13 @@ SECTIONS = list(lossbench.list_sections())
 TINY = {
     "import": [], "start": [], "losses": ["--size", "32"], "large": ["--size", "80"],
     **{name: ["--pairs", "2", "--size", "32"]
-       for name in ("decode", "pipeline", "classes", "small", "few", "memory", "deep", "cluster")},
+       for name in ("decode", "pipeline", "classes", "small", "few", "memory", "deep", "cluster",
+                    "surface")},
 }  # fmt: skip
 # How many rows, and what names them.
 ROWS = {
     "import": 5, "decode": 9, "pipeline": 4, "classes": 2, "small": 3, "few": 3, "memory": 6,
-    "large": 2, "start": 12, "deep": 1, "cluster": 2,
+    "large": 2, "start": 12, "deep": 1, "cluster": 2, "surface": 5,
 }  # fmt: skip
 # A loss has no gradient, an image is too small for its window, a first row nothing before it, a
 # process held less than the one that measured it, a few further pairs take no time.
@@ -191,7 +192,10 @@ def test_a_section_whose_package_is_missing_is_refused_or_left_out(monkeypatch: 
         lossbench.measure_speed("cluster")
     told: list[str] = []
     lossbench.measure_speed(progress=told.append)
-    assert told == ["cluster: left out, it needs distributed: pip install 'lossbench[dask]'"]
+    assert told == [
+        "cluster: left out, it needs distributed: pip install 'lossbench[dask]'",
+        "surface: left out, it needs monai: pip install 'lossbench[test]'",
+    ]
 
 
 def test_costs_of_a_further_pair_are_slopes() -> None:

@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from lossbench.errors import SettingError, nearest
-from lossbench.speed import cluster, decoding, deep, memory, pipelines, starting, training
+from lossbench.speed import cluster, decoding, deep, memory, pipelines, starting, surfaces, training
 from lossbench.speed.machine import described, hindrances
 from lossbench.speed.report import Report, Table
 from lossbench.speed.setup import Setup
@@ -41,6 +41,7 @@ class Section:
 
 
 DASK = ("distributed", "dask")
+MONAI = ("monai", "test")
 
 SECTIONS = {
     "import": Section("imports of torch and others", starting.imports),
@@ -55,6 +56,7 @@ SECTIONS = {
     "start": Section("commands that compute nothing", starting.commands, 16, 64),
     "cluster": Section("a Dask cluster, projected", cluster.projected, 1000, 512, DASK),
     "deep": Section("a perceptual loss next to its network", deep.perceptual, 8, 256),
+    "surface": Section("distances of surfaces next to MONAI's", surfaces.distances, 3, 512, MONAI),
 }
 # Numbers that a section fixes itself though it draws pictures.
 FIXED = ("start",)

@@ -1,0 +1,128 @@
+"""What measures of surfaces cost next to MONAI: surfaces.py PAIRS WIDTH WIDTH3D REPEAT
+
+One line of JSON for each kind of masks: milliseconds of a pair, the median over the pairs of the
+best of REPEAT calls, for our five together and for monai.metrics.compute_hausdorff_distance alone.
+Masks are in memory, and there is one thread.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lossbench.losses.surface import assd, boundary_iou, hausdorff, hd95, nsd
+from lossbench.views.call import evaluate
+from lossbench.views.values import Side, Values
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of packages that MONAI would have liked
+    from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+
+MEASURES = (hausdorff, hd95, assd, nsd, boundary_iou)
+OPTIONS = {"threshold": 0.5, "background": True}
+Field = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+
+def noise(shape: Sequence[int], smooth: float, random: np.random.Generator) -> Field:
+    """Smooth noise of deviation 1."""
+    found = ndimage.gaussian_filter(random.normal(size=shape), smooth)
+    return np.asarray(found / found.std())
+
+
+def one_part(shape: Sequence[int], random: np.random.Generator) -> tuple[Field, Field]:
+    """Depths in a ball out of shape, and in the same with another outline."""
+    width = shape[0]
+    places = np.indices(shape) - width / 2
+    depth = (
+        0.3 * width - np.sqrt((places**2).sum(0)) + 0.05 * width * noise(shape, width / 10, random)
+    )
+    return depth, depth + 0.012 * width * noise(shape, width / 32, random)
+
+
+def many_parts(shape: Sequence[int], random: np.random.Generator) -> tuple[Field, Field]:
+    """Spots that fill a fifth, and the same with other outlines."""
+    smooth = shape[0] / 40 + 2
+    field = noise(shape, smooth, random) - 0.84
+    return field, field + 0.15 * noise(shape, smooth, random)
+
+
+def lines(shape: Sequence[int], random: np.random.Generator) -> tuple[Field, Field]:
+    """Thin curves, and the same with other outlines."""
+    smooth = shape[0] / 40 + 2
+    field = noise(shape, smooth, random)
+    moved = field + 0.05 * noise(shape, smooth, random)
+    return 0.1 - abs(field), 0.1 - abs(moved)
+
+
+KINDS: dict[str, tuple[Callable[..., tuple[Field, Field]], int]] = {
+    "one object": (one_part, 2),
+    "many cells": (many_parts, 2),
+    "thin vessels": (lines, 2),
+    "an organ": (one_part, 3),
+    "many lesions": (many_parts, 3),
+}
+
+
+def ours(pred: Mask, target: Mask) -> None:
+    """All five, from masks as a run has them."""
+    with torch.inference_mode():
+        sides = {
+            role: Side(
+                torch.as_tensor(mask.view(np.uint8)).reshape(1, 1, -1), "binary", space=mask.shape
+            )
+            for role, mask in (("pred", pred), ("target", target))
+        }
+        weight = torch.ones(1, 1, 1, dtype=torch.float64).expand(1, 1, pred.size)
+        values = Values(sides, weight, torch.tensor([pred.size]))
+        for measure in MEASURES:
+            evaluate(measure, values, OPTIONS)
+
+
+def monai(pred: Mask, target: Mask) -> None:
+    """The distance alone."""
+    one, other = (torch.as_tensor(mask)[None, None] for mask in (pred, target))
+    compute_hausdorff_distance(one, other, include_background=True)
+
+
+def best(measure: Callable[[Mask, Mask], None], pair: tuple[Mask, Mask], repeat: int) -> float:
+    """The shortest time of some calls, after one, in milliseconds."""
+    measure(*pair)
+    taken = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        measure(*pair)
+        taken.append(time.perf_counter() - start)
+    return 1e3 * min(taken)
+
+
+def main() -> None:
+    """A line of JSON for each kind of masks."""
+    pairs, *widths, repeat = map(int, sys.argv[1:])
+    torch.set_num_threads(1)
+    for name, (draw, dimensions) in KINDS.items():
+        width = dict(zip((2, 3), widths, strict=True))[dimensions]
+        rows = []
+        for seed in range(pairs):
+            pred, target = (
+                each > 0 for each in draw((width,) * dimensions, np.random.default_rng(seed))
+            )
+            rows.append([best(each, (pred, target), repeat) for each in (ours, monai)])
+        five, one = (statistics.median(column) for column in zip(*rows, strict=True))
+        row = {"masks": f"{name}, {'×'.join([str(width)] * dimensions)}", "pairs": pairs}
+        print(
+            json.dumps({**row, "five_ms": five, "monai_ms": one, "ratio": one / five}), flush=True
+        )
+
+
+if __name__ == "__main__":
+    main()
