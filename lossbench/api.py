@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lossbench.speed.report import Report as Speed
     from lossbench.weights import Published
 
-Plugins = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
 def plan(
@@ -55,7 +55,7 @@ def plan(
     offline: bool = False,
     gates: str | Sequence[str | Mapping[str, Any]] = (),
     baseline: Any = None,
-    plugins: Plugins = (),
+    plugins: Files = (),
     device: str = "auto",
     workers: int | None = None,
     batch_size: int = 512,
@@ -176,7 +176,7 @@ def evaluate(
     return plan(pred, target, losses, **settings).evaluate(progress)
 
 
-def plan_merge(files: Sequence[str | os.PathLike[str]], *, baseline: Any = None) -> Merge:
+def plan_merge(files: Files, *, baseline: Any = None) -> Merge:
     """Check that result files of all shards of a run fit together; compute nothing.
 
     Args:
@@ -191,16 +191,16 @@ def plan_merge(files: Sequence[str | os.PathLike[str]], *, baseline: Any = None)
     """
     from lossbench.run.merging import plan_merge
 
-    return plan_merge([os.fspath(file) for file in files], baseline)
+    return plan_merge(_paths(files), baseline)
 
 
-def merge(files: Sequence[str | os.PathLike[str]], *, baseline: Any = None) -> Result:
+def merge(files: Files, *, baseline: Any = None) -> Result:
     """The result of a run from those of all its shards; see `plan_merge`."""
     return plan_merge(files, baseline=baseline).evaluate()
 
 
 def compare(
-    files: Sequence[str | os.PathLike[str]],
+    files: Files,
     losses: str | Sequence[str] = (),
     *,
     per_class: bool = False,
@@ -224,9 +224,7 @@ def compare(
     """
     from lossbench.comparing import compare
 
-    names = [losses] if isinstance(losses, str) else losses
-    given = [files] if isinstance(files, str | os.PathLike) else files
-    return compare([os.fspath(file) for file in given], names, per_class=per_class)
+    return compare(_paths(files), _several(losses), per_class=per_class)
 
 
 def report(
@@ -261,7 +259,7 @@ def report(
 def loss(
     name: str,
     *,
-    plugins: Plugins = (),
+    plugins: Files = (),
     weights: Mapping[str, str | os.PathLike[str]] | None = None,
 ) -> Callable[..., Tensor]:
     """A loss by name or alias as a differentiable function of tensors, for training.
@@ -278,20 +276,20 @@ def loss(
         return tensor_loss(name, {name: os.fspath(file) for name, file in (weights or {}).items()})
 
 
-def list_losses(family: str | None = None, *, plugins: Plugins = ()) -> list[Entry]:
+def list_losses(family: str | None = None, *, plugins: Files = ()) -> list[Entry]:
     """The catalogue with the losses of plugins, or one family of it, as its source states it."""
     with using(_paths(plugins)):
         return [each for each in catalog.entries() if family in (None, each.family)]
 
 
-def find_loss(name: str, *, plugins: Plugins = ()) -> Entry:
+def find_loss(name: str, *, plugins: Files = ()) -> Entry:
     """One loss of the catalogue, by name or alias; an unknown name offers the nearest."""
     with using(_paths(plugins)):
         return catalog.find(name)
 
 
 def gradcheck(
-    expression: str, *, task: str | None = None, seed: int = 0, plugins: Plugins = ()
+    expression: str, *, task: str | None = None, seed: int = 0, plugins: Files = ()
 ) -> list[Slope]:
     """Compare the analytic gradient of a loss with central differences, in float64.
 
@@ -314,7 +312,7 @@ def gradcheck(
         return slopes(expression, task, seed)
 
 
-def list_weights(names: Sequence[str] = ()) -> list[Published]:
+def list_weights(names: str | Sequence[str] = ()) -> list[Published]:
     """The published weights that deep losses need, or those of these names.
 
     Each has `name`, `url`, `sha256`, `size`, `licence`, the `path` where it is on this machine, and
@@ -325,7 +323,7 @@ def list_weights(names: Sequence[str] = ()) -> list[Published]:
     """
     from lossbench.weights import PUBLISHED, published
 
-    return [published(name) for name in names or PUBLISHED]
+    return [published(name) for name in _several(names) or PUBLISHED]
 
 
 def list_conventions() -> list[Convention]:
@@ -364,13 +362,10 @@ def gather_settings(
     Returns:
         `.settings`, `.origins` of each, and the `.file` that was read.
     """
-    from lossbench.config import Config, find, from_environment, load
+    from lossbench.config import gather
 
-    name = config if config or isolated else find()
-    given = Config(dict(flags), dict.fromkeys(flags, "flag"))
-    with using(flags.get("plugins", ())):
-        given = given.over(from_environment(environment))
-    return given.over(load(name, given.settings.get("plugins")) if name else Config())
+    given = {**flags, "plugins": _paths(flags["plugins"])} if "plugins" in flags else flags
+    return gather(given, environment, config, isolated=isolated)
 
 
 def schema(name: str = "config") -> dict[str, Any]:
@@ -485,7 +480,7 @@ def measure_speed(
     return measured(_several(sections), pairs, size, repeat, folder, device, note)
 
 
-def _paths(given: Plugins) -> tuple[str, ...]:
+def _paths(given: Files) -> tuple[str, ...]:
     each = (given,) if isinstance(given, str | os.PathLike) else given
     return tuple(os.fspath(path) for path in each)
 

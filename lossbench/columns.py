@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,6 +13,7 @@ from lossbench.catalog import UNBOUNDED, Entry, Option, Signature
 from lossbench.errors import SettingError, nearest
 from lossbench.expressions import (
     ARITHMETIC,
+    WORDS,
     ExpressionError,
     Gate,
     Item,
@@ -35,6 +37,8 @@ USUAL = {
     "scores": ("gan_minimax",),
     "records": (),
 }
+Defaults = Mapping[str, Mapping[str, Any]]  # options by the name of a loss, or RUN for all
+RUN = ""
 COUNTS = ("found", "evaluated", "missing", "extra", "errors")  # that gates can judge
 RESERVED = ("id", "group", "classes", "error", *COUNTS)
 # With these the values leave the range that the catalogue states.
@@ -73,6 +77,16 @@ class Term:
         return dict(self.settings)
 
     @cached_property
+    def known(self) -> dict[str, Any]:
+        """The options with a meaning outside of the loss; what a user's own calls so has none."""
+        own = self.name if self.entry.plugin else None
+        return {
+            name: value
+            for name, value in self.settings
+            if own is None or self.entry.options[name].owner != own
+        }
+
+    @cached_property
     def key(self) -> str:
         """As files name it: with the options that are not its defaults."""
         known = self.entry.options
@@ -82,14 +96,16 @@ class Term:
     @property
     def worst(self) -> float:
         """The value that a missing prediction gets: the bad end of the range."""
-        if any(setting in self.settings for setting in RESCALING):
+        known = self.known
+        if any(setting in known.items() for setting in RESCALING):
             return UNBOUNDED if self.entry.better == "lower" else -UNBOUNDED
-        return self.entry.worst - (("negative", True) in self.settings)
+        worst = self.entry.worst - (known.get("negative") is True)
+        return math.copysign(abs(worst) ** known.get("exponent", 1), worst)
 
     @cached_property
     def automatic(self) -> dict[str, str]:
         """Options whose number needs the whole data set: name -> rule."""
-        return dict(setting for setting in self.settings if setting in RULES)
+        return dict(setting for setting in self.known.items() if setting in RULES)
 
     @cached_property
     def inside(self) -> list[str]:
@@ -100,12 +116,12 @@ class Term:
     @cached_property
     def roles(self) -> list[str]:
         """Options that are a further input: a map of its own for each sample."""
-        return [name for name, value in self.settings if value == "role"]
+        return [name for name, value in self.known.items() if value == "role"]
 
     @property
     def named(self) -> dict[str, str]:
         """The inputs beside pred and target that it names; of those to choose from, the chosen."""
-        against = self.options.get("against")
+        against = self.known.get("against")
         roles = self.entry.roles
         return {role: roles[role] for role in roles if against in (None, role)}
 
@@ -117,7 +133,7 @@ class Term:
     @cached_property
     def together(self) -> bool:
         """Whether all samples of the run are one image, whose value each of them has."""
-        return self.options.get("per_image") is False
+        return self.known.get("per_image") is False
 
     @property
     def threshold(self) -> float | None:
@@ -132,7 +148,7 @@ class Term:
     @cached_property
     def weight_map(self) -> Loss | None:
         """The weight map by name, with all its options."""
-        text = self.options.get("weight_map")
+        text = self.known.get("weight_map")
         return None if text is None else parse_call(text)
 
     @cached_property
@@ -175,25 +191,19 @@ class Column:
         return value
 
 
-def resolve(
-    losses: Sequence[str], defaults: Mapping[str, Any], gates: Iterable[Gate] = ()
-) -> list[Column]:
+def resolve(losses: Sequence[str], defaults: Defaults, gates: Iterable[Gate] = ()) -> list[Column]:
     """The columns of a run, each once.
 
     Args:
         losses: `--loss` values.
-        defaults: options of the run (threshold, empty) for every loss that has them, and by the
-            name of a loss those of the convention for that loss alone.
+        defaults: by the name of a loss the options that its convention has for it, and by RUN
+            those of the run (threshold, empty), for every loss that has them.
         gates: the losses that they judge become columns, where they are none yet.
     """
     columns: dict[str, Column] = {}
     for text in losses:
         item = parse_item(text)
         column = Column(item.name, item.text, _node(item, defaults, text))
-        if column.name in RESERVED:
-            raise SettingError(
-                f"a loss cannot be called {column.name!r}; result files use the name"
-            )
         if columns.setdefault(column.name, column).node != column.node:
             raise SettingError(f"two losses are called {column.name!r}; give them different names")
     for gate in gates:
@@ -203,10 +213,13 @@ def resolve(
         if column_for(loss, columns.values(), text, defaults) is None:
             name = _spelled(loss)
             columns[name] = Column(name, name, meaning(loss, text, defaults))
+    for name in columns:
+        if name in RESERVED:
+            raise SettingError(f"a loss cannot be called {name!r}; result files use the name")
     return list(columns.values())
 
 
-def under(column: Column, defaults: Mapping[str, Any]) -> Column:
+def under(column: Column, defaults: Defaults) -> Column:
     """The same expression with other defaults."""
     item = parse_item(column.expression)
     return Column(column.name, column.expression, _node(item, defaults))
@@ -224,7 +237,7 @@ def named(columns: Sequence[Column], name: str) -> Column:
 
 
 def column_for(
-    loss: Loss, columns: Iterable[Column], text: str, defaults: Mapping[str, Any]
+    loss: Loss, columns: Iterable[Column], text: str, defaults: Defaults
 ) -> Column | None:
     """The column that a loss in a gate's text means: by its given name, or by what it computes."""
     columns = list(columns)
@@ -235,7 +248,7 @@ def column_for(
     return next((column for column in columns if column.node == wanted), None)
 
 
-def meaning(loss: Loss, text: str, defaults: Mapping[str, Any]) -> Term | Operation[Term]:
+def meaning(loss: Loss, text: str, defaults: Defaults) -> Term | Operation[Term]:
     """A loss of an expression, found in the catalogue; errors point at its place in the text.
 
     A combination is replaced by the expression that it stands for.
@@ -246,7 +259,7 @@ def meaning(loss: Loss, text: str, defaults: Mapping[str, Any]) -> Term | Operat
         raise ExpressionError(text, loss.at, str(error)) from None
     run = {
         name: value
-        for name, value in defaults.items()
+        for name, value in defaults.get(RUN, {}).items()
         if name in entry.options and entry.options[name].owner != entry.name
         if entry.options[name].default is not None
     }
@@ -256,9 +269,7 @@ def meaning(loss: Loss, text: str, defaults: Mapping[str, Any]) -> Term | Operat
         raise ExpressionError(text, loss.columns.get(error.option, 0), str(error)) from None
 
 
-def filled(
-    entry: Entry, given: Mapping[str, Any], defaults: Mapping[str, Any]
-) -> Term | Operation[Term]:
+def filled(entry: Entry, given: Mapping[str, Any], defaults: Defaults) -> Term | Operation[Term]:
     """A loss with all its options; of a combination, the losses that it is made of."""
     options = check_options(entry, given)
     if entry.returns != "Expression":
@@ -280,18 +291,17 @@ class OptionError(SettingError):
 
 def check_options(entry: Entry | Signature, given: Mapping[str, Any]) -> dict[str, Any]:
     """Every option of a loss with its value, given or default; lists become tuples."""
+    filled = {name: option.default for name, option in entry.options.items()}
     for name, value in given.items():
         option = entry.options.get(name)
         if option is None:
             known = ", ".join(entry.options)
             close = nearest(name, entry.options)
             raise OptionError(name, f"{entry.name} has no option {name!r}{close}; it has {known}")
-        if not option.accepts(_meant(option, value)):
+        meant = _meant(option, value)
+        if not option.accepts(meant):
             written = _spelled(value) if isinstance(value, Loss) else repr(value)
             raise OptionError(name, f"{entry.name}: {name} is {option.words}, not {written}")
-    filled = {name: option.default for name, option in entry.options.items()}
-    for name, value in given.items():
-        meant = _meant(entry.options[name], value)
         filled[name] = tuple(meant) if isinstance(meant, list) else meant
     return filled
 
@@ -344,7 +354,7 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
             fitting = [each.name for each in every if each.family == entry.family]
             raise SettingError(
                 f"{name} has no meaning on {'an' if task[0] == 'i' else 'a'} {task} task"
-                f" (it is for {', '.join(entry.tasks)});"
+                f" (it is for {', '.join(entry.all_tasks)});"
                 f" these have: {', '.join(fitting or [each.name for each in every])}"
             )
         if "Logits" in entry.inputs.values() and encoding != "logits":
@@ -366,10 +376,8 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
         if "Features" in entry.forms:
             check_layers(name, options)
         wanted = judged(term, task, classes)
-        for option, given in options.items():
-            own = entry.plugin is not None and entry.options[option].owner == name
+        for option, given in term.known.items():
             per_class = isinstance(given, tuple) and option not in (*PER_AXIS, *PER_LAYER, *LEVELS)
-            per_class = per_class and not own
             if per_class and len(given) != wanted:
                 raise SettingError(
                     f"{name}: {option} has {len(given)} numbers, the task has {wanted} classes"
@@ -442,7 +450,7 @@ def _join_directions(op: str, left: Any, right: Any) -> Any:
     return FLIPPED[word] if number < 0 else "mixed"
 
 
-def _node(item: Item, defaults: Mapping[str, Any], written: str = "") -> Any:
+def _node(item: Item, defaults: Defaults, written: str = "") -> Any:
     """The expression with its losses found in the catalogue."""
     return fold(item.node, lambda loss: meaning(loss, written or item.text, defaults), Operation)
 
@@ -460,4 +468,6 @@ def _word(value: Any) -> str:
         return _spelled(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_word, value))}]"
+    if isinstance(value, str) and (not value.isidentifier() or value in WORDS):
+        return f"'{value}'" if '"' in value else f'"{value}"'
     return str(value)

@@ -162,12 +162,35 @@ class Config:
         return Config(kept | self.settings, origins | self.origins, self.file or lower.file)
 
 
-def load(name: str, plugins: Sequence[str] | None = None) -> Config:
+def gather(
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    name: str | None,
+    *,
+    isolated: bool = False,
+) -> Config:
+    """Flags over variables over a config; see `lossbench.gather_settings`.
+
+    Losses of plugins come first: everything else may name them.
+    """
+    name = name if name or isolated else find()
+    by_hand = Config(dict(flags), dict.fromkeys(flags, "flag"))
+    variables = {key.setting: key.variable for key in KEYS}
+    first = {variables["plugins"]: environment.get(variables["plugins"], "")}
+    plugins = by_hand.over(from_environment(first)).settings.get("plugins")
+    replaced = "losses" in flags or bool(environment.get(variables["losses"]))
+    below = load(name, plugins, judged=not replaced) if name else Config()
+    with using(below.settings.get("plugins", ()) if plugins is None else plugins):
+        return by_hand.over(from_environment(environment)).over(below)
+
+
+def load(name: str, plugins: Sequence[str] | None = None, *, judged: bool = True) -> Config:
     """A config file or a preset, checked throughout.
 
     Args:
         name: a file, or a preset where it has no ending and no slash.
         plugins: files with losses, in place of those that the config names.
+        judged: whether its gates are of its losses, and of no others that replace them.
 
     Raises:
         SettingError: it cannot be read, or with a line for each thing that is wrong in it.
@@ -184,7 +207,8 @@ def load(name: str, plugins: Sequence[str] | None = None) -> Config:
             config.origins[key.setting] = f"{source.name}:{at.start_mark.line + 1}"
             if key.setting == "plugins" and plugins is None:
                 losses.enter_context(using(config.settings["plugins"]))
-        source.check_gates()
+        if judged:
+            source.check_gates()
         source.finish()
     return config
 

@@ -251,7 +251,7 @@ class _Parser:
             if self.take("-"):
                 return Operation("-", 0, self.unary())
             if number := self.take("NUMBER"):
-                return self.finite(number)
+                return float(self.finite(number))  # Python's own integers have no end
             if self.take("("):
                 inner = self.sum()
                 self.need(")")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lossbench.aggregates import AGGREGATES, OVER_GROUPS, VALUES
-from lossbench.columns import COUNTS, Column, column_for
+from lossbench.columns import COUNTS, Column, Defaults, column_for
 from lossbench.errors import SettingError, nearest
 from lossbench.expressions import COMPARE, ExpressionError, Gate, fold, leaves, parse_gate
 
@@ -74,7 +74,7 @@ def as_gate(given: str | Mapping[str, Any]) -> Gate:
 def check(
     gate: Gate,
     columns: Iterable[Column],
-    defaults: Mapping[str, Any],
+    defaults: Defaults,
     *,
     has_baseline: bool,
     has_groups: bool,

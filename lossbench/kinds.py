@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from lossbench import catalog
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from yaml import Node
 
 NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
-WHOLE = re.compile(r"0|[1-9]\d*", re.ASCII)
+WHOLE = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
 NAME = re.compile(r"[^\W\d]\w*")
 NULL = "tag:yaml.org,2002:null"
 YAML = "tag:yaml.org,2002:"
@@ -221,7 +221,8 @@ def several(item: Kind) -> Kind:
     """One, or a list of them."""
 
     def read(source: Source, node: Node) -> tuple[Any, ...]:
-        return tuple(item.read(source, each) for each in nodes_of(node))
+        found = (item.read(source, each) for each in nodes_of(node))
+        return tuple(each for each in found if each is not None)  # what is wrong is none
 
     schema = {"anyOf": [item.schema, {"type": "array", "items": item.schema}]}
     return Kind(f"{item.words} or a list", schema, read, "list")
@@ -354,7 +355,6 @@ def _loss(source: Source, node: Node) -> str | None:
         return None
     before = f"{name} = " if name else ""
     try:
-        resolve([f"{before}{written}"], {})
         resolve([*source.losses, f"{before}{written}"], {})
     except SettingError as error:
         source.expression(node, error, len(before))
@@ -391,19 +391,20 @@ def _gate(source: Source, node: Node) -> str | dict[str, Any] | None:
 def _expressions(item: Kind) -> Kind:
     """One or several of them; commas in YAML's flow style would take an expression apart."""
 
-    def read(source: Source, node: Node) -> tuple[Any, ...]:
-        torn = next(_torn(node), None)
-        if torn is not None:
-            source.wrong(
-                torn,
-                f"YAML ends {str(torn.value)!r} at the comma: inside [ ] or {{ }} quote the"
-                " expression, or write a block list, one `- expression` a line",
-            )
-            return ()
-        return tuple(item.read(source, each) for each in nodes_of(node))
+    every = several(item)
 
-    schema = {"anyOf": [item.schema, {"type": "array", "items": item.schema}]}
-    return Kind(f"{item.words} or a list", schema, read, "list")
+    def read(source: Source, node: Node) -> Any:
+        torn = next(_torn(node), None)
+        if torn is None:
+            return every.read(source, node)
+        source.wrong(
+            torn,
+            f"YAML ends {str(torn.value)!r} at the comma: inside [ ] or {{ }} quote the"
+            " expression, or write a block list, one `- expression` a line",
+        )
+        return ()
+
+    return replace(every, read=read)
 
 
 def _torn(node: Node) -> Iterator[Node]:

@@ -558,6 +558,14 @@ def test_a_missing_prediction_can_count_as_the_worst(
     ]
 
 
+def test_the_worst_of_a_loss_with_an_exponent_is_the_worst_of_all() -> None:
+    """1 − MCC is 2 where all is inverted, squared 4."""
+    mask = np.array([[0, 255], [255, 0]], np.uint8)
+    given = {"a": 255 - mask}, {"a": mask, "b": mask}
+    found = lossbench.evaluate(*given, "mcc_loss(exponent=2)", missing="worst")
+    assert found.values["mcc_loss(exponent=2)"].samples == [4, 4]
+
+
 # The plan without the run
 
 

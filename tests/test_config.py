@@ -704,3 +704,37 @@ def test_losses_of_plugins_are_known_to_the_config_that_names_them(
     assert "no loss is called 'off'" in bare.stderr
     given = ("--plugin", tmp_path / "mine.py")
     assert lossbench_command("eval", *folders, "-c", tmp_path / "bare.yaml", *given).returncode == 0
+
+
+@pytest.mark.parametrize("plugins", ["plugins:", "plugins: [[a]]", "plugins: ''", "plugins: !x y"])
+def test_a_plugin_that_is_none_is_a_sentence(plugins: str) -> None:
+    with pytest.raises(lossbench.SettingError, match=r"^gate\.yaml:1:\d+: expected a file, found"):
+        load(plugins)
+
+
+@pytest.mark.parametrize("names_it", ["flag", "environment", "gate.yaml:1"])
+def test_losses_of_plugins_are_known_to_variables(names_it: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("def off(pred, target):\n    return pred - target\n")
+    path = str(tmp_path / "mine.py")
+    flags = {"plugins": path} if names_it == "flag" else {}
+    environment = {"LOSSBENCH_PLUGIN": path} if names_it == "environment" else {}
+    text = f"plugins: {path}" if names_it == "gate.yaml:1" else "gates: off.mean <= 1"
+    settings, origins = gathered(flags, {"LOSSBENCH_LOSS": "off", **environment}, text)
+    assert (settings["losses"], settings["plugins"]) == (("off",), (path,))
+    assert origins["plugins"] == names_it
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_gates_of_a_config_judge_losses_that_replace_its_own(flag: bool) -> None:
+    name = "seg = 0.5*dice + 0.5*bce"
+    flags = {"losses": (name,)} if flag else {}
+    environment = {} if flag else {"LOSSBENCH_LOSS": name}
+    text = "losses: [iou]\ngates: [seg.mean <= 0.5]\n"
+    assert gathered(flags, environment, text)[0]["gates"] == ("seg.mean <= 0.5",)
+    with pytest.raises(lossbench.SettingError, match="no loss is called 'seg'"):
+        gathered({}, {}, text)
+
+
+def test_a_number_of_any_length_is_no_number_of_classes() -> None:
+    with pytest.raises(lossbench.SettingError, match=r"^gate\.yaml:1:19: classes inf: expected"):
+        load(f"target: {{classes: {'1' * 5000}}}")

@@ -55,6 +55,7 @@ def pointed_at(error: BaseException) -> tuple[str, str]:
         ("dice/0", math.inf),
         ("-dice/0", -math.inf),
         ("dice*0/0", math.nan),
+        ("dice*" + "*".join(["999999999999999999"] * 20), math.inf),
         ("  dice+l1  ", 3.25),
     ],
 )

@@ -752,3 +752,29 @@ def test_a_loss_that_changes_what_it_is_given_spoils_no_other(tmp_path):
         for name in ("l1", "dice"):
             assert found.values[name].samples == wanted.values[name].samples
             assert found.values[name].pooled == wanted.values[name].pooled
+
+
+OWN_WORDS = """
+def per(pred, target, per_image=False, mode="role", weight_map="a b", class_weights=[1, 2]):
+    return abs(pred - target).mean()
+
+
+def threshold(pred, target):
+    return abs(pred - target).mean()
+
+
+def id(pred, target):
+    return abs(pred - target).mean()
+"""
+
+
+def test_options_and_losses_of_a_users_own_may_be_called_as_ours_are(write: Write) -> None:
+    """What is ours by that name does not meddle: settings, reserved words, weight maps."""
+    source = write(OWN_WORDS)
+    for loss in ("per", "threshold", "per(mode='two words')", 'per(mode="1")'):
+        assert value(source, loss, GREY, MASK, threshold=0.3) == pytest.approx(0.3)
+    with pytest.raises(lossbench.SettingError, match="a loss cannot be called 'id'"):
+        lossbench.evaluate([GREY], [MASK], "dice", gates="id.mean <= 1", plugins=source)
+    gate = "per(mode='two words').mean <= 1"
+    found = lossbench.evaluate([GREY], [MASK], "dice", gates=gate, plugins=source, convention="all")
+    assert found.values['per(mode="two words")'].samples == [pytest.approx(0.3)]

@@ -415,3 +415,9 @@ def test_weights_come_from_configs_and_the_environment(server, cache, tmp_path, 
     (tmp_path / "c.yaml").write_text("weights: {squezenet: mine.npz}\n")
     wrong = one_sentence(command("eval", *IMAGES, "-c", tmp_path / "c.yaml"))
     assert "c.yaml:1:11: no weights are called 'squezenet' (did you mean 'squeezenet'?)" in wrong
+
+
+def test_one_text_is_one_name() -> None:
+    assert [each.name for each in lossbench.list_weights("vgg16")] == ["vgg16"]
+    with pytest.raises(lossbench.InputError, match=r"^no\.json"):
+        lossbench.plan_merge("no.json")

@@ -82,7 +82,7 @@ def _read(text: str) -> Any:
             reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
             raise InputError(f"cannot be read (classes): {reason}", file=text) from None
     elif text.strip().isdigit():
-        return int(text)
+        return int(text) if len(text) < 19 else float(text)  # which is no number of classes
     elif not text.lstrip().startswith(("{", "[")):
         return [name.strip() for name in text.split(",")]
     try:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lossbench import catalog, conventions
-from lossbench.columns import USUAL
+from lossbench.columns import RUN, USUAL, Defaults
 from lossbench.data.groups import manifest_columns
 from lossbench.data.plan import MAPS, MASKS
 from lossbench.data.reading import ENCODINGS
@@ -127,13 +127,11 @@ class Settings:
         name = self.convention
         return conventions.find(conventions.DEFAULT if name == conventions.ALL else name)
 
-    def defaults(self, preset: conventions.Convention, task: str | None) -> dict[str, Any]:
+    def defaults(self, preset: conventions.Convention, task: str | None) -> Defaults:
         """Options where an expression gives none: the user's for the run, then a convention's."""
         given = {"threshold": self.threshold, "empty": self.empty}
-        return {
-            **preset.defaults(task),
-            **{name: value for name, value in given.items() if value is not None},
-        }
+        of_run = {name: value for name, value in given.items() if value is not None}
+        return {**preset.defaults(task), RUN: of_run}
 
     @property
     def likely_device(self) -> str:

@@ -87,7 +87,7 @@ def joins(function: Callable[..., Any]) -> bool:
 
 def lists(function: Callable[..., Any], values: Values, options: Options) -> dict[str, Listed]:
     """What is joined of a sample, by parameter."""
-    found = _given_all(function, _weighed(values, options), options)
+    found = _given_all(function, _weighed(function, values, options), options)
     return {name: view.listed() for name, view in found.items()}
 
 
@@ -98,7 +98,7 @@ def state(
 
     With `whole` the values are of all samples already, and any view will do.
     """
-    wanted, values = asked(function), _weighed(values, options)
+    wanted, values = asked(function), _weighed(function, values, options)
     if wanted.returns in PIXEL_KINDS:
         return {"": _sums(function, values, options)}
     if all((is_view if whole else adds_up)(form) for form in wanted.inputs.values()):
@@ -132,7 +132,7 @@ def evaluate(function: Callable[..., Any], values: Values, options: Options) -> 
 
 def raw(function: Callable[..., Any], values: Values, options: Options) -> Any:
     """What the loss returns for each sample, summed over pixels but not yet over classes."""
-    values = _weighed(values, options)
+    values = _weighed(function, values, options)
     if asked(function).returns in PIXEL_KINDS:
         return _sums(function, values, options)
     return _call(function, values, options)
@@ -166,7 +166,7 @@ def raw_of_each(
     """What `raw` is with each of several rows of numbers (P, K) for an option of the function."""
     if asked(function).returns in PIXEL_KINDS:
         return [raw(function, values, {**options, name: row}) for row in several.tolist()]
-    values = _weighed(values, options)
+    values = _weighed(function, values, options)
     given, own = _given_all(function, values, options).values(), _own(function, options)
 
     def with_each(row: Tensor) -> Any:
@@ -204,8 +204,12 @@ def _own(function: Callable[..., Any], options: Options) -> dict[str, Any]:
     return {name: options[name] for name in asked(function).options if name in options}
 
 
-def _weighed(values: Values, options: Options) -> Values:
-    return weighted(values, **_own(weighted, options))
+def _weighed(function: Callable[..., Any], values: Values, options: Options) -> Values:
+    """With its weight map, where that is no option of the loss's own."""
+    own = asked(function).options
+    return weighted(
+        values, **{name: x for name, x in _own(weighted, options).items() if name not in own}
+    )
 
 
 def _call(function: Callable[..., Any], values: Values, options: Options) -> Any:
