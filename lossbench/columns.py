@@ -1,4 +1,4 @@
-"""From expressions to columns: each loss found in the catalogue, its options checked and filled."""
+"""From expressions to columns: each loss found in the catalogue, with all its options."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from functools import cached_property
 from typing import Any
 
 from lossbench import catalog
-from lossbench.catalog import UNBOUNDED, Entry, Option, Signature
+from lossbench.catalog import UNBOUNDED, Entry
 from lossbench.errors import SettingError, nearest
 from lossbench.expressions import (
     ARITHMETIC,
-    WORDS,
     ExpressionError,
     Gate,
     Item,
@@ -24,7 +23,7 @@ from lossbench.expressions import (
     parse_call,
     parse_item,
 )
-from lossbench.networks import check_layers
+from lossbench.options import OptionError, check_options, spelled
 
 USUAL = {
     "binary": ("dice", "iou", "bce"),
@@ -51,9 +50,6 @@ RULES = (
     ("pos_weight", "auto"),
     ("alpha", "auto"),
 )
-PER_AXIS = ("spacing",)  # options with a number for each axis, where other lists have one a class
-PER_LAYER = ("layers", "weights")  # and with one for each layer of a network
-LEVELS = ("iou_thresholds",)  # or with as many as one likes
 IN_PLACE = (
     "Image",
     "Valid",
@@ -114,12 +110,12 @@ class Term:
         return [name for name in self.automatic if options[name].owner == self.entry.name]
 
     @cached_property
-    def roles(self) -> list[str]:
+    def mapped(self) -> list[str]:
         """Options that are a further input: a map of its own for each sample."""
         return [name for name, value in self.known.items() if value == "role"]
 
     @property
-    def named(self) -> dict[str, str]:
+    def roles(self) -> dict[str, str]:
         """The inputs beside pred and target that it names; of those to choose from, the chosen."""
         against = self.known.get("against")
         roles = self.entry.roles
@@ -163,7 +159,7 @@ class Term:
         if task == "image":
             return forms <= {"Difference"}
         coupled = self.entry.couples and task == "multiclass"
-        return not (coupled or self.roles or self.entry.roles or self.in_place)
+        return not (coupled or self.mapped or self.entry.roles or self.in_place)
 
 
 @dataclass(frozen=True)
@@ -211,7 +207,7 @@ def resolve(losses: Sequence[str], defaults: Defaults, gates: Iterable[Gate] = (
             continue
         loss, text = gate.loss, gate.written
         if column_for(loss, columns.values(), text, defaults) is None:
-            name = _spelled(loss)
+            name = spelled(loss)
             columns[name] = Column(name, name, meaning(loss, text, defaults))
     for name in columns:
         if name in RESERVED:
@@ -281,154 +277,6 @@ def filled(entry: Entry, given: Mapping[str, Any], defaults: Defaults) -> Term |
     return node
 
 
-class OptionError(SettingError):
-    """An option that a loss does not have, or a value that it cannot take."""
-
-    def __init__(self, option: str, message: str) -> None:
-        super().__init__(message)
-        self.option = option
-
-
-def check_options(entry: Entry | Signature, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option of a loss with its value, given or default; lists become tuples."""
-    filled = {name: option.default for name, option in entry.options.items()}
-    for name, value in given.items():
-        option = entry.options.get(name)
-        if option is None:
-            known = ", ".join(entry.options)
-            close = nearest(name, entry.options)
-            raise OptionError(name, f"{entry.name} has no option {name!r}{close}; it has {known}")
-        meant = _meant(option, value)
-        if not option.accepts(meant):
-            written = _spelled(value) if isinstance(value, Loss) else repr(value)
-            raise OptionError(name, f"{entry.name}: {name} is {option.words}, not {written}")
-        filled[name] = tuple(meant) if isinstance(meant, list) else meant
-    return filled
-
-
-def _meant(option: Option, value: Any) -> Any:
-    """A value as the option means it: `none` is a word where the option has that word."""
-    if option.type.startswith("WeightMap") and isinstance(value, str | Loss):
-        return _weight_map(option.name, value)
-    if option.type == "LossCall" and isinstance(value, Loss):
-        return _spelled(value)
-    return "none" if value is None and not option.accepts(None) else value
-
-
-def _weight_map(option: str, value: str | Loss) -> str:
-    """A weight map with all its options, as it would be typed."""
-    try:
-        call = parse_call(value) if isinstance(value, str) else value
-        known = catalog.weight_maps()
-        if call.name not in known:
-            close = nearest(call.name, known)
-            raise SettingError(
-                f"no weight map is called {call.name!r}{close}; there are {', '.join(known)}"
-            )
-        filled = check_options(known[call.name], call.options)
-        return _spelled(Loss(call.name, {name: _plain(each) for name, each in filled.items()}))
-    except SettingError as error:
-        raise OptionError(option, str(error).partition("\n")[0]) from None
-
-
-def _plain(value: Any) -> Any:
-    """10.0 as 10, so that both are one text."""
-    if isinstance(value, tuple):
-        return tuple(map(_plain, value))
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) -> None:
-    """Refuse what has no meaning on a task, before anything is computed.
-
-    Args:
-        terms: what would be computed.
-        task: binary, multiclass, multilabel, image, instances, detection, or one of records.
-        classes: how many are judged; one, the foreground, on a binary task.
-        encoding: what predictions hold.
-    """
-    for term in terms:
-        name, options, entry = term.name, term.options, term.entry
-        if task not in entry.all_tasks:
-            every = [each for each in catalog.entries() if task in each.all_tasks]
-            fitting = [each.name for each in every if each.family == entry.family]
-            raise SettingError(
-                f"{name} has no meaning on {'an' if task[0] == 'i' else 'a'} {task} task"
-                f" (it is for {', '.join(entry.all_tasks)});"
-                f" these have: {', '.join(fitting or [each.name for each in every])}"
-            )
-        if "Logits" in entry.inputs.values() and encoding != "logits":
-            raise SettingError(
-                f"{name} needs logits, predictions are read as {encoding}; where they are logits,"
-                " say so: --pred-encoding logits"
-            )
-        if task == "multiclass" and term.threshold not in (None, 0.5):
-            raise SettingError(
-                f"{name}: a multiclass task has no threshold; each pixel is its most likely class"
-            )
-        if options.get("background", entry.background) != entry.background and (
-            task != "multiclass"
-        ):
-            raise SettingError(
-                f"{name}: background is an option of multiclass tasks; this is {task}"
-            )
-        _check_map(term, task, classes)
-        if "Features" in entry.forms:
-            check_layers(name, options)
-        wanted = judged(term, task, classes)
-        for option, given in term.known.items():
-            per_class = isinstance(given, tuple) and option not in (*PER_AXIS, *PER_LAYER, *LEVELS)
-            if per_class and len(given) != wanted:
-                raise SettingError(
-                    f"{name}: {option} has {len(given)} numbers, the task has {wanted} classes"
-                )
-
-
-def check_roles(terms: Iterable[Term], given: Iterable[str]) -> None:
-    """Hold the further inputs against what the losses ask for by the names of parameters.
-
-    Raises:
-        SettingError: a loss lacks one, or no loss of the run asks for one that is given.
-    """
-    terms, given = list(terms), set(given)
-    for term in terms:
-        compared = term.options.get("against") == "style"
-        for role, form in term.named.items():
-            if role not in given and (compared or not form.endswith(catalog.MAYBE)):
-                raise SettingError(f"{term.name} needs the role {role}: --input {role}=DIR")
-    asked = {role for term in terms for role in term.named}
-    for role, losses in catalog.roles().items():
-        if role in given and role not in asked:
-            raise SettingError(
-                f"no loss of this run asks for the role {role}; these do: {', '.join(losses)}"
-            )
-
-
-def _check_map(term: Term, task: str, classes: int) -> None:
-    """A weight map needs classes, and weights of each of them."""
-    if term.weight_map is None:
-        return
-    if task == "detection":
-        raise SettingError(f"{term.name}: a weight map is made from pixels, which boxes lack")
-    if task == "image":
-        raise SettingError(
-            f"{term.name}: a weight map is made from the classes of the ground truth, which an"
-            " image task lacks; give --input weight=DIR"
-        )
-    wanted = classes if task == "multiclass" else 2
-    given = term.weight_map.options.get("class_weights")
-    if given is not None and len(given) != wanted:
-        raise SettingError(
-            f"{term.name}: class_weights of {term.weight_map.name} has {len(given)} numbers, there"
-            f" are {wanted} classes{'' if task == 'multiclass' else ', background and foreground'}"
-        )
-
-
-def judged(term: Term, task: str, classes: int) -> int:
-    """How many classes a loss tells apart: on a binary task some have the background as well."""
-    return 2 if task == "binary" and "Distribution" in term.entry.inputs.values() else classes
-
-
 FLIPPED = {"lower": "higher", "higher": "lower", "mixed": "mixed"}
 
 
@@ -453,21 +301,3 @@ def _join_directions(op: str, left: Any, right: Any) -> Any:
 def _node(item: Item, defaults: Defaults, written: str = "") -> Any:
     """The expression with its losses found in the catalogue."""
     return fold(item.node, lambda loss: meaning(loss, written or item.text, defaults), Operation)
-
-
-def _spelled(loss: Loss) -> str:
-    """A loss as it would be typed."""
-    options = ", ".join(f"{name}={_word(value)}" for name, value in loss.options.items())
-    return f"{loss.name}({options})" if options else loss.name
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool) or value is None:
-        return str(value).lower()
-    if isinstance(value, Loss):
-        return _spelled(value)
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_word, value))}]"
-    if isinstance(value, str) and (not value.isidentifier() or value in WORDS):
-        return f"'{value}'" if '"' in value else f'"{value}"'
-    return str(value)

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lossbench.columns import Column, Term, judged, resolve
+from lossbench.columns import Column, Term, resolve
 from lossbench.errors import LossbenchError, SettingError
 from lossbench.expressions import fold
+from lossbench.fitting import judged
 from lossbench.training import tensor_loss
 
 CLASSES = {"binary": 1, "multiclass": 3, "multilabel": 3, "image": 3}

@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from lossbench import catalog
 from lossbench.catalog import Entry
-from lossbench.columns import Term, check_roles, check_task, filled
+from lossbench.columns import Term, filled
 from lossbench.errors import SettingError
 from lossbench.expressions import fold, leaves
+from lossbench.fitting import check_roles, check_task
 from lossbench.views.call import evaluate
 from lossbench.views.features import Deep
 from lossbench.views.forms import Gathered
@@ -70,15 +71,15 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
         check_task(leaves(node), task, classes, encoding)
         check_roles(leaves(node), others)
         for role in others:
-            if not any(role in term.named for term in leaves(node)):
+            if not any(role in term.roles for term in leaves(node)):
                 raise SettingError(f"{name} asks for no input {role!r}")
         if task == "instances":
             raise SettingError(f"{name} has no gradient; lossbench.evaluate reads instance maps")
         for term in leaves(node):
             for option, rule in term.automatic.items():
                 raise SettingError(f"{option}={rule} needs a data set; give numbers")
-            if term.roles:
-                raise SettingError(f"{term.roles[0]}=role needs maps; give a number")
+            if term.mapped:
+                raise SettingError(f"{term.mapped[0]}=role needs maps; give a number")
         if task == "detection":
             return _value(node, _box_values(name, pred, target, leaves(node))).to(given)
         if task in RECORDS:

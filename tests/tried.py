@@ -7,7 +7,7 @@ from typing import Any
 
 import lossbench
 from lossbench.catalog import Entry
-from lossbench.columns import PER_AXIS
+from lossbench.fitting import PER_AXIS
 
 EVERY = {entry.name: entry for entry in lossbench.list_losses()}
 # Of segments, which are neither tensors nor pixels by themselves: test_panoptic.py.

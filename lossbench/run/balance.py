@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossbench.columns import Term, judged
+from lossbench.columns import Term
 from lossbench.errors import InputError
+from lossbench.fitting import judged
 
 Array = NDArray[np.float64]
 Numbers = tuple[float, ...]

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lossbench.columns import Term, judged
+from lossbench.columns import Term
 from lossbench.data.cells import Cells
 from lossbench.data.detections import Detections
 from lossbench.data.instances import Joint
@@ -21,6 +21,7 @@ from lossbench.data.plan import Plan
 from lossbench.data.records import Record
 from lossbench.data.sample import Pixels
 from lossbench.errors import InputError, LossbenchError, SettingError
+from lossbench.fitting import judged
 from lossbench.run.balance import Numbers, linear, probes, settled, units
 from lossbench.run.parts import Added, add_parts, in_parts, together
 from lossbench.run.pooling import Pools

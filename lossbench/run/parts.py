@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from lossbench.columns import Term, judged
+from lossbench.columns import Term
 from lossbench.data.plan import Plan
 from lossbench.data.sample import Pixels
+from lossbench.fitting import judged
 from lossbench.run.balance import probes
 from lossbench.run.values import once, pixel_values
 from lossbench.views.call import state, sums_parts

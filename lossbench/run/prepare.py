@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from lossbench import catalog
-from lossbench.columns import USUAL, Column, Term, check_roles, check_task, resolve
+from lossbench.columns import USUAL, Column, Term, resolve
 from lossbench.data.classes import parse_classes
 from lossbench.data.coco import is_results, read_coco
 from lossbench.data.detections import Boxes, plan_detections
@@ -22,6 +22,7 @@ from lossbench.data.records import plan_records
 from lossbench.data.roles import plan_roles
 from lossbench.data.segmentation import NEEDED, is_installed
 from lossbench.errors import InputError, SettingError, nearest
+from lossbench.fitting import check_maps, check_roles, check_task
 from lossbench.gates import Check, as_gate, check
 from lossbench.networks import SEEDED, needed, parameters
 from lossbench.results import Result
@@ -72,7 +73,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     terms += [term for each in elsewhere for term in each.column.terms]
     judged = 1 if plan.task == "binary" else len(plan.names)
     check_task(terms, plan.task, judged, plan.pred.encoding)
-    _check_roles(terms, pairing.pairs[0].sources)
+    check_maps(terms, pairing.pairs[0].sources)
     _check_weights(terms, settings)
     _check_shard(terms, settings, len(pairing.pairs))
     counted = [plan.countable and term.countable(plan.task) for term in terms]
@@ -246,19 +247,6 @@ def _forms(terms: Sequence[Term]) -> dict[str, str]:
     """The form that each further input is asked for in, of several losses the first one's."""
     asked = [each for term in reversed(terms) for each in term.entry.roles.items()]
     return {role: form.removesuffix(catalog.MAYBE) for role, form in asked}
-
-
-def _check_roles(terms: Sequence[Term], inputs: Mapping[str, Any]) -> None:
-    """Options that are maps need their folders, and the folders a loss."""
-    asked = {role: term.name for term in terms for role in term.roles}
-    maps = [term.weight_map for term in terms]
-    for role, name in asked.items():
-        if role not in inputs:
-            raise SettingError(f"{name}({role}=role) needs its maps: --input {role}=DIR")
-    if "pos_weight" in inputs and "pos_weight" not in asked:
-        raise SettingError("no loss asks for the role pos_weight; try bce(pos_weight=role)")
-    if "instances" in inputs and all(not each or each.name != "unet" for each in maps):
-        raise SettingError("no loss asks for the role instances; try bce(weight_map=unet)")
 
 
 def _check_class(check: Check, plan: Plan) -> None:

@@ -22,9 +22,10 @@ from torch import Tensor
 
 import lossbench
 from lossbench.catalog import Entry
-from lossbench.columns import Column, Term, judged, resolve
+from lossbench.columns import Column, Term, resolve
 from lossbench.errors import LossbenchError
 from lossbench.expressions import fold
+from lossbench.fitting import judged
 from lossbench.run.evaluate import pick_device
 from lossbench.run.reader import read_chunk
 from lossbench.run.values import counted_values
