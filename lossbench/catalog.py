@@ -7,57 +7,35 @@ A loss's options come from three places, each a signature: its own keyword-only 
 from __future__ import annotations
 
 import ast
-import inspect
-import re
-import sys
-import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossbench.errors import SettingError, nearest
-from lossbench.networks import NETWORKS
+from lossbench.signatures import (
+    TYPES,
+    UNBOUNDED,
+    Signature,
+    functions,
+    parse,
+    sections,
+    signature_of,
+)
+from lossbench.signatures import Option as Option  # those of an entry, for whoever shows them
 
 if TYPE_CHECKING:
     from lossbench.plugins import Plugin
 
 HERE = Path(__file__).parent
 WEIGHT_MAPS = HERE / "views" / "weight_maps.py"
-UNBOUNDED = float("inf")
-SMALLEST = sys.float_info.min
-MARKS = ("loss", "finishes")  # decorators that state facts
 PAIR = ("pred", "target")  # the inputs that every run has
 AGAIN = "_each"  # behind the name of an input: the same one in another form
 MAYBE = " | None"  # behind the form of an input that a loss can do without
-# The end of a function's signature with its docstring, and what stands behind that.
-BODY = re.compile(
-    r'(^( *)(?:def |\)).*:\n\2    """(?s:.*?)"""\n)((?:\2    .*\n|\n)+)', flags=re.MULTILINE
-)
-
-
-@dataclass(frozen=True)
-class Option:
-    """A keyword-only parameter: its name, its type as written, its default, who asks for it."""
-
-    name: str
-    type: str
-    default: Any
-    owner: str  # the loss, a view, or the function that finishes what the loss returns
-    doc: str = ""
-
-    @property
-    def words(self) -> str:
-        """What it can be, for a message."""
-        return _kind(ast.parse(self.type, mode="eval").body)[0]
-
-    def accepts(self, value: Any) -> bool:
-        """Whether a value from an expression has the annotated type."""
-        return _kind(ast.parse(self.type, mode="eval").body)[1](value)
 
 
 @dataclass(frozen=True)
@@ -140,25 +118,12 @@ class Entry:
     @cached_property
     def sections(self) -> dict[str, str]:
         """The docstring in parts: "" (summary and formula), Args, Returns, Note."""
-        return _sections(self.doc)
+        return sections(self.doc)
 
     @property
     def worst(self) -> float:
         """The bad end of the range."""
         return self.range[1] if self.better == "lower" else self.range[0]
-
-
-@dataclass(frozen=True)
-class Signature:
-    """A function definition, taken apart."""
-
-    name: str
-    line: int
-    inputs: dict[str, str]
-    options: dict[str, Option]
-    returns: str
-    doc: str
-    marks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 @cache
@@ -234,17 +199,12 @@ def _by_name() -> Mapping[str, Entry]:
     return {name: entry for entry in builtin().values() for name in (entry.name, *entry.aliases)}
 
 
-def arguments_of(function: Callable[..., Any]) -> dict[str, str]:
-    """What a function's docstring says of each argument."""
-    return _arguments(_sections(inspect.getdoc(function) or "").get("Args", ""))
-
-
 def read(path: Path, module: str, asked: Mapping[str, Mapping[str, Option]]) -> Iterator[Entry]:
     """Every loss of one source file, in the order of the file.
 
     `asked` holds the options that come with a view or with what a loss returns, by its name.
     """
-    for signature in _functions(path):
+    for signature in functions(path):
         facts = signature.marks.get("loss")
         if facts is not None:
             yield entry_of(signature, module, asked, facts)
@@ -296,14 +256,14 @@ def options_asked() -> Mapping[str, Mapping[str, Option]]:
 @cache
 def weight_maps() -> Mapping[str, Signature]:
     """The weight maps by name: what makes weights of a plane."""
-    found = _functions(WEIGHT_MAPS)
+    found = functions(WEIGHT_MAPS)
     return {each.name: each for each in found if each.inputs == {"plane": "Plane"}}
 
 
 @cache
 def _weighing() -> Mapping[str, Option]:
     """The options of what multiplies the weights of pixels."""
-    return next(each.options for each in _functions(WEIGHT_MAPS) if each.name == "weighted")
+    return next(each.options for each in functions(WEIGHT_MAPS) if each.name == "weighted")
 
 
 @cache
@@ -317,10 +277,10 @@ def forms() -> frozenset[str]:
     """The forms and views that a loss can ask for."""
     named = [
         node.targets[0].id
-        for node in _parse(HERE / "views" / "forms.py").body
+        for node in parse(HERE / "views" / "forms.py").body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     ]
-    return frozenset({*named, *_views(), "Side", "Values"} - KINDS.keys() - kinds())
+    return frozenset({*named, *_views(), "Side", "Values"} - TYPES.keys() - kinds())
 
 
 @cache
@@ -328,13 +288,13 @@ def side_forms() -> frozenset[str]:
     """The forms of one input, in place of the pair: those that `Side` has by name."""
     (side,) = (
         node
-        for node in _parse(HERE / "views" / "values.py").body
+        for node in parse(HERE / "views" / "values.py").body
         if isinstance(node, ast.ClassDef) and node.name == "Side"
     )
     has = {part.name for part in side.body if isinstance(part, ast.FunctionDef)}
     named = {
         node.targets[0].id: node.value.slice.elts[-1].value
-        for node in _parse(HERE / "views" / "forms.py").body
+        for node in parse(HERE / "views" / "forms.py").body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
         if isinstance(node.value, ast.Subscript) and isinstance(node.value.slice, ast.Tuple)
         if isinstance(node.value.slice.elts[-1], ast.Constant)
@@ -373,7 +333,7 @@ def _views() -> Mapping[str, Signature]:
     return {
         node.name: signature_of(part, path, owner=node.name)
         for path in sorted((HERE / "views").glob("[!_]*.py"))
-        for node in _parse(path).body
+        for node in parse(path).body
         if isinstance(node, ast.ClassDef)
         for part in node.body
         if isinstance(part, ast.FunctionDef) and part.name == "of"
@@ -393,126 +353,7 @@ def _finishers() -> dict[str, dict[str, Option]]:
     """The common options, by the kind of result that they apply to."""
     return {
         kind: {**signature.options, **(_weighing() if facts.get("weighs") else {})}
-        for signature in _functions(HERE / "views" / "finish.py")
+        for signature in functions(HERE / "views" / "finish.py")
         if (facts := signature.marks.get("finishes"))
         for kind in facts["kinds"]
     }
-
-
-@cache
-def _parse(path: Path) -> ast.Module:
-    return ast.parse(heads(path.read_text("utf-8")), filename=str(path))
-
-
-def heads(source: str) -> str:
-    """A file of ours line by line, without what functions do: to parse that takes most of the time.
-
-    Of a function its signature stays and its docstring, behind which nothing is left.
-    """
-    return BODY.sub(lambda found: found[1] + "\n" * found[3].count("\n"), source)
-
-
-def _functions(path: Path) -> Iterator[Signature]:
-    for node in _parse(path).body:
-        if isinstance(node, ast.FunctionDef):
-            yield signature_of(node, path, owner=node.name)
-
-
-def signature_of(node: ast.FunctionDef, path: Path, owner: str) -> Signature:
-    """A function definition of a file, taken apart; its options belong to `owner`."""
-    doc, described = documented(node)
-    marks = {
-        _text(mark.func): {k.arg or "": ast.literal_eval(k.value) for k in mark.keywords}
-        for mark in node.decorator_list
-        if isinstance(mark, ast.Call) and _text(mark.func) in MARKS
-    }
-    try:
-        options = {
-            p.arg: Option(
-                p.arg, _text(p.annotation), ast.literal_eval(d), owner, described.get(p.arg, "")
-            )
-            for p, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-            if d is not None
-        }
-    except ValueError as error:
-        raise ValueError(
-            f"{path}:{node.lineno}: defaults of {node.name} must be literals"
-        ) from error
-    inputs = {p.arg: _text(p.annotation) for p in (*node.args.posonlyargs, *node.args.args)}
-    return Signature(node.name, node.lineno, inputs, options, _text(node.returns), doc, marks)
-
-
-def documented(node: ast.FunctionDef) -> tuple[str, dict[str, str]]:
-    """A function's docstring, and what it says of each parameter."""
-    doc = ast.get_docstring(node) or ""
-    return doc, _arguments(_sections(doc).get("Args", ""))
-
-
-def _text(node: ast.expr | None) -> str:
-    if isinstance(node, ast.Name):
-        return node.id
-    return ast.unparse(node) if node else ""
-
-
-def _sections(doc: str) -> dict[str, str]:
-    """A docstring by its headings (Args, Returns, Note); what stands before them under ""."""
-    parts = re.split(r"^(Args|Returns|Note):\n", doc, flags=re.MULTILINE)
-    texts = [textwrap.dedent(part).strip() for part in parts[2::2]]
-    return {"": parts[0].strip(), **dict(zip(parts[1::2], texts, strict=True))}
-
-
-def _arguments(text: str) -> dict[str, str]:
-    """`name: what it is` for each parameter, continued lines joined."""
-    found = re.findall(r"^(\w+): (.*(?:\n +.*)*)", text, flags=re.MULTILINE)
-    return {name: " ".join(words.split()) for name, words in found}
-
-
-def _number(low: float, high: float) -> Callable[[Any], bool]:
-    return lambda value: (
-        isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
-    )
-
-
-# What an option can be: how a message says it, and which values have it.
-KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "float": ("a number", _number(-UNBOUNDED, UNBOUNDED)),
-    "NonNegative": ("a number from 0", _number(0, UNBOUNDED)),
-    "Positive": ("a number above 0", _number(SMALLEST, UNBOUNDED)),
-    "Share": ("a number from 0 to 1", _number(0, 1)),
-    "Percent": ("a number from 0 to 100", _number(0, 100)),
-    "int": ("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool)),
-    "Count": (
-        "a whole number from 1",
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and v > 0,
-    ),
-    "bool": ("true or false", lambda v: isinstance(v, bool)),
-    "str": ("a word", lambda v: isinstance(v, str)),
-    "WeightMap": ("a weight map such as unet(w0=10, sigma=5)", lambda v: isinstance(v, str)),
-    "LossCall": ("a loss such as bce or binary_focal(gamma=1)", lambda v: isinstance(v, str)),
-    "NetworkName": (
-        " or ".join(", ".join(NETWORKS).rsplit(", ", 1)),
-        lambda v: isinstance(v, str) and v in NETWORKS,
-    ),
-    "None": ("none", lambda v: v is None),
-}
-
-
-def _kind(annotation: ast.expr) -> tuple[str, Callable[[Any], bool]]:
-    """An annotation in words, and whether a value has it."""
-    match annotation:
-        case ast.BinOp(left=left, right=right):
-            (words, fits), (other_words, other_fits) = _kind(left), _kind(right)
-            return f"{words} or {other_words}", lambda value: fits(value) or other_fits(value)
-        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
-            allowed = ast.literal_eval(choices)
-            known = allowed if isinstance(allowed, tuple) else (allowed,)
-            words = " or ".join(", ".join(known).rsplit(", ", 1))
-            return words, lambda value: isinstance(value, str) and value in known
-        case ast.Subscript(value=ast.Name(id="Sequence"), slice=item):
-            words, fits = _kind(item)
-            several = re.sub("^a (number|word)", r"\1s", words).removeprefix("a ")
-            return f"a list of {several}", (
-                lambda value: isinstance(value, list | tuple) and all(map(fits, value))
-            )
-        case _:
-            return KINDS[ast.unparse(annotation)]

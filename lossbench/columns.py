@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from lossbench import catalog
-from lossbench.catalog import UNBOUNDED, Entry
+from lossbench.catalog import Entry
 from lossbench.errors import SettingError, nearest
 from lossbench.expressions import (
     ARITHMETIC,
@@ -24,6 +24,7 @@ from lossbench.expressions import (
     parse_item,
 )
 from lossbench.options import OptionError, check_options, spelled
+from lossbench.signatures import UNBOUNDED
 
 USUAL = {
     "binary": ("dice", "iou", "bce"),

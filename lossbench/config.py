@@ -282,7 +282,7 @@ def schema() -> dict[str, Any]:
 def _documented() -> dict[str, str]:
     """What the docstring of `lossbench.plan` says of each setting."""
     from lossbench.api import plan
-    from lossbench.catalog import arguments_of
+    from lossbench.signatures import arguments_of
 
     return arguments_of(plan)
 

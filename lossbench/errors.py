@@ -74,6 +74,11 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {best!r}?)"
 
 
+def either(words: Iterable[str]) -> str:
+    """`a, b or c`."""
+    return " or ".join(", ".join(words).rsplit(", ", 1))
+
+
 def similar(one: str, other: str) -> float:
     """How much two words have in common, from 0 to 1."""
     return SequenceMatcher(None, one, other).ratio()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lossbench import catalog
 from lossbench.columns import resolve
 from lossbench.data.classes import parse_classes
-from lossbench.errors import SettingError, nearest, printable
+from lossbench.errors import SettingError, either, nearest, printable
 from lossbench.expressions import ExpressionError, Gate
 from lossbench.gates import as_gate, check
 from lossbench.weights import PUBLISHED
@@ -139,7 +139,7 @@ def choice(*allowed: str) -> Kind:
             raise ValueError(nearest(text, allowed))
         return text
 
-    return scalar(" or ".join(", ".join(allowed).rsplit(", ", 1)), {"enum": list(allowed)}, read)
+    return scalar(either(allowed), {"enum": list(allowed)}, read)
 
 
 def number(low: float, high: float) -> Kind:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lossbench import catalog
-from lossbench.catalog import Entry, Option, Signature
+from lossbench.catalog import Entry
 from lossbench.errors import SettingError, nearest
 from lossbench.expressions import WORDS, Loss, parse_call
+from lossbench.signatures import Option, Signature
 
 
 class OptionError(SettingError):

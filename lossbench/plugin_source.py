@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from lossbench import catalog
-from lossbench.catalog import Entry, Option, Signature, entry_of, signature_of
+from lossbench.catalog import Entry, entry_of
 from lossbench.columns import IN_PLACE, USUAL
 from lossbench.errors import SettingError, nearest
+from lossbench.signatures import Option, Signature, documented, signature_of, spelled
 
 FAMILY = "own"
 PIXELS = ("binary", "multiclass", "multilabel", "image")  # the tasks that have some
@@ -76,7 +77,7 @@ def _own_views(
     tree: ast.Module, functions: Sequence[ast.FunctionDef], words: _Words
 ) -> dict[str, ast.FunctionDef]:
     """The `of` of every view that the file defines and a function of it asks for."""
-    asked = {_text(p.annotation) for node in functions for p in _positional(node)}
+    asked = {spelled(p.annotation) for node in functions for p in _positional(node)}
     views = {
         node.name: part
         for node in tree.body
@@ -110,7 +111,7 @@ class _Source:
     def is_loss(self, node: ast.FunctionDef) -> bool:
         """Whether a function that nothing marks is meant as a loss."""
         sides = _sides(node)
-        arrays = len(sides) == 2 and not SCALARS & {_text(p.annotation) for p in sides}
+        arrays = len(sides) == 2 and not SCALARS & {spelled(p.annotation) for p in sides}
         return not node.name.startswith("_") and (arrays or self._is_formal(node))
 
     def entry(self, node: ast.FunctionDef) -> Entry:
@@ -132,8 +133,8 @@ class _Source:
 
     def _is_formal(self, node: ast.FunctionDef) -> bool:
         """Whether a signature is written in forms, as those of shipped losses are."""
-        words = {_text(p.annotation).removesuffix(catalog.MAYBE) for p in _positional(node)}
-        return bool(words & self.forms) or _text(node.returns) in catalog.kinds()
+        words = {spelled(p.annotation).removesuffix(catalog.MAYBE) for p in _positional(node)}
+        return bool(words & self.forms) or spelled(node.returns) in catalog.kinds()
 
     def _check_input(self, node: ast.FunctionDef, name: str, form: str) -> None:
         form = form.removesuffix(catalog.MAYBE)
@@ -173,8 +174,8 @@ class _Source:
         named = (p.arg for p in (*node.args.args, *node.args.kwonlyargs))
         if "weight" not in required and "weight" in named:
             inputs.append("weight")
-        tensors = any("Tensor" in _text(p.annotation) for p in _required(node))
-        doc, described = catalog.documented(node)
+        tensors = any("Tensor" in spelled(p.annotation) for p in _required(node))
+        doc, described = documented(node)
         given, bare = _with_defaults(node)
         for name in bare:
             if name not in inputs:
@@ -186,7 +187,7 @@ class _Source:
                 default = ast.literal_eval(written)
             except ValueError:
                 continue  # it keeps its default
-            kind = _text(parameter.annotation) or _kind(default)
+            kind = spelled(parameter.annotation) or _kind(default)
             if kind and name not in inputs:
                 default = tuple(default) if isinstance(default, list) else default
                 options[name] = Option(name, kind, default, node.name, described.get(name, ""))
@@ -287,7 +288,7 @@ class _Words(ast.NodeTransformer):
         return inner
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
-        kind, value = _text(self.visit(node.value)), ast.Name("", ast.Load())
+        kind, value = spelled(self.visit(node.value)), ast.Name("", ast.Load())
         if kind == "Optional":
             return ast.BinOp(self.visit(node.slice), ast.BitOr(), ast.Constant(None))
         value.id = kind
@@ -350,7 +351,3 @@ def _with_defaults(node: ast.FunctionDef) -> tuple[list[tuple[ast.arg, ast.expr]
     given = [(parameter, default) for parameter, default in named if default is not None]
     bare = [parameter.arg for parameter, default in named if default is None]
     return [*zip(late, defaults, strict=True), *given], bare
-
-
-def _text(node: ast.expr | None) -> str:
-    return ast.unparse(node) if node else ""

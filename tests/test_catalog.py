@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lossbench import catalog
+from lossbench import catalog, signatures
 
 FILES = [path for part in ("losses", "views") for path in (catalog.HERE / part).glob("*.py")]
 
@@ -33,7 +33,7 @@ def functions(source: str) -> dict[int, list[str]]:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_heads_say_all_that_the_catalogue_reads(path: Path) -> None:
     source = path.read_text("utf-8")
-    assert functions(catalog.heads(source)) == functions(source)
+    assert functions(signatures.heads(source)) == functions(source)
 
 
 SOURCE = '''
@@ -64,7 +64,7 @@ class A:
 
 
 def test_heads_have_no_bodies() -> None:
-    left = ast.unparse(ast.parse(catalog.heads(SOURCE)))
+    left = ast.unparse(ast.parse(signatures.heads(SOURCE)))
     assert "return y" not in left
     assert "return 1" not in left
     assert "b: int" in left
