@@ -21,9 +21,7 @@ from lossbench.kinds import (
     LOSSES,
     TRUTH,
     Kind,
-    Source,
     choice,
-    entries,
     folders,
     matching,
     number,
@@ -35,6 +33,7 @@ from lossbench.kinds import (
 )
 from lossbench.output import FORMATS
 from lossbench.plugins import using
+from lossbench.sources import Source, entries
 
 if TYPE_CHECKING:
     from yaml import Node

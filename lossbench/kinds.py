@@ -5,18 +5,17 @@ Scalars are taken as they are written, so that `1e-3` is a number, `off` a word 
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from lossbench import catalog
 from lossbench.columns import resolve
 from lossbench.data.classes import parse_classes
-from lossbench.errors import SettingError, either, nearest, printable
-from lossbench.expressions import ExpressionError, Gate
-from lossbench.gates import as_gate, check
+from lossbench.errors import SettingError, either, nearest
+from lossbench.gates import as_gate
+from lossbench.sources import Source, entries, is_mapping, nodes_of, style, text_of
 from lossbench.weights import PUBLISHED
 
 if TYPE_CHECKING:
@@ -25,80 +24,8 @@ if TYPE_CHECKING:
 NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 WHOLE = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
 NAME = re.compile(r"[^\W\d]\w*")
-NULL = "tag:yaml.org,2002:null"
-YAML = "tag:yaml.org,2002:"
 TEXT = {"type": "string", "minLength": 1}
 SCALAR = {"type": ["string", "number", "boolean"]}  # a name: what YAML takes a bare word for
-
-
-@dataclass
-class Source:
-    """A file or an environment variable, and all that is wrong with it.
-
-    Attributes:
-        name: what messages call it.
-        text: all of it.
-        folder: what relative paths are relative to.
-        problems: line, column and message of each.
-        losses: expressions that are right.
-        faulty: names of columns whose expression is wrong.
-        gates: gates that can be read, to be held against the losses.
-    """
-
-    name: str
-    text: str = ""
-    folder: str = ""
-    problems: list[tuple[int, int, str]] = field(default_factory=list)
-    losses: list[str] = field(default_factory=list)
-    faulty: set[str] = field(default_factory=set)
-    gates: list[tuple[Node, Gate]] = field(default_factory=list)
-
-    def wrong(self, node: Node, message: str, at: int = 0) -> None:
-        """Keep a problem, `at` characters into the text of a node."""
-        mark = node.start_mark
-        if mark is None:
-            self.problems.append((0, 0, _safe(f"{self.name}: {message}")))
-            return
-        line, column = mark.line + 1, mark.column + 1
-        opening = len(_style(node))
-        if at and self.text.startswith(str(node.value), mark.index + opening):
-            column += opening + at
-        place = f"{self.name}:{line}:{column}"
-        self.problems.append((line, column, _safe(f"{place}: {message}")))
-
-    def expression(self, node: Node, error: SettingError, before: int = 0) -> None:
-        """Keep what is wrong with an expression, `before` characters of which are ours."""
-        at = error.at - before if isinstance(error, ExpressionError) else 0
-        self.wrong(node, str(error), max(at, 0))
-
-    def path(self, written: str) -> str:
-        """A path as the run takes it: relative ones are relative to the file, URLs as written."""
-        if "://" in written:
-            return written
-        return os.path.join(self.folder, os.path.expanduser(written))
-
-    def check_gates(self) -> None:
-        """Hold the gates against the losses; a baseline and groups may come from elsewhere."""
-        for node, gate in self.gates:
-            try:
-                columns = resolve(self.losses, {}, [gate])
-                check(gate, columns, {}, has_baseline=True, has_groups=True)
-            except SettingError as error:
-                if gate.loss.name not in self.faulty:
-                    self.expression(node, error)
-
-    def finish(self) -> None:
-        """Report all problems at once.
-
-        Raises:
-            SettingError: there are some.
-        """
-        if self.problems:
-            raise SettingError("\n".join(message for *_, message in sorted(self.problems)))
-
-
-def _safe(message: str) -> str:
-    return "\n".join(map(printable, message.split("\n")))
 
 
 @dataclass(frozen=True)
@@ -294,7 +221,7 @@ def _plain(source: Source, node: Node) -> Any:
     """Lists and mappings of texts."""
     if isinstance(node.value, str):
         return text_of(source, node, "a name or a number") or ""
-    if _is_mapping(node):
+    if is_mapping(node):
         found = entries(source, node, "")
         return {key: _plain(source, below) for _, key, below in found}
     return [text_of(source, each, "a name or a number") or "" for each in node.value]
@@ -341,7 +268,7 @@ IGNORE = several(
 def _loss(source: Source, node: Node) -> str | None:
     """An expression, or one after its name: `seg: 0.5*dice + 0.5*bce`."""
     name = ""
-    if _is_mapping(node):
+    if is_mapping(node):
         found = list(entries(source, node, ""))
         if len(found) != 1:
             source.wrong(node, f"expected {LOSS.words}, found {len(found)} names")
@@ -368,7 +295,7 @@ def _loss(source: Source, node: Node) -> str | None:
 def _gate(source: Source, node: Node) -> str | dict[str, Any] | None:
     """A gate, or one with `warn`."""
     warn = False
-    if _is_mapping(node):
+    if is_mapping(node):
         found = {key: (name, below) for name, key, below in entries(source, node, "")}
         for key in found.keys() - {"gate", "warn"}:
             source.wrong(found[key][0], f"unknown key {key!r}{nearest(key, ['gate', 'warn'])}")
@@ -410,12 +337,12 @@ def _expressions(item: Kind) -> Kind:
 def _torn(node: Node) -> Iterator[Node]:
     """Scalars in flow style, with a bracket that another item closes."""
     if isinstance(node.value, str):
-        if node.value.count("(") != node.value.count(")") and not _style(node):
+        if node.value.count("(") != node.value.count(")") and not style(node):
             yield node
         return
     for each in node.value:
         for part in each if isinstance(each, tuple) else (each,):
-            if _style(node) or not isinstance(part.value, str):
+            if style(node) or not isinstance(part.value, str):
                 yield from _torn(part)
 
 
@@ -451,55 +378,3 @@ GATE = Kind(
     _gate,
 )
 LOSSES, GATES = _expressions(LOSS), _expressions(GATE)
-
-
-def text_of(source: Source, node: Node, words: str) -> str | None:
-    """A scalar as it is written, on one line; what is none is a problem."""
-    if not isinstance(node.value, str):
-        found = "a mapping" if _is_mapping(node) else "a list"
-    elif node.tag == NULL or not node.value.strip():
-        found = "nothing; leave the key out for the default"
-    elif not node.tag.startswith(YAML):
-        found = f"the tag {node.tag}, which has no meaning here"
-    else:
-        return " ".join(node.value.splitlines()) if "\n" in node.value else str(node.value)
-    source.wrong(node, f"expected {words}, found {found}")
-    return None
-
-
-def nodes_of(node: Node) -> Iterable[Node]:
-    """The items of a list; anything else stands for a list of itself."""
-    return [node] if isinstance(node.value, str) or _is_mapping(node) else node.value
-
-
-def entries(source: Source, node: Node, words: str) -> Iterator[tuple[Node, str, Node]]:
-    """The entries of a mapping: node and text of the key, and the value; each key once."""
-    if not _is_mapping(node):
-        source.wrong(node, f"expected {words}, found {_found(node)}")
-        return
-    lines: dict[str, int] = {}
-    for key, below in node.value:
-        name = key.value if isinstance(key.value, str) else None
-        if name is None:
-            source.wrong(key, f"a key is a word, not {_found(key)}; quote a text with brackets")
-        elif name in lines:
-            source.wrong(key, f"{name!r} is given twice, first in line {lines[name]}")
-        else:
-            lines[name] = key.start_mark.line + 1 if key.start_mark else 0
-            yield key, name, below
-
-
-def _found(node: Node) -> str:
-    if isinstance(node.value, str):
-        return repr(node.value) if node.value else "nothing"
-    return "a mapping" if _is_mapping(node) else "a list"
-
-
-def _is_mapping(node: Node) -> bool:
-    """Whether a node has keys; the module itself does without importing YAML."""
-    return getattr(node, "id", "") == "mapping"
-
-
-def _style(node: Node) -> str:
-    """The mark that a scalar begins with; of lists and mappings, whether they have brackets."""
-    return getattr(node, "style", None) or ("[" if getattr(node, "flow_style", False) else "")
