@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lossbench.aggregates import aggregate, mean
 from lossbench.data.pairs import Texts
 from lossbench.errors import InputError, SettingError
-from lossbench.results import jsonable, number
+from lossbench.figures import jsonable, number
 from lossbench.stored import Measured, Model, Quantity, read_result, read_samples, sought
 
 if TYPE_CHECKING:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lossbench.aggregates import OVER_GROUPS, aggregate, mean
 from lossbench.columns import Column
 from lossbench.expressions import fold
+from lossbench.figures import Number, jsonable, number, words
 from lossbench.gates import Check, Decision
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 BLOCK = 1 << 12  # samples whose numbers are turned into words together
-Number = float | str | None
 
 
 @dataclass(frozen=True)
@@ -285,17 +285,15 @@ class Result:
 
     def _group_values(self) -> Iterator[tuple[str, dict[str, Values]]]:
         """Each group with the columns of its samples."""
-        for number, (group, places) in enumerate(self.group_places.items()):
+        for at, (group, places) in enumerate(self.group_places.items()):
             of_group = {}
             for name, values in self.values.items():
                 pooled = self.group_pooled[name]
                 of_group[name] = Values(
                     values.column[places],
                     None if values.class_columns is None else values.class_columns[:, places],
-                    float(pooled.column[number]),
-                    []
-                    if pooled.class_columns is None
-                    else pooled.class_columns[:, number].tolist(),
+                    float(pooled.column[at]),
+                    [] if pooled.class_columns is None else pooled.class_columns[:, at].tolist(),
                 )
             yield group, of_group
 
@@ -376,41 +374,6 @@ def digest(names: Iterable[str]) -> str:
         found.update((start + "\n".join(some)).encode(errors="surrogatepass"))
         start = "\n"
     return found.hexdigest()
-
-
-def number(value: float) -> Number:
-    """A number as files hold it."""
-    if math.isnan(value):
-        return None
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
-
-
-def words(numbers: Array) -> list[Any]:
-    """Numbers as files hold them, in nested lists of the array's shape."""
-    import numpy as np
-
-    found = numbers.astype(object)
-    found[np.isnan(numbers)] = None
-    for infinite in (math.inf, -math.inf):
-        found[numbers == infinite] = number(infinite)
-    each: list[Any] = found.tolist()
-    return each
-
-
-def jsonable(value: Any) -> Any:
-    """Settings and options as files hold them."""
-    if isinstance(value, Mapping):
-        return {str(key): jsonable(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [jsonable(each) for each in value]
-    return number(value) if isinstance(value, float) else value
-
-
-def from_number(value: Number) -> float:
-    """A number back from a file."""
-    return math.nan if value is None else float(value)
 
 
 def _numbers(table: Mapping[str, float]) -> dict[str, Number]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lossbench.data.pairs import Texts
 from lossbench.errors import InputError, SettingError, nearest
-from lossbench.results import from_number
+from lossbench.figures import from_number
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossbench.aggregates import worst_first
+from lossbench.figures import from_number
 from lossbench.output.html import histogram_of, key_to, picture_url, table_of, text_of
 from lossbench.output.sections import (
     SHOWN,
@@ -18,7 +19,6 @@ from lossbench.output.sections import (
     plain,
 )
 from lossbench.reporting import Report
-from lossbench.results import from_number
 from lossbench.stored import Measured
 
 if TYPE_CHECKING:

@@ -21,9 +21,10 @@ from lossbench.data.places import label
 from lossbench.data.plan import Plan
 from lossbench.data.stamp import local_state
 from lossbench.errors import SettingError
+from lossbench.figures import from_number, jsonable
 from lossbench.gates import Check, decide
 from lossbench.networks import parameters
-from lossbench.results import Result, described, digest, from_number, jsonable
+from lossbench.results import Result, described, digest
 from lossbench.run.cluster import LOCAL, go_on_cluster
 from lossbench.run.elsewhere import Elsewhere
 from lossbench.run.ending import Options, conclude, grouping

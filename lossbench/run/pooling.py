@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lossbench.data.cells import Cells
 from lossbench.data.plan import Plan
-from lossbench.results import jsonable
+from lossbench.figures import jsonable
 from lossbench.views.joining import Listed
 
 Array = NDArray[np.float64]

@@ -236,7 +236,7 @@ def _names(given: str | Sequence[str] | None) -> list[str] | None:
 def read_baseline(path: Any) -> Mapping[str, Any]:
     """An earlier result, to compare with."""
     if isinstance(path, Result):
-        return path.as_json()
+        return path.as_json(samples=False)
     try:
         return read_result(os.fspath(path))
     except InputError as error:

@@ -14,7 +14,8 @@ from lossbench.data.pairs import Pair, Pairs
 from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading
 from lossbench.errors import InputError, SettingError
-from lossbench.results import digest, jsonable
+from lossbench.figures import jsonable
+from lossbench.results import digest
 from lossbench.run.part import Part
 
 SHARD = re.compile(r"([0-9]+)/([0-9]+)")
