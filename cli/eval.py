@@ -448,13 +448,13 @@ def _progress(run: Run, shown: dict[str, Any]) -> Iterator[Callable[[Progress], 
         console=Console(stderr=True),
         transient=True,
     )
-    task = bar.add_task("", total=len(run.pairing.pairs), rate="", mean="")
+    task = bar.add_task("", total=None, rate="", mean="")
 
     def update(step: Progress) -> None:
-        bar.start()  # not before: its thread would keep the run from forking its readers
         rate = f"{bar.tasks[0].speed:,.0f} pairs/s" if bar.tasks[0].speed else ""
         mean = f"{name} {step.means[name]:.4f}" if name in step.means else ""
-        bar.update(task, completed=step.done, rate=rate, mean=mean)
+        bar.update(task, completed=step.done, total=step.total, rate=rate, mean=mean)
+        bar.start()  # not before: its thread would keep the run from forking its readers
 
     try:
         yield update

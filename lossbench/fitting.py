@@ -48,6 +48,12 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
             raise SettingError(
                 f"{name}: background is an option of multiclass tasks; this is {task}"
             )
+        if term.together:
+            for option, rule in term.automatic.items():
+                raise SettingError(
+                    f"{name}: {option}={rule} weighs the classes of samples, and per_image=false"
+                    " makes one of all; give numbers"
+                )
         _check_map(term, task, classes)
         if "Features" in entry.forms:
             check_layers(name, options)

@@ -829,6 +829,13 @@ def test_progress_shows_on_a_terminal_with_rate_and_running_mean(terminal: Outco
     assert terminal.err.endswith("\x1b[2K")  # and is taken away
 
 
+def test_progress_of_a_shard_ends_where_the_shard_does(tmp_path: Path) -> None:
+    how = ("-l", "dice", "--shard", "2/4", "-o", tmp_path / "shard.json")
+    outcome = on_terminal("eval", *BINARY, *how, columns=50)
+    assert "3/3" in outcome.err
+    assert "/12" not in outcome.err
+
+
 def test_no_color_is_respected_on_a_terminal() -> None:
     outcome = on_terminal("eval", *BINARY, "-l", "dice", "--no-progress", columns=70, NO_COLOR="1")
     assert outcome.status == 0

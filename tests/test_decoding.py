@@ -844,3 +844,21 @@ def test_a_picture_s_own_memory_is_what_numpy_gets_of_it(mode, size, tmp_path):
         gc.collect(0)
         assert found.dtype == wanted.dtype
         np.testing.assert_array_equal(found, wanted)
+
+
+def test_bytes_in_the_other_order_are_the_same_numbers(tmp_path):
+    """A TIFF of 16 bits as some microscopes write it; Pillow gives it as it is stored."""
+    numbers = np.random.default_rng(0).integers(0, 1 << 16, (2, 5, 7)).astype(np.uint16)
+    folders = []
+    for name, each, mode, order in (
+        ("big", numbers[0], "I;16B", ">u2"),
+        ("little", numbers[1], "I;16", "<u2"),
+    ):
+        folders.append(tmp_path / name)
+        folders[-1].mkdir()
+        image = Image.frombytes(mode, (7, 5), each.astype(order).tobytes())
+        image.save(folders[-1] / "a.tif")
+    found = lossbench.evaluate(*folders, "l1", task="image")
+    assert not found.failed
+    wanted = np.abs(numbers[0] / 65535 - numbers[1] / 65535).mean()
+    assert found.values["l1"].samples == pytest.approx([wanted])

@@ -7,6 +7,7 @@ import math
 import subprocess
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 import lossbench
 from lossbench.data.groups import Names, by_pattern, manifest_columns
+from lossbench.run import job
 from lossbench.run.groups import GroupPools
 
 BINARY = (SAMPLES / "binary" / "pred", SAMPLES / "binary" / "gt")
@@ -500,3 +502,24 @@ def test_a_baseline_of_other_groups_is_noted(lossbench_command: Command, tmp_pat
     same = lossbench_command(*common, "--group-by", "{plate}/{well}", *gate)
     assert "the baseline is of other groups" in other.stderr
     assert "the baseline is of" not in same.stderr
+
+
+def test_a_driver_without_a_gpu_closes_what_workers_with_one_evaluated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def workers(run: Any, *rest: Any, **how: Any) -> Any:
+        settings = replace(run.settings, device="cpu", engine="local")
+        return job.go_here(replace(run, settings=settings), *rest, **how)
+
+    monkeypatch.setattr(job, "go_on_cluster", workers)
+    rng = np.random.default_rng(0)
+    pred = {name: rng.random((4, 4)) for name in ("a/1", "a/2", "b/1")}
+    target = {name: rng.integers(0, 2, (4, 4)).astype(np.uint8) for name in pred}
+    how: dict[str, Any] = {"task": "binary", "group_by": "{site}/{n}"}
+    losses = ["bce", "bce(pos_weight=auto)"]
+    wanted = lossbench.evaluate(pred, target, losses, **how)
+    found = lossbench.evaluate(pred, target, losses, engine="dask", device="cuda", **how)
+    assert found.over_groups == wanted.over_groups
+    assert {name: each.pooled for name, each in found.values.items()} == {
+        name: each.pooled for name, each in wanted.values.items()
+    }

@@ -197,6 +197,24 @@ def test_files_that_a_manifest_names_in_vain_are_judged_after_merging(
     assert told[0] == told[1]
 
 
+@pytest.mark.parametrize("missing", ["error", "skip", "worst"])
+def test_predictions_that_are_missing_keep_their_group_through_shards(
+    missing: str, tmp_path: Path
+) -> None:
+    target = {name: np.eye(3, dtype=np.uint8) for name in ("a_1", "a_2", "b_1", "b_2")}
+    pred = {name: each for name, each in target.items() if name != "a_2"}
+
+    def run(**how: Any) -> Any:
+        how |= {"task": "binary", "group_by": "{x}_{y}", "missing": missing}
+        return lossbench.evaluate(pred, target, "dice", **how)
+
+    for index in (1, 2):
+        lossbench.save(run(shard=f"{index}/2"), tmp_path / f"{index}.json")
+    merged = lossbench.merge([tmp_path / f"{index}.json" for index in (1, 2)])
+    told = [{**each.as_json(), "session": None} for each in (run(), merged)]
+    assert told[0] == told[1]
+
+
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     folder = tmp_path_factory.mktemp("shards")

@@ -454,3 +454,108 @@ def test_a_gpu_is_for_pixels_alone_unless_it_is_named(losses: list[str], wanted:
     pair = {"a": GREY}, {"a": M255}
     assert lossbench.plan(*pair, losses).settings.device == wanted
     assert lossbench.plan(*pair, losses, device="cuda:1").settings.device == "cuda:1"
+
+
+# What integers and axes of one mean, where no file is as usual
+
+
+def test_whole_numbers_outside_of_the_probabilities_are_refused() -> None:
+    """−30000 of 32767."""
+    target = [np.array([[-30000, 30000]], np.int16)]
+    with pytest.raises(lossbench.SettingError, match=r"-0\.9156, outside the probabilities"):
+        alone(
+            lossbench.evaluate([np.array([[0.5, 0.5]])], target, "bce", gt_encoding="probability")
+        )
+
+
+def alone(result: lossbench.results.Result) -> float:
+    """The value of the only sample, whose error is raised."""
+    if result.failed:
+        raise lossbench.SettingError(result.failed[0].error)
+    (values,) = result.values.values()
+    return values.samples[0]
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.uint32, np.int64])
+def test_small_numbers_in_a_large_type_have_no_meaning_as_grey(kind: Any) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 1, 9, 9))
+    pred, target = images.astype(kind)
+    with pytest.raises(lossbench.SettingError, match=r"nothing is above 25\d: what is 1\?"):
+        lossbench.evaluate(list(pred), list(target), "l1", task="image")
+    wanted = np.abs(images[0] - images[1]).mean() / 255
+    pred, target = images.astype(np.uint8)
+    assert alone(lossbench.evaluate(list(pred), list(target), "l1")) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("size", [64, 256])
+def test_negative_labels_of_a_byte_are_those_of_two(size: int) -> None:
+    """In pictures of any size: large ones are counted by runs."""
+    rng = np.random.default_rng(0)
+    pred = [rng.integers(0, 4, (size, size)).astype(np.int8)]
+    target = [np.where(rng.random((size, size)) < 0.1, -1, pred[0]).astype(np.int8)]
+
+    def run(kind: Any, ignore: str) -> lossbench.results.Result:
+        sides = ([each.astype(kind) for each in side] for side in (pred, target))
+        return lossbench.evaluate(*sides, "dice", task="multiclass", classes=4, ignore=ignore)
+
+    assert alone(run(np.int8, "-1")) == alone(run(np.int16, "-1")) == 0
+    with pytest.raises(lossbench.SettingError, match="has value -1 in"):
+        alone(run(np.int8, "255"))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("loss", ["dice", "hausdorff"])
+def test_a_mask_may_be_the_truth_of_several_classes(classes: int, loss: str) -> None:
+    """0 and 255 are then the first two of them."""
+    rng = np.random.default_rng(1)
+    pred = [rng.integers(0, 2, (9, 9)).astype(np.uint8) for _ in range(3)]
+    mask = [rng.integers(0, 2, (9, 9)).astype(np.uint8) for _ in range(3)]
+    white = [each * 255 for each in mask]
+    found, wanted = (
+        lossbench.evaluate(pred, target, loss, task="multiclass", classes=classes, gt_encoding=kind)
+        for target, kind in ((white, "mask"), (mask, "labels"))
+    )
+    assert not found.failed
+    assert found.values[loss].samples == wanted.values[loss].samples
+    guessed = lossbench.plan(pred, white, loss, task="multiclass").plan
+    assert guessed.names == ("0", "1")
+
+
+def test_masks_of_several_shapes_take_pixels_out_together() -> None:
+    target = [np.ones((2, 1, 4), np.uint8)]
+    pred = [np.array([[[1, 0, 1, 0]], [[1, 1, 0, 0]]], np.uint8)]
+    ignore = [np.array([[[0, 1, 0, 0]], [[0, 0, 0, 0]]], np.uint8)]
+    inputs = {"ignore": ignore, "valid": [np.array([[1, 1, 1, 0]], np.uint8)]}
+    result = lossbench.evaluate(pred, target, "iou", task="multilabel", inputs=inputs)
+    assert alone(result) == pytest.approx((1 + 2 / 3) / 2)  # by hand
+
+
+@pytest.mark.parametrize("role", ["ignore", "valid", "weight", "pred"])
+def test_an_axis_of_one_is_none(role: str) -> None:
+    rng = np.random.default_rng(2)
+    mask = rng.integers(0, 2, (8, 8)).astype(np.uint8)
+    given: dict[str, Any] = {"pred": mask ^ (rng.random((8, 8)) < 0.2), "target": mask}
+    given |= {} if role == "pred" else {role: rng.integers(0, 2, (8, 8)).astype(np.uint8)}
+
+    def run(axis: bool) -> float:
+        each = {name: [x[None] if axis and name == role else x] for name, x in given.items()}
+        sides = each.pop("pred"), each.pop("target")
+        return alone(lossbench.evaluate(*sides, "dice", task="binary", inputs=each))
+
+    assert run(True) == run(False)
+
+
+def test_an_axis_of_one_is_none_where_a_prediction_is_resized() -> None:
+    pred, target = np.eye(4, dtype=np.uint8), np.eye(8, dtype=np.uint8)
+    found, wanted = (
+        alone(lossbench.evaluate([each], [target], "dice", task="binary", resize="nearest"))
+        for each in (pred[None], pred)
+    )
+    assert found == wanted
+
+
+def test_classes_are_not_weighed_by_samples_where_all_are_one() -> None:
+    labels = [np.arange(9, dtype=np.uint8).reshape(3, 3) % 3]
+    odds = [np.eye(3)[labels[0]].transpose(2, 0, 1)]
+    with pytest.raises(lossbench.SettingError, match="class_weights=auto weighs the classes of"):
+        lossbench.evaluate(odds, labels, "lovasz(per_image=false, class_weights=auto)")

@@ -160,12 +160,12 @@ def runs(*planes: Array | None) -> list[tuple[Any, list[Array]]]:
     """Pixels in rows, and how often each counts: one number, or one for each of them.
 
     Label maps are mostly flat: of eight neighbours that are alike in every plane one is kept; of
-    numbers of more than 8 bits, the first of each run.
+    numbers of more than 8 bits, or that may be negative, the first of each run.
     """
     rows = [np.ascontiguousarray(plane).reshape(-1) for plane in planes if plane is not None]
     if rows[0].size < LARGE:
         return [(1, rows)]
-    if any(row.dtype.itemsize > 1 for row in rows):
+    if any(row.dtype.itemsize > 1 or row.dtype.kind == "i" for row in rows):
         return [_first_of_runs(rows)]
     rows = [row.astype(np.uint8, copy=False) for row in rows]
     whole = rows[0].size // WORD * WORD

@@ -136,7 +136,7 @@ def _picture(image: Image.Image) -> Picture:
     if image.mode in COLOUR and image.mode not in ("RGB", "RGBA"):
         image = image.convert("RGB")
     palette = _palette(bytes(image.getpalette("RGB") or ())) if image.mode == "P" else None
-    return Picture(as_array(image), image.mode, kind, palette)
+    return Picture(_numbers(as_array(image)), image.mode, kind, palette)
 
 
 def _palette(colours: bytes) -> Array:

@@ -16,7 +16,7 @@ from lossbench.data.pairs import Pair
 from lossbench.data.places import is_lost, label
 from lossbench.data.reading import CHANNELS
 from lossbench.data.strips import strips
-from lossbench.errors import InputError
+from lossbench.errors import InputError, SettingError
 
 SAMPLE, NEAR = 16, 64  # pairs that are looked at, and among how many each is looked for
 WHITE = 255
@@ -105,6 +105,23 @@ class Seen:
     def probable(self) -> bool:
         """Whether all numbers can be probabilities."""
         return self.low >= 0 and self.high <= 1
+
+    def full(self, role: str, encoding: str) -> float:
+        """The stored number that means 1.
+
+        Raises:
+            SettingError: it cannot be told, as so large a type is hardly used.
+        """
+        kind = np.dtype(self.dtype)
+        if kind.kind not in "ui" or encoding == "logits":
+            return 1.0
+        if kind not in (np.uint8, np.uint16) and self.high < 256 ** (kind.itemsize // 2):
+            side = {"pred": "predictions are", "target": "the ground truth is"}
+            raise SettingError(
+                f"{side.get(role, f'{role} is')} stored as {kind} but nothing is above"
+                f" {self.high:g}: what is 1? Save them as uint8, uint16 or as floats from 0 to 1"
+            )
+        return float(np.iinfo(kind).max)
 
     def add(self, picture: Picture, name: str) -> None:
         """Take one file into account."""

@@ -217,7 +217,12 @@ def make_plan(
                 " pixel, which is no probability of several classes; these come along a further"
                 " axis, the first of .npy and the last of NIfTI"
             )
-    stacks, labels = ([seen for seen, on in sides if on is stacked] for stacked in (True, False))
+    stacks = [seen for seen, stacked in sides if stacked]
+    labels = [
+        seen
+        for (seen, stacked), encoding in zip(sides, (found, gt), strict=True)
+        if not (stacked or encoding == "mask")  # where 255 is no label
+    ]
     named = _name_classes(task, stacks, labels, classes, class_files, ranges)
     roles = pairs[0].sources
     return Plan(
@@ -504,14 +509,14 @@ def _reading(
 ) -> Reading:
     """How a role is read, its values settled."""
     if encoding not in HARD:
-        whole = np.dtype(seen.dtype).kind in "ui" and encoding != "logits"
-        scale = float(np.iinfo(seen.dtype).max) if whole else 1.0
+        scale = seen.full(role, encoding)
         return Reading(
             role, encoding, seen.dtype, scale, (), 0, False, ignore, stacked, seen.places
         )
     values, colours, count = classes.values, classes.colours, len(classes.names)
     if stacked or (encoding == "mask" and not colours):
-        values, colours, count = ((0, 0), (_white(seen, ignore), 1)), False, 2
+        count = count if task == "multiclass" and not stacked else 2  # whichever of them there are
+        values, colours = ((0, 0), (_white(seen, ignore), 1)), False
     elif role == "pred" and _indexed(seen, classes):
         values, colours = numbered(count).values, False
     return Reading(

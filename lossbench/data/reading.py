@@ -167,18 +167,20 @@ class Reading:
             )
             if lost:
                 raise self.unfit(f"holds {lost:,} values that are not finite numbers")
-            if self.encoding == "probability" and (numbers.min() < 0 or numbers.max() > 1):
-                outside = numbers.min() if numbers.min() < 0 else numbers.max()
-                raise self.unfit(
-                    f"holds {outside:.4g}, outside the probabilities 0 to 1; if these are logits,"
-                    f" give {self._flag} logits"
-                )
+        signed = stored.dtype.kind in "fi"
+        if signed and self.encoding == "probability" and (numbers.min() < 0 or numbers.max() > 1):
+            outside = numbers.min() if numbers.min() < 0 else numbers.max()
+            raise self.unfit(
+                f"holds {outside:.4g}, outside the probabilities 0 to 1; if these are logits,"
+                f" give {self._flag} logits"
+            )
         return numbers
 
     def refuse(self, stored: Array, codes: Array) -> InputError:
         """The error for values without a meaning, which the codes have found."""
         strange, counts = np.unique(stored[codes > self.classes], return_counts=True)
-        shown = [f"#{value:06x}" if self.colours else f"{value:g}" for value in strange[:SHOWN]]
+        form = "#{:06x}" if self.colours else "{:g}" if strange.dtype.kind == "f" else "{}"
+        shown = [form.format(value) for value in strange[:SHOWN]]
         more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
         what = "colour" if self.colours else "value"
         advice = {

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from lossbench.data.look import look
 from lossbench.data.pairs import Pair
 from lossbench.data.plan import Plan
@@ -39,12 +37,11 @@ def _reading(plan: Plan, pairs: Sequence[Pair], role: str, form: str) -> Reading
     if like.hard:
         return replace(like, role=role, ignore=())
     seen = look(pairs, role)
-    whole = np.dtype(seen.dtype).kind in "ui" and like.encoding != "logits"
     return replace(
         like,
         role=role,
         dtype=seen.dtype,
-        scale=float(np.iinfo(seen.dtype).max) if whole else 1.0,
+        scale=seen.full(role, like.encoding),
         ignore=(),
         places=seen.places or like.places,
     )

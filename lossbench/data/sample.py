@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,7 @@ from lossbench.data.instances import Joint, count_segments
 from lossbench.data.nifti import Grid
 from lossbench.data.pairs import Pair
 from lossbench.data.places import is_lost, label
-from lossbench.data.plan import MAPS, Plan
+from lossbench.data.plan import Plan
 from lossbench.data.reading import Reading
 from lossbench.data.records import TASKS as RECORDS
 from lossbench.data.records import Record, read_tensors
@@ -175,8 +176,9 @@ def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
         reading = plan.reading(role)
         if role in own:
             continue
-        if role == "pred" and not plan.pred.stacked and array.shape == (1, *space):
-            loaded[role] = array = array[0]
+        alone = array.ndim == len(space) + 1 and len(array) == 1
+        if alone and role != "target" and not (reading and reading.stacked):
+            loaded[role] = array = array[0]  # an axis of classes or channels, of which there is one
         stacked = reading.stacked if reading else array.ndim > len(space)
         if role == "target" or array.shape[int(stacked) :] == space:
             continue
@@ -194,8 +196,7 @@ def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
             advice = "; its axes are in reverse order, transpose it" if turned else "; resample it"
         raise InputError(f"is {here} where {file} is {there}{advice}", kind="size", role=role)
     for role, array in loaded.items():
-        several = array.ndim > len(space) and (role not in MAPS or len(array) > 1)
-        if (several and role not in own) and (
+        if (array.ndim > len(space) and role not in own) and (
             len(array) != plan.channels or (role in plan.masks and plan.task != "multilabel")
         ):
             what = "channels" if plan.task == "image" else "classes"
@@ -234,7 +235,7 @@ def _ignored(plan: Plan, loaded: dict[str, Array]) -> Array | None:
     masks = [loaded[role] != 0 if role == "ignore" else loaded[role] == 0 for role in plan.masks]
     if plan.task == "image" and plan.target.ignore:
         masks.append(plan.target.ignored(loaded["target"]).any(0))
-    return np.logical_or.reduce(masks) if masks else None
+    return reduce(np.logical_or, masks) if masks else None
 
 
 def _count(plan: Plan, loaded: dict[str, Array]) -> Table | Cells:

@@ -20,7 +20,7 @@ def render_markdown(
     sort: str | None = None,
     per_class: bool | None = None,
 ) -> str:
-    """Gates, errors, aggregates, then the worst samples.
+    """Gates, errors, the worst samples, then aggregates.
 
     Args:
         result: what a run found.

@@ -104,7 +104,10 @@ class Run:
         """
         started, clock = datetime.now(UTC), time.perf_counter()
         options = {term: term.options for term in self.terms}
-        groups = grouping(self, options, self._chosen_device)
+        here = self.settings.engine == LOCAL
+        # A cluster's driver has what workers counted and added up, and needs no GPU for the rest.
+        device = self._chosen_device if here else lambda: "cpu"
+        groups = grouping(self, options, device)
         whole = Part.empty(*self.share, groups)
         known = self._known(journal, whole, list(options), groups) if journal else []
 
@@ -116,15 +119,14 @@ class Run:
         ranges = self._left(known)
         left = sum(len(pairs) for _, pairs in ranges)
         watch = Watch(self.columns, left, progress) if progress else None
-        here = self.settings.engine == LOCAL or not ranges
-        engine = go_here if here else go_on_cluster
+        engine = go_here if here or not ranges else go_on_cluster
         ended = engine(self, ranges, groups, take, watch, stamped=journal is not None)
         run = self.describe()
         if ended.weights is not None:
             run["weights"] = ended.weights
         shard = self.settings.shard
         state = shard and as_shard(shard, whole, self.plan, self.pairing, self.losses)
-        result = self.conclude(whole, options, self._chosen_device())
+        result = self.conclude(whole, options, device())
         result.run, result.shard = run, state or None
         result.session = {
             "lossbench": __version__,

@@ -94,15 +94,10 @@ def _expansion(numbers: Sequence[float]) -> list[float]:
 
 
 class SumPool:
-    """The state of every loss that has one, over all samples of a run on pixels.
-
-    What adds up is added; of ranked detections, which do not, the views of the samples are kept, to
-    be joined.
-    """
+    """What adds up of every loss that has a state, over all samples of a run on pixels."""
 
     def __init__(self) -> None:
         self.sums: dict[str, dict[str, ExactSum]] = {}
-        self.views: dict[str, list[Mapping[str, Any]]] = {}  # loss -> by sample, its views
 
     def add(self, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Add the states of some samples: loss -> quantity -> array (B, …)."""

@@ -55,6 +55,7 @@ def as_shard(
     index, of = parse_shard(text)
     pairs = pairing.pairs
     own = list(pairs[part.start : part.stop].named())
+    groups, unpaired = pairing.groups, (each.id for each in pairing.unpaired)
     return {
         "index": index,
         "of": of,
@@ -63,7 +64,7 @@ def as_shard(
         "losses": list(losses),
         "unpaired": [asdict(each) for each in pairing.unpaired],
         "ids": own,
-        "groups": [pairing.groups[each] for each in own] if pairing.groups else None,
+        "groups": {each: groups[each] for each in (*own, *unpaired) if each in groups},
         "part": base64.b64encode(part.pack()).decode(),
     }
 
@@ -86,11 +87,11 @@ def plan_of(words: Mapping[str, Any]) -> Plan:
 def pairing_of(shards: Sequence[Mapping[str, Any]]) -> Pairing:
     """The pairs of all shards, by name alone."""
     names = [name for shard in shards for name in shard["ids"]]
-    groups = [group for shard in shards for group in shard["groups"] or ()]
+    groups = {name: group for shard in shards for name, group in shard["groups"].items()}
     return Pairing(
         Pairs(Pair(name, {}) for name in names),
         [Unpaired(**each) for each in shards[0]["unpaired"]],
-        groups=dict(zip(names, groups, strict=True)) if groups else {},
+        groups=groups,
     )
 
 
