@@ -431,7 +431,7 @@ def test_labels_of_several_take_part_whole():
 
 def test_the_background_is_an_option_of_multiclass_tasks():
     with pytest.raises(lossbench.SettingError, match="background is an option of multiclass"):
-        one([[1, 0]], [[1, 0]], "boundary(background=true)", **BINARY)
+        one([[1.0, 0.0]], [[1, 0]], "boundary(background=true)", **BINARY)
 
 
 def test_explain_tells_that_the_background_is_left_out(lossbench_command: Command):
@@ -445,9 +445,9 @@ def test_explain_tells_that_the_background_is_left_out(lossbench_command: Comman
 
 def test_a_spacing_needs_a_number_for_each_axis():
     square, cube = np.eye(4), np.zeros((4, 4, 4))
-    loss = "boundary(spacing=[1, 2])"
+    losses = ["boundary(spacing=[1, 2])", "hausdorff(spacing=[1, 2])", "dice"]
     targets = [side.astype(np.uint8) for side in (square, cube)]
-    result = lossbench.evaluate([square, cube], targets, [loss, "dice"], **BINARY)
+    result = lossbench.evaluate([square, cube], targets, losses, **BINARY)
     assert result.ids == ["000000"]
     assert "has 3 axes where spacing has 2 numbers" in result.failed[0].error
 

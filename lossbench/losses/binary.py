@@ -117,9 +117,8 @@ def bce_with_logits(
     """
     soft = smoothed(target, label_smoothing, prior)
     factor = weighted(pos_weight, positive, target)
-    return PerPixel(
-        factor * soft * functional.softplus(-pred) + (1 - soft) * functional.softplus(pred)
-    )
+    missed, alarmed = -functional.logsigmoid(pred), -functional.logsigmoid(-pred)
+    return PerPixel(factor * soft * missed + (1 - soft) * alarmed)
 
 
 @loss(
@@ -216,7 +215,7 @@ def soft_margin(pred: Logits, target: Probability) -> PerPixel:
     Note:
         For hard targets this is `bce_with_logits`.
     """
-    return PerPixel(functional.softplus(-(2 * target - 1) * pred))
+    return PerPixel(-functional.logsigmoid((2 * target - 1) * pred))
 
 
 @loss(

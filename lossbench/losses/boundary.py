@@ -293,9 +293,9 @@ def soft_cldice(
         eps: ε, added to P + S.
 
     Returns:
-        Loss per sample and class, shape (B, C), in [0, 1], less with smoothing; 1 where one mask
-        is empty; undefined where both are, and where the skeleton of a mask that is not empty
-        vanishes.
+        Loss per sample and class, shape (B, C), in [0, 1], less with smoothing. Without it 1
+        where one mask is empty; undefined where both are, and where the skeleton of a mask that is
+        not empty vanishes.
 
     Note:
         Erosion takes the least of a pixel and its neighbours along the axes, dilation the largest

@@ -302,6 +302,11 @@ def mask_rcnn(
     anchors = faster_rcnn(pred, target, lambda_=lambda_, n_cls=n_cls, n_box=n_box, beta=beta)
     labels = _labels(target, "mask_labels")
     masks = check_tensor(target, "masks", (*labels.shape, None, None)).double()
+    if ((masks < 0) | (masks > 1)).any():
+        strange = masks[(masks < 0) | (masks > 1)][0]
+        raise InputError(
+            f"has {strange:g} in its masks; expected 0 or 1", kind="mismatch", role="target"
+        )
     logits = check_tensor(pred, "mask_logits", (*labels.shape, None, *masks.shape[2:])).double()
     classes = logits.shape[2]
     if ((labels < 0) | (labels >= classes)).any():
@@ -331,7 +336,7 @@ def _distance(matched: Matched) -> Tensor:
 
 
 def _angle(box: Tensor) -> Tensor:
-    """atan w/h, a quarter turn of a box without a height."""
+    """atan w/h, a quarter turn of a box without a height, half of that without a width."""
     width, height = (box[..., 2:] - box[..., :2]).unbind(-1)
     some = (width != 0) | (height != 0)
     return torch.atan2(width.where(some, 1.0), height.where(some, 1.0))

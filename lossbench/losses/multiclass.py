@@ -213,7 +213,7 @@ def multilabel_soft_margin(pred: Logits, target: Probability) -> PerPixel:
     Note:
         With class weights torch divides Σ_c w_c·l_c by C, over=all; here by Σ_c w_c.
     """
-    missed, alarmed = functional.softplus(-pred), functional.softplus(pred)
+    missed, alarmed = -functional.logsigmoid(pred), -functional.logsigmoid(-pred)
     return PerPixel(target * missed + (1 - target) * alarmed)
 
 
@@ -248,6 +248,7 @@ def poly1(pred: LogProbability, target: Distribution, *, epsilon: float = 1.0) -
     range=(0, 100),
     sources=["Shrivastava et al. 2016"],
     example="ohem_cross_entropy(threshold=0.5, min_kept=1000)",
+    revision=2,
 )
 def ohem_cross_entropy(
     pred: LogProbability,
@@ -265,7 +266,7 @@ def ohem_cross_entropy(
     Args:
         pred: log p_c, shape (B, C, N).
         target: y_c, shape (B, C, N).
-        weight: how many pixels an element stands for, shape (B, 1, N).
+        weight: how many pixels an element stands for, shape (B, C or 1, N).
         threshold: probability of the right class from which a pixel is easy.
         min_kept: at least so many pixels of a sample are kept.
 
@@ -277,8 +278,9 @@ def ohem_cross_entropy(
     """
     entropy = -(target * pred).sum(1)
     right = (target * pred.exp()).sum(1)
-    hard = total((right < threshold).to(weight), weight[:, 0])
-    return mean_of_first(entropy, right, weight[:, 0], hard.clamp(min=min_kept))
+    weight = (target * weight).sum(1)
+    hard = total((right < threshold).to(weight), weight)
+    return mean_of_first(entropy, right, weight, hard.clamp(min=min_kept))
 
 
 @loss(
@@ -289,6 +291,7 @@ def ohem_cross_entropy(
     range=(0, 100),
     sources=["Wu, Shen & van den Hengel 2016", "Pohlen et al. 2017"],
     example="bootstrapped_cross_entropy(fraction=0.1)",
+    revision=2,
 )
 def bootstrapped_cross_entropy(
     pred: LogProbability, target: Distribution, weight: Weight, *, fraction: Share = 0.25
@@ -300,15 +303,16 @@ def bootstrapped_cross_entropy(
     Args:
         pred: log p_c, shape (B, C, N).
         target: y_c, shape (B, C, N).
-        weight: how many pixels an element stands for, shape (B, 1, N).
+        weight: how many pixels an element stands for, shape (B, C or 1, N).
         fraction: share of the valid pixels that count.
 
     Returns:
         Loss per sample, shape (B,), in [0, 100]; undefined without a valid pixel.
     """
     entropy = -(target * pred).sum(1)
-    amount = torch.ceil(fraction * weight[:, 0].sum(-1) - 1e-9)
-    return mean_of_first(entropy, -entropy, weight[:, 0], amount)
+    weight = (target * weight).sum(1)
+    amount = torch.ceil(fraction * weight.sum(-1) - 1e-9)
+    return mean_of_first(entropy, -entropy, weight, amount)
 
 
 def mean_of_first(losses: Tensor, rank: Tensor, weight: Tensor, amount: Tensor) -> Tensor:

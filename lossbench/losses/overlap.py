@@ -237,6 +237,7 @@ def generalized_dice(
     range=(0, 1),
     sources=["Abraham & Khan 2019", "segmentation_models.pytorch TverskyLoss"],
     example="focal_tversky(alpha=0.3, beta=0.7, gamma=1.5)",
+    revision=2,
 )
 def focal_tversky(
     overlap: Overlap,
@@ -268,7 +269,7 @@ def focal_tversky(
         gamma=1 and its γ as exponent.
     """
     index = tversky_index(overlap, alpha, beta, smooth)
-    return power(1 - index, by_class(gamma, index))
+    return power((1 - index).clamp(min=0), by_class(gamma, index))
 
 
 def tversky_index(
@@ -452,6 +453,7 @@ def lovasz(errors: Errors, *, classes: Literal["present", "all"] = "present") ->
     tasks=["binary", "multiclass"],
     sources=["Wong et al. 2018"],
     example="exp_log(gamma=0.5)",
+    revision=2,
 )
 def exp_log(
     overlap: Overlap,
@@ -473,7 +475,7 @@ def exp_log(
         overlap: soft overlap sums, each field of shape (B, C).
         pred: log p_c, shape (B, K, N).
         target: y_c, shape (B, K, N).
-        weight: how many pixels an element stands for, shape (B, 1, N).
+        weight: how many pixels an element stands for, shape (B, K or 1, N).
         mix: the share of the Dice part.
         gamma: the exponent of both logarithms.
         smooth: s ≥ 0, added above and below in D_c.
@@ -488,5 +490,5 @@ def exp_log(
     given = None if isinstance(class_weights, str) else class_weights
     factor = 1.0 if given is None else by_class(given, coefficient)
     top = (factor * total(target * power(-pred, gamma), weight)).sum(1)
-    entropy_part = ratio(top, weight.sum(-1)[:, 0])
+    entropy_part = ratio(top, total(target, weight).sum(1))
     return mix * dice_part + (1 - mix) * entropy_part

@@ -1,4 +1,4 @@
-"""Scores ↑ of hard masks, from the counts of hits, false alarms and misses of each class."""
+"""Scores ↑: of hard masks from the hits and misses of each class, of probabilities by rank."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def accuracy(confusion: Confusion) -> PerSample:
     Σ_c M_cc / Σ M of the confusion matrix M; over every label of every pixel on a multilabel task.
 
     Args:
-        confusion: hits and sums of the confusion matrix, each of shape (B, G, K).
+        confusion: each class against the others, each field of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel.
@@ -144,7 +144,7 @@ def accuracy(confusion: Confusion) -> PerSample:
         There is no column per class: of the pixels of one class, the share that is right is
         `recall`. MONAI's per-class accuracy counts the true negatives of every class instead.
     """
-    return ratio(confusion.hits.sum((-2, -1)), confusion.target.sum((-2, -1)))
+    return ratio(confusion.tp.sum((-2, -1)), confusion.target.sum((-2, -1)))
 
 
 @loss(
@@ -320,12 +320,12 @@ def of_valid(pixels: Tensor, counts: Counts) -> Tensor:
 
 def recalls(confusion: Confusion) -> Tensor:
     """The share of each class that was found, (B, G, K); undefined where the target lacks it."""
-    return ratio(confusion.hits, confusion.target)
+    return ratio(confusion.tp, confusion.target)
 
 
 def unions(confusion: Confusion) -> Tensor:
     """Intersection over union of each class, (B, G, K); undefined in neither mask."""
-    return ratio(confusion.hits, confusion.pred + confusion.target - confusion.hits)
+    return ratio(confusion.tp, confusion.tp + confusion.fp + confusion.fn)
 
 
 @loss(
@@ -343,7 +343,7 @@ def balanced_accuracy(confusion: Confusion) -> PerSample:
     mean_c M_cc / Σ_j M_cj of the confusion matrix M; foreground and background of a binary task.
 
     Args:
-        confusion: hits and sums of the confusion matrix, each of shape (B, G, K).
+        confusion: each class against the others, each field of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
@@ -369,7 +369,7 @@ def mean_iou(confusion: Confusion) -> PerSample:
     in either mask.
 
     Args:
-        confusion: hits and sums of the confusion matrix, each of shape (B, G, K).
+        confusion: each class against the others, each field of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
@@ -398,7 +398,7 @@ def freq_weighted_iou(confusion: Confusion) -> PerSample:
     Σ_c (n_c/N)·IoU_c, with n_c the target's pixels of class c, the background among them.
 
     Args:
-        confusion: hits and sums of the confusion matrix, each of shape (B, G, K).
+        confusion: each class against the others, each field of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
@@ -417,6 +417,7 @@ def freq_weighted_iou(confusion: Confusion) -> PerSample:
     range=(-1, 1),
     sources=["Matthews 1975", "Gorodkin 2004", "sklearn.metrics.matthews_corrcoef"],
     example="mcc(threshold=0.3)",
+    revision=2,
 )
 def mcc(confusion: Confusion) -> PerSample:
     """Matthews correlation coefficient of the predicted and the target classes.
@@ -426,7 +427,7 @@ def mcc(confusion: Confusion) -> PerSample:
     (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)).
 
     Args:
-        confusion: hits and sums of the confusion matrix, each of shape (B, G, K).
+        confusion: each class against the others, each field of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [−1, 1]; undefined where prediction or target have one
@@ -435,10 +436,11 @@ def mcc(confusion: Confusion) -> PerSample:
     Note:
         scikit-learn gives 0 where it is undefined.
     """
-    right, pred, target = _shares(confusion)
-    spread_pred, spread_true = (1 - (share**2).sum(-1) for share in (pred, target))
-    found = ratio(right - (pred * target).sum(-1), root(spread_pred * spread_true))
-    return found.where(_several(confusion), torch.nan).nanmean(-1)
+    tp, fp, fn, tn = confusion
+    spread_pred = ((tp + fp) * (fn + tn)).sum(-1)  # s² − Σ p_k², without its digits that cancel
+    spread_true = ((tp + fn) * (fp + tn)).sum(-1)
+    found = ratio((tp * tn - fp * fn).sum(-1), root(spread_pred) * root(spread_true))
+    return found.nanmean(-1)
 
 
 @loss(
@@ -450,6 +452,7 @@ def mcc(confusion: Confusion) -> PerSample:
     aliases=["cohen_kappa"],
     sources=["Cohen 1960", "sklearn.metrics.cohen_kappa_score"],
     example="kappa(threshold=0.3)",
+    revision=2,
 )
 def kappa(confusion: Confusion) -> PerSample:
     """Cohen's kappa: agreement beyond what chance gives.
@@ -457,29 +460,17 @@ def kappa(confusion: Confusion) -> PerSample:
     (p_o − p_e) / (1 − p_e), with p_o the share of right pixels and p_e = Σ_k p_k·t_k / s².
 
     Args:
-        confusion: hits and sums of the confusion matrix, each of shape (B, G, K).
+        confusion: each class against the others, each field of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [−1, 1]; undefined where prediction or target have one
         class only. On a multilabel task the mean over the labels.
     """
-    right, pred, target = _shares(confusion)
-    chance = (pred * target).sum(-1)
-    found = ratio(right - chance, 1 - chance)
-    return found.where(_several(confusion), torch.nan).nanmean(-1)
-
-
-def _several(confusion: Confusion) -> Tensor:
-    """Whether prediction and target have more than one class each, (B, G)."""
-    classes = [(side > 0).sum(-1) for side in (confusion.pred, confusion.target)]
-    return torch.minimum(*classes) > 1
-
-
-def _shares(confusion: Confusion) -> tuple[Tensor, Tensor, Tensor]:
-    """Hits (B, G), predicted and target classes (B, G, K) in shares of all pixels."""
-    every = confusion.target.sum(-1)
-    pred, target = (ratio(side, every[..., None]) for side in (confusion.pred, confusion.target))
-    return ratio(confusion.hits.sum(-1), every), pred, target
+    tp, fp, fn, tn = confusion
+    beyond = (tp * tn - fp * fn).sum(-1)  # of all pairs of pixels, those of p_o − p_e
+    found = ratio(beyond, ((tp + fp) * (fp + tn)).sum(-1))
+    several = [(side > 0).sum(-1) > 1 for side in (confusion.pred, confusion.target)]
+    return found.where(several[0] & several[1], torch.nan).nanmean(-1)
 
 
 @loss(

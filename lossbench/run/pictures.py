@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pictures
 
 from lossbench.data.plan import Plan
-from lossbench.data.reading import Reading
+from lossbench.data.reading import Reading, of_truth
 from lossbench.data.sample import Failure, Pixels, make_sample
 from lossbench.errors import LossbenchError, SettingError
 from lossbench.stored import Model
@@ -181,7 +181,7 @@ def pictures(plan: Plan, pixels: Pixels, threshold: float) -> Shown:
         tiles.append(_blended(apart / (apart.max() or 1.0), ALARM))
         remark = ", ".join(filter(None, [f"largest difference {apart.max():.3g}", remark]))
     else:
-        truth = _decided(plan, target, plan.target, threshold)
+        truth = _decided(plan, target, plan.target, of_truth(threshold))
         found = _decided(plan, pred, plan.pred, threshold)
         tiles = [_drawn(plan, target, truth), _drawn(plan, pred, found)]
         tiles.append(_errors(plan, truth, found))
@@ -196,7 +196,7 @@ def _apart(plan: Plan, sides: Sequence[Array], threshold: float) -> Array:
     if plan.task == "image":
         apart = np.abs(pred - target).mean(0)
     else:
-        truth = _decided(plan, target, plan.target, threshold)
+        truth = _decided(plan, target, plan.target, of_truth(threshold))
         apart = np.atleast_2d(truth != _decided(plan, pred, plan.pred, threshold)).any(0)
     return np.asarray(apart * seen.any(0))
 
@@ -209,7 +209,7 @@ def _decided(plan: Plan, side: Array, reading: Reading, threshold: float) -> Arr
     if reading.encoding == "logits":
         with np.errstate(over="ignore"):
             side = 1 / (1 + np.exp(-side.astype(np.float64)))
-    return np.asarray(side != 0 if reading.hard else side >= threshold)
+    return np.asarray(side >= threshold)
 
 
 def _errors(plan: Plan, truth: Array, found: Array) -> Image:

@@ -12,22 +12,31 @@ from lossbench.views.values import Side
 
 
 class Confusion(NamedTuple):
-    """What scores ask of a confusion matrix: its diagonal and both its sums, each (B, G, K).
+    """What scores ask of a confusion matrix: each class against the others, each (B, G, K).
 
-    Hits, and the pixels that were predicted as and that are of each class. A multiclass task has
-    one matrix of all its classes; a binary one G = 1, a multilabel one G = C matrices of no and
-    yes. They add up.
+    A multiclass task has one matrix of all its classes; a binary one G = 1, a multilabel one G = C
+    matrices of no and yes. They add up, and nothing is subtracted.
     """
 
-    hits: Tensor
-    pred: Tensor
-    target: Tensor
+    tp: Tensor
+    fp: Tensor
+    fn: Tensor
+    tn: Tensor
 
     @classmethod
     def of(cls, counts: Counts, target: Side) -> Confusion:
         """Those of the valid pixels, from the hits and misses of each class."""
         tp, fp, fn, tn = counts
         if target.task == "multiclass":
-            return cls(tp[:, None], (tp + fp)[:, None], (tp + fn)[:, None])
-        sides = (tn, tp), (tn + fn, tp + fp), (tn + fp, tp + fn)
-        return cls(*(torch.stack(side, -1) for side in sides))
+            return cls(*(each[:, None] for each in counts))
+        return cls(*(torch.stack(each, -1) for each in ((tn, tp), (fn, fp), (fp, fn), (tp, tn))))
+
+    @property
+    def pred(self) -> Tensor:
+        """The pixels that were predicted as each class."""
+        return self.tp + self.fp
+
+    @property
+    def target(self) -> Tensor:
+        """The pixels that are of each class."""
+        return self.tp + self.fn

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lossbench.data.reading import of_truth
 from lossbench.views.forms import Share, Weight
 from lossbench.views.sums import total
 from lossbench.views.values import Side
@@ -25,12 +26,12 @@ class Counts(NamedTuple):
         """The counts over valid pixels.
 
         Args:
-            threshold: p ≥ threshold is foreground; not for multiclass, where the most likely
-                class counts.
+            threshold: p ≥ threshold is foreground, of the target y ≥ threshold and y > 0; not for
+                multiclass, where the most likely class counts.
         """
         if pred.task == "multiclass" and not pred.cells and _suits(weight, pred.count):
             return cls(*_of_labels(pred.labels, target.labels, weight[:, 0], pred.count))
-        yes, true = pred.decision(threshold), target.decision(threshold)
+        yes, true = pred.decision(threshold), target.decision(of_truth(threshold))
         return cls(
             total(yes * true, weight),
             total(yes * (1 - true), weight),

@@ -12,9 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lossbench.errors import InputError, SettingError
+from lossbench.data.reading import of_truth
+from lossbench.errors import SettingError
 from lossbench.views.forms import Positive, Share
-from lossbench.views.values import Values
+from lossbench.views.values import Values, pixel_size
 
 Bools = NDArray[np.bool_]
 
@@ -34,7 +35,8 @@ class Map(NamedTuple):
 class DistanceMaps:
     """The distance maps of a sample, each made when it is first asked for; without a gradient.
 
-    A pixel is inside where p ≥ threshold, each class by itself; an ignored pixel is outside.
+    A pixel is inside where p ≥ threshold, or y ≥ threshold and y > 0, each class by itself; an
+    ignored one is outside.
     """
 
     values: Values
@@ -52,30 +54,25 @@ class DistanceMaps:
         """The maps of a sample.
 
         Args:
-            threshold: p ≥ threshold is inside, each class by itself.
+            threshold: p ≥ threshold is inside, of the target y ≥ threshold and y > 0, each class
+                by itself.
             spacing: size of a pixel along each axis, rows first; none takes that of the data, or 1.
         """
-        axes = values.valid.ndim - 2
-        if spacing is not None and len(spacing) != axes:
-            raise InputError(
-                f"has {axes} axes where spacing has {len(spacing)} numbers; give one for each axis",
-                kind="mismatch",
-            )
-        return cls(values, threshold, tuple(spacing) if spacing else values.spacing)
+        return cls(values, threshold, pixel_size(spacing, values.spacing, values.valid.ndim - 2))
 
     @cached_property
     def pred(self) -> Map:
-        return self._map("pred")
+        return self._map("pred", self.threshold)
 
     @cached_property
     def target(self) -> Map:
-        return self._map("target")
+        return self._map("target", of_truth(self.threshold))
 
-    def _map(self, role: str) -> Map:
+    def _map(self, role: str, threshold: float) -> Map:
         side, weight = self.values.sides[role], self.values.weight
         if side.space is None:
             raise SettingError("this loss needs pixels in their places")
-        inside = (side.probability >= self.threshold) & (weight > 0)
+        inside = (side.probability >= threshold) & (weight > 0)
         planes = inside.reshape(-1, *side.space).cpu().numpy()
         found = np.stack([across(plane, self.spacing) for plane in planes]).reshape(inside.shape)
         return Map(inside, torch.as_tensor(found, dtype=weight.dtype, device=weight.device))

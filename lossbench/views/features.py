@@ -185,8 +185,8 @@ class Textures:
         Args:
             network: vgg16, as α and β were published; tiny_seeded is small and random with α and β
                 of 1, to try things out.
-            shorter: larger images are shrunk so that their shorter side has so many pixels; 256 is
-                what the authors' script does.
+            shorter: larger images are shrunk so that their shorter side has so many pixels, or one
+                less where rounding takes it; 256 is what the authors' script does.
         """
         found = compared(values, Recipe(network, "blur", shorter), DISTS_LAYERS)
         sizes = [each.pred.shape[1] for each in found]

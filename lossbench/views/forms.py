@@ -26,7 +26,7 @@ Weight = Annotated[Tensor, "weight"]  # (B, C or 1, N) how many pixels an elemen
 PositiveWeight = Annotated[Tensor, "positive"]  # (B, C or 1, N) role `pos_weight`, 1 without it
 Mass = Annotated[Tensor | None, "mass"]  # (B, C, N) what a class is of its pixel; None: all of it
 
-# Pixels in their places, *space being height and width.
+# Pixels in their places, *space being height and width, or depth before them.
 Image = Annotated[Tensor, "image"]  # (B, C, *space)
 Valid = Annotated[Tensor, "valid"]  # (B, C or 1, *space), whether a pixel counts
 Spacing = Annotated[tuple[float, ...] | None, "spacing"]  # the size of a pixel along every axis

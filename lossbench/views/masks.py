@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from lossbench.data.reading import of_truth
 from lossbench.views.forms import Share, Valid
 from lossbench.views.values import Side
 
@@ -22,8 +23,9 @@ class Masks:
         """The masks of a sample.
 
         Args:
-            threshold: p ≥ threshold is foreground; not for multiclass, where the most likely
-                class counts.
+            threshold: p ≥ threshold is foreground, of the target y ≥ threshold and y > 0; not for
+                multiclass, where the most likely class counts.
         """
-        hard = (side.decision(threshold) > 0 for side in (pred, target))
+        sides = pred.decision(threshold), target.decision(of_truth(threshold))
+        hard = (side > 0 for side in sides)
         return cls(*(mask.reshape(*mask.shape[:2], *valid.shape[2:]) & valid for mask in hard))

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from lossbench.data.reading import of_truth
 from lossbench.views.forms import Probability, Share, Weight
 from lossbench.views.sums import total
 
@@ -35,10 +36,10 @@ class Overlap(NamedTuple):
             squared: Σp² and Σy² for the areas; elements squares hits, false alarms and misses
                 each by itself, Σ(py)², Σ(p(1−y))² and Σ((1−p)y)², the areas being their sums.
             intersection: the overlap of two soft values, p·y or the smaller of them.
-            threshold: compare the hard masks p ≥ threshold and y ≥ threshold.
+            threshold: compare the hard masks p ≥ threshold and y ≥ threshold, y > 0.
         """
         if threshold is not None:
-            pred, target = (pred >= threshold).to(pred), (target >= threshold).to(target)
+            pred, target = (pred >= threshold).to(pred), (target >= of_truth(threshold)).to(target)
         both = pred * target if intersection == "product" else torch.minimum(pred, target)
         if squared == "elements":
             hits, alarms, misses = (

@@ -15,11 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lossbench.data.reading import of_truth
 from lossbench.errors import SettingError
 from lossbench.views import outlines
 from lossbench.views.forms import NonNegative, Positive, Share, Spacing, Valid
 from lossbench.views.outlines import Mask, Numbers
-from lossbench.views.values import Side
+from lossbench.views.values import Side, pixel_size
 
 OUTLINES: dict[str, Callable[[Mask], Mask]] = {
     "pixel": outlines.by_face,
@@ -104,20 +105,18 @@ class MaskPairs:
         """Hard masks; what is ignored is background in both.
 
         Args:
-            threshold: p ≥ threshold is foreground; not for multiclass, where the most likely
-                class counts.
+            threshold: p ≥ threshold is foreground, of the target y ≥ threshold and y > 0; not for
+                multiclass, where the most likely class counts.
             spacing: the size of a pixel along every axis, the first axis first; without it that of
                 the files, else 1.
         """
         space = tuple(valid.shape[2:])
-        sizes = tuple(map(float, spacing)) if spacing else unit
-        if sizes is not None and len(sizes) != len(space):
-            raise SettingError(f"spacing has {len(sizes)} numbers, the data has {len(space)} axes")
+        sizes = pixel_size(spacing, unit, len(space))
         once = tuple(slice(None if step else 1) for step in valid.stride())  # not the same again
         everywhere = bool(valid[once].all())
         rows = []
         for sample, seen in enumerate(valid.cpu().numpy()):
-            masks = [side.masks(sample, threshold) for side in (pred, target)]
+            masks = [pred.masks(sample, threshold), target.masks(sample, of_truth(threshold))]
             if not everywhere:
                 each = np.broadcast_to(seen, (pred.count, *space))
                 masks = [[m & on for m, on in zip(side, each, strict=True)] for side in masks]

@@ -159,7 +159,11 @@ def _placed(numbers: Tensor, like: Tensor) -> Tensor:
 
 
 def _shrunk(images: Tensor, shorter: int | None) -> Tensor:
-    """Larger images so that their shorter side has so many pixels, bilinearly."""
+    """Larger images so that their shorter side has so many pixels, bilinearly.
+
+    Or one less, where the product with the factor is rounded below it (384 to 256 gives 255): so do
+    the values that the authors of DISTS publish.
+    """
     least = min(images.shape[2:])
     if shorter is None or least <= shorter:
         return images

@@ -222,7 +222,7 @@ def check_tensor(tensors: Mapping[str, Tensor], name: str, shape: Sequence[int |
 
 
 class BoxPairs(NamedTuple):
-    """BoxPairs of samples, N pairs or boxes that are alone, as x1, y1, x2, y2."""
+    """Boxes of samples, N pairs or boxes that are alone, as x1, y1, x2, y2."""
 
     pred: Tensor  # (B, N, 4)
     target: Tensor  # (B, N, 4)
@@ -319,3 +319,20 @@ class Values:
         if key not in self.views:
             self.views[key] = make()
         return self.views[key]
+
+
+def pixel_size(
+    given: Sequence[float] | None, known: Sequence[float] | None, axes: int
+) -> tuple[float, ...] | None:
+    """The size of a pixel along each axis, as given or as the files say; None for 1.
+
+    Raises:
+        InputError: there are more or fewer numbers than axes.
+    """
+    found = known if given is None else given
+    if found is not None and len(found) != axes:
+        raise InputError(
+            f"has {axes} axes where spacing has {len(found)} numbers; give one for each axis",
+            kind="mismatch",
+        )
+    return None if found is None else tuple(map(float, found))
