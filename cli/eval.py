@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lossbench.config import Config
     from lossbench.run.job import Run
     from lossbench.run.journal import Journal
-    from lossbench.run.work import Progress
+    from lossbench.run.progress import Progress
 
 TASKS = (
     "binary",

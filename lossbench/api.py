@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lossbench.results import Result
     from lossbench.run.job import Run
     from lossbench.run.merging import Merge
-    from lossbench.run.work import Progress
+    from lossbench.run.progress import Progress
     from lossbench.speed.report import Report as Speed
     from lossbench.weights import Published
 

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossbench.data.sample import Failure
-from lossbench.run import work
-from lossbench.run.reader import Chunk
-from lossbench.run.work import FEWEST, Read, batches, joined
+from lossbench.run import batches as module
+from lossbench.run.batches import FEWEST, Read, batches, joined
+from lossbench.run.chunk import Chunk
 
 Lengths = st.lists(st.integers(1, 400), max_size=4)
 
@@ -96,7 +96,7 @@ def test_batches_that_follow_each_other_are_evaluated_together(lengths, step, mo
 
 
 def test_nothing_waits_long_for_what_is_not_read_yet(monkeypatch):
-    monkeypatch.setattr(work, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(module, "WAIT_SECONDS", 0.0)
     later: Future[Read] = Future()
     found = joined([read(0, [0, 1]), read(2, [2]), later], 100, 10)
     assert next(found).pairs == [0, 1, 2]

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 import lossbench
 from lossbench.networks import NETWORKS, SEEDED
-from lossbench.run import evaluate, features, work
+from lossbench.run import batches, evaluate, features, work
 from lossbench.views import trunk
 from lossbench.views.trunk import Networks, seeded
 
@@ -636,7 +636,7 @@ def test_images_of_one_size_go_through_a_network_together(monkeypatch):
     monkeypatch.setattr(Networks, "maps", watched)
     monkeypatch.setattr(Networks, "_fitting", lambda *_: 4)
     monkeypatch.setattr(work.Work, "_at_a_time", lambda self: 6)
-    monkeypatch.setattr(work, "fair", lambda left, workers: left)
+    monkeypatch.setattr(batches, "fair", lambda left, workers: left)
     found = values(*sides, *EVERY, "l1")
     assert {shape[0] for shape in seen} == {
         1,
@@ -686,7 +686,7 @@ def test_samples_that_memory_cannot_hold_together_come_alone(monkeypatch):
 
     monkeypatch.setattr(features.Extraction, "of", narrow)
     monkeypatch.setattr(work.Work, "_at_a_time", lambda self: 6)
-    monkeypatch.setattr(work, "fair", lambda left, workers: left)
+    monkeypatch.setattr(batches, "fair", lambda left, workers: left)
     assert values(*sides, EVERY[0], "l1") == wanted
     assert sizes == [6, 1, 1, 1, 1, 1, 1]
 

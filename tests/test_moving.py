@@ -15,7 +15,7 @@ import torch
 from tolerances import TABLES, check_close
 
 import lossbench
-from lossbench.run import evaluate, parts, work
+from lossbench.run import batches, evaluate, parts, work
 from lossbench.run.moving import moved
 
 PROCESSOR = "cpu:0"
@@ -178,7 +178,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, device: str) -> list[int]:
     monkeypatch.setattr(evaluate, "pick_device", lambda wanted: device)
     monkeypatch.setattr(evaluate, "add_parts", seen)
     monkeypatch.setattr(work.Work, "_batches", lambda self: (12, 2, 0))
-    monkeypatch.setattr(work, "fair", lambda left, workers: left)
+    monkeypatch.setattr(batches, "fair", lambda left, workers: left)
     return sizes
 
 

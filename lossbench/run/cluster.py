@@ -22,11 +22,14 @@ from lossbench.data.pairs import Pair
 from lossbench.data.plan import Plan
 from lossbench.data.stamp import stamp
 from lossbench.errors import InputError, LossbenchError, SettingError
+from lossbench.run.batches import Task
 from lossbench.run.ending import grouped
 from lossbench.run.groups import Grouping
+from lossbench.run.handing import Take
 from lossbench.run.part import Part
+from lossbench.run.progress import Watch
 from lossbench.run.settings import Settings
-from lossbench.run.work import Ended, Take, Task, Watch, Work
+from lossbench.run.work import Ended, Work
 
 if TYPE_CHECKING:
     from lossbench.run.job import Run

@@ -23,9 +23,9 @@ from lossbench.data.sample import Pixels
 from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.fitting import judged
 from lossbench.run.balance import Numbers, linear, probes, settled, units
+from lossbench.run.chunk import Chunk
 from lossbench.run.parts import Added, add_parts, in_parts, together
 from lossbench.run.pooling import Pools
-from lossbench.run.reader import Chunk
 from lossbench.run.values import (
     counted_values,
     detection_values,

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.columns import Term
+from lossbench.run.chunk import Chunk
 from lossbench.run.pooling import Arrays, Pools, within
-from lossbench.run.reader import Chunk
 
 if TYPE_CHECKING:
     from lossbench.run.evaluate import Rows

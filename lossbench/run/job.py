@@ -25,15 +25,18 @@ from lossbench.figures import from_number, jsonable
 from lossbench.gates import Check, decide
 from lossbench.networks import parameters
 from lossbench.results import Result, described, digest
+from lossbench.run.batches import Task
 from lossbench.run.cluster import LOCAL, go_on_cluster
 from lossbench.run.elsewhere import Elsewhere
 from lossbench.run.ending import Options, conclude, grouping
 from lossbench.run.groups import Grouping
+from lossbench.run.handing import Take
 from lossbench.run.journal import Journal, unchanged
 from lossbench.run.part import Part
+from lossbench.run.progress import Progress, Watch
 from lossbench.run.settings import Settings
 from lossbench.run.shards import as_shard, share
-from lossbench.run.work import Ended, Progress, Take, Task, Watch, Work
+from lossbench.run.work import Ended, Work
 from lossbench.version import __version__
 from lossbench.weights import PUBLISHED, Published
 from lossbench.weights import digest as file_digest

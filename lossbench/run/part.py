@@ -17,9 +17,9 @@ from lossbench.columns import Term
 from lossbench.data.pairs import Pair
 from lossbench.data.records import Record
 from lossbench.results import Failed
+from lossbench.run.chunk import Chunk
 from lossbench.run.groups import Grouping, GroupPools
 from lossbench.run.pooling import Arrays, Pools, within
-from lossbench.run.reader import Chunk
 
 if TYPE_CHECKING:
     from lossbench.run.evaluate import Rows, Unfinished

@@ -20,28 +20,20 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from itertools import accumulate
+from dataclasses import dataclass
 from typing import IO, Any, NoReturn, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lossbench.buffers import keep_buffers
-from lossbench.data.cells import Cells
-from lossbench.data.counting import Table
-from lossbench.data.detections import Detections
-from lossbench.data.instances import Joint
 from lossbench.data.pairs import Pair
-from lossbench.data.places import Source, label
+from lossbench.data.places import label
 from lossbench.data.plan import Plan
-from lossbench.data.records import Record
-from lossbench.data.remote import Remote, fetch
-from lossbench.data.sample import Failure, Pixels, make_sample
+from lossbench.data.sample import Failure
+from lossbench.run.chunk import Chunk, read_chunk
 
 # Below this many pairs threads are done before child processes have paid for themselves.
 WORTH_PROCESSES = 200
-FETCHED = 16  # pairs whose files at a URL are on their way together
 FRESH = (
     "import pickle, sys; questions = sys.stdin.buffer; sys.path[:] = pickle.load(questions);"
     "from lossbench.run.reader import serve; serve(questions)"
@@ -57,99 +49,6 @@ class Child:
     questions: IO[bytes]
     answers: IO[bytes]
     end: Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Some pairs after reading: their tables stacked, their pixels, and what failed.
-
-    `places` says which pair of the task each sample is; `sizes` how many pixels it has.
-    """
-
-    places: tuple[int, ...]
-    tables: NDArray[np.uint32] | tuple[Cells, ...] | None
-    pixels: tuple[Pixels | Joint | Record | Detections, ...]
-    sizes: NDArray[np.int64]
-    failures: tuple[tuple[int, Failure], ...]
-
-    @classmethod
-    def joined(cls, chunks: Sequence[Chunk], counts: Sequence[int]) -> Chunk:
-        """Chunks of whole tables, of so many pairs each, as one."""
-        numbered = list(zip(accumulate(counts, initial=0), chunks, strict=False))
-        tables = [each.tables for each in chunks if isinstance(each.tables, np.ndarray)]
-        return cls(
-            tuple(start + place for start, each in numbered for place in each.places),
-            np.concatenate(tables) if tables else None,
-            (),
-            np.concatenate([each.sizes for each in chunks]),
-            tuple((start + place, why) for start, each in numbered for place, why in each.failures),
-        )
-
-    def apart(self, groups: Sequence[Sequence[int]] | None = None) -> list[Chunk]:
-        """Each group of samples, or each sample, in a chunk of its own; first, what failed."""
-        groups = [[row] for row in range(len(self.places))] if groups is None else groups
-        return [
-            Chunk((), None, (), self.sizes[:0], self.failures),
-            *(
-                Chunk(
-                    tuple(self.places[row] for row in rows),
-                    _taken(self.tables, rows),
-                    tuple(self.pixels[row] for row in rows) if self.pixels else (),
-                    self.sizes[list(rows)],
-                    (),
-                )
-                for rows in groups
-            ),
-        ]
-
-
-def read_chunk(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
-    """Decode some pairs and, where the plan says so, count them."""
-    made = [make_sample(plan, pair) for pair in _near(list(pairs))]
-    good = [(place, each) for place, each in enumerate(made) if not isinstance(each, Failure)]
-    tables = [each.table for _, each in good if each.table is not None]
-    return Chunk(
-        tuple(place for place, _ in good),
-        _stacked(tables),
-        tuple(each.pixels for _, each in good if each.pixels is not None),
-        np.array([each.size for _, each in good], np.int64),
-        tuple((place, each) for place, each in enumerate(made) if isinstance(each, Failure)),
-    )
-
-
-def _stacked(tables: Sequence[Table | Cells]) -> NDArray[np.uint32] | tuple[Cells, ...] | None:
-    """Whole tables in one array; of the cells that occur there are not equally many."""
-    whole = [table for table in tables if isinstance(table, np.ndarray)]
-    cells = tuple(table for table in tables if isinstance(table, Cells))
-    return np.stack(whole).astype(np.uint32) if whole else cells or None
-
-
-def _taken(tables: Any, rows: Sequence[int]) -> Any:
-    """The tables of some samples."""
-    if tables is None or isinstance(tables, np.ndarray):
-        return tables if tables is None else tables[list(rows)]
-    return tuple(tables[row] for row in rows)
-
-
-def _near(pairs: Sequence[Pair]) -> Iterator[Pair]:
-    """The pairs, with what is at a URL fetched some pairs at a time."""
-    if not any(isinstance(source, Remote) for source in _sources(pairs)):
-        yield from pairs
-        return
-    for start in range(0, len(pairs), FETCHED):
-        some = pairs[start : start + FETCHED]
-        far = dict.fromkeys(each for each in _sources(some) if isinstance(each, Remote))
-        near = dict(zip(far, fetch(list(far)), strict=True))
-        for pair in some:
-            sources = {
-                role: tuple(near[each] if isinstance(each, Remote) else each for each in files)
-                for role, files in pair.sources.items()
-            }
-            yield replace(pair, sources=sources)
-
-
-def _sources(pairs: Sequence[Pair]) -> Iterator[Source]:
-    return (source for pair in pairs for files in pair.sources.values() for source in files)
 
 
 @contextmanager
@@ -298,11 +197,4 @@ def _one_by_one(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
             made.append(Chunk((), None, (), np.array([], np.int64), ((0, failure),)))
         finally:
             child.end()
-    tables = [table for chunk in made if chunk.tables is not None for table in chunk.tables]
-    return Chunk(
-        tuple(place for place, chunk in enumerate(made) if chunk.places),
-        _stacked(tables),
-        tuple(pixels for chunk in made for pixels in chunk.pixels),
-        np.concatenate([chunk.sizes for chunk in made]),
-        tuple((place, f) for place, chunk in enumerate(made) for _, f in chunk.failures),
-    )
+    return Chunk.joined(made, [1] * len(made))

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import gc
-import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, wait
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
-from hashlib import sha256
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
-from lossbench.columns import Column, Term
+from lossbench.columns import Term
 from lossbench.data.pairs import Pair
 from lossbench.data.places import label
 from lossbench.data.plan import Plan
@@ -22,10 +19,12 @@ from lossbench.data.sample import Failure
 from lossbench.data.stamp import stamp
 from lossbench.errors import InputError
 from lossbench.networks import needed
-from lossbench.results import combine
+from lossbench.run.batches import Read, Task, batches, joined
+from lossbench.run.chunk import Chunk, read_chunk
 from lossbench.run.groups import Grouping
-from lossbench.run.part import Part
-from lossbench.run.reader import WORTH_PROCESSES, Chunk, in_order, read_chunk, reader
+from lossbench.run.handing import Handing, Take
+from lossbench.run.progress import Watch
+from lossbench.run.reader import WORTH_PROCESSES, in_order, reader
 from lossbench.run.settings import Settings
 from lossbench.run.worth import TRIED, Trial
 
@@ -35,65 +34,8 @@ if TYPE_CHECKING:
 
 TOGETHER = 16  # pairs that go to a GPU together
 READ = 128  # pairs that a reader is given at a time
-FEWEST = 16  # near the end of a run: what a reader is given should be worth handing over
 NUMBERS = 1 << 18  # of the tables that are evaluated together: what they cost beside is shared
-WAIT_SECONDS = 0.5  # how long counted pairs wait for others to be evaluated with
 AHEAD_BYTES = 1 << 26  # tables that may wait while torch is being imported; pairs for a GPU
-PART_PAIRS, PART_SECONDS = 2048, 1.0  # what is handed on together, at most
-Take = Callable[[Part], None]
-Task = tuple[int, Sequence[Pair]]  # the place of the first pair, and the pairs
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What a run has done, handed to a callback after each batch.
-
-    Attributes:
-        done: pairs read so far, those that failed among them.
-        total: pairs to read.
-        ids: the samples of this batch, sorted.
-        values: of this batch, by column; a column waiting for class weights is missing.
-        means: over all samples so far, by column.
-    """
-
-    done: int
-    total: int
-    ids: Sequence[str]
-    values: Mapping[str, Sequence[float]]
-    means: Mapping[str, float]
-
-
-class Watch:
-    """What a run tells while it goes on."""
-
-    def __init__(
-        self, columns: Sequence[Column], total: int, tell: Callable[[Progress], None]
-    ) -> None:
-        self.total, self.tell, self.done = total, tell, 0
-        self.columns = [
-            column
-            for column in columns
-            if not any(term.automatic or term.gathers for term in column.terms)
-        ]
-        self.running: dict[str, tuple[float, int]] = {}  # sum and count so far, by column
-
-    def step(self, part: Part, first: int, pairs: Sequence[Pair]) -> None:
-        """Pairs of a part have been evaluated, the first of them at this place."""
-        rows = slice(first - part.start, first - part.start + len(pairs))
-        good = part.good[rows]
-        terms = {
-            term: (values[rows][good], None, math.nan, None) for term, values in part.values.items()
-        }
-        known = [each for each in self.columns if all(term in terms for term in each.terms)]
-        values = {column.name: combine(column, terms).samples for column in known}
-        for name, numbers in values.items():
-            defined = [number for number in numbers if not math.isnan(number)]
-            total, count = self.running.get(name, (0.0, 0))
-            self.running[name] = total + sum(defined), count + len(defined)
-        means = {name: total / count for name, (total, count) in self.running.items() if count}
-        self.done += len(pairs)
-        ids = [pair.id for pair, is_good in zip(pairs, good, strict=True) if is_good]
-        self.tell(Progress(self.done, self.total, ids, values, means))
 
 
 class Ended(NamedTuple):
@@ -102,16 +44,6 @@ class Ended(NamedTuple):
     device: str
     weights: Mapping[str, str] | None
     remark: str = ""
-
-
-class Read(NamedTuple):
-    """Pairs that have been read, and evaluated where readers do that."""
-
-    first: int  # the place of the first one
-    pairs: Sequence[Pair]
-    files: bytes  # what tells whether they change
-    chunk: Chunk
-    evaluated: list[tuple[Chunk, Rows]] | None
 
 
 class Work:
@@ -276,106 +208,6 @@ class Work:
             failure = Failure(error.role, error.file, error.kind, str(error), error.loss)
             failures = (*chunk.failures, (place, failure))
             return [(Chunk((), None, (), chunk.sizes[:0], failures), Rows())]
-
-
-def batches(ranges: Sequence[Task], most: int, workers: int) -> Iterator[Task]:
-    """Ranges of pairs in batches of at most so many; fewer at the end, where workers would wait."""
-    left = sum(len(pairs) for _, pairs in ranges)
-    fewest = min(FEWEST, fair(left, workers))
-    for first, pairs in ranges:
-        start = 0
-        while start < len(pairs):
-            size = min(most, max(fewest, fair(left, workers)), len(pairs) - start)
-            yield first + start, pairs[start : start + size]
-            start, left = start + size, left - size
-
-
-def joined(futures: Iterable[Future[Read]], most: int, step: int) -> Iterator[Read]:
-    """What has been read, several batches as one where they follow each other and none waits long.
-
-    Args:
-        futures: the batches in their order, of up to `step` pairs.
-        most: pairs that come together, at most.
-        step: pairs of a batch, at most.
-    """
-    group: list[Read] = []
-    count, until = 0, 0.0
-    for future in futures:
-        if group:
-            ready = wait([future], max(0.0, until - time.monotonic())).done
-            if not ready or future.exception():  # what has been read is not lost with it
-                yield _one(group)
-                group = []
-        read = future.result()
-        if group and read.first != group[0].first + count:
-            yield _one(group)
-            group = []
-        if not group:
-            count, until = 0, time.monotonic() + WAIT_SECONDS
-        group.append(read)
-        count += len(read.pairs)
-        if count + step > most:
-            yield _one(group)
-            group = []
-    if group:
-        yield _one(group)
-
-
-def _one(group: Sequence[Read]) -> Read:
-    """Batches that follow each other as one."""
-    first, *others = group
-    if not others:
-        return first
-    return Read(
-        first.first,
-        [pair for read in group for pair in read.pairs],
-        b"".join(read.files for read in group),
-        Chunk.joined([read.chunk for read in group], [len(read.pairs) for read in group]),
-        None,
-    )
-
-
-def fair(count: int, workers: int) -> int:
-    """Half of a worker's share of the pairs that are left, so that all are done at about once."""
-    return -(-count // (2 * workers))
-
-
-class Handing:
-    """Gathers batches into parts that are worth handing on."""
-
-    def __init__(self, take: Take, grouping: Grouping | None) -> None:
-        self.take, self.grouping = take, grouping
-        self.current: Part | None = None
-        self.done, self.began, self.files = 0, 0.0, sha256()
-        self.whole = True  # whether no batch has been added in part
-
-    def part(self, first: int, count: int) -> Part:
-        """The part that a batch belongs to."""
-        part = self.current
-        if part and (first != self.done or first + count > part.stop):
-            self.hand_on()
-            part = None
-        if part is None:
-            part = Part.empty(first, first + max(count, PART_PAIRS), self.grouping)
-            self.current, self.done = part, first
-            self.began, self.files = time.monotonic(), sha256()
-        self.whole = False
-        return part
-
-    def finished(self, stop: int, files: bytes) -> None:
-        """A batch is complete, its last pair before this place."""
-        self.done, self.whole = stop, True
-        self.files.update(files)
-        if time.monotonic() - self.began > PART_SECONDS:
-            self.hand_on()
-
-    def hand_on(self) -> None:
-        """Whatever is complete; a part that was interrupted while it grew is lost."""
-        part, self.current = self.current, None
-        if part and self.whole and self.done > part.start:
-            part.cut(self.done)
-            part.files = self.files.hexdigest()
-            self.take(part)
 
 
 @contextmanager

@@ -26,8 +26,8 @@ from lossbench.columns import Column, Term, resolve
 from lossbench.errors import LossbenchError
 from lossbench.expressions import fold
 from lossbench.fitting import judged
+from lossbench.run.chunk import read_chunk
 from lossbench.run.evaluate import pick_device
-from lossbench.run.reader import read_chunk
 from lossbench.run.values import counted_values
 from lossbench.views.call import evaluate
 from lossbench.views.values import Values
