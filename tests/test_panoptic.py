@@ -724,7 +724,7 @@ def test_groups_and_manifest_count_segments(tmp_path: Path, folder: Callable[...
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "dice": ({"losses": "dice", "task": "instances"}, "dice has no meaning on an instances task"),
-    "elsewhere": ({"losses": "pq", "task": "image"}, "panoptic_quality has no meaning on a"),
+    "elsewhere": ({"losses": "pq", "task": "multiclass"}, "panoptic_quality has no meaning on a"),
     "divisor": ({"losses": "dice", "task": "binary", "divisor": 10}, "no meaning on a binary task"),
     "small divisor": ({"losses": "pq", "divisor": 1}, "divisor is 2 or more"),
     "things": ({"losses": "pq", "things": "car"}, "--divisor N"),
