@@ -10,10 +10,10 @@ import click
 import lossbench
 from lossbench.errors import printable
 
-from .complete import files
+from .completion import files
+from .emit import color_option, same, top_option
 from .main import note, terminal, write
 from .options import column_option
-from .outcome import color_option, same, top_option
 
 FORMATS = lossbench.list_formats("comparison")
 

@@ -14,17 +14,17 @@ import click
 import lossbench
 from lossbench.errors import printable
 
-from .complete import expressions, files, gates, roles
+from .completion import expressions, files, gates, roles
+from .emit import count, output_options, same, tell
 from .main import Terminated, note, write
 from .options import plugin_option
-from .outcome import count, output_options, same, tell
 from .weights import downloading
 
 if TYPE_CHECKING:
-    from lossbench.config import Config
-    from lossbench.run.job import Run
-    from lossbench.run.journal import Journal
-    from lossbench.run.progress import Progress
+    from lossbench.config.load import Config
+    from lossbench.engine.checkpoint import Journal
+    from lossbench.engine.progress import Progress
+    from lossbench.engine.run import Run
 
 TASKS = (
     "binary",

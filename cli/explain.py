@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 import lossbench
-from lossbench.catalog import MAYBE, Entry, Option
+from lossbench.catalog.registry import MAYBE, Entry, Option
 
-from .complete import names
+from .completion import names
 from .main import write
 from .options import plugin_option
 

@@ -6,7 +6,7 @@ import click
 
 import lossbench
 
-from .complete import expressions
+from .completion import expressions
 from .main import write
 from .options import plugin_option
 

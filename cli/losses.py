@@ -10,7 +10,7 @@ import click
 import lossbench
 from lossbench.errors import nearest
 
-from .complete import families
+from .completion import families
 from .main import write
 from .options import plugin_option
 

@@ -72,7 +72,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         if instruction := os.environ.get("_LOSSBENCH_COMPLETE"):
-            from .complete import answer
+            from .completion import answer
 
             _leave(answer(cli, instruction))
         with cli.make_context("lossbench", sys.argv[1:]) as context:

@@ -9,8 +9,8 @@ import click
 
 import lossbench
 
-from .complete import files
-from .outcome import output_options, tell
+from .completion import files
+from .emit import output_options, tell
 
 
 @click.command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from .complete import files
+from .completion import files
 
 plugin_option = click.option(
     "--plugin",

@@ -9,10 +9,10 @@ import click
 
 import lossbench
 
-from .complete import files
+from .completion import files
+from .emit import all_or_some, same
 from .main import write
 from .options import column_option
-from .outcome import all_or_some, same
 
 
 @click.command("report", epilog="Example: lossbench report run.json -o report.html")

@@ -8,7 +8,7 @@ import click
 
 import lossbench
 
-from .complete import files
+from .completion import files
 from .main import note, terminal, write
 
 SECTIONS = lossbench.list_sections()

@@ -23,9 +23,9 @@ from lossbench.api import (
     save,
     schema,
 )
-from lossbench.buffers import keep_buffers
 from lossbench.errors import InputError, LossbenchError, OutputError, SettingError
-from lossbench.importing import torch_for_numbers
+from lossbench.runtime.allocator import keep_buffers
+from lossbench.runtime.torch_import import torch_for_numbers
 from lossbench.version import __version__
 
 __all__ = [

@@ -6,25 +6,25 @@ import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lossbench import catalog
-from lossbench.catalog import Entry
-from lossbench.conventions import CONVENTIONS, Convention
+from lossbench.catalog import registry
+from lossbench.catalog.conventions import CONVENTIONS, Convention
+from lossbench.catalog.plugins import using
+from lossbench.catalog.registry import Entry
 from lossbench.errors import SettingError
-from lossbench.plugins import using
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from lossbench.comparing import Comparison
-    from lossbench.config import Config
-    from lossbench.gradients import Slope
-    from lossbench.reporting import Report
-    from lossbench.results import Result
-    from lossbench.run.job import Run
-    from lossbench.run.merging import Merge
-    from lossbench.run.progress import Progress
+    from lossbench.config.load import Config
+    from lossbench.engine.merge import Merge
+    from lossbench.engine.progress import Progress
+    from lossbench.engine.run import Run
+    from lossbench.networks.weights import Published
+    from lossbench.reporting.report import Report
+    from lossbench.results.compare import Comparison
+    from lossbench.results.result import Result
     from lossbench.speed.report import Report as Speed
-    from lossbench.weights import Published
+    from lossbench.training.gradcheck import Slope
 
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -114,8 +114,8 @@ def plan(
         SettingError: a setting, loss or gate is wrong.
         InputError: a folder is missing or empty, or nothing matches.
     """
-    from lossbench.run.prepare import prepare
-    from lossbench.run.settings import Settings
+    from lossbench.engine.prepare import prepare
+    from lossbench.engine.settings import Settings
 
     paths = _paths(plugins)
     with using(paths):
@@ -189,7 +189,7 @@ def plan_merge(files: Files, *, baseline: Any = None) -> Merge:
     Raises:
         InputError: one is no shard, some overlap, are missing, or are of different runs.
     """
-    from lossbench.run.merging import plan_merge
+    from lossbench.engine.merge import plan_merge
 
     return plan_merge(_paths(files), baseline)
 
@@ -222,7 +222,7 @@ def compare(
         SettingError: there is one file only, or not all have a loss that is named.
         InputError: a file is no result, or they have no loss or no sample in common.
     """
-    from lossbench.comparing import compare
+    from lossbench.results.compare import compare
 
     return compare(_paths(files), _several(losses), per_class=per_class)
 
@@ -250,7 +250,7 @@ def report(
         SettingError: the result has no such loss.
         InputError: the file is no result.
     """
-    from lossbench.reporting import report
+    from lossbench.reporting.report import report
 
     places = (None if each is None else os.fspath(each) for each in (pred, target))
     return report(os.fspath(file), _several(losses), *places)
@@ -270,7 +270,7 @@ def loss(
     `lossbench explain NAME`. `plugins` are Python files with losses of your own, `weights` files of
     networks by name, as for `lossbench.plan`.
     """
-    from lossbench.training import tensor_loss
+    from lossbench.training.tensor_loss import tensor_loss
 
     with using(_paths(plugins)):
         return tensor_loss(name, {name: os.fspath(file) for name, file in (weights or {}).items()})
@@ -279,13 +279,13 @@ def loss(
 def list_losses(family: str | None = None, *, plugins: Files = ()) -> list[Entry]:
     """The catalogue with the losses of plugins, or one family of it, as its source states it."""
     with using(_paths(plugins)):
-        return [each for each in catalog.entries() if family in (None, each.family)]
+        return [each for each in registry.entries() if family in (None, each.family)]
 
 
 def find_loss(name: str, *, plugins: Files = ()) -> Entry:
     """One loss of the catalogue, by name or alias; an unknown name offers the nearest."""
     with using(_paths(plugins)):
-        return catalog.find(name)
+        return registry.find(name)
 
 
 def gradcheck(
@@ -306,7 +306,7 @@ def gradcheck(
     Raises:
         SettingError: the expression is wrong, or has no gradient.
     """
-    from lossbench.gradients import slopes
+    from lossbench.training.gradcheck import slopes
 
     with using(_paths(plugins)):
         return slopes(expression, task, seed)
@@ -321,7 +321,7 @@ def list_weights(names: str | Sequence[str] = ()) -> list[Published]:
     Raises:
         SettingError: there are none of a name.
     """
-    from lossbench.weights import PUBLISHED, published
+    from lossbench.networks.weights import PUBLISHED, published
 
     return [published(name) for name in _several(names) or PUBLISHED]
 
@@ -339,7 +339,7 @@ def load_config(name: str | os.PathLike[str]) -> Config:
     Raises:
         SettingError: it cannot be read, or with a line for each thing that is wrong in it.
     """
-    from lossbench.config import load
+    from lossbench.config.load import load
 
     return load(os.fspath(name))
 
@@ -362,7 +362,7 @@ def gather_settings(
     Returns:
         `.settings`, `.origins` of each, and the `.file` that was read.
     """
-    from lossbench.config import gather
+    from lossbench.config.load import gather
 
     given = {**flags, "plugins": _paths(flags["plugins"])} if "plugins" in flags else flags
     return gather(given, environment, config, isolated=isolated)
@@ -370,10 +370,10 @@ def gather_settings(
 
 def schema(name: str = "config") -> dict[str, Any]:
     """The JSON Schema of a config or of a result file: `config` or `result`."""
-    from lossbench import config
+    from lossbench.config import load
     from lossbench.output.schema import result_schema
 
-    schemas = {"config": config.schema, "result": result_schema}
+    schemas = {"config": load.schema, "result": result_schema}
     if name not in schemas:
         raise SettingError(f"there is no schema of {name!r}; there are {', '.join(schemas)}")
     return schemas[name]()

@@ -11,7 +11,7 @@ from drawn import KINDS, drawn
 from PIL import Image
 from tried import LOGITS
 
-from lossbench.catalog import Entry
+from lossbench.catalog.registry import Entry
 
 READERS = {
     ".npy": np.load,

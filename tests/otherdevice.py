@@ -21,7 +21,7 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from lossbench.run import evaluate, features
+from lossbench.engine.compute import evaluate, feature_batches
 
 NAME = "apart:0"
 KNOWN = hasattr(backend_registration, "_setup_privateuseone_for_python_backend")
@@ -168,7 +168,7 @@ def other_device(monkeypatch: pytest.MonkeyPatch) -> Iterator[Seen]:
     with monkeypatch.context() as patched:
         for name in ("evaluate_parts", "pooled", "finish_balanced", "gathered"):
             patched.setattr(evaluate, name, seen.inside(getattr(evaluate, name)))
-        extraction = features.Extraction
+        extraction = feature_batches.Extraction
         patched.setattr(extraction, "__init__", seen.inside(extraction.__init__))
         patched.setattr(evaluate, "pick_device", lambda wanted: NAME)
         yield seen

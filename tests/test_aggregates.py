@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lossbench.aggregates import AGGREGATES, aggregate
+from lossbench.results.aggregates import AGGREGATES, aggregate
 
 NUMBERS = st.floats(-1e6, 1e6, allow_subnormal=False)
 ANYTHING = st.one_of(

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossbench.data.sample import Failure
-from lossbench.run import batches as module
-from lossbench.run.batches import FEWEST, Read, batches, joined
-from lossbench.run.chunk import Chunk
+from lossbench.data.loading.sample import Failure
+from lossbench.engine import batching as module
+from lossbench.engine.batching import FEWEST, Read, batches, joined
+from lossbench.engine.state.loaded_batch import Chunk
 
 Lengths = st.lists(st.integers(1, 400), max_size=4)
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lossbench import catalog, signatures
+from lossbench.catalog import registry, signatures
 
-FILES = [path for part in ("losses", "views") for path in (catalog.HERE / part).glob("*.py")]
+FILES = [path for part in ("losses", "views") for path in (registry.HERE / part).glob("*.py")]
 
 
 def functions(source: str) -> dict[int, list[str]]:

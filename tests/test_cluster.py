@@ -140,7 +140,7 @@ def test_a_users_own_loss_travels(cluster: LocalCluster, tmp_path: Path) -> None
 def test_an_engine_that_is_none_is_one_sentence(
     engine: str, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lossbench.run.cluster.PATIENCE", "1s")
+    monkeypatch.setattr("lossbench.engine.dask_engine.PATIENCE", "1s")
     with pytest.raises(lossbench.SettingError, match=words):
         lossbench.evaluate(*BINARY, "dice", engine=engine)
 

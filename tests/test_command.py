@@ -30,8 +30,8 @@ from lossbench_cli.main import COMMANDS, cli
 from PIL import Image
 
 import lossbench
-from lossbench.columns import resolve
-from lossbench.expressions import leaves, parse_item
+from lossbench.catalog.columns import resolve
+from lossbench.catalog.grammar import leaves, parse_item
 from lossbench.version import __version__
 
 SAMPLES = Path(__file__).parent.parent / "sample_data"

@@ -19,8 +19,8 @@ from scipy import stats
 from tolerances import REFERENCE, check_close
 
 import lossbench
-from lossbench.comparing import Change, ranked
-from lossbench.stored import Measured, Quantity
+from lossbench.results.compare import Change, ranked
+from lossbench.results.reader import Measured, Quantity
 
 NAN, INF = math.nan, math.inf
 ENDINGS = (".json", ".jsonl", ".parquet")

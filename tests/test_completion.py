@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 from click.shell_completion import split_arg_string
-from lossbench_cli.complete import AGGREGATES, COUNTS, ROLES
+from lossbench_cli.completion import AGGREGATES, COUNTS, ROLES
 from lossbench_cli.main import COMMANDS
 
 import lossbench
-from lossbench import aggregates, columns
-from lossbench.run import settings
+from lossbench.catalog import columns
+from lossbench.engine import settings
+from lossbench.results import aggregates
 
 PLUGINS = Path(__file__).parent / "plugins"
 SHELLS = ("bash", "zsh", "fish")

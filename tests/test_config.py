@@ -16,10 +16,10 @@ import pytest
 from lossbench_cli.eval import command as evaluation
 
 import lossbench
-from lossbench.config import KEYS, VARIABLES, find, from_environment
-from lossbench.data.reading import ENCODINGS
-from lossbench.data.sample import FILTERS
-from lossbench.run.settings import POLICIES, ROLES, known_roles
+from lossbench.config.load import KEYS, VARIABLES, find, from_environment
+from lossbench.data.loading.sample import FILTERS
+from lossbench.data.planning.encoding import ENCODINGS
+from lossbench.engine.settings import POLICIES, ROLES, known_roles
 
 SAMPLES = Path(__file__).parent.parent / "sample_data"
 BINARY = (str(SAMPLES / "binary" / "pred"), str(SAMPLES / "binary" / "gt"))
@@ -47,7 +47,7 @@ def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
 
 
-def load(text: str, name: str = "gate.yaml") -> lossbench.config.Config:
+def load(text: str, name: str = "gate.yaml") -> lossbench.config.load.Config:
     Path(name).write_text(text, "utf-8")
     return lossbench.load_config(name)
 

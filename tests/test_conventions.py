@@ -53,8 +53,8 @@ from torchmetrics import segmentation
 from tried import DEEP, INSTANCES, OTHERS
 
 import lossbench
-from lossbench.catalog import builtin
-from lossbench.conventions import CONVENTIONS
+from lossbench.catalog.conventions import CONVENTIONS
+from lossbench.catalog.registry import builtin
 
 CLASSES = 4
 

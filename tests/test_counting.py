@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix
 
-from lossbench.data import counting, strips
-from lossbench.data.cells import occurring
-from lossbench.data.counting import differences
-from lossbench.data.histogram import LARGE, histogram
-from lossbench.data.plan import Plan
-from lossbench.data.reading import Reading
+from lossbench.data.arrays import strips
+from lossbench.data.arrays.byte_histogram import LARGE, histogram
+from lossbench.data.counting import joint_histogram
+from lossbench.data.counting.joint_histogram import differences
+from lossbench.data.counting.sparse_histogram import occurring
+from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.plan import Plan
 from lossbench.errors import InputError
 
 SHAPES = [(181, 182), (256, 256), (3, 20001)]  # above LARGE; one is no multiple of eight
@@ -58,7 +59,7 @@ def test_joint_tables_are_those_of_sklearn(seed, shape, run):
             seen = np.ones(shape, bool) if out is None else ~out
             every = range(max(levels, classes))
             expected = confusion_matrix(target[seen], pred[seen], labels=every)[:classes]
-            found = counting.joint(plan, pred, target, out)
+            found = joint_histogram.joint(plan, pred, target, out)
             width = classes if hard else levels
             assert np.array_equal(found, expected[:, :width])
 
@@ -87,10 +88,10 @@ def test_tables_of_few_values_whatever_they_are(values, sparse):
         plan = replace(plan, target=replace(plan.target, values=values))
         every = range(256)
         expected = confusion_matrix(classes[drawings].ravel(), pred.ravel(), labels=every)[:2]
-        assert np.array_equal(counting.joint(plan, pred, target, None), expected)
+        assert np.array_equal(joint_histogram.joint(plan, pred, target, None), expected)
         target[1, 1] = 77
         with pytest.raises(InputError, match="value 77 in 1 pixels"):
-            counting.joint(plan, pred, target, None)
+            joint_histogram.joint(plan, pred, target, None)
 
 
 @quick
@@ -116,10 +117,10 @@ def test_a_stray_value_is_named_with_its_pixels(hard):
     strange[:16, :16] = 7  # whole runs of it
     strange[100, 100] = 9
     with pytest.raises(InputError, match="values 7, 9 in 257 pixels"):
-        counting.joint(planned(hard, 2), target, strange, None)
+        joint_histogram.joint(planned(hard, 2), target, strange, None)
     if hard:
         with pytest.raises(InputError, match="values 7, 9 in 257 pixels"):
-            counting.joint(planned(hard, 2), strange, target, None)
+            joint_histogram.joint(planned(hard, 2), strange, target, None)
 
 
 @pytest.mark.parametrize("shape", [(40, 30), (400, 500)])
@@ -167,13 +168,13 @@ def test_strips_change_no_count(monkeypatch):
         lambda plane: np.repeat(plane, 2, -1)[..., ::2],  # in no order
     ]
     planes = (pred, target, ignored)
-    table = counting.joint(planned(True, 5), *planes)
+    table = joint_histogram.joint(planned(True, 5), *planes)
     apart = differences(pred[None], target[None], None)
     monkeypatch.setattr(strips, "STRIP", 64)
     for moved in others:
         given = [moved(plane) for plane in planes]
         assert len(list(strips.strips(*given))) > 10
-        assert np.array_equal(counting.joint(planned(True, 5), *given), table)
+        assert np.array_equal(joint_histogram.joint(planned(True, 5), *given), table)
         images = [plane[None] for plane in given[:2]]
         assert np.array_equal(differences(*images, None), apart)
 
@@ -184,7 +185,7 @@ def test_counting_needs_little_more_than_the_planes(hard):
     pred, target = (drawn(np.random.default_rng(seed), shape, 5, 2) for seed in range(2))
     tracemalloc.start()
     try:
-        counting.joint(planned(hard, 2), pred, target, None)
+        joint_histogram.joint(planned(hard, 2), pred, target, None)
         differences(pred[None], target[None], None)
         assert tracemalloc.get_traced_memory()[1] < 2 * pred.size
     finally:

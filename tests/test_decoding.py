@@ -17,10 +17,10 @@ import pytest
 from PIL import Image
 
 import lossbench
-from lossbench.data import strips
-from lossbench.data.decode import read
-from lossbench.data.png import plain
-from lossbench.data.shared import as_array
+from lossbench.data.arrays import strips
+from lossbench.data.arrays.pillow_memory import as_array
+from lossbench.data.formats.decode import read
+from lossbench.data.formats.fast_png import plain
 
 GREY = np.array([[0, 51, 102], [153, 204, 255]], np.uint8)  # p = 0, .2, .4, .6, .8, 1
 MASK = np.array([[0, 0, 255], [255, 0, 255]], np.uint8)

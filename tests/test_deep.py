@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import lossbench
-from lossbench.networks import NETWORKS, SEEDED
-from lossbench.run import batches, evaluate, features, work
-from lossbench.views import trunk
-from lossbench.views.trunk import Networks, seeded
+from lossbench.engine import batching, pipeline
+from lossbench.engine.compute import evaluate, feature_batches
+from lossbench.networks import extractor
+from lossbench.networks.architectures import NETWORKS, SEEDED
+from lossbench.networks.extractor import Networks, seeded
 
 WEIGHTS = DATA / "weights"
 FILES = {
@@ -178,7 +179,7 @@ def test_every_layer_of_a_vgg_is_that_of_plain_torch(name, real, tmp_path):
     if name == "vgg19":
         files["vgg19"] = str(vgg19_file(tmp_path))
     image, layers = tensor(pictures(1)[0]), NETWORKS[name].layers
-    found = Networks(files).maps(image, trunk.Recipe(name), layers)
+    found = Networks(files).maps(image, extractor.Recipe(name), layers)
     assert list(found) == list(layers)
     for layer, wanted in zip(layers, plain(name, image, layers), strict=True):
         assert float(wanted.max()) > 0, layer  # a network that dies would agree with any
@@ -197,7 +198,7 @@ def test_the_layers_that_lpips_compares_are_the_slices_of_its_authors(name, ends
     np.savez(file, **held)
     image = tensor(pictures(1, (70, 83))[0])
     layers = [f"relu{number}" for number in range(1, len(ends) + 1)]
-    found = Networks({name: str(file)}).maps(image, trunk.Recipe(name), layers)
+    found = Networks({name: str(file)}).maps(image, extractor.Recipe(name), layers)
     x = (image - MEAN[:, None, None]) / DEVIATION[:, None, None]
     for place, part in enumerate(built(name)):
         x = part(x)
@@ -210,13 +211,13 @@ def test_the_layers_that_lpips_compares_are_the_slices_of_its_authors(name, ends
 def convolved(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The key of each convolution that is made from now on."""
     made: list[str] = []
-    conv = trunk._conv
+    conv = extractor._conv
 
     def watched(x: Tensor, numbers: Any, key: str, *rest: int) -> Tensor:
         made.append(key)
         return conv(x, numbers, key, *rest)
 
-    monkeypatch.setattr(trunk, "_conv", watched)
+    monkeypatch.setattr(extractor, "_conv", watched)
     return made
 
 
@@ -635,8 +636,8 @@ def test_images_of_one_size_go_through_a_network_together(monkeypatch):
 
     monkeypatch.setattr(Networks, "maps", watched)
     monkeypatch.setattr(Networks, "_fitting", lambda *_: 4)
-    monkeypatch.setattr(work.Work, "_at_a_time", lambda self: 6)
-    monkeypatch.setattr(batches, "fair", lambda left, workers: left)
+    monkeypatch.setattr(pipeline.Work, "_at_a_time", lambda self: 6)
+    monkeypatch.setattr(batching, "fair", lambda left, workers: left)
     found = values(*sides, *EVERY, "l1")
     assert {shape[0] for shape in seen} == {
         1,
@@ -661,10 +662,10 @@ def test_a_batch_that_memory_cannot_hold_is_halved(monkeypatch):
 
     images = [tensor(each) for each in pictures(5)]
     layers = ("relu1_1", "relu2_1")
-    wanted = [network.maps(image, trunk.Recipe(SEEDED), layers) for image in images]
+    wanted = [network.maps(image, extractor.Recipe(SEEDED), layers) for image in images]
     monkeypatch.setattr(network, "maps", small)
     monkeypatch.setattr(network, "_fitting", lambda *_: 5)
-    found = network.each(images, trunk.Recipe(SEEDED), layers)
+    found = network.each(images, extractor.Recipe(SEEDED), layers)
     assert tried == [5, 2, 2, 1]
     for each, other in zip(found, wanted, strict=True):
         for layer in layers:
@@ -676,17 +677,17 @@ def test_samples_that_memory_cannot_hold_together_come_alone(monkeypatch):
     sides = list(map(list, zip(*sized_pairs(), strict=True)))
     wanted = values(*sides, EVERY[0], "l1")
     sizes: list[int] = []
-    of = features.Extraction.of
+    of = feature_batches.Extraction.of
 
-    def narrow(self: features.Extraction, samples: Any) -> Any:
+    def narrow(self: feature_batches.Extraction, samples: Any) -> Any:
         sizes.append(len(samples))
         if len(samples) > 1:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return of(self, samples)
 
-    monkeypatch.setattr(features.Extraction, "of", narrow)
-    monkeypatch.setattr(work.Work, "_at_a_time", lambda self: 6)
-    monkeypatch.setattr(batches, "fair", lambda left, workers: left)
+    monkeypatch.setattr(feature_batches.Extraction, "of", narrow)
+    monkeypatch.setattr(pipeline.Work, "_at_a_time", lambda self: 6)
+    monkeypatch.setattr(batching, "fair", lambda left, workers: left)
     assert values(*sides, EVERY[0], "l1") == wanted
     assert sizes == [6, 1, 1, 1, 1, 1, 1]
 
@@ -714,7 +715,7 @@ def test_an_image_that_memory_cannot_hold_is_one_error(monkeypatch):
 
 
 def test_threads_wait_for_memory_and_one_alone_always_goes():
-    room = features.Room(10.0)
+    room = feature_batches.Room(10.0)
     with room.reserved(25):
         assert room.taken == 25
     order: list[str] = []

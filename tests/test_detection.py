@@ -27,7 +27,7 @@ from tolerances import REFERENCE, check_close
 from torch.nn import functional
 
 import lossbench
-from lossbench.data.segmentation import decoded
+from lossbench.data.formats.coco_masks import decoded
 from lossbench.errors import InputError
 
 REAL = Path(__file__).parent.parent.parent / "shared" / "data" / "coco_fake100_rle"
@@ -915,7 +915,7 @@ def test_without_pycocotools_the_command_to_install_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = written(tmp_path, *drawn(0))
-    monkeypatch.setattr("lossbench.run.prepare.is_installed", lambda: False)
+    monkeypatch.setattr("lossbench.engine.prepare.is_installed", lambda: False)
     with pytest.raises(lossbench.SettingError, match=r"pip install 'lossbench\[detection\]'"):
         lossbench.plan(*files, f"{AP}(iou_type=segm)")
     assert not lossbench.evaluate(*files, AP).failed
@@ -1012,7 +1012,7 @@ def test_a_killed_run_goes_on_unless_its_files_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
     """What was finished is cut at some byte; then a score changes."""
-    monkeypatch.setattr("lossbench.run.handing.PART_SECONDS", 0.0)
+    monkeypatch.setattr("lossbench.engine.handing.PART_SECONDS", 0.0)
     truth, found = drawn(6, images=7)
     files = written(tmp_path, truth, found)
     path = tmp_path / "r.json.part"

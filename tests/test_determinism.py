@@ -23,9 +23,10 @@ from PIL import Image
 from tried import BESIDES, ENTRIES, LOGITS, STRUCTURE, typed
 
 import lossbench
-from lossbench.results import Result
-from lossbench.run import evaluate, reader, work
-from lossbench.views.sums import alike
+from lossbench.engine import pipeline, reader_pool
+from lossbench.engine.compute import evaluate
+from lossbench.interface.stable_math import alike
+from lossbench.results.result import Result
 
 COUNT = 232  # enough for child processes without forcing them
 SHAPES = [(20, 24), (17, 31), (24, 20)]
@@ -99,7 +100,7 @@ def test_workers_batches_and_processes_change_no_bit(tmp_path, monkeypatch, task
     expected = run(task, workers=1, batch_size=128)
     for workers, batch in ((1, 1), (2, 7), (7, 128), (7, 1)):
         assert run(task, workers=workers, batch_size=batch) == expected
-    monkeypatch.setattr(work, "WORTH_PROCESSES", 1)
+    monkeypatch.setattr(pipeline, "WORTH_PROCESSES", 1)
     for workers, batch in ((1, 128), (2, 7), (7, 3)):
         assert run(task, workers=workers, batch_size=batch) == expected
 
@@ -138,7 +139,7 @@ def test_16_bit_pictures_give_the_same_bits(tmp_path, monkeypatch, task):
     how = {"losses": names, "task": task, **encoding}
     expected = written(lossbench.evaluate("pred", "gt", workers=1, **how))
     for workers, batch, processes in ((2, 5, NEVER), (7, 1, NEVER), (2, 3, 1)):
-        monkeypatch.setattr(work, "WORTH_PROCESSES", processes)
+        monkeypatch.setattr(pipeline, "WORTH_PROCESSES", processes)
         found = lossbench.evaluate("pred", "gt", workers=workers, batch_size=batch, **how)
         assert written(found) == expected
 
@@ -239,19 +240,19 @@ def test_a_child_that_dies_loses_nothing(tmp_path, monkeypatch, when):
     write(tmp_path, "binary", 40)
     monkeypatch.chdir(tmp_path)
     expected = run("binary", workers=2)
-    deaths, real = [], reader._ask
+    deaths, real = [], reader_pool._ask
 
     def deadly(child: Any, pairs: Any) -> Any:
         if deaths:
             return real(child, pairs)
         deaths.append(child)
         if when == "before it answers":
-            reader._send(child, pairs)
+            reader_pool._send(child, pairs)
         child.end()
         return real(child, pairs) if when == "before it is asked" else pickle.load(child.answers)
 
-    monkeypatch.setattr(work, "WORTH_PROCESSES", 1)
-    monkeypatch.setattr(reader, "_ask", deadly)
+    monkeypatch.setattr(pipeline, "WORTH_PROCESSES", 1)
+    monkeypatch.setattr(reader_pool, "_ask", deadly)
     assert run("binary", workers=2) == expected
     assert len(deaths) == 1
 
@@ -259,7 +260,7 @@ def test_a_child_that_dies_loses_nothing(tmp_path, monkeypatch, when):
 FORKED = """
 import json, os
 import lossbench
-from lossbench.run import reader
+from lossbench.engine import reader
 
 forks, fork, ask, deaths = [], os.fork, reader._ask, []
 
@@ -285,7 +286,7 @@ print(len(forks), len(deaths), json.dumps(found))
 def test_forked_children_change_no_bit_and_lose_nothing(tmp_path, monkeypatch):
     write(tmp_path, "binary", COUNT)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(work, "WORTH_PROCESSES", NEVER)
+    monkeypatch.setattr(pipeline, "WORTH_PROCESSES", NEVER)
     expected = run("binary", workers=1)
     for workers, deadly in ((2, 0), (3, 1)):
         code = FORKED.format(losses=losses("binary"), workers=workers, deadly=deadly)

@@ -11,8 +11,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 import lossbench
-from lossbench.columns import resolve
-from lossbench.expressions import (
+from lossbench.catalog.columns import resolve
+from lossbench.catalog.grammar import (
     ExpressionError,
     Item,
     Loss,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import lossbench
 from lossbench.errors import SettingError
-from lossbench.gates import Decision, passes, told_apart
+from lossbench.results.gates import Decision, passes, told_apart
 
 NAN, INF = math.nan, math.inf
 TRUTH = np.array([[1, 1, 1, 1, 0, 0, 0, 0]], np.uint8)

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lossbench
-from lossbench.data.groups import Names, by_pattern, manifest_columns
-from lossbench.run import job
-from lossbench.run.groups import GroupPools
+from lossbench.data.pairing.groups import Names, by_pattern, manifest_columns
+from lossbench.engine import run as engine_run
+from lossbench.engine.state.group_accumulators import GroupPools
 
 BINARY = (SAMPLES / "binary" / "pred", SAMPLES / "binary" / "gt")
 RANDOM = np.random.default_rng(0)
@@ -54,7 +54,7 @@ BY_PANDAS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def frame(result: lossbench.results.Result) -> pd.DataFrame:
+def frame(result: lossbench.results.result.Result) -> pd.DataFrame:
     """The samples as a table; the group is made of the id here, not taken from the result."""
     table = pd.DataFrame({name: values.samples for name, values in result.values.items()})
     return table.assign(patient=[name.partition("/")[0] for name in result.ids])
@@ -141,30 +141,32 @@ LOSSES = ["dice", "iou", "bce", "both = dice + 0.5*bce"]
 
 
 @pytest.fixture(scope="module")
-def result() -> lossbench.results.Result:
+def result() -> lossbench.results.result.Result:
     return lossbench.evaluate(MAPS, MASKS, LOSSES, task="binary", group_by=BY_PATIENT)
 
 
-def test_samples_know_their_group(result: lossbench.results.Result) -> None:
+def test_samples_know_their_group(result: lossbench.results.result.Result) -> None:
     assert result.groups == PATIENTS
     assert result.ids == IDS
 
 
-def test_aggregates_of_a_group_are_those_of_pandas(result: lossbench.results.Result) -> None:
+def test_aggregates_of_a_group_are_those_of_pandas(result: lossbench.results.result.Result) -> None:
     assert list(result.group_aggregates) == ["anna", "ben", "cleo", "dora"]
     for name in result.values:
         for group, values in frame(result).groupby("patient")[name]:
             check_equal(result.group_aggregates[str(group)][name], pd.Series(aggregated(values)))
 
 
-def test_aggregates_over_groups_are_those_of_pandas(result: lossbench.results.Result) -> None:
+def test_aggregates_over_groups_are_those_of_pandas(
+    result: lossbench.results.result.Result,
+) -> None:
     for name in result.values:
         means = frame(result).groupby("patient")[name].mean()
         check_equal(result.over_groups[name], pd.Series(aggregated(means)))
 
 
 def test_an_undefined_group_mean_is_counted_and_left_out(
-    result: lossbench.results.Result,
+    result: lossbench.results.result.Result,
 ) -> None:
     assert math.isnan(result.group_aggregates["cleo"]["dice"]["mean"])
     assert result.group_aggregates["ben"]["dice"]["undefined"] == 1
@@ -427,7 +429,7 @@ def rows(text: str, heading: str) -> list[list[str]]:
     return [line.split() for line in lines[start + 2 : end]]
 
 
-def test_the_table_shows_the_worst_groups_first(result: lossbench.results.Result) -> None:
+def test_the_table_shows_the_worst_groups_first(result: lossbench.results.result.Result) -> None:
     means = frame(result).groupby("patient")["iou"].mean()
     order = means.sort_values().index.tolist()  # higher is better; undefined last
     text = lossbench.render(result, sort="iou")
@@ -443,7 +445,7 @@ def test_the_table_shows_the_worst_groups_first(result: lossbench.results.Result
     assert over["group_undefined"] == "1"
 
 
-def test_top_limits_groups_too(result: lossbench.results.Result) -> None:
+def test_top_limits_groups_too(result: lossbench.results.result.Result) -> None:
     assert len(rows(lossbench.render(result, top=2), "group ")) == 2
     assert len(rows(lossbench.render(result, top=None), "group ")) == 4
     assert "\ngroup " not in lossbench.render(result, top=0)
@@ -509,9 +511,9 @@ def test_a_driver_without_a_gpu_closes_what_workers_with_one_evaluated(
 ) -> None:
     def workers(run: Any, *rest: Any, **how: Any) -> Any:
         settings = replace(run.settings, device="cpu", engine="local")
-        return job.go_here(replace(run, settings=settings), *rest, **how)
+        return engine_run.go_here(replace(run, settings=settings), *rest, **how)
 
-    monkeypatch.setattr(job, "go_on_cluster", workers)
+    monkeypatch.setattr(engine_run, "go_on_cluster", workers)
     rng = np.random.default_rng(0)
     pred = {name: rng.random((4, 4)) for name in ("a/1", "a/2", "b/1")}
     target = {name: rng.integers(0, 2, (4, 4)).astype(np.uint8) for name in pred}

@@ -14,7 +14,7 @@ import lossbench_cli
 import pytest
 from tried import ENTRIES, JUDGED
 
-from lossbench.importing import SHAPES
+from lossbench.runtime.torch_import import SHAPES
 
 SAMPLES = Path(__file__).parent.parent / "sample_data"
 IMAGES = (str(SAMPLES / "image" / "pred"), str(SAMPLES / "image" / "gt"))
@@ -124,7 +124,7 @@ def test_planning_a_run_imports_no_torch() -> None:
 
 
 def test_a_process_that_reads_imports_no_torch() -> None:
-    found = imported("-c", "import lossbench.run.reader")
+    found = imported("-c", "import lossbench.engine.reader_pool")
     assert "PIL" in found
     assert "torch" not in found
 
@@ -159,7 +159,7 @@ def test_torch_is_whole_where_it_is_asked_to_be() -> None:
     """The distances of points without coordinates have a shape that only compilers ask for."""
     code = """
 import sys
-from lossbench.importing import SHAPES, Later, torch_for_numbers, whole_torch
+from lossbench.runtime.torch_import import SHAPES, Later, torch_for_numbers, whole_torch
 torch_for_numbers()
 import torch
 torch_for_numbers()

@@ -25,8 +25,8 @@ from torchmetrics.functional import classification
 from tried import ENTRIES, LOGITS, STRUCTURE
 
 import lossbench
-from lossbench.views.counts import Counts
-from lossbench.views.values import Side
+from lossbench.interface.sample_batch import Side
+from lossbench.views.confusion import Counts
 
 NEEDS_ALL_TRUTH = {"weighted_bce"}  # test_balance.py has its reference
 # Values that belong to a sample, so that there is none of all samples as one.

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import lossbench
-from lossbench.data.manifest import read_manifest
-from lossbench.data.pairing import Pairing, pair
-from lossbench.run.settings import ROLES
+from lossbench.data.pairing.folders import Pairing, pair
+from lossbench.data.pairing.manifest import read_manifest
+from lossbench.engine.settings import ROLES
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 BINARY, MULTILABEL = SAMPLES / "binary", SAMPLES / "multilabel"

@@ -15,8 +15,9 @@ import torch
 from tolerances import TABLES, check_close
 
 import lossbench
-from lossbench.run import batches, evaluate, parts, work
-from lossbench.run.moving import moved
+from lossbench.engine import batching, pipeline
+from lossbench.engine.compute import evaluate, streaming
+from lossbench.engine.compute.device_transfer import moved
 
 PROCESSOR = "cpu:0"
 LOSSES = {
@@ -57,7 +58,7 @@ def test_samples_of_one_size_go_together(monkeypatch, task, device):
     check_same(run(task, LOSSES[task]), wanted)
     assert sorted(sizes) == [3, 9]  # 17·23 pixels are 23·17
     sizes.clear()
-    monkeypatch.setattr(parts, "OTHER", 2 * 17 * 23 * {"binary": 1, "image": 1}.get(task, 3))
+    monkeypatch.setattr(streaming, "OTHER", 2 * 17 * 23 * {"binary": 1, "image": 1}.get(task, 3))
     check_same(run(task, LOSSES[task]), wanted)
     assert sorted(sizes) == [1, 2, 2, 2, 2, 3]
 
@@ -115,13 +116,13 @@ def test_samples_that_memory_cannot_hold_together_come_alone(monkeypatch, device
 
 
 def test_few_large_pairs_and_many_small_ones_are_read_at_a_time(tmp_path, monkeypatch):
-    monkeypatch.setattr("lossbench.run.settings.Settings.likely_device", "cuda")
+    monkeypatch.setattr("lossbench.engine.settings.Settings.likely_device", "cuda")
     for size, expected in ((64, 16), (2048, 4), (4096, 1)):
         side = tmp_path / str(size)
         side.mkdir()
         np.save(side / "a.npy", np.zeros((size, size), np.float16))
         run = lossbench.plan(side, side, "l1", task="image")
-        assert work.Work(run.plan, run.terms, run.settings)._at_a_time() == expected
+        assert pipeline.Work(run.plan, run.terms, run.settings)._at_a_time() == expected
 
 
 def test_a_gpu_for_what_is_counted_is_told_to_be_of_no_use():
@@ -177,8 +178,8 @@ def watched(monkeypatch: pytest.MonkeyPatch, device: str) -> list[int]:
 
     monkeypatch.setattr(evaluate, "pick_device", lambda wanted: device)
     monkeypatch.setattr(evaluate, "add_parts", seen)
-    monkeypatch.setattr(work.Work, "_batches", lambda self: (12, 2, 0))
-    monkeypatch.setattr(batches, "fair", lambda left, workers: left)
+    monkeypatch.setattr(pipeline.Work, "_batches", lambda self: (12, 2, 0))
+    monkeypatch.setattr(batching, "fair", lambda left, workers: left)
     return sizes
 
 

@@ -21,7 +21,7 @@ from tolerances import SINGLE, TABLES, check_close
 from tried import ENTRIES, LOGITS, option_sets, typed
 
 import lossbench
-from lossbench.run import batches, work
+from lossbench.engine import batching, pipeline
 
 pytestmark = pytest.mark.skipif(not KNOWN, reason="this torch knows no devices made in Python")
 # Of a pixel: float32 predictions, masks of a byte or images of float32; no weight, which is one
@@ -59,8 +59,8 @@ def test_the_example_of_every_loss_is_the_same_there(monkeypatch, entry):
 
 @pytest.mark.parametrize("task", LOSSES)
 def test_samples_of_one_size_go_there_in_one_transfer(monkeypatch, task):
-    monkeypatch.setattr(work.Work, "_batches", lambda self: (12, 2, 0))
-    monkeypatch.setattr(batches, "fair", lambda left, workers: left)
+    monkeypatch.setattr(pipeline.Work, "_batches", lambda self: (12, 2, 0))
+    monkeypatch.setattr(batching, "fair", lambda left, workers: left)
     with other_device(monkeypatch) as seen:
         run(task, LOSSES[task])
     crossed = [each for each in seen.crossings if each.there and each.bytes > SMALL]

@@ -20,7 +20,7 @@ from markdown_it import MarkdownIt
 
 import lossbench
 from lossbench.output.markdown import escaped
-from lossbench.results import Result
+from lossbench.results.result import Result
 
 GOLD = Path(__file__).parent / "gold"
 STRANGE = [

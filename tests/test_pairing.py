@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lossbench
-from lossbench.data.pairing import Pairing, pair
+from lossbench.data.pairing.folders import Pairing, pair
 
 MASK = np.array([[0, 1], [1, 1]], np.uint8)
 

@@ -21,7 +21,7 @@ from torchmetrics.detection import PanopticQuality
 from tried import INSTANCES
 
 import lossbench
-from lossbench import catalog
+from lossbench.catalog import registry
 
 LOSSES = ["panoptic_quality", "segmentation_quality", "recognition_quality"]
 Map = np.ndarray
@@ -655,7 +655,7 @@ def test_one_wrong_image_is_an_error_of_that_image(panoptic: tuple[Path, list[An
 
 
 def test_every_loss_of_the_family_is_compared() -> None:
-    assert {name for name, e in catalog.builtin().items() if "instances" in e.tasks} == INSTANCES
+    assert {name for name, e in registry.builtin().items() if "instances" in e.tasks} == INSTANCES
     assert set(LOSSES) == INSTANCES
 
 
@@ -777,7 +777,7 @@ def test_a_loss_of_ones_own_may_ask_for_segments(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text(
         """from lossbench.losses import loss
-from lossbench.views.forms import PerClass
+from lossbench.interface.annotations import PerClass
 from lossbench.views.segments import Segments
 
 @loss(tasks=["instances"])

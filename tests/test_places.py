@@ -26,14 +26,14 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import lossbench
-from lossbench.data import archives, remote
-from lossbench.data.archives import archive, members
-from lossbench.data.decode import read
-from lossbench.data.manifest import read_manifest
-from lossbench.data.pairing import pair
-from lossbench.data.places import label
-from lossbench.data.stamp import stamp
-from lossbench.run.settings import ROLES
+from lossbench.data.formats.decode import read
+from lossbench.data.pairing.folders import pair
+from lossbench.data.pairing.manifest import read_manifest
+from lossbench.data.sources import archives, remote
+from lossbench.data.sources.archives import archive, members
+from lossbench.data.sources.locations import label
+from lossbench.engine.fingerprints import stamp
+from lossbench.engine.settings import ROLES
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 URLS = ("memory", "http", "http/", "file", "http.tar", "http.tgz", "http.zip", "zip::memory", "s3",
@@ -110,7 +110,7 @@ def test_processes_read_them_too(
     kind: str, put: Callable[[Path, str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`memory://` is of this process alone: it is read by threads, whatever would pay."""
-    monkeypatch.setattr("lossbench.run.work.WORTH_PROCESSES", 1)
+    monkeypatch.setattr("lossbench.engine.pipeline.WORTH_PROCESSES", 1)
     folders = [SAMPLES / "multiclass" / role for role in ("pred", "gt")]
     here = lossbench.evaluate(*folders, ["dice", "iou"])
     there = lossbench.evaluate(*(put(folder, kind) for folder in folders), ["dice", "iou"])
@@ -545,8 +545,8 @@ def test_local_files_do_without_any_of_it() -> None:
         import sys
         for name in ("fsspec", "tarfile", "pyarrow", "aiohttp"):
             sys.modules[name] = None
-        from lossbench.data.pairing import pair
-        from lossbench.data.decode import read
+        from lossbench.data.pairing.folders import pair
+        from lossbench.data.formats.decode import read
         found = pair({ {r: str(SAMPLES / "binary" / "gt") for r in ("pred", "target")}!r}, {{}})
         read(found.pairs[0].sources["pred"][0])
         print(len(found.pairs))
@@ -626,7 +626,7 @@ def test_paths_in_parquet_are_relative_to_it_and_rows_are_named(tmp_path: Path) 
 def test_a_parquet_manifest_is_read_in_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lossbench.data.parquet.TOGETHER", 3)
+    monkeypatch.setattr("lossbench.data.pairing.manifest_parquet.TOGETHER", 3)
     Image.fromarray(MASK).save(tmp_path / "a.png")
     given = parquet(tmp_path / "p.parquet", id=range(10), pred=["a.png"] * 10, gt=["a.png"] * 10)
     assert len(read_manifest(given, ROLES).pairs) == 10

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 import lossbench
-from lossbench.data.look import spread
-from lossbench.data.pairs import Pair
+from lossbench.data.pairing.pairs import Pair
+from lossbench.data.planning.probe import spread
 
 RANDOM = np.random.default_rng(0)
 SHAPE = (8, 9)
@@ -468,7 +468,7 @@ def test_whole_numbers_outside_of_the_probabilities_are_refused() -> None:
         )
 
 
-def alone(result: lossbench.results.Result) -> float:
+def alone(result: lossbench.results.result.Result) -> float:
     """The value of the only sample, whose error is raised."""
     if result.failed:
         raise lossbench.SettingError(result.failed[0].error)
@@ -494,7 +494,7 @@ def test_negative_labels_of_a_byte_are_those_of_two(size: int) -> None:
     pred = [rng.integers(0, 4, (size, size)).astype(np.int8)]
     target = [np.where(rng.random((size, size)) < 0.1, -1, pred[0]).astype(np.int8)]
 
-    def run(kind: Any, ignore: str) -> lossbench.results.Result:
+    def run(kind: Any, ignore: str) -> lossbench.results.result.Result:
         sides = ([each.astype(kind) for each in side] for side in (pred, target))
         return lossbench.evaluate(*sides, "dice", task="multiclass", classes=4, ignore=ignore)
 

@@ -21,12 +21,12 @@ from conftest import SAMPLES
 from PIL import Image
 
 import lossbench
-from lossbench import catalog
+from lossbench.catalog import registry
+from lossbench.catalog.plugin_parser import FACTS
+from lossbench.interface import annotations
+from lossbench.interface.dispatch import OF_BOTH_SIDES
+from lossbench.interface.sample_batch import Side
 from lossbench.losses import loss as decorator
-from lossbench.plugin_source import FACTS
-from lossbench.views import forms
-from lossbench.views.call import OF_BOTH_SIDES
-from lossbench.views.values import Side
 
 PLUGINS = Path(__file__).parent / "plugins"
 PLAIN, FORMAL = PLUGINS / "plain.py", PLUGINS / "formal.py"
@@ -285,7 +285,7 @@ def test_views_of_its_own_options_and_combinations() -> None:
 def test_what_a_loss_on_tables_raises_fails_one_sample_whatever_the_batch(write: Write) -> None:
     file = write("""
         from lossbench.losses import loss
-        from lossbench.views.forms import PerClass
+        from lossbench.interface.annotations import PerClass
         from lossbench.views.overlap import Overlap
 
         @loss()
@@ -313,7 +313,7 @@ def test_what_a_loss_on_tables_raises_fails_one_sample_whatever_the_batch(write:
 def test_a_loss_in_forms_that_returns_something_else_is_told(body: str, write: Write) -> None:
     file = write(f"""
         from lossbench.losses import loss
-        from lossbench.views.forms import PerClass
+        from lossbench.interface.annotations import PerClass
         from lossbench.views.overlap import Overlap
 
         @loss()
@@ -421,16 +421,16 @@ def test_the_facts_are_those_of_the_decorator_and_the_forms_those_of_the_views()
     assert set(FACTS) == set(decorator.__kwdefaults__)
     both = {
         name
-        for name, form in vars(forms).items()
+        for name, form in vars(annotations).items()
         if getattr(form, "__metadata__", ("",))[0] in OF_BOTH_SIDES
     }
     one = {
         name
-        for name, form in vars(forms).items()
+        for name, form in vars(annotations).items()
         if hasattr(Side, getattr(form, "__metadata__", ("",))[0] or "-")
     }
-    assert catalog.side_forms() == one | {"Side"}
-    assert both | {"Values"} <= catalog.forms() - catalog.side_forms()
+    assert registry.side_forms() == one | {"Side"}
+    assert both | {"Values"} <= registry.forms() - registry.side_forms()
 
 
 WRONG = {
@@ -466,7 +466,7 @@ WRONG = {
 }  # fmt: skip
 HEAD = (
     "from lossbench.losses import loss;"
-    " from lossbench.views.forms import Probability as P, PerPixel"
+    " from lossbench.interface.annotations import Probability as P, PerPixel"
 )
 DEF = "def f(pred, target): ..."
 
@@ -538,7 +538,7 @@ def test_annotations_that_mean_nothing_are_told(write: Write) -> None:
         from __future__ import annotations
         from typing import TYPE_CHECKING
         if TYPE_CHECKING:
-            from lossbench.views.forms import PerPixel, Probability
+            from lossbench.interface.annotations import PerPixel, Probability
         def told(pred: Probability, target: Probability) -> PerPixel: ...
     """)
     with pytest.raises(lossbench.SettingError, match="annotations of told cannot be resolved"):
@@ -723,7 +723,7 @@ def test_the_shipped_catalogue_alone_is_what_is_there_without_any() -> None:
 
 SPOILING = '''
 from lossbench.losses import loss
-from lossbench.views.forms import PerPixel, Probability
+from lossbench.interface.annotations import PerPixel, Probability
 
 @loss(tasks=["binary"], range=(0, None))
 def spoil(pred: Probability, target: Probability) -> PerPixel:

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lossbench
-from lossbench.run.pooling import ExactSum, SumPool, TablePool
+from lossbench.engine.state.accumulators import ExactSum, SumPool, TablePool
 
 # Magnitudes from the smallest to 2⁹⁰⁰, so that no sum of a few dozen overflows.
 FLOATS = st.one_of(

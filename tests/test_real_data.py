@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn import metrics
 
 import lossbench
-from lossbench.results import Result
+from lossbench.results.result import Result
 
 
 def picture(path: Path) -> np.ndarray:

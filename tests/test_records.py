@@ -17,7 +17,7 @@ import lossbench
 
 SOURCE = '''
 from lossbench.losses import loss
-from lossbench.views.forms import PerSample, Tensors
+from lossbench.interface.annotations import PerSample, Tensors
 
 @loss(tasks=["records"])
 def boxes(pred: Tensors, target: Tensors) -> PerSample:

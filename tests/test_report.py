@@ -18,9 +18,9 @@ from PIL import Image
 
 import lossbench
 from lossbench.output import parquet
-from lossbench.output.html import histogram_of
-from lossbench.run.pictures import ALARM, BOTH, IGNORED, MISSED, NOTHING, RIGHT, gallery
-from lossbench.stored import read_result
+from lossbench.reporting.elements import histogram_of
+from lossbench.reporting.overlays import ALARM, BOTH, IGNORED, MISSED, NOTHING, RIGHT, gallery
+from lossbench.results.reader import read_result
 
 CELLS = SAMPLES / "binary"
 ROADS = SAMPLES / "multiclass"

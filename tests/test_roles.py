@@ -17,7 +17,7 @@ import lossbench
 # `gap` names a role that it needs and one that it can do without; `auxiliary_ce` one of logits.
 SOURCE = '''
 from lossbench.losses import loss
-from lossbench.views.forms import Image, LogProbability, PerSample, Probability
+from lossbench.interface.annotations import Image, LogProbability, PerSample, Probability
 
 @loss(tasks=["image"])
 def gap(pred: Image, target: Image, style: Image, content: Image | None) -> PerSample:

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from test_tables import check_same, few, masks, tables
 
 import lossbench
-from lossbench.run import values as made
+from lossbench.engine.compute import tensors as made
+from lossbench.interface.cell_cache import BITS, MOST_PIXELS, Matrix, Shares, taken_apart
+from lossbench.interface.sample_batch import Side, Values
 from lossbench.views.overlap import Overlap
-from lossbench.views.shares import BITS, MOST_PIXELS, Matrix, Shares, taken_apart
-from lossbench.views.values import Side, Values
 
 CELLS = 3
 # Products with counts must neither overflow nor fall below the smallest number.
@@ -114,7 +114,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from torch import Tensor
 from lossbench.losses import loss
-from lossbench.views.forms import PerClass, Probability, Weight
+from lossbench.interface.annotations import PerClass, Probability, Weight
 
 class Means(NamedTuple):
     """Means do not add up."""

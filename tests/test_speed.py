@@ -21,14 +21,14 @@ import torch
 from PIL import Image
 
 import lossbench
-from lossbench.catalog import builtin
-from lossbench.networks import Recipe
+from lossbench.catalog.registry import builtin
+from lossbench.networks.architectures import Recipe
+from lossbench.networks.extractor import Networks
 from lossbench.speed import cluster, machine, processes
 from lossbench.speed.children import by_hand, draw, losses, trunk
 from lossbench.speed.pipelines import counted
 from lossbench.speed.processes import Ended
 from lossbench.speed.report import Column, Report, Table
-from lossbench.views.trunk import Networks
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SECTIONS = list(lossbench.list_sections())

@@ -20,7 +20,7 @@ from surface_distance import lookup_tables
 from tried import ENTRIES
 
 import lossbench
-from lossbench.views import outlines
+from lossbench.geometry import surface_points
 
 SURFACE = [name for name, entry in ENTRIES.items() if entry.module.endswith(".surface")]
 Mask = np.ndarray
@@ -298,7 +298,7 @@ def test_vectors_of_the_conventions(vector):
 @given(data=st.data())
 def test_pieces_of_a_surface_are_as_large_as_those_of_surface_distance(axes, data):
     spacing = tuple(data.draw(st.floats(0.1, 10)) for _ in range(axes))
-    table = outlines.areas(spacing)
+    table = surface_points.areas(spacing)
     kernel, make = {
         2: (lookup_tables.ENCODE_NEIGHBOURHOOD_2D_KERNEL,
             lookup_tables.create_table_neighbour_code_to_contour_length),
@@ -343,11 +343,12 @@ def test_a_few_points_that_are_far_are_as_far_as_in_a_distance_map(axes, seed, s
     ours, (*start,) = theirs.copy(), random.integers(0, shape - size)
     ours[tuple(slice(at, at + size) for at in start)] ^= True
     first, second = (
-        outlines.Outline.at(outlines.by_face(box)) for box in outlines.boxed(ours, theirs)
+        surface_points.Outline.at(surface_points.by_face(box))
+        for box in surface_points.boxed(ours, theirs)
     )
     for one, other in ((first, second), (second, first)):
         expected = ndimage.distance_transform_edt(~other.on, sampling=spacing)[one.on]
-        np.testing.assert_allclose(outlines.gaps(one, other, spacing), expected, rtol=1e-12)
+        np.testing.assert_allclose(surface_points.gaps(one, other, spacing), expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", SURFACE)

@@ -14,7 +14,7 @@ from tolerances import TABLES, check_close
 from tried import BESIDES, ENTRIES, LOGITS, STRUCTURE, option_sets, typed
 
 import lossbench
-from lossbench.run import parts
+from lossbench.engine.compute import streaming
 
 CLASSES = {"binary": 2, "multiclass": 4, "multilabel": 3, "image": 0}
 # Values that belong to a sample, so that there is none of all samples as one.
@@ -176,10 +176,10 @@ def test_parts_of_a_sample_add_up_to_it(monkeypatch, task, limit):
         how = {"inputs": {"weight": list(np.random.default_rng(5).random((2, *shape)))}}
     losses = expressions(task)
     whole = pixels(task, pred, target, losses, **how)
-    monkeypatch.setitem(parts.PART, "cpu", 100)  # of 391 pixels of one class and more
+    monkeypatch.setitem(streaming.PART, "cpu", 100)  # of 391 pixels of one class and more
     lengths = []
-    real = parts.pixel_values
-    monkeypatch.setattr(parts, "pixel_values", lambda plan, samples, device: (
+    real = streaming.pixel_values
+    monkeypatch.setattr(streaming, "pixel_values", lambda plan, samples, device: (
         lengths.append(samples[0].weight.shape[1]), real(plan, samples, device))[1])  # fmt: skip
     check_same(pixels(task, pred, target, losses, **how), whole)
     assert len(lengths) > 3 * len(pred)

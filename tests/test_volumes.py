@@ -20,12 +20,12 @@ from monai.metrics import compute_iou
 from PIL import Image
 
 import lossbench
-from lossbench.data.decode import read
-from lossbench.data.endings import split_ending
-from lossbench.data.sample import Pixels, make_sample
+from lossbench.data.formats.decode import read
+from lossbench.data.loading.sample import Pixels, make_sample
+from lossbench.data.sources.suffixes import split_ending
+from lossbench.engine.compute.tensors import pixel_values
 from lossbench.errors import InputError, SettingError
-from lossbench.results import Result
-from lossbench.run.values import pixel_values
+from lossbench.results.result import Result
 
 RANDOM = np.random.default_rng(0)
 SHAPE = (9, 8, 5)

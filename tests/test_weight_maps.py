@@ -18,9 +18,9 @@ from torch.nn import functional
 from tried import BESIDES, ENTRIES, LOGITS, typed
 
 import lossbench
-from lossbench.catalog import weight_maps
-from lossbench.columns import resolve
-from lossbench.views import weight_maps as maps
+from lossbench.catalog.columns import resolve
+from lossbench.catalog.registry import weight_maps
+from lossbench.interface import weight_maps as maps
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 WEIGHING = {name: entry for name, entry in ENTRIES.items() if "weight_map" in entry.options}

@@ -21,9 +21,9 @@ import torch
 from conftest import DATA, SAMPLES
 
 import lossbench
-from lossbench import weights
-from lossbench.networks import LPIPS_LAYERS, NETWORKS
-from lossbench.views.trunk import Networks, read_tensors, seeded
+from lossbench.networks import weights
+from lossbench.networks.architectures import LPIPS_LAYERS, NETWORKS
+from lossbench.networks.extractor import Networks, read_tensors, seeded
 
 IMAGES = (str(SAMPLES / "image" / "pred"), str(SAMPLES / "image" / "gt"))
 OURS = ("squeezenet", "lpips_squeeze")  # small, and served by the tests
@@ -81,7 +81,7 @@ def server(
 
 CLIENT = """
 from dataclasses import replace
-from lossbench import weights
+from lossbench.networks import weights
 for name, facts in {facts!r}.items():
     weights.PUBLISHED[name] = replace(weights.PUBLISHED[name], **facts)
 from lossbench_cli.main import main

@@ -12,10 +12,10 @@ from lossbench_cli.main import cli
 from test_moving import PROCESSOR
 
 import lossbench
-from lossbench.data.pairs import Pair
+from lossbench.data.pairing.pairs import Pair
+from lossbench.engine.compute import evaluate
+from lossbench.engine.device_trial import Trial
 from lossbench.errors import InputError
-from lossbench.run import evaluate
-from lossbench.run.worth import Trial
 
 
 @pytest.fixture

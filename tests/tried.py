@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import lossbench
-from lossbench.catalog import Entry
-from lossbench.fitting import PER_AXIS
+from lossbench.catalog.compatibility import PER_AXIS
+from lossbench.catalog.registry import Entry
 
 EVERY = {entry.name: entry for entry in lossbench.list_losses()}
 # Of segments, which are neither tensors nor pixels by themselves: test_panoptic.py.

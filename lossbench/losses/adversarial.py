@@ -7,10 +7,17 @@ from typing import Literal
 from torch import Tensor
 
 from lossbench.errors import InputError, SettingError, sized
+from lossbench.interface.annotations import (
+    Difference,
+    Image,
+    NonNegative,
+    PerSample,
+    Scores,
+    Weight,
+)
+from lossbench.interface.stable_math import ratio, total
 from lossbench.losses import loss
-from lossbench.views.forms import Difference, Image, NonNegative, PerSample, Scores, Weight
-from lossbench.views.outputs import Outputs, log_chances
-from lossbench.views.sums import ratio, total
+from lossbench.views.discriminator import Outputs, log_chances
 
 
 @loss(

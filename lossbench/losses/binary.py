@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lossbench.losses import loss
-from lossbench.views.forms import (
+from lossbench.interface.annotations import (
     Logits,
     LogPair,
     NonNegative,
@@ -21,7 +20,8 @@ from lossbench.views.forms import (
     Share,
     Weight,
 )
-from lossbench.views.sums import by_class, power, ratio, total
+from lossbench.interface.stable_math import by_class, power, ratio, total
+from lossbench.losses import loss
 
 
 def smoothed(target: Tensor, label_smoothing: float, prior: Sequence[float] | None) -> Tensor:

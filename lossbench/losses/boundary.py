@@ -13,9 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from lossbench.errors import InputError, SettingError
-from lossbench.losses import loss
-from lossbench.views.distances import DistanceMaps, around
-from lossbench.views.forms import (
+from lossbench.interface.annotations import (
     Count,
     Image,
     NonNegative,
@@ -25,8 +23,10 @@ from lossbench.views.forms import (
     Valid,
     Weight,
 )
+from lossbench.interface.stable_math import power, ratio, total
+from lossbench.losses import loss
+from lossbench.views.distance_maps import DistanceMaps, around
 from lossbench.views.masks import Masks
-from lossbench.views.sums import power, ratio, total
 
 Bools = NDArray[np.bool_]
 

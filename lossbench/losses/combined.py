@@ -12,7 +12,14 @@ from lossbench.losses import Expression, loss
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lossbench.views.forms import Count, LossCall, NetworkName, NonNegative, Positive, Share
+    from lossbench.interface.annotations import (
+        Count,
+        LossCall,
+        NetworkName,
+        NonNegative,
+        Positive,
+        Share,
+    )
 
 
 def mixed(share: float | None, first: str, second: str) -> Expression:

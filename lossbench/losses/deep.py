@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from lossbench.errors import InputError
+from lossbench.interface.annotations import NetworkName, NonNegative, PerSample
+from lossbench.interface.stable_math import ratio, root
 from lossbench.losses import loss
 from lossbench.views.features import Calibrated, Features, Maps, Textures
-from lossbench.views.forms import NetworkName, NonNegative, PerSample
-from lossbench.views.sums import ratio, root
 
 TINY = 1e-10  # LPIPS divides by a length plus this
 STABLE = 1e-6  # DISTS's c₁ and c₂

@@ -9,11 +9,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from lossbench.errors import InputError
+from lossbench.interface.annotations import (
+    Count,
+    NonNegative,
+    PerClass,
+    PerPixel,
+    PerSample,
+    Tensors,
+)
+from lossbench.interface.sample_batch import check_tensor
 from lossbench.losses import loss
 from lossbench.views.boxes import Matched, around, middle, overlap, share
-from lossbench.views.forms import Count, NonNegative, PerClass, PerPixel, PerSample, Tensors
-from lossbench.views.found import Found
-from lossbench.views.values import check_tensor
+from lossbench.views.ranked_detections import Found
 
 LEFT_OUT = -1  # the label of an anchor that is neither an object nor background
 

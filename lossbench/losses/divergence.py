@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from lossbench.interface.annotations import Chances, Difference, Mass, Outcomes, PerPixel, Share
+from lossbench.interface.stable_math import logarithm
 from lossbench.losses import loss
-from lossbench.views.forms import Chances, Difference, Mass, Outcomes, PerPixel, Share
-from lossbench.views.sums import logarithm
 
 
 def divergence(of: Tensor, log: Tensor, other: Tensor) -> Tensor:

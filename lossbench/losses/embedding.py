@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 
 from lossbench.errors import InputError
+from lossbench.interface.annotations import Gallery, Label, PerSample, Positive, Vector
+from lossbench.interface.stable_math import ratio
 from lossbench.losses import loss
-from lossbench.views.forms import Gallery, Label, PerSample, Positive, Vector
-from lossbench.views.lengths import cosine_of, defined, direction, distance
 from lossbench.views.mined import Mined
-from lossbench.views.sums import ratio
+from lossbench.views.vectors import cosine_of, defined, direction, distance
 
 
 @loss(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from lossbench.interface.annotations import PerClass
+from lossbench.interface.stable_math import ratio
 from lossbench.losses import loss
-from lossbench.views.forms import PerClass
 from lossbench.views.segments import Segments
-from lossbench.views.sums import ratio
 
 
 @loss(

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lossbench.losses import loss
-from lossbench.views.forms import (
+from lossbench.interface.annotations import (
     Count,
     Distribution,
     Logits,
@@ -24,7 +23,8 @@ from lossbench.views.forms import (
     Stored,
     Weight,
 )
-from lossbench.views.sums import by_class, power, ratio, total
+from lossbench.interface.stable_math import by_class, power, ratio, total
+from lossbench.losses import loss
 
 
 @loss(

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from lossbench.errors import SettingError
-from lossbench.losses import loss
-from lossbench.views.forms import (
+from lossbench.interface.annotations import (
     Distribution,
     LogProbability,
     NonNegative,
@@ -19,10 +18,11 @@ from lossbench.views.forms import (
     Share,
     Weight,
 )
+from lossbench.interface.stable_math import by_class, logarithm, power, ratio, root, total
+from lossbench.losses import loss
 from lossbench.views.overlap import Overlap
 from lossbench.views.ranking import Errors
 from lossbench.views.soft import Powers, SoftCounts, SquaredErrors
-from lossbench.views.sums import by_class, logarithm, power, ratio, root, total
 
 
 def smoothed(

@@ -7,8 +7,7 @@ import math
 import torch
 from torch.nn import functional
 
-from lossbench.losses import loss
-from lossbench.views.forms import (
+from lossbench.interface.annotations import (
     Decibels,
     Difference,
     NonNegative,
@@ -16,6 +15,7 @@ from lossbench.views.forms import (
     Positive,
     RootMean,
 )
+from lossbench.losses import loss
 
 
 @loss(

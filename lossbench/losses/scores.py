@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from lossbench.interface.annotations import NonNegative, PerClass, PerSample
+from lossbench.interface.stable_math import ratio, root
 from lossbench.losses import loss
-from lossbench.views.confusion import Confusion
-from lossbench.views.counts import Counts
-from lossbench.views.forms import NonNegative, PerClass, PerSample
+from lossbench.views.confusion import Counts
+from lossbench.views.confusion_labels import Confusion
 from lossbench.views.ranking import Calibration, Ranking
-from lossbench.views.sums import ratio, root
 
 
 @loss(

@@ -9,9 +9,17 @@ import torch
 from torch import Tensor
 
 from lossbench.errors import InputError, sized
+from lossbench.interface.annotations import (
+    Count,
+    Image,
+    PerClass,
+    PerPixel,
+    PerSample,
+    Positive,
+    Valid,
+)
+from lossbench.interface.stable_math import power, ratio, root
 from lossbench.losses import loss
-from lossbench.views.forms import Count, Image, PerClass, PerPixel, PerSample, Positive, Valid
-from lossbench.views.sums import power, ratio, root
 
 # Numbers that a processor's cache has room for with what is made of them; and of a GPU its memory.
 STRIP, OTHER = 1 << 14, 1 << 22

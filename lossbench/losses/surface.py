@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
+from lossbench.geometry.surface_points import Numbers
+from lossbench.interface.annotations import Percent, PerClass
+from lossbench.interface.stable_math import ratio
 from lossbench.losses import loss
-from lossbench.views.forms import Percent, PerClass
-from lossbench.views.outlines import Numbers
-from lossbench.views.sums import ratio
 from lossbench.views.surfaces import Averages, Bands, Distances, Points, Within
 
 

@@ -18,7 +18,7 @@ from lossbench.output.junit import render_junit
 from lossbench.output.markdown import render_markdown
 from lossbench.output.parquet import check_arrow, write_parquet
 from lossbench.output.table import render_table, render_text
-from lossbench.results import Result
+from lossbench.results.result import Result
 
 FORMATS: dict[str, Callable[..., str]] = {
     "table": render_table,

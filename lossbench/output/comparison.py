@@ -10,14 +10,14 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from lossbench.comparing import Change, Comparison
 from lossbench.errors import SettingError
 from lossbench.output import check_path, own, put
 from lossbench.output.csv import cell
 from lossbench.output.markdown import escaped, table_lines
 from lossbench.output.sections import TOP, WHEN_ANY, Section, heading, plain
 from lossbench.output.table import print_sections
-from lossbench.stored import Measured
+from lossbench.results.compare import Change, Comparison
+from lossbench.results.reader import Measured
 
 HEADINGS = ("loss", "first", "second", "difference", "ci_low", "ci_high")
 RANKED = 3  # results, from which on a ranking says more than two counts

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from io import StringIO
 
-from lossbench.results import Result
+from lossbench.results.result import Result
 
 
 def render_csv(result: Result, *, per_class: bool | None = None) -> str:

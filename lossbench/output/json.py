@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any
 
-from lossbench.results import Result
+from lossbench.results.result import Result
 
 FIRST = ("schema", "session", "run")
 REST = "pooled"  # what follows the samples in the one object

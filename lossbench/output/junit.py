@@ -5,9 +5,9 @@ from __future__ import annotations
 from xml.etree import ElementTree as Xml
 
 from lossbench.errors import printable
-from lossbench.gates import Decision
 from lossbench.output.sections import plain
-from lossbench.results import Failed, Result
+from lossbench.results.gates import Decision
+from lossbench.results.result import Failed, Result
 
 GATES, PAIRS = "lossbench.gates", "lossbench.pairs"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from lossbench.errors import printable
 from lossbench.output.sections import TOP, Section, gate_lines, sections
-from lossbench.results import Result
+from lossbench.results.result import Result
 
 MARKUP = re.compile(r"([\\`*_\[\]<>|~&#$])")
 MOST_ERRORS = 50

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from lossbench.errors import SettingError
-from lossbench.results import Result
+from lossbench.results.result import Result
 
 KEY = "lossbench"  # of the file's own words: all of a result but its session and its samples
 SESSION = "lossbench.session"

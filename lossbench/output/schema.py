@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lossbench.aggregates import AGGREGATES, OVER_GROUPS
-from lossbench.columns import COUNTS
-from lossbench.results import SCHEMA
+from lossbench.catalog.columns import COUNTS
+from lossbench.results.aggregates import AGGREGATES, OVER_GROUPS
+from lossbench.results.result import SCHEMA
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 TEXT = {"type": "string"}

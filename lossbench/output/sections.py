@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from lossbench.aggregates import worst_first
-from lossbench.columns import Column, named
-from lossbench.gates import Decision
-from lossbench.results import Reported, Result
-from lossbench.stored import Measured
+from lossbench.catalog.columns import Column, named
+from lossbench.results.aggregates import worst_first
+from lossbench.results.gates import Decision
+from lossbench.results.reader import Measured
+from lossbench.results.result import Reported, Result
 
 UNDEFINED = "–"
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}

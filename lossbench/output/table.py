@@ -7,7 +7,7 @@ from typing import Any
 
 from lossbench.errors import printable
 from lossbench.output.sections import TOP, Section, gate_lines, sections
-from lossbench.results import Result
+from lossbench.results.result import Result
 
 GAP = "   "  # between columns
 WIDE = 10_000  # columns, where a terminal's are not known

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from pathlib import Path
 
-from lossbench.run.cores import cores
+from lossbench.runtime.cpu import cores
 from lossbench.speed.processes import child
 from lossbench.speed.report import Column, Table
 from lossbench.speed.setup import Setup

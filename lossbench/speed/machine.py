@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import cache_from_source
 from typing import Any
 
-from lossbench.run.cores import cores
+from lossbench.runtime.cpu import cores
 from lossbench.version import __version__
 
 PACKAGES = ("torch", "numpy", "scipy", "pillow", "click")

@@ -7,9 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lossbench.catalog import builtin
-from lossbench.columns import resolve
-from lossbench.run.cores import cores
+from lossbench.catalog.columns import resolve
+from lossbench.catalog.registry import builtin
+from lossbench.runtime.cpu import cores
 from lossbench.speed.processes import Ended, alternate, child, median, next_to, python, seconds
 from lossbench.speed.report import Column, Table
 from lossbench.speed.setup import Setup, given

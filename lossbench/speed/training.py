@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lossbench.catalog import builtin
+from lossbench.catalog.registry import builtin
 from lossbench.speed.processes import child_command, lines
 from lossbench.speed.report import Column, Table
 from lossbench.speed.setup import Setup

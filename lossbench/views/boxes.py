@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lossbench.errors import SettingError
-from lossbench.views.forms import PerPixel
-from lossbench.views.values import Values
+from lossbench.interface.annotations import PerPixel
+from lossbench.interface.sample_batch import Values
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from lossbench.errors import InputError, SettingError
-from lossbench.networks import DISTS_LAYERS, LPIPS, LPIPS_LAYERS, SEEDED, Recipe
-from lossbench.views.forms import Count, NetworkName
-from lossbench.views.sums import ratio
-from lossbench.views.trunk import Networks
-from lossbench.views.values import Side, Values
+from lossbench.interface.annotations import Count, NetworkName
+from lossbench.interface.sample_batch import Side, Values
+from lossbench.interface.stable_math import ratio
+from lossbench.networks.architectures import DISTS_LAYERS, LPIPS, LPIPS_LAYERS, SEEDED, Recipe
+from lossbench.networks.extractor import Networks
 
 POSITIONS = 1 << 16  # that are taken to float64 at a time
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from lossbench.data.reading import of_truth
-from lossbench.views.forms import Share, Valid
-from lossbench.views.values import Side
+from lossbench.data.planning.encoding import of_truth
+from lossbench.interface.annotations import Share, Valid
+from lossbench.interface.sample_batch import Side
 
 
 @dataclass(frozen=True, eq=False)

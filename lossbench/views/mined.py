@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbench.views.forms import Gallery, Label, Vector
-from lossbench.views.lengths import to_all
+from lossbench.interface.annotations import Gallery, Label, Vector
+from lossbench.views.vectors import to_all
 
 
 class Mined(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbench.data.reading import of_truth
-from lossbench.views.forms import Probability, Share, Weight
-from lossbench.views.sums import total
+from lossbench.data.planning.encoding import of_truth
+from lossbench.interface.annotations import Probability, Share, Weight
+from lossbench.interface.stable_math import total
 
 
 class Overlap(NamedTuple):

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbench.views.forms import Count, Decision, Probability, Weight
-from lossbench.views.joining import Listed
-from lossbench.views.sums import total
-from lossbench.views.values import Side, Values
+from lossbench.interface.annotations import Count, Decision, Probability, Weight
+from lossbench.interface.row_list import Listed
+from lossbench.interface.sample_batch import Side, Values
+from lossbench.interface.stable_math import total
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lossbench.errors import SettingError
-from lossbench.views.values import Joint, Values
+from lossbench.interface.sample_batch import Joint, Values
 
 VOID = -2  # in place of a true segment
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from lossbench.views.forms import NonNegative, Probability, Weight
-from lossbench.views.sums import power as raised
-from lossbench.views.sums import total
+from lossbench.interface.annotations import NonNegative, Probability, Weight
+from lossbench.interface.stable_math import power as raised
+from lossbench.interface.stable_math import total
 
 
 class SoftCounts(NamedTuple):

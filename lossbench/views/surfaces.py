@@ -15,16 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbench.data.reading import of_truth
+from lossbench.data.planning.encoding import of_truth
 from lossbench.errors import SettingError
-from lossbench.views import outlines
-from lossbench.views.forms import NonNegative, Positive, Share, Spacing, Valid
-from lossbench.views.outlines import Mask, Numbers
-from lossbench.views.values import Side, pixel_size
+from lossbench.geometry import surface_points
+from lossbench.geometry.surface_points import Mask, Numbers
+from lossbench.interface.annotations import NonNegative, Positive, Share, Spacing, Valid
+from lossbench.interface.sample_batch import Side, pixel_size
 
 OUTLINES: dict[str, Callable[[Mask], Mask]] = {
-    "pixel": outlines.by_face,
-    "contour": outlines.by_corner,
+    "pixel": surface_points.by_face,
+    "contour": surface_points.by_corner,
     "mask": lambda mask: mask,
 }
 DIAGONAL = 0.02  # Cheng et al. 2021: the share of the diagonal that a band is wide
@@ -120,7 +120,7 @@ class MaskPairs:
             if not everywhere:
                 each = np.broadcast_to(seen, (pred.count, *space))
                 masks = [[m & on for m, on in zip(side, each, strict=True)] for side in masks]
-            boxes = (outlines.boxed(*both) for both in zip(*masks, strict=True))
+            boxes = (surface_points.boxed(*both) for both in zip(*masks, strict=True))
             rows.append([Pair(ours, theirs, space, sizes) for ours, theirs in boxes])
         return cls(Of(rows, valid.device))
 
@@ -153,19 +153,19 @@ class Surfaces:
             if surface != "subpixel":
                 ours, theirs = map(OUTLINES[surface], both)
             elif len(pair.space) in (2, 3):
-                table = outlines.areas(pair.sizes)
-                codes = [outlines.cells(mask) for mask in both]
+                table = surface_points.areas(pair.sizes)
+                codes = [surface_points.cells(mask) for mask in both]
                 ours, theirs = ((code > 0) & (code < len(table) - 1) for code in codes)
                 weights = table[codes[0][ours]], table[codes[1][theirs]]
             else:
                 raise SettingError(
                     f"surface=subpixel is for 2 or 3 axes, the data has {len(pair.space)}"
                 )
-            pred, target = outlines.Outline.at(ours), outlines.Outline.at(theirs)
+            pred, target = surface_points.Outline.at(ours), surface_points.Outline.at(theirs)
             found: list[Numbers] = [np.empty(0), np.empty(0)]
             if len(pred.places) and len(target.places):
                 sides = (pred, target), (target, pred)
-                found = [outlines.gaps(*side, pair.sizes) for side in sides]
+                found = [surface_points.gaps(*side, pair.sizes) for side in sides]
             every = (
                 np.ones(len(side.places)) if weight is None else weight
                 for side, weight in zip((pred, target), weights, strict=True)
@@ -262,7 +262,7 @@ class Within(NamedTuple):
             if not all(map(len, weights)):
                 return 0.0, every
             sides = zip((points.to_target, points.to_pred), weights, strict=True)
-            near = tolerance * outlines.SLACK
+            near = tolerance * surface_points.SLACK
             return sum(float((weight * (far <= near)).sum()) for far, weight in sides), every
 
         return cls(*surfaces.of_classes.each(sums))
@@ -297,7 +297,7 @@ class Bands(NamedTuple):
             pixels = spacing is None or (pair.spacing is None and len(pair.space) == 2)
             width = DIAGONAL * (math.hypot(*pair.space) if pixels else pair.diagonal)
             width = dilation or (max(1, round(width)) if pixels else width)
-            ours, theirs = (outlines.band(mask, width, spacing) for mask in pair[:2])
+            ours, theirs = (surface_points.band(mask, width, spacing) for mask in pair[:2])
             missed = pair.pred.any() != pair.target.any()  # is 0, even where no band has a pixel
             return (ours & theirs).bit_count(), max((ours | theirs).bit_count(), missed)
 

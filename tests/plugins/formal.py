@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import lossbench.views.forms as words
-from lossbench import views
+import lossbench.interface.annotations as words
+from lossbench import interface
+from lossbench.interface.annotations import PerClass, Share
+from lossbench.interface.annotations import Probability as Chance
+from lossbench.interface.stable_math import ratio, total
 from lossbench.losses import Expression, loss
 from lossbench.losses import loss as mark
-from lossbench.views.forms import PerClass, Share
-from lossbench.views.forms import Probability as Chance
 from lossbench.views.overlap import Overlap
-from lossbench.views.sums import ratio, total
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +73,7 @@ def area(moments: Moments, *, unit: Literal["share", "percent"] = "share") -> "P
 
 @loss()
 def my_brier(
-    pred: Chance, target: views.forms.Probability, *, scale: words.NonNegative = 1.0
+    pred: Chance, target: interface.annotations.Probability, *, scale: words.NonNegative = 1.0
 ) -> words.PerPixel:
     """Brier score.
 

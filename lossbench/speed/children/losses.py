@@ -21,16 +21,16 @@ import torch
 from torch import Tensor
 
 import lossbench
-from lossbench.catalog import Entry
-from lossbench.columns import Column, Term, resolve
+from lossbench.catalog.columns import Column, Term, resolve
+from lossbench.catalog.compatibility import judged
+from lossbench.catalog.grammar import fold
+from lossbench.catalog.registry import Entry
+from lossbench.engine.compute.evaluate import pick_device
+from lossbench.engine.compute.tensors import counted_values
+from lossbench.engine.state.loaded_batch import read_chunk
 from lossbench.errors import LossbenchError
-from lossbench.expressions import fold
-from lossbench.fitting import judged
-from lossbench.run.chunk import read_chunk
-from lossbench.run.evaluate import pick_device
-from lossbench.run.values import counted_values
-from lossbench.views.call import evaluate
-from lossbench.views.values import Values
+from lossbench.interface.dispatch import evaluate
+from lossbench.interface.sample_batch import Values
 
 TASKS = ("binary", "multiclass", "multilabel", "image", "vectors", "scores")
 CLASSES = {"binary": 1, "multiclass": 4, "multilabel": 4, "image": 3}

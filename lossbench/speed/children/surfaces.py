@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from lossbench.interface.dispatch import evaluate
+from lossbench.interface.sample_batch import Side, Values
 from lossbench.losses.surface import assd, boundary_iou, hausdorff, hd95, nsd
-from lossbench.views.call import evaluate
-from lossbench.views.values import Side, Values
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that MONAI would have liked

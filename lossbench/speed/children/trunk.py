@@ -17,8 +17,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lossbench.networks import NETWORKS, Conv
-from lossbench.views.trunk import seeded
+from lossbench.networks.architectures import NETWORKS, Conv
+from lossbench.networks.extractor import seeded
 
 VGG = NETWORKS["vgg16"]
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -1,0 +1,210 @@
+"""A user's own losses: Python files, and modules that installed packages offer.
+
+They are read like the shipped ones, so that listing and explaining them runs none of their code; it
+runs when one of them is computed.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cache
+from hashlib import sha256
+from importlib import import_module
+from importlib.machinery import PathFinder
+from pathlib import Path
+from traceback import walk_tb
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast, get_type_hints
+
+from lossbench.catalog import registry
+from lossbench.catalog.plugin_parser import ARRAYS, losses_of
+from lossbench.catalog.registry import Entry
+from lossbench.errors import SettingError
+from lossbench.runtime.torch_import import whole_torch
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "lossbench.losses"
+_importing = threading.RLock()
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """A file of losses: the text that was read is the text that runs."""
+
+    path: Path
+    text: bytes = field(repr=False)
+    module: str | None = None  # of an installed package, which Python imports in its own way
+
+    @property
+    def digest(self) -> str:
+        """What tells two versions of the file apart."""
+        return sha256(self.text).hexdigest()
+
+    def function(self, entry: Entry) -> Callable[..., Any]:
+        """The function of one of its losses as `views.call` calls it; this runs the file.
+
+        Raises:
+            SettingError: the file cannot be imported, or does not hold what it seemed to hold.
+        """
+        function: Any = getattr(self._imported(), entry.name, None)
+        if not callable(function):
+            raise SettingError(f"{entry.place}: once imported, {entry.name} is no function")
+        if entry.returns == "Expression":
+            return self._text_of(function, entry)
+        if set(entry.inputs.values()) <= set(ARRAYS):
+            from lossbench.interface.plain_functions import adapted
+
+            own = [option.name for option in entry.options.values() if option.owner == entry.name]
+            return adapted(function, entry.name, entry.inputs, own)
+        try:
+            get_type_hints(function, include_extras=True)
+        except Exception as error:
+            raise SettingError(
+                f"{entry.place}: annotations of {entry.name} cannot be resolved: {error}"
+            ) from None
+        return cast(Callable[..., Any], function)
+
+    def told(self, error: BaseException) -> str:
+        """An exception in one line, with the last line of this file that it came through."""
+        name = str(self.path)
+        lines = [
+            line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == name
+        ]
+        said = str(error)
+        if isinstance(error, SyntaxError):
+            said, lines = error.msg, lines or [error.lineno or 0]
+        where = f", line {lines[-1]}" if lines and lines[-1] else ""
+        words = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        return f"{name}{where}: {words.partition(chr(10))[0]}"
+
+    def _imported(self) -> ModuleType:
+        """The module, imported once."""
+        whole_torch()
+        try:
+            return import_module(self.module) if self.module else self._run()
+        except (Exception, SystemExit) as error:
+            raise SettingError(f"a plugin cannot be imported: {self.told(error)}") from None
+
+    def _run(self) -> ModuleType:
+        """The module of a file, under a name that no other file or text has."""
+        name = (
+            f"_lossbench_plugin_{sha256(bytes(self.path.resolve()) + self.text).hexdigest()[:16]}"
+        )
+        with _importing:
+            if name not in sys.modules:
+                module = ModuleType(name)
+                module.__file__ = str(self.path)
+                sys.modules[name] = module  # dataclasses look their own module up
+                try:
+                    exec(compile(self.text, str(self.path), "exec"), vars(module))
+                except BaseException:
+                    del sys.modules[name]
+                    raise
+            return sys.modules[name]
+
+    def _text_of(self, function: Callable[..., Any], entry: Entry) -> Callable[..., str]:
+        """A combination of losses, held to return an expression."""
+
+        def text(**options: Any) -> str:
+            try:
+                found = function(**options)
+            except (Exception, SystemExit) as error:
+                raise SettingError(f"{entry.name} failed: {self.told(error)}") from None
+            if not isinstance(found, str):
+                raise SettingError(f"{entry.place}: expected an expression, {found!r} came back")
+            return found
+
+        return text
+
+
+@contextmanager
+def using(paths: Iterable[str]) -> Iterator[None]:
+    """The losses of these files, and of installed packages, beside the shipped ones.
+
+    Raises:
+        SettingError: a file cannot be read, has no loss, or a name of it is taken.
+    """
+    files = {Path(path).resolve(): Path(path) for path in paths}
+    own = [entry for file in files.values() for entry in read(file)]
+    with registry.with_added([*installed(), *own]):
+        yield
+
+
+@cache
+def installed() -> Sequence[Entry]:
+    """The losses of packages that offer modules as `lossbench.losses`; none is imported."""
+    if not any(map(_offers, sys.path)):
+        return []
+    from importlib.metadata import entry_points  # which brings along what reads mail
+
+    return [entry for point in entry_points(group=GROUP) for entry in _offered(point)]
+
+
+def _offers(folder: str) -> bool:
+    """Whether a package in a folder of Python's path may offer losses, or one in an archive there.
+
+    To ask Python for what packages offer takes as long as to read the catalogue.
+    """
+    try:
+        with os.scandir(folder or ".") as found:
+            held = [each.path for each in found if each.name.lower().endswith("-info")]
+    except OSError as error:
+        return isinstance(error, NotADirectoryError)
+    return any(GROUP.encode() in _content(Path(each, "entry_points.txt")) for each in held)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file, none where it is not there."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def read(path: Path, module: str | None = None) -> list[Entry]:
+    """Every loss of a file, in its order.
+
+    Raises:
+        SettingError: it cannot be read, or has no loss.
+    """
+    try:
+        plugin = Plugin(path, path.read_bytes(), module)
+    except OSError as error:
+        raise SettingError(f"the plugin {path} cannot be read: {error.strerror}") from None
+    try:
+        tree = ast.parse(plugin.text, filename=str(path))
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise SettingError(f"a plugin cannot be read: {plugin.told(error)}") from None
+    found = losses_of(tree, path, module or path.stem)
+    if not found:
+        raise SettingError(
+            f"the plugin {path} has no loss; expected a function such as"
+            " `def my_loss(pred, target):`, whose name does not begin with _"
+        )
+    return [replace(entry, plugin=plugin) for entry in found]
+
+
+def _offered(point: EntryPoint) -> list[Entry]:
+    """The losses of an entry point, whose module is looked for and not imported."""
+    package = point.dist.name if point.dist else "a package"
+    if point.attr:
+        raise SettingError(
+            f"{package} offers {point.value!r} as {GROUP}; expected a module, no :{point.attr}"
+        )
+    name, *inner = point.module.split(".")
+    spec = importlib.util.find_spec(name)
+    for part in inner:
+        name = f"{name}.{part}"
+        spec = spec and PathFinder.find_spec(name, spec.submodule_search_locations or [])
+    if spec is None or not spec.origin:
+        raise SettingError(f"{package} offers the module {point.module!r}, which is not there")
+    return read(Path(spec.origin), point.module)

@@ -1,0 +1,185 @@
+"""Definitions of functions, taken apart unimported: inputs, options, what is said of them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lossbench.errors import either
+from lossbench.networks.architectures import NETWORKS
+
+UNBOUNDED = float("inf")
+SMALLEST = sys.float_info.min
+MARKS = ("loss", "finishes")  # decorators that state facts
+# The end of a function's signature with its docstring, and what stands behind that.
+BODY = re.compile(
+    r'(^( *)(?:def |\)).*:\n\2    """(?s:.*?)"""\n)((?:\2    .*\n|\n)+)', flags=re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class Option:
+    """A keyword-only parameter: its name, its type as written, its default, who asks for it."""
+
+    name: str
+    type: str
+    default: Any
+    owner: str  # the loss, a view, or the function that finishes what the loss returns
+    doc: str = ""
+
+    @property
+    def words(self) -> str:
+        """What it can be, for a message."""
+        return _type(ast.parse(self.type, mode="eval").body)[0]
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value from an expression has the annotated type."""
+        return _type(ast.parse(self.type, mode="eval").body)[1](value)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A function definition, taken apart."""
+
+    name: str
+    line: int
+    inputs: dict[str, str]
+    options: dict[str, Option]
+    returns: str
+    doc: str
+    marks: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@cache
+def parse(path: Path) -> ast.Module:
+    """A file of ours, without what its functions do."""
+    return ast.parse(heads(path.read_text("utf-8")), filename=str(path))
+
+
+def heads(source: str) -> str:
+    """A file of ours line by line, without what functions do: to parse that takes most of the time.
+
+    Of a function its signature stays and its docstring, behind which nothing is left.
+    """
+    return BODY.sub(lambda found: found[1] + "\n" * found[3].count("\n"), source)
+
+
+def functions(path: Path) -> Iterator[Signature]:
+    """Every function of a file of ours."""
+    for node in parse(path).body:
+        if isinstance(node, ast.FunctionDef):
+            yield signature_of(node, path, owner=node.name)
+
+
+def signature_of(node: ast.FunctionDef, path: Path, owner: str) -> Signature:
+    """A function definition of a file, taken apart; its options belong to `owner`."""
+    doc, described = documented(node)
+    marks = {
+        spelled(mark.func): {k.arg or "": ast.literal_eval(k.value) for k in mark.keywords}
+        for mark in node.decorator_list
+        if isinstance(mark, ast.Call) and spelled(mark.func) in MARKS
+    }
+    try:
+        options = {
+            p.arg: Option(
+                p.arg, spelled(p.annotation), ast.literal_eval(d), owner, described.get(p.arg, "")
+            )
+            for p, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            if d is not None
+        }
+    except ValueError as error:
+        raise ValueError(
+            f"{path}:{node.lineno}: defaults of {node.name} must be literals"
+        ) from error
+    inputs = {p.arg: spelled(p.annotation) for p in (*node.args.posonlyargs, *node.args.args)}
+    return Signature(node.name, node.lineno, inputs, options, spelled(node.returns), doc, marks)
+
+
+def documented(node: ast.FunctionDef) -> tuple[str, dict[str, str]]:
+    """A function's docstring, and what it says of each parameter."""
+    doc = ast.get_docstring(node) or ""
+    return doc, _arguments(sections(doc).get("Args", ""))
+
+
+def spelled(node: ast.expr | None) -> str:
+    """An annotation or a name as it stands there."""
+    if isinstance(node, ast.Name):
+        return node.id
+    return ast.unparse(node) if node else ""
+
+
+def sections(doc: str) -> dict[str, str]:
+    """A docstring by its headings (Args, Returns, Note); what stands before them under ""."""
+    parts = re.split(r"^(Args|Returns|Note):\n", doc, flags=re.MULTILINE)
+    texts = [textwrap.dedent(part).strip() for part in parts[2::2]]
+    return {"": parts[0].strip(), **dict(zip(parts[1::2], texts, strict=True))}
+
+
+def _arguments(text: str) -> dict[str, str]:
+    """`name: what it is` for each parameter, continued lines joined."""
+    found = re.findall(r"^(\w+): (.*(?:\n +.*)*)", text, flags=re.MULTILINE)
+    return {name: " ".join(words.split()) for name, words in found}
+
+
+def arguments_of(function: Callable[..., Any]) -> dict[str, str]:
+    """What a function's docstring says of each argument."""
+    return _arguments(sections(inspect.getdoc(function) or "").get("Args", ""))
+
+
+def _number(low: float, high: float) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+    )
+
+
+# What an option can be: how a message says it, and which values have it.
+TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "float": ("a number", _number(-UNBOUNDED, UNBOUNDED)),
+    "NonNegative": ("a number from 0", _number(0, UNBOUNDED)),
+    "Positive": ("a number above 0", _number(SMALLEST, UNBOUNDED)),
+    "Share": ("a number from 0 to 1", _number(0, 1)),
+    "Percent": ("a number from 0 to 100", _number(0, 100)),
+    "int": ("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool)),
+    "Count": (
+        "a whole number from 1",
+        lambda v: isinstance(v, int) and not isinstance(v, bool) and v > 0,
+    ),
+    "bool": ("true or false", lambda v: isinstance(v, bool)),
+    "str": ("a word", lambda v: isinstance(v, str)),
+    "WeightMap": ("a weight map such as unet(w0=10, sigma=5)", lambda v: isinstance(v, str)),
+    "LossCall": ("a loss such as bce or binary_focal(gamma=1)", lambda v: isinstance(v, str)),
+    "NetworkName": (
+        either(NETWORKS),
+        lambda v: isinstance(v, str) and v in NETWORKS,
+    ),
+    "None": ("none", lambda v: v is None),
+}
+
+
+def _type(annotation: ast.expr) -> tuple[str, Callable[[Any], bool]]:
+    """An annotation in words, and whether a value has it."""
+    match annotation:
+        case ast.BinOp(left=left, right=right):
+            (words, fits), (other_words, other_fits) = _type(left), _type(right)
+            return f"{words} or {other_words}", lambda value: fits(value) or other_fits(value)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
+            allowed = ast.literal_eval(choices)
+            known = allowed if isinstance(allowed, tuple) else (allowed,)
+            words = either(known)
+            return words, lambda value: isinstance(value, str) and value in known
+        case ast.Subscript(value=ast.Name(id="Sequence"), slice=item):
+            words, fits = _type(item)
+            several = re.sub("^a (number|word)", r"\1s", words).removeprefix("a ")
+            return f"a list of {several}", (
+                lambda value: isinstance(value, list | tuple) and all(map(fits, value))
+            )
+        case _:
+            return TYPES[ast.unparse(annotation)]

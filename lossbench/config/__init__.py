@@ -1,0 +1,1 @@
+"""Configuration: keys, value types, and YAML with line numbers."""

@@ -1,0 +1,141 @@
+"""A text of settings in YAML: its nodes, and all that is wrong with them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lossbench.catalog.columns import resolve
+from lossbench.catalog.grammar import ExpressionError, Gate
+from lossbench.errors import SettingError, printable
+from lossbench.results.gates import check
+
+if TYPE_CHECKING:
+    from yaml import Node
+
+NULL = "tag:yaml.org,2002:null"
+YAML = "tag:yaml.org,2002:"
+
+
+@dataclass
+class Source:
+    """A file or an environment variable, and all that is wrong with it.
+
+    Attributes:
+        name: what messages call it.
+        text: all of it.
+        folder: what relative paths are relative to.
+        problems: line, column and message of each.
+        losses: expressions that are right.
+        faulty: names of columns whose expression is wrong.
+        gates: gates that can be read, to be held against the losses.
+    """
+
+    name: str
+    text: str = ""
+    folder: str = ""
+    problems: list[tuple[int, int, str]] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)
+    faulty: set[str] = field(default_factory=set)
+    gates: list[tuple[Node, Gate]] = field(default_factory=list)
+
+    def wrong(self, node: Node, message: str, at: int = 0) -> None:
+        """Keep a problem, `at` characters into the text of a node."""
+        mark = node.start_mark
+        if mark is None:
+            self.problems.append((0, 0, _safe(f"{self.name}: {message}")))
+            return
+        line, column = mark.line + 1, mark.column + 1
+        opening = len(style(node))
+        if at and self.text.startswith(str(node.value), mark.index + opening):
+            column += opening + at
+        place = f"{self.name}:{line}:{column}"
+        self.problems.append((line, column, _safe(f"{place}: {message}")))
+
+    def expression(self, node: Node, error: SettingError, before: int = 0) -> None:
+        """Keep what is wrong with an expression, `before` characters of which are ours."""
+        at = error.at - before if isinstance(error, ExpressionError) else 0
+        self.wrong(node, str(error), max(at, 0))
+
+    def path(self, written: str) -> str:
+        """A path as the run takes it: relative ones are relative to the file, URLs as written."""
+        if "://" in written:
+            return written
+        return os.path.join(self.folder, os.path.expanduser(written))
+
+    def check_gates(self) -> None:
+        """Hold the gates against the losses; a baseline and groups may come from elsewhere."""
+        for node, gate in self.gates:
+            try:
+                columns = resolve(self.losses, {}, [gate])
+                check(gate, columns, {}, has_baseline=True, has_groups=True)
+            except SettingError as error:
+                if gate.loss.name not in self.faulty:
+                    self.expression(node, error)
+
+    def finish(self) -> None:
+        """Report all problems at once.
+
+        Raises:
+            SettingError: there are some.
+        """
+        if self.problems:
+            raise SettingError("\n".join(message for *_, message in sorted(self.problems)))
+
+
+def _safe(message: str) -> str:
+    return "\n".join(map(printable, message.split("\n")))
+
+
+def text_of(source: Source, node: Node, words: str) -> str | None:
+    """A scalar as it is written, on one line; what is none is a problem."""
+    if not isinstance(node.value, str):
+        found = "a mapping" if is_mapping(node) else "a list"
+    elif node.tag == NULL or not node.value.strip():
+        found = "nothing; leave the key out for the default"
+    elif not node.tag.startswith(YAML):
+        found = f"the tag {node.tag}, which has no meaning here"
+    else:
+        return " ".join(node.value.splitlines()) if "\n" in node.value else str(node.value)
+    source.wrong(node, f"expected {words}, found {found}")
+    return None
+
+
+def nodes_of(node: Node) -> Iterable[Node]:
+    """The items of a list; anything else stands for a list of itself."""
+    return [node] if isinstance(node.value, str) or is_mapping(node) else node.value
+
+
+def entries(source: Source, node: Node, words: str) -> Iterator[tuple[Node, str, Node]]:
+    """The entries of a mapping: node and text of the key, and the value; each key once."""
+    if not is_mapping(node):
+        source.wrong(node, f"expected {words}, found {_found(node)}")
+        return
+    lines: dict[str, int] = {}
+    for key, below in node.value:
+        name = key.value if isinstance(key.value, str) else None
+        if name is None:
+            source.wrong(key, f"a key is a word, not {_found(key)}; quote a text with brackets")
+        elif name in lines:
+            source.wrong(key, f"{name!r} is given twice, first in line {lines[name]}")
+        else:
+            lines[name] = key.start_mark.line + 1 if key.start_mark else 0
+            yield key, name, below
+
+
+def _found(node: Node) -> str:
+    if isinstance(node.value, str):
+        return repr(node.value) if node.value else "nothing"
+    return "a mapping" if is_mapping(node) else "a list"
+
+
+def is_mapping(node: Node) -> bool:
+    """Whether a node has keys; the module itself does without importing YAML."""
+    return getattr(node, "id", "") == "mapping"
+
+
+def style(node: Node) -> str:
+    """The mark that a scalar begins with; of lists and mappings, whether they have brackets."""
+    return getattr(node, "style", None) or ("[" if getattr(node, "flow_style", False) else "")

@@ -1,0 +1,1 @@
+"""Byte arrays: shared memory, histograms and strips."""

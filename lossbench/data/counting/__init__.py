@@ -1,0 +1,1 @@
+"""Counting: images as tables of values and counts."""

@@ -1,0 +1,1 @@
+"""Loading: from the files of a pair to a sample."""

@@ -1,0 +1,246 @@
+"""Boxes of one sample, found and true, with what is known of each: from COCO JSON or records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossbench.data.formats.coco_masks import Segmentations
+from lossbench.data.formats.decode import Array, read_record
+from lossbench.data.pairing.folders import Category
+from lossbench.data.pairing.pairs import Pair
+from lossbench.data.planning.classes import MOST, Classes
+from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.plan import Plan
+from lossbench.data.planning.probe import spread
+from lossbench.data.sources.locations import label
+from lossbench.errors import InputError, SettingError
+
+Numbers = NDArray[np.float64]
+WANTED = {
+    "pred": ("boxes", "scores", "labels", "masks"),
+    "target": ("boxes", "labels", "crowd", "area", "masks"),
+}
+NEEDED = {"pred": ("boxes", "scores"), "target": ("boxes",)}
+FIELDS = {
+    "pred": "boxes (N, 4) as x1, y1, x2, y2 and scores (N,), and where wanted labels (N,) and masks"
+    " (N, height, width)",
+    "target": "boxes (N, 4) as x1, y1, x2, y2, and where wanted labels, crowd and area (N,) and"
+    " masks (N, height, width)",
+}
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """The N boxes of one side of a sample."""
+
+    corners: Numbers  # (N, 4) x1, y1, x2, y2
+    size: Numbers  # (N,) width times height
+    area: Numbers  # (N,) what small and large are judged by: of an object the area of its mask
+    of_class: NDArray[np.int64]  # (N,)
+    score: Numbers  # (N,) of a prediction
+    crowd: NDArray[np.bool_]  # (N,) a group of objects that are not told apart
+    masks: Segmentations | None = None
+    order: int = 0  # of its image among all; detections of one score are ranked by it
+
+
+@dataclass(frozen=True)
+class Detections:
+    """One sample: what was found, and what is there."""
+
+    pred: Boxes
+    target: Boxes
+
+    @cached_property
+    def of_boxes(self) -> Numbers:
+        """The IoU of each box with each true one, (P, T); of a crowd the share inside it."""
+        pred, target = self.pred.corners[:, None], self.target.corners[None]
+        low = np.maximum(pred[..., :2], target[..., :2])
+        high = np.minimum(pred[..., 2:], target[..., 2:])
+        both = (high - low).clip(0).prod(-1)
+        union = self.pred.size[:, None] + self.target.size - both
+        union = np.where(self.target.crowd, self.pred.size[:, None], union)
+        found: Numbers = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+        return found
+
+    @cached_property
+    def of_masks(self) -> Numbers:
+        """The same of masks.
+
+        Raises:
+            InputError: one side has none.
+        """
+        for role, side in (("pred", self.pred), ("target", self.target)):
+            if side.masks is None and len(side.corners):
+                raise InputError("has no masks for iou_type=segm", kind="mismatch", role=role)
+        if self.pred.masks is None or self.target.masks is None:
+            return np.zeros((len(self.pred.corners), len(self.target.corners)))
+        return self.pred.masks.overlap(self.target.masks, self.target.crowd)
+
+
+def plan_detections(
+    pairs: Sequence[Pair],
+    categories: Sequence[Category],
+    classes: Classes | None,
+    given: Iterable[str],
+) -> Plan:
+    """How boxes are read.
+
+    Args:
+        pairs: the files, or boxes that a COCO JSON file lists.
+        categories: the classes that such a file names.
+        classes: those that the user names.
+        given: options of the run that have no meaning here, as they are typed.
+
+    Raises:
+        InputError: no file of a role can be read.
+        SettingError: the classes are not known.
+    """
+    for option in given:
+        raise SettingError(f"{option} has no meaning on a detection task")
+    if categories:
+        if classes:
+            raise SettingError("COCO's instances name the categories; leave out --classes")
+        names = tuple(each.name for each in categories)
+        values = tuple((each.id, place) for place, each in enumerate(categories))
+        kinds = {"pred": "COCO results", "target": "COCO instances"}
+        pred, target = (Reading(role, "boxes", kind, values=values) for role, kind in kinds.items())
+    else:
+        seen = {role: _seen(pairs, role) for role in NEEDED}
+        named = classes or _labelled({value for _, values in seen.values() for value in values})
+        names, values = named.names, named.values
+        pred, target = (
+            Reading(role, "boxes", "", values=values, tensors=tensors)
+            for role, (tensors, _) in seen.items()
+        )
+    return Plan("detection", pred, target, names, len(names))
+
+
+def read_detections(plan: Plan, pair: Pair) -> Detections:
+    """One sample held against the plan.
+
+    Raises:
+        InputError: a file is no record of boxes.
+    """
+    sides = []
+    for role, reading in (("pred", plan.pred), ("target", plan.target)):
+        (source,) = pair.sources[role]
+        try:
+            sides.append(source if isinstance(source, Boxes) else _boxes(reading, source))
+        except InputError as error:
+            raise error.located(role, label(source)) from None
+    return Detections(*sides)
+
+
+def _seen(pairs: Sequence[Pair], role: str) -> tuple[tuple[str, ...], set[int]]:
+    """The arrays that a sample of records has, and the labels in them."""
+    names, labels = dict[str, None](), set[int]()
+    failure = InputError(f"there is nothing to read ({role})")
+    for pair in spread(pairs):
+        (source,) = pair.sources[role]
+        try:
+            arrays = read_record(source)
+            if "boxes" not in arrays:
+                raise _lacking("boxes", role, arrays)
+            names |= dict.fromkeys(name for name in WANTED[role] if name in arrays)
+            labels |= {int(each) for each in arrays.get("labels", np.zeros(0)).ravel()}
+        except (InputError, ValueError, OverflowError) as error:
+            known = error if isinstance(error, InputError) else InputError("has labels of no kind")
+            failure = known.located(role, label(source))
+    if not names:
+        raise failure
+    return tuple(names), labels
+
+
+def _lacking(name: str, role: str, arrays: Mapping[str, Array]) -> InputError:
+    held = ", ".join(filter(None, arrays)) or "none by a name"
+    return InputError(
+        f"has no array {name!r}; it has {held}; expected {FIELDS[role]}",
+        kind="mismatch",
+        role=role,
+    )
+
+
+def _labelled(labels: set[int]) -> Classes:
+    """A class for each label that occurs; one of objects where there are no labels."""
+    if len(labels) > MOST:
+        raise SettingError(f"boxes have {len(labels):,} labels; {MOST:,} classes are the most")
+    if not labels:
+        return Classes(("object",), ((0, 0),))
+    known = sorted(labels)
+    return Classes(tuple(map(str, known)), tuple((each, i) for i, each in enumerate(known)))
+
+
+def _boxes(reading: Reading, source: Any) -> Boxes:
+    """The boxes of a record."""
+    arrays = read_record(source)
+    for name in NEEDED[reading.role]:
+        if name not in arrays:
+            raise _lacking(name, reading.role, arrays)
+    corners = _checked(reading, "boxes", arrays["boxes"], None)
+    rows = {
+        name: _checked(reading, name, arrays[name], len(corners))
+        for name in ("scores", "labels", "crowd", "area")
+        if name in arrays and name in WANTED[reading.role]
+    }
+    sides = corners[:, 2:] - corners[:, :2]
+    if (sides < 0).any():
+        x1, y1, x2, y2 = corners[np.argmax((sides < 0).any(1))].tolist()
+        raise reading.unfit(
+            f"has the box [{x1:g}, {y1:g}, {x2:g}, {y2:g}]; expected x1 ≤ x2 and y1 ≤ y2"
+        )
+    size, nothing = sides.prod(-1), np.zeros(len(corners))
+    masks = None
+    if "masks" in arrays:
+        masks = Segmentations.of_masks(_masks(reading, arrays["masks"], len(corners)))
+    return Boxes(
+        corners,
+        size,
+        rows.get("area", size),
+        _classes(reading, rows.get("labels"), len(corners)),
+        rows.get("scores", nothing),
+        rows.get("crowd", nothing) != 0,
+        masks,
+    )
+
+
+def _checked(reading: Reading, name: str, array: Array, count: int | None) -> Numbers:
+    """Finite numbers, one a box, or boxes of four."""
+    wanted = "(N, 4)" if count is None else f"({count},)"
+    if array.size == 0 and not count:
+        return np.zeros((0, 4) if count is None else 0)
+    fits = array.ndim == 2 and array.shape[1] == 4 if count is None else array.shape == (count,)
+    if not fits:
+        raise reading.unfit(f"has {name} of shape {array.shape}; expected {wanted}")
+    if not np.isfinite(array).all():
+        raise reading.unfit(f"has {name} that are not finite")
+    return array.astype(np.float64)
+
+
+def _masks(reading: Reading, masks: Array, count: int) -> Array:
+    if masks.ndim != 3 or len(masks) != count:
+        raise reading.unfit(
+            f"has masks of shape {masks.shape}; expected ({count}, height, width), one a box"
+        )
+    return masks
+
+
+def _classes(reading: Reading, labels: Numbers | None, count: int) -> NDArray[np.int64]:
+    """The class of each box."""
+    known = dict(reading.values)
+    if labels is None:
+        if len(known) > 1:
+            raise reading.unfit("has no labels, where there are several classes")
+        return np.zeros(count, np.int64)
+    for value in labels.tolist():
+        if value not in known:
+            raise reading.unfit(
+                f"holds label {value:g} where the plan reads {', '.join(map(str, known))}; name all"
+                " classes with --classes"
+            )
+    return np.array([known[int(value)] for value in labels.tolist()], np.int64)

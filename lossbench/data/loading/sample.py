@@ -1,0 +1,329 @@
+"""One pair into numbers: counts of distinct value pairs where that is exact, pixels elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lossbench.data.counting.instance_overlap import Joint, count_segments
+from lossbench.data.counting.joint_histogram import Table, differences, joint
+from lossbench.data.counting.sparse_histogram import Cells, occurring
+from lossbench.data.formats.decode import Array, Picture, read
+from lossbench.data.formats.nifti import Grid
+from lossbench.data.loading.detections import Detections, read_detections
+from lossbench.data.loading.records import TASKS as RECORDS
+from lossbench.data.loading.records import Record, read_tensors
+from lossbench.data.pairing.pairs import Pair
+from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.plan import Plan
+from lossbench.data.sources.locations import is_lost, label
+from lossbench.errors import InputError, sized
+
+FILTERS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
+
+
+class Other(NamedTuple):
+    """An input that a loss asks for by name, read as the side that it resembles."""
+
+    stored: Array  # (C, N)
+    space: tuple[int, ...]  # its own on image tasks, elsewhere that of the ground truth
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """The pixels themselves: (C, N) numbers, and class indices (1 or C, N) of a hard input."""
+
+    pred: Array
+    target: Array
+    weight: Array  # (C or 1, N), 0 where ignored
+    space: tuple[int, ...]  # their places: height and width, or the axes of a volume
+    positive: Array | None = None  # (C or 1, N) role `pos_weight`
+    spacing: tuple[float, ...] | None = None  # of the target along each axis of `space`, in mm
+    instances: Array | None = None  # (C or 1, N) role `instances`, whole numbers
+    others: Mapping[str, Other] = field(default_factory=dict)  # by role, what losses name
+
+    def side(self, role: str) -> Other:
+        """One input with its places."""
+        if role in ("pred", "target"):
+            return Other(getattr(self, role), self.space)
+        return self.others[role]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A pair as the plan wants it: a table of counts, its pixels, or both.
+
+    Tables are (C, 2, levels) target by prediction for binary and multilabel tasks, (K, K) target by
+    prediction for label maps, and (channels, 511) for the differences −255 … 255 of images; of
+    larger ones there are only the cells that occur.
+    """
+
+    size: int  # pixels, ignored ones included
+    table: Table | Cells | None
+    pixels: Pixels | Joint | Record | Detections | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A pair that could not be evaluated."""
+
+    role: str | None
+    file: str | None
+    kind: str
+    message: str
+    loss: str | None = None  # the loss that has no value of it
+
+
+def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
+    """Decode a pair and hold it against the plan."""
+    try:
+        if plan.task in RECORDS:
+            return Sample(1, None, read_tensors(plan, pair))
+        if plan.task == "detection":
+            return Sample(1, None, read_detections(plan, pair))
+        loaded, grids = dict[str, Array](), dict[str, Grid | None]()
+        for role in pair.sources:
+            loaded[role], grids[role] = _load(plan, role, pair)
+        spacing = _spacing(plan, grids, pair)
+        _fit(plan, loaded, pair)
+        target = loaded["target"]
+        if plan.task == "instances":
+            shared = count_segments(plan, loaded, pair.segments, _ignored(plan, loaded))
+            return Sample(target.size, None, shared)
+        return Sample(
+            int(target[0].size if plan.target.stacked else target.size),
+            _count(plan, loaded) if plan.counted else None,
+            _pixels(plan, loaded, spacing) if plan.pixels else None,
+        )
+    except InputError as error:
+        role = error.role or "pred"
+        error.located(role, label(pair.sources[role][0]))
+        lost = list(filter(is_lost, pair.sources["target"]))
+        if error.kind == "missing" and lost:  # a prediction may be forgiven, the truth never is
+            error.role, error.file = "target", label(lost[0])
+        return Failure(error.role, error.file, error.kind, str(error))
+
+
+def _load(plan: Plan, role: str, pair: Pair) -> tuple[Array, Grid | None]:
+    """The stored numbers of one role, classes or channels first where it is stacked, and its grid.
+
+    Files of several classes share one grid.
+    """
+    reading = plan.reading(role)
+    planes, grid = list[Array](), None
+    for source in pair.sources[role]:
+        try:
+            picture = read(source)
+            planes.append(reading.plane(picture) if reading else _single(picture, role))
+            if planes[-1].size == 0:
+                raise InputError("holds no pixel", kind="mismatch")
+            if planes[-1].shape != planes[0].shape:
+                others = _size(planes[0])
+                raise InputError(f"is {_size(planes[-1])}, other classes are {others}", kind="size")
+            if picture.grid and grid and (unlike := picture.grid.unlike(grid, "its other classes")):
+                raise InputError(unlike, kind="mismatch")
+            grid = picture.grid
+        except InputError as error:
+            raise error.located(role, label(source)) from None
+    flat = planes[0].ndim == (picture.places or plan.target.places)
+    one_a_file = reading and reading.stacked and plan.task != "image" and flat
+    return np.stack(planes) if len(planes) > 1 or one_a_file else planes[0], grid
+
+
+def _spacing(plan: Plan, grids: Mapping[str, Grid | None], pair: Pair) -> tuple[float, ...] | None:
+    """The spacing of the ground truth, on whose grid the others lie as far as they have one."""
+    target = grids["target"]
+    name = label(pair.sources["target"][0]) or "its ground truth"
+    for role, grid in grids.items():
+        if grid and target and (unlike := grid.unlike(target, name)):
+            raise InputError(unlike, kind="mismatch", role=role)
+    spacing = target.spacing if target else None
+    if bool(spacing) != bool(plan.spacing):
+        here, there = ("a", "others have none") if spacing else ("no", "others have one in mm")
+        raise InputError(
+            f"has {here} voxel spacing where {there}; evaluate them apart",
+            kind="mismatch",
+            role="target",
+        )
+    return spacing
+
+
+def _single(picture: Picture, role: str) -> Array:
+    """A mask or weight map: one number a pixel."""
+    if picture.colour or picture.mode == "LA":
+        raise InputError(
+            f"is a colour picture ({picture.mode}) where role {role} has one number a pixel",
+            kind="mismatch",
+            role=role,
+        )
+    return picture.array
+
+
+def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
+    """Bring every role to the ground truth's size, or refuse."""
+    target = loaded["target"]
+    space = target.shape[1:] if plan.target.stacked else target.shape
+    own = {  # have a size of their own
+        each.role for each in plan.roles if plan.task == "image" or each.encoding == "scores"
+    }
+    for role, array in loaded.items():
+        reading = plan.reading(role)
+        if role in own:
+            continue
+        alone = array.ndim == len(space) + 1 and len(array) == 1
+        if alone and role != "target" and not (reading and reading.stacked):
+            loaded[role] = array = array[0]  # an axis of classes or channels, of which there is one
+        stacked = reading.stacked if reading else array.ndim > len(space)
+        if role == "target" or array.shape[int(stacked) :] == space:
+            continue
+        if role == "pred" and plan.resize and array.ndim == len(space) + stacked:
+            loaded[role] = _resized(array, space, plan.resize, stacked)
+            continue
+        several = stacked and array.ndim > len(space)
+        here, there = _size(array, several), _size(target, plan.target.stacked)
+        if here == there:  # the difference is in other axes
+            here, there = str(array.shape), str(target.shape)
+        file = label(pair.sources["target"][0]) or "its ground truth"
+        advice = "; --resize nearest|bilinear fits it" if role == "pred" else ""
+        if len(space) > 2:
+            turned = array.shape[several:] == space[::-1]
+            advice = "; its axes are in reverse order, transpose it" if turned else "; resample it"
+        raise InputError(f"is {here} where {file} is {there}{advice}", kind="size", role=role)
+    for role, array in loaded.items():
+        if (array.ndim > len(space) and role not in own) and (
+            len(array) != plan.channels or (role in plan.masks and plan.task != "multilabel")
+        ):
+            what = "channels" if plan.task == "image" else "classes"
+            raise InputError(
+                f"has {len(array)} {what} where the plan reads {plan.channels}",
+                kind="mismatch",
+                role=role,
+            )
+
+
+def _resized(array: Array, space: tuple[int, ...], method: str, stacked: bool) -> Array:
+    if len(space) != 2:
+        raise InputError(
+            f"is {_size(array, stacked)} where its ground truth is {sized(space)}; --resize fits"
+            " pictures only, resample it beforehand",
+            kind="size",
+            role="pred",
+        )
+    size = (space[1], space[0])
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32)
+    elif array.dtype not in (np.uint8, np.bool_):
+        array = array.astype(np.int32)
+    planes = array if stacked else array[None]
+    fitted = [np.asarray(Image.fromarray(p).resize(size, FILTERS[method])) for p in planes]
+    return np.stack(fitted) if stacked else fitted[0]
+
+
+def _size(array: Array, stacked: bool = False) -> str:
+    """The size without the axis of classes or channels, where there is one."""
+    return sized(array.shape[1:] if stacked else array.shape)
+
+
+def _ignored(plan: Plan, loaded: dict[str, Array]) -> Array | None:
+    """Where a mask folder, or a grey level of an image, takes pixels out."""
+    masks = [loaded[role] != 0 if role == "ignore" else loaded[role] == 0 for role in plan.masks]
+    if plan.task == "image" and plan.target.ignore:
+        masks.append(plan.target.ignored(loaded["target"]).any(0))
+    return reduce(np.logical_or, masks) if masks else None
+
+
+def _count(plan: Plan, loaded: dict[str, Array]) -> Table | Cells:
+    ignored = _ignored(plan, loaded)
+    pred, target = loaded["pred"], loaded["target"]
+    if plan.task == "image" and not plan.sparse:
+        return differences(pred, target, ignored)
+    planes = [(pred, target, ignored)]
+    if plan.task in ("multilabel", "image"):
+        out = [None] * len(target) if ignored is None else np.broadcast_to(ignored, target.shape)
+        planes = list(zip(pred, target, out, strict=True))
+    if plan.sparse:
+        return occurring(plan, planes)
+    tables = [joint(plan, *each) for each in planes]
+    return tables[0] if plan.task == "multiclass" else np.array(tables)
+
+
+def _pixels(plan: Plan, loaded: dict[str, Array], spacing: tuple[float, ...] | None) -> Pixels:
+    """Pixels in rows; what weighs nothing is overwritten first, whatever it was."""
+    pred, target = _rows(loaded["pred"], plan.pred), _rows(loaded["target"], plan.target)
+    count = target.shape[1]
+    maps = {role: _weights(role, loaded[role].reshape(-1, count)) for role in plan.maps}
+    weight = maps.get("weight", np.broadcast_to(1.0, (1, count)))
+    ignored = _ignored(plan, loaded)
+    if ignored is not None:
+        weight = _put(weight, ignored.reshape(-1, count), 0)
+    if plan.target.hard:
+        void = plan.target.classes
+        codes = _overwritten(plan.target.coded(target), weight, void)
+        if (codes > void).any():
+            raise plan.target.refuse(target, codes)
+        weight = _put(weight, codes == void, 0)
+        target = _put(codes, codes == void, 0)
+    else:
+        if plan.target.ignore:
+            weight = _put(weight, plan.target.ignored(target), 0)
+        target = plan.target.numbers(_overwritten(target, weight))
+    if plan.pred.hard:
+        codes = _overwritten(plan.pred.coded(pred), weight)
+        if (codes >= plan.pred.classes).any():
+            raise plan.pred.refuse(pred, codes)
+        pred = codes
+    else:
+        pred = plan.pred.numbers(_overwritten(pred, weight))
+    space = loaded["target"].shape[1:] if plan.target.stacked else loaded["target"].shape
+    positive, instances = maps.get("pos_weight"), maps.get("instances")
+    others = {each.role: _other(each, loaded[each.role], weight) for each in plan.roles}
+    return Pixels(pred, target, weight, space, positive, spacing, instances, others)
+
+
+def _other(reading: Reading, stored: Array, weight: Array) -> Other:
+    """An input that a loss names; what weighs nothing is overwritten where it has the same size."""
+    space, rows = stored.shape[int(reading.stacked) :], _rows(stored, reading)
+    codes = reading.coded(rows) if reading.hard else rows
+    if rows.shape[1] == weight.shape[1]:
+        codes = _overwritten(codes, weight)
+    if not reading.hard:
+        return Other(reading.numbers(codes), space)
+    if (codes >= reading.classes).any():
+        raise reading.refuse(rows, codes)
+    return Other(codes, space)
+
+
+def _rows(array: Array, reading: Reading) -> Array:
+    """(C, N): classes or channels first, pixels in one row."""
+    return array.reshape(len(array) if reading.stacked else 1, -1)
+
+
+def _overwritten(rows: Array, weight: Array, number: int = 0) -> Array:
+    """A number where nothing weighs."""
+    unseen: Array = weight == 0
+    if len(unseen) not in (1, len(rows)):
+        unseen = np.all(unseen, 0)[None]
+    return _put(rows, unseen, number)
+
+
+def _put(rows: Array, where: Array, number: int) -> Array:
+    """A number in some places; the very same rows where there are none."""
+    return np.where(where, rows.dtype.type(number), rows) if where.any() else rows
+
+
+def _weights(role: str, stored: Array) -> NDArray[np.float64]:
+    weight = stored.astype(np.float64)
+    if not np.isfinite(weight).all() or weight.min() < 0:
+        what = "instances" if role == "instances" else "weights"
+        raise InputError(
+            f"holds {what} that are negative or not finite", kind="mismatch", role=role
+        )
+    if role == "instances" and (weight % 1).any():
+        raise InputError("holds instances that are no whole numbers", kind="mismatch", role=role)
+    return weight

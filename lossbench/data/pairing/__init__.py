@@ -1,0 +1,1 @@
+"""Pairing: which prediction belongs to which ground truth."""

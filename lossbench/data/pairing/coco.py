@@ -1,0 +1,262 @@
+"""COCO's detection format: `results.json` lists what was found, `instances.json` what is there."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from lossbench.data.formats.coco_masks import Segmentations
+from lossbench.data.loading.detections import Boxes
+from lossbench.data.pairing.folders import Category, Pairing
+from lossbench.data.pairing.panoptic import load_json
+from lossbench.errors import InputError
+
+RESULTS = (
+    "expected COCO's results format: a list of detections, each with image_id, category_id, score"
+    " and bbox [x, y, width, height] or segmentation"
+)
+INSTANCES = (
+    "expected COCO's instances format: images (id, file_name), annotations (image_id, category_id,"
+    " bbox, area, iscrowd) and categories (id, name)"
+)
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture that the ground truth lists."""
+
+    name: str
+    order: int  # by image_id, in which pycocotools goes through them
+    height: int
+    width: int
+
+
+@dataclass
+class Listed:
+    """What is listed for one image, entry after entry."""
+
+    boxes: list[list[float]] = field(default_factory=list)  # x, y, width, height
+    areas: list[float] = field(default_factory=list)
+    classes: list[int] = field(default_factory=list)
+    scores: list[float] = field(default_factory=list)
+    crowds: list[bool] = field(default_factory=list)
+    masks: list[Any] = field(default_factory=list)  # None where there is none
+
+
+def is_results(path: str) -> bool:
+    """Whether a JSON file begins as a list of detections does."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read(1000).lstrip().startswith("[")
+    except (OSError, ValueError):
+        return False
+
+
+def read_coco(pred: str, target: str) -> Pairing:
+    """The images that the ground truth lists, each with what was found in it.
+
+    A sample's id is the image's file_name without its ending, or its id where it has none. An image
+    of which the results say nothing is one in which nothing was found.
+
+    Raises:
+        InputError: a file is not of its format, or names what the other does not know.
+    """
+    truth, found = load_json("target", target), load_json("pred", pred)
+    if not isinstance(truth, dict) or not all(
+        isinstance(truth.get(key), list) for key in ("images", "annotations", "categories")
+    ):
+        raise InputError(f"{target} is of another kind; {INSTANCES}", kind="mismatch")
+    if not isinstance(found, list):
+        raise InputError(f"{pred} is of another kind; {RESULTS}", kind="mismatch")
+    categories = tuple(_categories(target, truth["categories"]))
+    images = _images(target, truth["images"])
+    places = {category.id: place for place, category in enumerate(categories)}
+    sides = {
+        "pred": _listed("pred", _entries(pred, "detection", found, RESULTS), images, places),
+        "target": _listed(
+            "target",
+            _entries(target, "annotation", truth["annotations"], INSTANCES),
+            images,
+            places,
+        ),
+    }
+    files = {"pred": pred, "target": target}
+    pairing = Pairing(categories=categories)
+    for id_, image in images.items():
+        sources = {
+            role: (_boxes(image, f"{files[role]} (image_id {id_})", listed.get(id_, Listed())),)
+            for role, listed in sides.items()
+        }
+        pairing.pairs.append(image.name, sources)
+    pairing.pairs = pairing.pairs.sorted()
+    for before, after in pairwise(pairing.pairs):
+        if before.id == after.id:
+            raise InputError(f"{target} has two images {after.id!r}", kind="mismatch")
+    if not pairing.pairs:
+        raise InputError(f"{target} has no images", kind="missing")
+    return pairing
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object of a JSON list, and how a message names it."""
+
+    file: str
+    kind: str
+    place: int
+    expected: str
+    values: Mapping[str, Any]
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self.values:
+            raise self.unfit(f"has no {key}; {self.expected}")
+        return self.values[key]
+
+    def unfit(self, what: str) -> InputError:
+        image = self.values.get("image_id")
+        of_image = "" if image is None else f" (image_id {image})"
+        return InputError(
+            f"{self.file}: {self.kind} {self.place}{of_image} {what}", kind="mismatch"
+        )
+
+    def key(self, name: str) -> Hashable:
+        """A number or a word that others refer to."""
+        found = self[name]
+        if isinstance(found, bool) or not isinstance(found, int | str):
+            raise self.unfit(f"has the {name} {found!r}; expected a whole number")
+        return found
+
+    def number(self, name: str) -> float:
+        """A finite number."""
+        found = self[name]
+        if not _finite(found):
+            raise self.unfit(f"has the {name} {found!r}; expected a finite number")
+        return float(found)
+
+    def box(self) -> list[float]:
+        """x, y, width and height."""
+        found = self["bbox"]
+        if not isinstance(found, list) or len(found) != 4 or not all(map(_finite, found)):
+            raise self.unfit(
+                f"has the bbox {found!r}; expected four finite numbers: x, y, width, height"
+            )
+        if min(found[2:]) < 0:
+            raise self.unfit(f"has the bbox {found!r}, whose width or height is below 0")
+        return [float(each) for each in found]
+
+
+def _finite(found: Any) -> bool:
+    return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
+
+
+def _entries(file: str, kind: str, listed: Iterable[Any], expected: str) -> Iterator[Entry]:
+    """Each object of a list."""
+    for place, values in enumerate(listed, 1):
+        if not isinstance(values, dict):
+            raise InputError(f"{file}: {kind} {place} is no object; {expected}", kind="mismatch")
+        yield Entry(file, kind, place, expected, values)
+
+
+def _categories(file: str, listed: Iterable[Any]) -> Iterator[Category]:
+    ids, names = set[Hashable](), set[str]()
+    for entry in _entries(file, "category", listed, INSTANCES):
+        id_, name = entry.key("id"), str(entry["name"])
+        if not isinstance(id_, int):
+            raise entry.unfit(f"has the id {id_!r}; expected a whole number")
+        if id_ in ids or name in names:
+            raise entry.unfit(f"{name!r} ({id_}) is there twice")
+        ids.add(id_)
+        names.add(name)
+        yield Category(id_, name, thing=True)
+    if not ids:
+        raise InputError(f"{file} has no categories", kind="mismatch")
+
+
+def _images(file: str, listed: Iterable[Any]) -> dict[Hashable, Image]:
+    """The pictures by image_id."""
+    entries = dict[Hashable, Entry]()
+    for entry in _entries(file, "image", listed, INSTANCES):
+        if entries.setdefault(id_ := entry.key("id"), entry) is not entry:
+            raise entry.unfit(f"has the id {id_!r}, which is there twice")
+    in_order = sorted(entries, key=lambda id_: (isinstance(id_, str), id_))
+    return {
+        id_: Image(
+            str(PurePosixPath(str(entries[id_].values.get("file_name", id_))).with_suffix("")),
+            order,
+            *(
+                int(entries[id_].number(side)) if side in entries[id_].values else 0
+                for side in ("height", "width")
+            ),
+        )
+        for order, id_ in enumerate(in_order)
+    }
+
+
+def _listed(
+    role: str,
+    entries: Iterable[Entry],
+    images: Mapping[Hashable, Image],
+    places: Mapping[Any, int],
+) -> dict[Hashable, Listed]:
+    """By image_id, what one side lists."""
+    found, ids = defaultdict[Hashable, Listed](Listed), set[Hashable]()
+    for entry in entries:
+        image, category = entry.key("image_id"), entry.key("category_id")
+        if image not in images:
+            raise entry.unfit("is in no image of the ground truth")
+        if category not in places:
+            raise entry.unfit(f"has the category_id {category!r}, which the ground truth lacks")
+        if role == "target" and "id" in entry.values:
+            if entry.key("id") in ids:
+                raise entry.unfit(f"has the id {entry.key('id')!r}, which is there twice")
+            ids.add(entry.key("id"))
+        of_image = found[image]
+        mask = entry.values.get("segmentation")
+        box, area = _placed(role, entry, images[image], mask)
+        of_image.boxes.append(box)
+        of_image.areas.append(area)
+        of_image.classes.append(places[category])
+        of_image.scores.append(entry.number("score") if role == "pred" else 0.0)
+        of_image.crowds.append(role == "target" and bool(entry.values.get("iscrowd", 0)))
+        of_image.masks.append(mask)
+    return found
+
+
+def _placed(role: str, entry: Entry, image: Image, mask: Any) -> tuple[list[float], float]:
+    """The box of an entry and its area, as pycocotools has them.
+
+    A detection has the area of its box, or without one that of its mask; an object that of its
+    `area`, which is the mask's.
+    """
+    if role == "pred" and "bbox" not in entry.values and mask is not None:
+        where = f"{entry.file} (image_id {entry['image_id']})"
+        alone = Segmentations((mask,), image.height, image.width, where)
+        return alone.boxes[0], alone.areas[0]
+    box = entry.box()
+    if role == "target" and "area" in entry.values:
+        return box, entry.number("area")
+    return box, box[2] * box[3]
+
+
+def _boxes(image: Image, where: str, listed: Listed) -> Boxes:
+    boxes = np.array(listed.boxes, np.float64).reshape(-1, 4)
+    masks = None
+    if listed.masks and all(each is not None for each in listed.masks):
+        masks = Segmentations(tuple(listed.masks), image.height, image.width, where)
+    return Boxes(
+        np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1),
+        boxes[:, 2:].prod(-1),
+        np.array(listed.areas, np.float64),
+        np.array(listed.classes, np.int64),
+        np.array(listed.scores, np.float64),
+        np.array(listed.crowds, np.bool_),
+        masks,
+        image.order,
+    )

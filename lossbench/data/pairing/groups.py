@@ -1,0 +1,80 @@
+"""Which group each sample belongs to: by a pattern over the ids, or by columns of a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from unicodedata import normalize
+
+from lossbench.data.pairing.folders import compiled, stray_braces
+from lossbench.errors import InputError, SettingError
+
+
+def manifest_columns(group_by: str | None) -> tuple[str, ...]:
+    """The columns that `--group-by` names; none where it is a pattern or not given.
+
+    Raises:
+        SettingError: it is neither a pattern with a name nor columns.
+    """
+    if group_by is None:
+        return ()
+    if set("{}*") & set(group_by):
+        if stray_braces(group_by) or not compiled(group_by).groupindex:
+            raise SettingError(
+                f"--group-by {group_by!r}: expected names in braces, such as"
+                " '{patient}/{slice}'"
+            )
+        return ()
+    columns = tuple(column.strip() for column in group_by.split(","))
+    if not all(columns):
+        raise SettingError(
+            f"--group-by {group_by!r}: expected a pattern such as '{{patient}}/{{slice}}', or"
+            " columns of the manifest with commas"
+        )
+    return columns
+
+
+def by_pattern(pattern: str, ids: Iterable[str]) -> dict[str, str]:
+    """The group of each id: every name of the pattern but the last, which tells samples apart.
+
+    A pattern with one name groups by that name.
+
+    Raises:
+        InputError: an id does not fit the pattern.
+    """
+    rule = compiled(normalize("NFC", pattern))
+    names = list(rule.groupindex)
+    named = names[:-1] or names
+    groups, known = dict[str, str](), Names()
+    for each in ids:
+        found = rule.fullmatch(each)
+        if found is None:
+            raise InputError(
+                f"the id {each!r} does not fit --group-by {pattern!r}", kind="mismatch"
+            )
+        groups[each] = known.of(found.group(*named) if named[1:] else (found[named[0]],))
+    return groups
+
+
+class Names:
+    """The names of groups, each made once; no two groups share one."""
+
+    def __init__(self) -> None:
+        self.names: dict[tuple[str, ...], str] = {}
+        self.parts: dict[str, tuple[str, ...]] = {}
+
+    def of(self, parts: tuple[str, ...]) -> str:
+        """The name of a group: its parts with slashes between them.
+
+        Raises:
+            InputError: another group is written the same way.
+        """
+        if parts not in self.names:
+            name = "/".join(parts)
+            other = self.parts.setdefault(name, parts)
+            if other != parts:
+                raise InputError(
+                    f"two groups are called {name!r}: {' and '.join(map(str, (other, parts)))}",
+                    kind="mismatch",
+                )
+            self.names[parts] = name
+        return self.names[parts]

@@ -1,0 +1,213 @@
+"""Which files belong together, as a table says it: a header, then one line a sample."""
+
+from __future__ import annotations
+
+import csv
+import os
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import BytesIO, TextIOWrapper
+from itertools import chain
+from typing import IO
+from unicodedata import normalize
+
+from lossbench.data.pairing.folders import Pairing, Unpaired
+from lossbench.data.pairing.groups import Names
+from lossbench.data.pairing.manifest_header import Header, read_header
+from lossbench.data.pairing.manifest_parquet import parquet_rows
+from lossbench.data.pairing.pairs import Pairs
+from lossbench.data.sources.locations import Places, Source, label
+from lossbench.data.sources.remote import Remote, below, is_url
+from lossbench.data.sources.suffixes import ENDINGS, split_ending
+from lossbench.errors import InputError
+
+STANDARD_INPUT = "-"
+TABS = (".tsv", ".tab")
+PARQUET = (".parquet", ".pq")
+Line = tuple[int, list[str]]  # its number, and its cells
+
+
+def read_manifest(
+    path: str, roles: Sequence[str], classes: Sequence[str] = (), group_by: Sequence[str] = ()
+) -> Pairing:
+    """The pairs that a manifest names, in the order of their ids.
+
+    Args:
+        path: a file of comma or tab separated values with a header, a Parquet file, or a URL of
+            either; "-" is the standard input. Paths in it are relative to its folder, in the
+            standard input to the working directory.
+        roles: roles beside pred and target that a column may name.
+        classes: names in the order wanted, for columns such as `pred[liver]`.
+        group_by: columns whose cells make the group of a sample.
+
+    Raises:
+        InputError: it cannot be read, or is no such table.
+        SettingError: no column is called as in `group_by`.
+    """
+    standard = path == STANDARD_INPUT
+    name, folder = ("stdin", "") if standard else (str(label(path)), os.path.dirname(path))
+    unit = "row" if path.lower().endswith(PARQUET) else "line"
+    places, pairs, numbers = Places(), Pairs(), array("Q")  # pairs, and the number of each line
+    unpaired = dict[int, Unpaired]()  # by place
+    groups, names = dict[str, str](), Names()
+    joined = _below(folder)
+    rows = _lines(path, name)
+    number, titles = next(rows)
+    header = read_header(
+        f"{name} {unit} {number}" if number else name, titles, roles, classes, group_by
+    )
+    nowhere: dict[str, tuple[Source, ...]] = dict.fromkeys(header.files, ("",))
+    for number, cells in rows:
+        where = f"{name} {unit} {number}"
+        _check_line(where, cells, header)
+        sample = _id(where, cells, header)
+        lacking = _lacking(sample, where, cells, header)
+        if lacking:
+            unpaired[len(numbers)] = lacking
+            pairs.append(sample, nowhere)
+        else:
+            pairs.append(sample, _files(cells, header, joined, places))
+        numbers.append(number)
+        if header.groups:
+            groups[sample] = names.of(_group(where, cells, header))
+    if not numbers:
+        raise InputError(f"the manifest {name} has no line below its header", kind="missing")
+    pairs = pairs.sorted()
+    for several in pairs.repeated():
+        lines = " and ".join(f"{unit} {numbers[place]}" for place in several)
+        message = f"{name} {lines} have one id, {(sample := pairs.ids[several[0]])!r}"
+        unpaired |= dict.fromkeys(several, Unpaired(sample, "pred", "duplicate", message))
+    return Pairing(
+        pairs.without(unpaired.keys()),
+        sorted({each.id: each for each in unpaired.values()}.values(), key=lambda each: each.id),
+        classes=header.classes,
+        groups=groups,
+        confined=places.confined,
+    )
+
+
+def _lines(path: str, name: str) -> Iterator[Line]:
+    """The lines that are not empty; the first is the header."""
+    try:
+        with _opened(path, name) as file:
+            if path.lower().endswith(PARQUET):
+                yield from parquet_rows(file, name)
+            else:
+                yield from _rows(TextIOWrapper(file, "utf-8-sig", "surrogateescape", ""), name)
+    except OSError as error:
+        kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+        reason = f"the manifest {name} cannot be read: {error.strerror}"
+        raise InputError(reason, kind=kind) from None
+
+
+def _opened(path: str, name: str) -> IO[bytes]:
+    """The bytes of a manifest."""
+    if path == STANDARD_INPUT:
+        return open(0, "rb", closefd=False)
+    if not is_url(path):
+        return open(path, "rb")
+    try:
+        return BytesIO(Remote(path).read())
+    except InputError as error:
+        raise InputError(f"the manifest {name} {error.message}", kind=error.kind) from None
+
+
+def _rows(file: Iterable[str], name: str) -> Iterator[Line]:
+    """A text as rows of cells, those without any text left out."""
+    texts, start = iter(file), list[str]()
+    for text in texts:
+        start.append(text)
+        if text.strip():
+            break
+    else:
+        raise InputError(f"the manifest {name} is empty", kind="missing")
+    separator = "\t" if name.lower().endswith(TABS) else _separator(start[-1])
+    rows = csv.reader(chain(start, texts), delimiter=separator, skipinitialspace=True, strict=True)
+    last = 0
+    try:
+        for cells in rows:
+            number, last = last + 1, rows.line_num
+            text = "".join(cells)
+            try:
+                text.encode()
+            except UnicodeEncodeError:  # bytes that are no text were read as surrogates
+                where = f"{name} line {number}"
+                raise InputError(f"{where} is not UTF-8; save it in that encoding") from None
+            if text.strip():
+                yield number, cells
+    except csv.Error as error:
+        raise InputError(f"{name} line {last + 1} cannot be read: {error}") from None
+
+
+def _separator(header: str) -> str:
+    """What cuts the header into the most columns."""
+    return max(",\t;", key=lambda each: len(next(csv.reader([header], delimiter=each))))
+
+
+def _check_line(where: str, cells: Sequence[str], header: Header) -> None:
+    """Refuse what shows that the table is not what its header says."""
+    if len(cells) != len(header.names):
+        raise InputError(
+            f"{where} has {len(cells)} cells where the header has {len(header.names)}",
+            kind="mismatch",
+        )
+    for column, role in header.slips.items():
+        if split_ending(cells[column])[1].lower() in ENDINGS:
+            raise InputError(
+                f"{where}: the column {header.names[column]!r} names a file and is no role"
+                f" (did you mean {role!r}?)",
+                kind="mismatch",
+            )
+
+
+def _id(where: str, cells: Sequence[str], header: Header) -> str:
+    """The id of a line; without a column for it, the prediction's path without suffix."""
+    if header.id is not None:
+        written = cells[header.id]
+    else:
+        columns = [*header.files["pred"].values(), *header.files["target"].values()]
+        written = split_ending(next(filter(None, map(cells.__getitem__, columns)), ""))[0]
+    if not written.strip():
+        lacks = "names neither prediction nor truth" if header.id is None else "has no id"
+        raise InputError(f"{where} {lacks}", kind="mismatch")
+    return normalize("NFC", written)
+
+
+def _group(where: str, cells: Sequence[str], header: Header) -> tuple[str, ...]:
+    """The cells that make the group of a line."""
+    parts = tuple(normalize("NFC", cells[column].strip()) for column in header.groups)
+    for column, part in zip(header.groups, parts, strict=True):
+        if not part:
+            raise InputError(
+                f"{where}: the cell of {header.names[column]!r} is empty; --group-by needs it",
+                kind="mismatch",
+            )
+    return parts
+
+
+def _lacking(sample: str, where: str, cells: Sequence[str], header: Header) -> Unpaired | None:
+    """What keeps a line from being evaluated, if anything does."""
+    for role, column in header.checked:
+        if not cells[column]:
+            kind = "extra" if role == "target" else "missing"
+            message = f"{where}: the cell of {header.names[column]!r} is empty"
+            return Unpaired(sample, role, kind, message)
+    return None
+
+
+def _files(
+    cells: Sequence[str], header: Header, joined: Callable[[str], str], places: Places
+) -> dict[str, tuple[Source, ...]]:
+    """The files of a line by role."""
+    return {
+        role: tuple([places.file(joined(cells[column])) for column in columns.values()])
+        for role, columns in header.files.items()
+    }
+
+
+def _below(folder: str) -> Callable[[str], str]:
+    """What makes of a manifest's paths those from its folder, unless they stand for themselves."""
+    if is_url(folder):
+        return lambda written: written if is_url(written) else below(folder, written)
+    start = os.path.join(folder, "")
+    return lambda written: written if os.path.isabs(written) or is_url(written) else start + written

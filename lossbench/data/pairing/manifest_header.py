@@ -1,0 +1,118 @@
+"""What the columns of a manifest hold, as its first line says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from unicodedata import normalize
+
+from lossbench.data.pairing.folders import ordered_classes
+from lossbench.errors import InputError, SettingError, nearest
+
+SIDES = {"pred": "pred", "gt": "target", "target": "target"}
+OF_CLASS = re.compile(r"(pred|gt|target)\[(.+)\]", re.IGNORECASE)
+CLOSE = 0.75  # how alike a column and a role must be to be taken for a slip
+
+
+@dataclass(frozen=True)
+class Header:
+    """Which column holds what.
+
+    Attributes:
+        names: the columns as they are written.
+        id: the column of the ids, if there is one.
+        files: role -> class -> column, the class "" where a sample has one file.
+        classes: those that have files of their own, in order.
+        groups: the columns that make the group of a sample.
+        slips: columns without a meaning here that are called much like a role, and that role.
+    """
+
+    names: tuple[str, ...]
+    id: int | None
+    files: dict[str, dict[str, int]]
+    classes: tuple[str, ...]
+    groups: tuple[int, ...]
+    slips: dict[int, str]
+
+    @cached_property
+    def checked(self) -> list[tuple[str, int]]:
+        """Roles and columns in the order in which what a line lacks is told.
+
+        That there is no ground truth comes first: it is never forgiven.
+        """
+        every = [(role, column) for role, of in self.files.items() for column in of.values()]
+        return sorted(every, key=lambda each: each[0] != "target")
+
+
+def read_header(
+    where: str,
+    cells: Sequence[str],
+    roles: Sequence[str],
+    classes: Sequence[str],
+    group_by: Sequence[str],
+) -> Header:
+    """The columns of a manifest; `where` says in messages which line it is.
+
+    Raises:
+        InputError: there is no column for predictions or truth, or columns contradict each other.
+        SettingError: there is no column of `group_by`.
+    """
+    names = tuple(cell.strip() for cell in cells)
+    number, files = _meanings(where, names, roles)
+    found = {label for of_role in files.values() for label in of_role} - {""}
+    order = ordered_classes(found, classes)
+    for role, name in (("pred", "pred"), ("target", "gt")):
+        if not files[role]:
+            raise InputError(
+                f"{where} has no column {name!r}{nearest(name, names)}: expected a header such as"
+                f" id,pred,gt and found {', '.join(names)}",
+                kind="mismatch",
+            )
+        lacking = [label for label in order if label not in files[role]]
+        if "" in files[role] and len(files[role]) > 1:
+            raise InputError(f"{where} has {name} both with and without class", kind="mismatch")
+        if "" not in files[role]:
+            if lacking:
+                raise InputError(f"{where} has no column {name}[{lacking[0]}]", kind="mismatch")
+            files[role] = {label: files[role][label] for label in order}
+    if number is None and "" not in files["pred"]:
+        raise InputError(
+            f"{where} has a prediction a class and so needs a column 'id'", kind="mismatch"
+        )
+    for column in group_by:
+        if names.count(column) != 1:
+            found_ones = "two such columns" if column in names else "no such column"
+            raise SettingError(
+                f"--group-by {column}: {where} has {found_ones}{nearest(column, names)};"
+                f" it has {', '.join(names)}"
+            )
+    used = {number, *map(names.index, group_by)}
+    used |= {column for of_role in files.values() for column in of_role.values()}
+    slips = {
+        column: close[0]
+        for column, name in enumerate(names)
+        if column not in used
+        if (close := get_close_matches(name.lower(), [*SIDES, *roles], n=1, cutoff=CLOSE))
+    }
+    files = {role: of_role for role, of_role in files.items() if of_role}
+    return Header(names, number, files, order, tuple(map(names.index, group_by)), slips)
+
+
+def _meanings(
+    where: str, names: Sequence[str], roles: Sequence[str]
+) -> tuple[int | None, dict[str, dict[str, int]]]:
+    """The column of the ids, and role -> class -> column."""
+    known = {"id": "id", **SIDES, **{role: role for role in roles}}
+    files: dict[str, dict[str, int]] = {role: {} for role in known.values()}
+    for column, name in enumerate(names):
+        of_class = OF_CLASS.fullmatch(name)
+        role = known.get((of_class[1] if of_class else name).lower())
+        if role is None:
+            continue
+        label = normalize("NFC", of_class[2].strip()) if of_class else ""
+        if files[role].setdefault(label, column) != column:
+            raise InputError(f"{where} has two columns that mean {name!r}", kind="mismatch")
+    return files.pop("id").get(""), files

@@ -1,0 +1,148 @@
+"""Many pairs in little memory: names as bytes one after another, pairs made when asked for."""
+
+from __future__ import annotations
+
+from array import array
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any, overload
+
+from lossbench.data.sources.locations import Source
+
+Segments = dict[int, tuple[int, bool]]  # id -> class, whether it is a crowd
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One sample: its id and, for each role, its file, or one file a class."""
+
+    id: str
+    sources: dict[str, tuple[Source, ...]]
+    segments: dict[str, Segments] = field(default_factory=dict)  # by role, where a file lists them
+
+
+class Texts:
+    """A list of strings that only grows."""
+
+    def __init__(self) -> None:
+        self.bytes, self.ends = bytearray(), array("Q", [0])
+
+    def append(self, text: str) -> None:
+        self.bytes += text.encode("utf-8", "surrogatepass")
+        self.ends.append(len(self.bytes))
+
+    def __getitem__(self, place: int) -> str:
+        start, end = self.ends[place : place + 2]
+        return self.bytes[start:end].decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __len__(self) -> int:
+        return len(self.ends) - 1
+
+
+class Column:
+    """The files of one role: paths as bytes, anything else as it is."""
+
+    def __init__(self) -> None:
+        self.paths, self.others = Texts(), dict[int, Any]()
+
+    def append(self, sources: tuple[Source, ...]) -> None:
+        path = sources[0] if len(sources) == 1 and type(sources[0]) is str else None
+        if path is None:
+            self.others[len(self.paths)] = sources
+        self.paths.append(path or "")
+
+    def __getitem__(self, place: int) -> tuple[Source, ...]:
+        found: tuple[Source, ...] = self.others.get(place) or (self.paths[place],)
+        return found
+
+
+class Pairs(Sequence[Pair]):
+    """Pairs that all have the same roles; a slice of them shares their memory."""
+
+    def __init__(self, pairs: Iterable[Pair] = ()) -> None:
+        self.ids, self.roles = Texts(), defaultdict[str, Column](Column)
+        self.segments = dict[int, dict[str, Segments]]()
+        self.order: Sequence[int] = range(0)
+        for pair in pairs:
+            self.append(pair.id, pair.sources, pair.segments)
+
+    def append(
+        self,
+        name: str,
+        sources: Mapping[str, tuple[Source, ...]],
+        segments: dict[str, Segments] | None = None,
+    ) -> None:
+        """One more, by its id; not to a slice, and not once they are sorted."""
+        if segments:
+            self.segments[len(self.ids)] = segments
+        self.ids.append(name)
+        for role, files in sources.items():
+            self.roles[role].append(files)
+        self.order = range(len(self.ids))
+
+    def sorted(self) -> Pairs:
+        """In the order of their ids, equal ones as they came."""
+        return self._at(array("Q", sorted(self.order, key=self.ids.__getitem__)))
+
+    def repeated(self) -> Iterator[list[int]]:
+        """The places of each id that comes more than once; of sorted pairs."""
+        for _, places in groupby(self.order, self.ids.__getitem__):
+            first, *others = places
+            if others:
+                yield [first, *others]
+
+    def without(self, places: Collection[int]) -> Pairs:
+        """In the same order; a place is where a pair was appended."""
+        if not places:
+            return self
+        return self._at(array("Q", (place for place in self.order if place not in places)))
+
+    def named(self) -> Iterator[str]:
+        """The ids alone."""
+        return map(self.ids.__getitem__, self.order)
+
+    def _at(self, order: Sequence[int]) -> Pairs:
+        some = object.__new__(Pairs)
+        some.ids, some.roles, some.segments = self.ids, self.roles, self.segments
+        some.order = order
+        return some
+
+    @overload
+    def __getitem__(self, place: int) -> Pair: ...
+    @overload
+    def __getitem__(self, place: slice) -> Pairs: ...
+    def __getitem__(self, place: int | slice) -> Pair | Pairs:
+        if isinstance(place, slice):
+            return self._at(self.order[place])
+        at = self.order[place]
+        sources = {role: column[at] for role, column in self.roles.items()}
+        return Pair(self.ids[at], sources, self.segments.get(at, {}))
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def __reduce__(self) -> Any:
+        """A slice does not take the others along."""
+        columns = {role: [files[at] for at in self.order] for role, files in self.roles.items()}
+        segments = list(map(self.segments.get, self.order))
+        return _listed, (list(self.named()), columns, segments)
+
+
+def _listed(
+    names: Sequence[str],
+    columns: Mapping[str, Sequence[tuple[Source, ...]]],
+    segments: Sequence[dict[str, Segments] | None],
+) -> Pairs:
+    """Pairs from lists of all their parts."""
+    pairs = Pairs()
+    for name, listed, *files in zip(names, segments, *columns.values(), strict=True):
+        pairs.append(name, dict(zip(columns, files, strict=True)), listed)
+    return pairs

@@ -1,0 +1,156 @@
+"""COCO's panoptic format: a JSON file that lists the segments of the PNGs in a folder beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import Any
+
+from lossbench.data.pairing.folders import Category, Pairing, Unpaired
+from lossbench.data.pairing.pairs import Segments
+from lossbench.data.sources.locations import label
+from lossbench.data.sources.remote import is_url
+from lossbench.errors import InputError
+
+EXPECTED = (
+    "expected panopticapi's format: annotations, each with image_id, file_name and segments_info"
+    " (id, category_id, iscrowd), and in the ground truth categories (id, name, isthing); boxes are"
+    " read where PRED is COCO's results format, a list"
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG, and what its JSON file lists: id -> category id, whether it is a crowd."""
+
+    name: str
+    path: str
+    segments: Segments
+
+
+def is_json(given: Any) -> bool:
+    """Whether something is the path of a JSON file."""
+    return isinstance(given, str | os.PathLike) and os.fspath(given).lower().endswith(".json")
+
+
+def read_panoptic(pred: str, target: str) -> Pairing:
+    """The pairs of two panoptic JSON files, by image_id; the ground truth has the categories.
+
+    PNGs are in the folder of the JSON file's name (`val/` for `val.json`), or where there is none,
+    in the folder that the file is in.
+
+    Raises:
+        InputError: a file is not of this format, or nothing matches.
+    """
+    files = {"pred": pred, "target": target}
+    loaded = {role: load_json(role, file) for role, file in files.items()}
+    try:
+        given = loaded["target"]["categories"]
+        categories = tuple(
+            Category(int(each["id"]), str(each["name"]), bool(each["isthing"])) for each in given
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise _unfit("target", target, error) from None
+    places = {category.id: place for place, category in enumerate(categories)}
+    names = {category.name for category in categories}
+    if not len(places) == len(names) == len(categories) > 0:
+        raise InputError(f"{target} has no categories, or one of them twice", kind="mismatch")
+    pictures = {role: _pictures(role, file, loaded[role], places) for role, file in files.items()}
+    if not pictures["pred"].keys() & pictures["target"].keys():
+        raise InputError(f"no image_id of {pred} is in {target}", kind="missing")
+    pairing = Pairing(categories=categories)
+    for image in pictures["pred"].keys() | pictures["target"].keys():
+        _add(pairing, image, files, {role: each.get(image) for role, each in pictures.items()})
+    pairing.unpaired.sort(key=lambda each: each.id)
+    pairing.pairs = pairing.pairs.sorted()
+    for before, after in pairwise(pairing.pairs):
+        if before.id == after.id:
+            raise InputError(f"{target} has two images {after.id!r}", kind="mismatch")
+    return pairing
+
+
+def _add(
+    pairing: Pairing,
+    image: str,
+    files: Mapping[str, str],
+    both: Mapping[str, Picture | None],
+) -> None:
+    """One image to the pairs, or to those that cannot be evaluated."""
+    found = {role: picture for role, picture in both.items() if picture}
+    name = str(PurePosixPath(found["target" if "target" in found else "pred"].name).with_suffix(""))
+    for role, file in files.items():
+        kind = "extra" if role == "target" and role not in found else "missing"
+        message = f"image_id {image} is not in {file}"
+        if role in found:
+            if os.path.isfile(found[role].path):
+                continue
+            message = f"{found[role].path} does not exist, though {file} names it"
+        pairing.unpaired.append(Unpaired(name, role, kind, message))
+        return
+    sources = {role: (picture.path,) for role, picture in found.items()}
+    segments = {role: picture.segments for role, picture in found.items()}
+    pairing.pairs.append(name, sources, segments)
+
+
+def load_json(role: str, file: str) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if is_url(file):
+        raise InputError(f"{label(file)} is a URL; JSON files are read from local folders")
+    try:
+        with open(file, encoding="utf-8") as opened:
+            return json.load(opened)
+    except FileNotFoundError:
+        raise InputError(f"{file} does not exist ({role})", kind="missing", role=role) from None
+    except (OSError, ValueError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or f"it is no JSON: {error}"
+        raise InputError(f"{file} cannot be read: {reason}", role=role) from None
+
+
+def _unfit(role: str, file: str, error: Exception) -> InputError:
+    lack = f"has no {error}" if isinstance(error, KeyError) else f"is of another kind: {error}"
+    return InputError(f"{file} {lack}; {EXPECTED}", kind="mismatch", role=role)
+
+
+def _pictures(role: str, file: str, loaded: Any, places: Mapping[int, int]) -> dict[str, Picture]:
+    """The PNGs of one side by image_id."""
+    beside = os.path.splitext(file)[0]
+    folder = beside if os.path.isdir(beside) else os.path.dirname(file)
+    pictures: dict[str, Picture] = {}
+    try:
+        for each in loaded["annotations"]:
+            image = str(each["image_id"])
+            segments = {
+                int(one["id"]): (
+                    int(one["category_id"]),
+                    role == "target" and bool(one.get("iscrowd", 0)),
+                )
+                for one in each["segments_info"]
+            }
+            name = str(each["file_name"])
+            if image in pictures or len(segments) < len(each["segments_info"]):
+                raise InputError(
+                    f"{file} has image_id {image}, or a segment of it, twice",
+                    kind="mismatch",
+                    role=role,
+                )
+            strange = {category for category, _ in segments.values()} - places.keys()
+            if strange:
+                raise InputError(
+                    f"{file} has category_id {min(strange)} in {name}, which is not among the"
+                    " categories of the ground truth",
+                    kind="mismatch",
+                    role=role,
+                )
+            known = {id_: (places[category], crowd) for id_, (category, crowd) in segments.items()}
+            pictures[image] = Picture(name, os.path.join(folder, name), known)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unfit(role, file, error) from None
+    return pictures

@@ -1,0 +1,1 @@
+"""Planning: how the bytes of a run become numbers, decided once."""

@@ -1,0 +1,215 @@
+"""What a sample of files holds: the evidence for the reading plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from itertools import chain, islice, pairwise
+
+import numpy as np
+
+from lossbench.data.arrays.byte_histogram import histogram
+from lossbench.data.arrays.strips import strips
+from lossbench.data.formats.decode import Array, Picture, read
+from lossbench.data.formats.nifti import shown
+from lossbench.data.pairing.pairs import Pair
+from lossbench.data.planning.encoding import CHANNELS
+from lossbench.data.sources.locations import is_lost, label
+from lossbench.errors import InputError, SettingError
+
+SAMPLE, NEAR = 16, 64  # pairs that are looked at, and among how many each is looked for
+WHITE = 255
+MANY = 1 << 12  # distinct values that are worth remembering
+
+
+@dataclass
+class Seen:
+    """What the files of one role hold.
+
+    Pictures of several numbers a pixel count only where there are no others: one colour picture
+    among masks is an error of that file, not of the plan.
+
+    Attributes:
+        colour: every picture has several numbers a pixel.
+        palette: every picture has a palette.
+        images: some are image files, in place of arrays.
+        jpeg: the name of one that is a JPEG.
+        dtype: how numbers are stored.
+        shape: of an array; a picture has two axes.
+        places: how many axes are places, where a file says it or the plan found out.
+        volumes: some are NIfTI files.
+        spacings: the voxel spacings, as text; "" where a file has none.
+        values: the distinct values of whole numbers, up to MANY of them.
+        whole: there are only whole numbers.
+        low: the smallest number.
+        high: the largest.
+        sums_to_one: along the first axis, as probabilities of classes do.
+        filled: how many have one number a pixel and are not 0 throughout.
+        masks: how many of those hold nothing but 0 and 255.
+        stored: bytes of the largest array.
+    """
+
+    colour: bool = True
+    palette: bool = True
+    images: bool = False
+    jpeg: str = ""
+    dtype: str = ""
+    shape: tuple[int, ...] = (0, 0)
+    places: int | None = None
+    volumes: bool = False
+    spacings: set[str] = field(default_factory=set)
+    values: set[int] = field(default_factory=set)
+    whole: bool = True
+    low: float = np.inf
+    high: float = -np.inf
+    sums_to_one: bool = True
+    filled: int = 0
+    masks: int = 0
+    stored: int = 0
+
+    @property
+    def mostly_masks(self) -> bool:
+        """Whether more than half are masks of 0 and 255."""
+        return self.masks * 2 > self.filled
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.shape)
+
+    @property
+    def flat(self) -> bool:
+        """Whether every axis is known to be a place: there is one number a pixel."""
+        return self.dimensions == self.places
+
+    @property
+    def leading(self) -> int:
+        """The length of an array's first axis, 1 where that is a place."""
+        return 1 if self.flat else self.shape[0] if self.shape else 0
+
+    @property
+    def channels(self) -> int:
+        """Of an image: the last axis or else the first."""
+        if self.colour:
+            return 3
+        if self.flat or self.dimensions < 3:
+            return 1
+        first = self.volumes or self.shape[-1] > CHANNELS
+        return self.shape[0] if first else self.shape[-1]
+
+    @property
+    def floats(self) -> bool:
+        return self.dtype.startswith("float")
+
+    @property
+    def probable(self) -> bool:
+        """Whether all numbers can be probabilities."""
+        return self.low >= 0 and self.high <= 1
+
+    def full(self, role: str, encoding: str) -> float:
+        """The stored number that means 1.
+
+        Raises:
+            SettingError: it cannot be told, as so large a type is hardly used.
+        """
+        kind = np.dtype(self.dtype)
+        if kind.kind not in "ui" or encoding == "logits":
+            return 1.0
+        if kind not in (np.uint8, np.uint16) and self.high < 256 ** (kind.itemsize // 2):
+            side = {"pred": "predictions are", "target": "the ground truth is"}
+            raise SettingError(
+                f"{side.get(role, f'{role} is')} stored as {kind} but nothing is above"
+                f" {self.high:g}: what is 1? Save them as uint8, uint16 or as floats from 0 to 1"
+            )
+        return float(np.iinfo(kind).max)
+
+    def add(self, picture: Picture, name: str) -> None:
+        """Take one file into account."""
+        self.stored = max(self.stored, picture.array.nbytes)
+        self.images |= picture.mode != "array"
+        self.volumes |= picture.grid is not None
+        self.places = self.places or picture.places
+        spacing = picture.grid and picture.grid.spacing
+        self.spacings.add(shown(spacing) if spacing else "")
+        self.palette &= picture.palette is not None
+        self.jpeg = name if picture.format == "JPEG" else self.jpeg
+        if picture.colour:
+            self.dtype = self.dtype or picture.array.dtype.name
+            return
+        array = picture.array[..., 0] if picture.mode == "LA" else picture.array
+        if self.colour:  # the first picture of one number a pixel decides
+            self.colour, self.dtype, self.shape = False, array.dtype.name, array.shape
+        if array.size:
+            self._add_numbers(np.atleast_1d(array))
+
+    def without(self, ranges: Sequence[tuple[int, int]]) -> set[int]:
+        """The values outside all ranges."""
+        return {v for v in self.values if not any(low <= v <= high for low, high in ranges)}
+
+    def _add_numbers(self, array: Array) -> None:
+        self.filled += bool(array.any())
+        self.low, self.high = min(self.low, array.min()), max(self.high, array.max())
+        sums = array.sum(0, dtype=np.float64)
+        self.sums_to_one &= bool(np.abs(sums - 1).max() < 0.02)
+        if array.dtype.kind == "f" and not all(_whole(strip) for (strip,) in strips(array)):
+            self.whole = False
+            return
+        values = set(map(int, _distinct(array)[:MANY].tolist()))
+        self.masks += WHITE in values and values <= {0, WHITE}
+        if len(self.values) < MANY:
+            self.values |= values
+
+
+def _whole(numbers: Array) -> bool:
+    """Whether there are only whole numbers."""
+    return bool(np.isfinite(numbers).all() and (numbers == np.round(numbers)).all())
+
+
+def _distinct(array: Array) -> Array:
+    """The distinct values, sorted."""
+    if array.dtype == np.uint8:
+        return np.flatnonzero(reduce(np.add, (histogram(strip) for (strip,) in strips(array))))
+    if array.dtype == np.uint16:
+        counts = (np.bincount(strip, minlength=1 << 16) for (strip,) in strips(array))
+        return np.flatnonzero(reduce(np.add, counts))
+    return np.unique(array.ravel("K"))
+
+
+def look(pairs: Sequence[Pair], role: str) -> Seen:
+    """Decode a sample; files that cannot be read are reported when their turn comes.
+
+    Raises:
+        InputError: none of them can.
+    """
+    seen, failure = Seen(), InputError(f"there is nothing to read ({role})")
+    for pair in spread(pairs):
+        for source in pair.sources[role]:
+            try:
+                seen.add(read(source), label(source) or "")
+            except InputError as error:
+                failure = error
+    if not seen.dtype:
+        raise failure
+    return seen
+
+
+def spread(pairs: Sequence[Pair]) -> list[Pair]:
+    """Up to SAMPLE pairs spread evenly, the first and the last among them.
+
+    In place of one whose files are not there comes the next one near it that is complete; where
+    there is none near any of these places, the first one of all.
+    """
+    count = len(pairs)
+    starts = sorted({round(place) for place in np.linspace(0, count - 1, min(SAMPLE, count))})
+    found = list[Pair]()
+    for start, end in pairwise([*starts, count]):
+        found += _first_complete(pairs[start : min(end, start + NEAR)])
+    return found or _first_complete(pairs) or [pairs[start] for start in starts]
+
+
+def _first_complete(pairs: Iterable[Pair]) -> list[Pair]:
+    """The first pair of which no file is known not to be there, if there is one."""
+    complete = (
+        pair for pair in pairs if not any(map(is_lost, chain.from_iterable(pair.sources.values())))
+    )
+    return list(islice(complete, 1))

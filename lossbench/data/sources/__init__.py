@@ -1,0 +1,1 @@
+"""Sources: folders, archives and URLs."""

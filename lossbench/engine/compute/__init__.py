@@ -1,0 +1,1 @@
+"""Computation: losses of loaded batches, on a device."""

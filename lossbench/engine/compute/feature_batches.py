@@ -1,0 +1,132 @@
+"""Features of samples before their losses: each network once, in batches, in bounded memory."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from lossbench.catalog.columns import Term
+from lossbench.errors import InputError
+from lossbench.interface.sample_batch import Values
+from lossbench.networks.architectures import NETWORKS, Recipe, parameters, together
+from lossbench.networks.extractor import FREE, Networks
+from lossbench.views.features import Deep, pictures
+
+Asked = dict[tuple[str, Recipe], tuple[str, ...]]  # layers by role and recipe
+
+
+class Extraction:
+    """What the losses of a run need of networks, and the networks with their weights."""
+
+    def __init__(
+        self, terms: Sequence[Term], files: Mapping[str, str], offline: bool, device: str
+    ) -> None:
+        self.wanted = together(terms)
+        self.networks = Networks(files, offline)
+        here = torch.zeros(1, device=device)
+        for name in dict.fromkeys(name for term in terms for name in parameters(term)):
+            self.networks.numbers(name, here)  # what is wrong with a file is told before it starts
+        self.room = Room(free_memory(here.device))
+
+    @contextmanager
+    def of(self, samples: Sequence[Values]) -> Iterator[list[Values]]:
+        """Samples with their features, which are gone after the block.
+
+        A GPU takes images of one size together, a CPU one at a time. Threads wait for each other
+        where free memory would not do for all of them.
+
+        Raises:
+            InputError: an input is no picture in [0, 1], too small or too large.
+        """
+        wanted = [self._wanted(each) for each in samples]
+        with self.room.reserved(sum(_cost(*each) for each in wanted)):
+            found: list[Deep] = [Deep(self.networks) for _ in samples]
+            for key in dict.fromkeys(key for _, asked in wanted for key in asked):
+                role, recipe = key
+                places = [at for at, (_, asked) in enumerate(wanted) if key in asked]
+                layers = [wanted[at][1][key] for at in places]
+                images = [wanted[at][0][role] for at in places]
+                for at, maps in zip(
+                    places, self.networks.each(images, recipe, layers[0]), strict=True
+                ):
+                    found[at].known[key] = maps
+            yield [replace(v, deep=deep) for v, deep in zip(samples, found, strict=True)]
+
+    def _wanted(self, values: Values) -> tuple[dict[str, Tensor], Asked]:
+        """The pictures of a sample by role, and the layers of each by recipe."""
+        asked: Asked = {}
+        for (role, recipe), layers in self.wanted.items():
+            key = (role if role in values.sides else "target", recipe)
+            both = {*asked.get(key, ()), *layers}
+            asked[key] = tuple(
+                each for each in NETWORKS[recipe.network].every_layer if each in both
+            )
+        images = {role: _checked(role, values) for role in dict.fromkeys(r for r, _ in asked)}
+        return images, asked
+
+
+def _checked(role: str, values: Values) -> Tensor:
+    """An input as a picture in float32."""
+    try:
+        image = pictures(values.sides[role])
+        low, high = (float(end) for end in image.aminmax())
+        if not (low >= 0 and high <= 1):
+            raise InputError(
+                f"goes from {low:.4g} to {high:.4g}; deep features are of pictures from 0 to 1,"
+                " rescale or clip it",
+                kind="mismatch",
+            )
+    except InputError as error:
+        raise error.located(role, None) from None
+    return image.float()
+
+
+def _cost(images: Mapping[str, Tensor], asked: Asked) -> float:
+    """Bytes that the features of a sample take, about."""
+    return sum(
+        4 * NETWORKS[recipe.network].cost(layers) * images[role][0, 0].numel()
+        for (role, recipe), layers in asked.items()
+    )
+
+
+class Room:
+    """Memory that threads share: who would exceed it waits, unless nobody else is at work."""
+
+    def __init__(self, total: float) -> None:
+        self.total, self.taken = total, 0.0
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def reserved(self, wanted: float) -> Iterator[None]:
+        """So many bytes for as long as the block lasts."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self.taken or self.taken + wanted <= self.total)
+            self.taken += wanted
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.taken -= wanted
+                self._changed.notify_all()
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that features may take: half of what is free, unbounded where that is unknown."""
+    if device.type == "cuda":
+        return FREE * torch.cuda.mem_get_info(device)[0]
+    found = []
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(1024 * int(line.split()[1]))
+    with suppress(OSError, ValueError):  # a container's own limit
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        found.append(limit - int((group / "memory.current").read_text()))
+    return FREE * min(found, default=float("inf"))

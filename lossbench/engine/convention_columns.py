@@ -1,0 +1,76 @@
+"""Every convention's row beside the columns of a run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lossbench.catalog import registry
+from lossbench.catalog.columns import Column, under
+from lossbench.catalog.conventions import ALL, CONVENTIONS, DEFAULT, Convention
+from lossbench.catalog.grammar import leaves, parse_item
+from lossbench.engine.settings import Settings
+from lossbench.results.aggregates import aggregate
+from lossbench.results.result import Reported, Values
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """A column as a convention computes it, and which number of it that tool reports."""
+
+    convention: str
+    column: Column
+    aggregate: str
+
+
+def comparison(columns: Sequence[Column], settings: Settings, task: str) -> list[Elsewhere]:
+    """Each column under each convention that has all of its losses; nothing unless asked for."""
+    if settings.convention != ALL:
+        return []
+    return [
+        Elsewhere(preset.name, under(column, settings.defaults(preset, task)), wanted)
+        for preset in CONVENTIONS.values()
+        for column in columns
+        if (wanted := reported(preset, column, task))
+    ]
+
+
+def reported(preset: Convention, column: Column, task: str) -> str | None:
+    """The aggregate that a tool reports of a column; None where it lacks one of its losses."""
+    if preset.name == DEFAULT:
+        return "mean"
+    written = leaves(parse_item(column.expression).node)
+    rules = [preset.rule(registry.find(loss.name).name, task) for loss in written]
+    kinds = {rule.aggregate if rule else None for rule in rules}
+    if None in kinds:
+        return None
+    return kinds.pop() if len(kinds) == 1 else "mean"
+
+
+def table(
+    elsewhere: Sequence[Elsewhere], values: Sequence[Values], task: str
+) -> dict[str, dict[str, Reported]]:
+    """Convention -> column -> what it reports; a row for each convention, even an empty one."""
+    rows: dict[str, dict[str, Reported]] = {}
+    if elsewhere:
+        rows = {name: {} for name in CONVENTIONS}
+    for each, found in zip(elsewhere, values, strict=True):
+        column = each.column
+        rows[each.convention][column.name] = Reported(
+            reduced(each, found, task), each.aggregate, column
+        )
+    return rows
+
+
+def reduced(each: Elsewhere, found: Values, task: str) -> float:
+    """One number of all samples; only a multiclass task has a background among its classes."""
+    if each.aggregate == "pooled":
+        return found.pooled
+    if each.aggregate == "class_mean" and found.class_columns is not None:
+        without = task == "multiclass" and any(
+            term.options.get("background") is False for term in each.column.terms
+        )
+        means = [aggregate(row)["mean"] for row in found.class_columns[without:]]
+        return aggregate([mean for mean in means if not math.isnan(mean)])["mean"]
+    return aggregate(found.column)["mean"]

@@ -1,0 +1,56 @@
+"""What a file was when it was read: where it is, how large, and when it was last changed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import lru_cache
+from typing import Any
+
+from lossbench.data.pairing.pairs import Pair
+from lossbench.data.sources.archives import Archive, Member
+from lossbench.data.sources.remote import Remote
+
+
+def stamp(pairs: Sequence[Pair]) -> bytes:
+    """A line for each file of some pairs, the same as long as none of them changes."""
+    return "".join(
+        f"{role}\0{_state(source)}\n"
+        for pair in pairs
+        for role, sources in pair.sources.items()
+        for source in sources
+    ).encode(errors="surrogatepass")
+
+
+def _state(source: Any) -> str:
+    if isinstance(source, Member):
+        place = f"{source.start} {source.size} {source.checksum}"
+        return f"{source.name}\0{place}\0{_archive(source.archive)}"
+    if isinstance(source, Remote):
+        return f"{source.name}\0{source.stamp()}"
+    if isinstance(source, str):
+        return f"{source}\0{local_state(source)}"
+    return "of a file that lists many"
+
+
+def _archive(archive: Archive) -> str:
+    """One that was fetched or unpacked is known by its bytes."""
+    if os.path.isfile(archive.name) or archive.held is None:
+        return local_state(archive.name)
+    return _digest(archive.path)
+
+
+@lru_cache(16)
+def _digest(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def local_state(path: str) -> str:
+    """The size of a file and when it was changed."""
+    with suppress(OSError):
+        found = os.stat(path)
+        return f"{found.st_size} {found.st_mtime_ns}"
+    return "absent"

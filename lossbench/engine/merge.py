@@ -1,0 +1,129 @@
+"""Shards put together: the same result as one run has, bit by bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lossbench.catalog.plugins import using
+from lossbench.data.pairing.folders import Pairing
+from lossbench.engine.checkpoint import different
+from lossbench.engine.convention_columns import comparison
+from lossbench.engine.finalize import grouping
+from lossbench.engine.prepare import columns_and_checks, read_baseline
+from lossbench.engine.run import Run
+from lossbench.engine.settings import Settings
+from lossbench.engine.shards import ordered, pairing_of, part_of, plan_of
+from lossbench.engine.state.partial_result import Part
+from lossbench.errors import InputError
+from lossbench.results.reader import Model, read_result
+from lossbench.results.result import Result, digest
+
+KEPT = ("group_by", "manifest", "task", "threshold", "empty", "convention", "missing", "extra",
+        "gates", "plugins")  # fmt: skip
+OWN = ("classes", "pairs", "losses")  # of a result's run, written anew
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Shards that fit together.
+
+    Attributes:
+        run: the run that they are shares of.
+        shards: their values, in order.
+        models: their files.
+    """
+
+    run: Run
+    shards: Sequence[Mapping[str, Any]]
+    models: Sequence[Model]
+
+    def evaluate(self) -> Result:
+        """Everything that follows from all samples.
+
+        Raises:
+            InputError: a shard is damaged.
+        """
+        run, device = self.run, "cpu"
+        with using(tuple(run.settings.plugins)):
+            options = {term: term.options for term in run.terms}
+            groups = grouping(run, options, lambda: device)
+            whole = Part.empty(0, len(run.pairing.pairs), groups)
+            for shard in self.shards:
+                try:
+                    whole.extend(part_of(shard, list(options), groups))
+                except (ValueError, KeyError, OSError) as error:
+                    of = f"{shard['index']}/{shard['of']}"
+                    raise InputError(f"shard {of} is damaged: {error}; run it again") from None
+            result = run.conclude(whole, options, device)
+        first = self.models[0]
+        result.run = {name: each for name, each in first["run"].items() if name not in OWN}
+        sessions = [model["session"] for model in self.models]
+        common = {name: each for name, each in first["session"].items() if name != "note"}
+        result.session = {
+            **common,
+            "started": min(session["started"] for session in sessions),
+            "seconds": round(sum(session["seconds"] for session in sessions), 3),
+            "shards": len(sessions),
+        }
+        return result
+
+
+def plan_merge(paths: Sequence[str], baseline: Any = None) -> Merge:
+    """Read the files of all shards of a run and check that they fit together.
+
+    Raises:
+        InputError: one is no shard, some overlap, are missing, or are of different runs.
+    """
+    models = {path: read_result(path) for path in paths}
+    for path, model in models.items():
+        if not isinstance(model.get("shard"), dict):
+            raise InputError(f"{path} is no shard: it was run without --shard", kind="mismatch")
+    first, *_ = models
+    for path in models:
+        one, other = (_comparable(models[each]) for each in (first, path))
+        if one != other:
+            raise InputError(
+                f"{path} and {first} are no shards of one run: their {different(one, other)}"
+                " differs",
+                kind="mismatch",
+            )
+    shards = ordered({path: model["shard"] for path, model in models.items()})
+    sorted_models = sorted(models.values(), key=lambda model: model["shard"]["index"])
+    pairing = pairing_of(shards)
+    if digest(pairing.pairs.named()) != shards[0]["pairs"]["digest"]:
+        raise InputError("the ids of the shards are not those of their run", kind="mismatch")
+    run = _run(models[first]["run"], shards[0], pairing, baseline)
+    return Merge(run, shards, sorted_models)
+
+
+def _run(told: Mapping[str, Any], shard: Mapping[str, Any], pairing: Pairing, baseline: Any) -> Run:
+    """The run that all shards are shares of, without its files."""
+    kept = {name: told["settings"][name] for name in KEPT}
+    settings = Settings(**kept, baseline=baseline)
+    earlier = read_baseline(baseline) if baseline else None
+    plan = plan_of(shard["plan"])
+    with using(tuple(settings.plugins)):
+        columns, checks = columns_and_checks(
+            shard["losses"], settings, plan.task, has_baseline=earlier is not None
+        )
+        elsewhere = comparison(columns, settings, plan.task)
+    return Run(
+        told["pred"],
+        told["target"],
+        shard["losses"],
+        settings,
+        pairing,
+        plan,
+        columns,
+        checks,
+        earlier,
+        elsewhere,
+    )
+
+
+def _comparable(model: Model) -> dict[str, Any]:
+    """What shards of one run have in common."""
+    run = {name: each for name, each in model["run"].items() if name != "pairs"}
+    return {**run, "versions": model["session"]["versions"]}

@@ -1,0 +1,227 @@
+"""One pass over pairs: read, evaluate, hand on in parts."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import cache
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple
+
+from lossbench.catalog.columns import Term
+from lossbench.data.loading.sample import Failure
+from lossbench.data.pairing.pairs import Pair
+from lossbench.data.planning.plan import Plan
+from lossbench.data.sources.locations import label
+from lossbench.engine.batching import Read, Task, batches, joined
+from lossbench.engine.device_trial import TRIED, Trial
+from lossbench.engine.fingerprints import stamp
+from lossbench.engine.handing import Handing, Take
+from lossbench.engine.progress import Watch
+from lossbench.engine.reader_pool import WORTH_PROCESSES, in_order, reader
+from lossbench.engine.settings import Settings
+from lossbench.engine.state.group_accumulators import Grouping
+from lossbench.engine.state.loaded_batch import Chunk, read_chunk
+from lossbench.errors import InputError
+from lossbench.networks.architectures import needed
+
+if TYPE_CHECKING:
+    from lossbench.engine.compute.evaluate import Rows
+    from lossbench.engine.compute.feature_batches import Extraction
+
+TOGETHER = 16  # pairs that go to a GPU together
+READ = 128  # pairs that a reader is given at a time
+NUMBERS = 1 << 18  # of the tables that are evaluated together: what they cost beside is shared
+AHEAD_BYTES = 1 << 26  # tables that may wait while torch is being imported; pairs for a GPU
+
+
+class Ended(NamedTuple):
+    """What a pass was like: where it computed, the hashes of the weights, what to say of it."""
+
+    device: str
+    weights: Mapping[str, str] | None
+    remark: str = ""
+
+
+class Work:
+    """Reads and evaluates pairs of a run.
+
+    Args:
+        plan: how bytes become numbers.
+        terms: what is computed.
+        settings: workers, batches, device and weights.
+        grouping: the groups of the samples, where there are groups.
+        confined: whether only this process can read the files.
+        stamped: whether parts say what their files were.
+        weighed: whether a GPU is held against the CPU.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        terms: Sequence[Term],
+        settings: Settings,
+        grouping: Grouping | None = None,
+        *,
+        confined: bool = False,
+        stamped: bool = False,
+        weighed: bool = False,
+    ) -> None:
+        self.plan, self.terms, self.settings = plan, terms, settings
+        self.grouping, self.confined = grouping, confined
+        self.stamped, self.weighed = stamped, weighed
+        self.gathers = any(term.gathers for term in terms)
+        self.device: Future[str] = Future()
+        self.extraction: Extraction | None = None  # of features, where a loss compares some
+
+    def go(self, ranges: Sequence[Task], take: Take, watch: Watch | None = None) -> Ended:
+        """Read while torch is being imported, then evaluate what has been read.
+
+        Args:
+            ranges: pairs to evaluate.
+            take: gets what they came to, in their order, also where not all can be finished.
+            watch: is told of each batch.
+        """
+        count = sum(len(pairs) for _, pairs in ranges)
+        counts_only = not self.plan.pixels
+        many = counts_only and not self.confined and count >= WORTH_PROCESSES
+        most, ahead, together = self._batches()
+        tasks = batches(ranges, most, self.settings.readers)
+
+        handing = Handing(take, self.grouping)
+        with reader(self.plan, self.settings.readers if many else 0) as read:
+
+            def work(task: Task) -> Read:
+                first, pairs = task
+                files = stamp(pairs) if self.stamped else b""
+                chunk = read(pairs)
+                rows = None if together else self._evaluated(pairs, chunk)
+                return Read(first, pairs, files, chunk, rows)
+
+            chunks = in_order(work, tasks, self.settings.readers, ahead)
+            trial = None
+            try:
+                begun = [each for each in [next(chunks, None)] if each]  # reading has begun
+                with _no_collection():  # torch is a second or two, a fifth of it the collector's
+                    from lossbench.engine.compute.evaluate import get_ready, one_thread, pick_device
+
+                    get_ready(self.terms)
+                started = time.perf_counter()
+                with one_thread():
+                    trial = self._trial(ranges)
+                    device = pick_device(self.settings.device)
+                    self.extraction = self._extraction(device)
+                    self.device.set_result(device)
+                    reads = joined(chain(begun, chunks), together, most)
+                    for first, pairs, files, chunk, evaluated in reads:
+                        part = handing.part(first, len(pairs))
+                        for each, rows in evaluated or self._evaluated(pairs, chunk):
+                            part.add(first, pairs, each, rows, self.gathers)
+                        handing.finished(first + len(pairs), files)
+                        if watch:
+                            watch.step(part, first, pairs)
+                seconds = time.perf_counter() - started
+                remark = trial.remark(device, seconds) if trial and device != "cpu" else ""
+                hashes = self.extraction.networks.hashes if self.extraction else None
+                return Ended(device, hashes, remark)
+            finally:
+                if trial:
+                    trial.over = True
+                self.device.cancel()  # where it was never found, threads wait for it
+                chunks.close()
+                handing.hand_on()
+
+    def _batches(self) -> tuple[int, int, int]:
+        """How many pairs are read together, how many such batches may be under way.
+
+        And how many pairs are evaluated together after that; 0 where readers do it.
+        """
+        workers = self.settings.readers
+        if self.plan.pixels:
+            return self._at_a_time(), 2 * workers, 0
+        several = 1 if self.plan.task == "multiclass" else self.plan.channels
+        cells = self.plan.cells * several
+        size = min(READ, self.settings.batch_size)
+        if self.plan.sparse:
+            size = max(1, min(size, AHEAD_BYTES // (8 * workers * cells)))
+        ahead = max(2 * workers, AHEAD_BYTES // (4 * size * cells))
+        together = min(self.settings.batch_size, max(size, NUMBERS // cells))
+        return size, ahead, 0 if self.plan.sparse else together
+
+    def _at_a_time(self) -> int:
+        """How many pairs of pixels are read together: several small ones for a GPU."""
+        if self.settings.likely_device == "cpu":
+            return 1
+        small = AHEAD_BYTES // max(1, self.plan.stored)
+        return max(1, min(self.settings.batch_size, small, TOGETHER))
+
+    def _extraction(self, device: str) -> Extraction | None:
+        """The networks of the run's losses, with their weights."""
+        if not any(map(needed, self.terms)):
+            return None
+        from lossbench.engine.compute.feature_batches import Extraction
+
+        return Extraction(self.terms, self.settings.weights, self.settings.offline, device)
+
+    def _trial(self, ranges: Sequence[Task]) -> Trial | None:
+        """The CPU at one of the samples, where all of them may go to a GPU."""
+        weighed = self.weighed and self.plan.pixels and ranges
+        if not weighed or self.settings.likely_device == "cpu":
+            return None
+        from lossbench.engine.compute.evaluate import evaluate_parts
+
+        @cache
+        def extraction() -> Extraction | None:
+            if any(map(needed, self.terms)):
+                self.device.result()  # by then the weights are on this machine
+            return self._extraction("cpu")
+
+        def evaluate(pair: Pair) -> bool:
+            chunk = read_chunk(self.plan, [pair])
+            evaluate_parts(self.plan, self.terms, "cpu", chunk, extraction())
+            return bool(chunk.places)
+
+        pairs = max((some for _, some in ranges), key=len)
+        middle = len(pairs) // 2
+        count = sum(len(some) for _, some in ranges)
+        trial = Trial(count, self.settings.readers, pairs[middle : middle + TRIED], evaluate)
+        trial.start()
+        return trial
+
+    def _evaluated(self, pairs: Sequence[Pair], chunk: Chunk) -> list[tuple[Chunk, Rows]]:
+        """A chunk with its rows; in parts where a loss refuses a sample, so that only it fails."""
+        device = self.device.result()
+        from lossbench.engine.compute.evaluate import Rows, evaluate_parts
+
+        try:
+            return evaluate_parts(self.plan, self.terms, device, chunk, self.extraction)
+        except InputError as error:
+            if len(chunk.places) > 1:
+                return [each for part in chunk.apart() for each in self._evaluated(pairs, part)]
+            (place,) = chunk.places
+            sources = pairs[place].sources
+            role = error.role if error.role in sources else "pred"
+            error.located(role, label(sources[role][0]))
+            failure = Failure(error.role, error.file, error.kind, str(error), error.loss)
+            failures = (*chunk.failures, (place, failure))
+            return [(Chunk((), None, (), chunk.sizes[:0], failures), Rows())]
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without the garbage collector, which finds nothing in what an import makes.
+
+    Neither then nor right after it: what is frozen and thawed counts as old.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.freeze()
+            gc.unfreeze()
+            gc.enable()

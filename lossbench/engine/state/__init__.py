@@ -1,0 +1,1 @@
+"""State of a run: loaded batches, scores, partial results and accumulators, in numpy."""

@@ -1,0 +1,273 @@
+"""All samples as one: what adds up, added without rounding, so that no order is the right one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossbench.data.counting.sparse_histogram import Cells
+from lossbench.data.planning.plan import Plan
+from lossbench.interface.row_list import Listed
+from lossbench.results.json_numbers import jsonable
+
+Array = NDArray[np.float64]
+Arrays = dict[str, NDArray[Any]]
+COMPACT = 8
+MOST_LISTED = 1 << 24  # rows of all rankings of a run together, some 40 bytes each
+
+
+class ExactSum:
+    """A sum of float64 arrays of one shape, kept as parts that do not overlap (Shewchuk 1997)."""
+
+    def __init__(self) -> None:
+        self.parts: list[Array] = []
+        self.unbounded: Array | None = None  # the sum of what is not finite
+
+    def add(self, numbers: Array) -> None:
+        """Add an array; nothing is rounded away."""
+        carried, parts = self._finite(np.array(numbers, np.float64)), list[Array]()
+        with np.errstate(over="ignore", invalid="ignore"):
+            for part in self.parts:
+                added = self._finite(carried + part)
+                back = added - carried
+                error = (carried - (added - back)) + (part - back)
+                if error.any():
+                    parts.append(error)
+                carried = added
+        self.parts = [*parts, carried]
+        if len(self.parts) > COMPACT:
+            self.parts = list(np.moveaxis(self._expanded(), -1, 0))
+
+    def extend(self, other: ExactSum) -> None:
+        """Add another sum, as exactly."""
+        for part in other.parts:
+            self.add(part)
+        if other.unbounded is not None:
+            self.add(other.unbounded)
+
+    def canonical(self) -> Array:
+        """The parts of every number, largest first, along a last axis: the same for equal sums."""
+        expanded = self._expanded()
+        if self.unbounded is not None:
+            expanded[self.unbounded != 0] = 0
+            expanded[..., 0] += self.unbounded
+        return expanded
+
+    def value(self) -> Array:
+        """The sum, rounded once."""
+        stacked = np.stack(self.parts, -1)
+        sums = [math.fsum(row) for row in stacked.reshape(-1, len(self.parts)).tolist()]
+        finite = np.array(sums).reshape(stacked.shape[:-1])
+        return finite if self.unbounded is None else finite + self.unbounded
+
+    def _finite(self, numbers: Array) -> Array:
+        """Numbers with those that are not finite taken out and added on their own."""
+        strange = ~np.isfinite(numbers)
+        if strange.any():
+            if self.unbounded is None:
+                self.unbounded = np.zeros(numbers.shape)
+            self.unbounded = self.unbounded + np.where(strange, numbers, 0.0)
+            numbers = np.where(strange, 0.0, numbers)
+        return numbers
+
+    def _expanded(self) -> Array:
+        stacked = np.stack(self.parts, -1)
+        rows = [_expansion(row.tolist()) for row in stacked.reshape(-1, len(self.parts))]
+        longest = max(map(len, rows), default=1)
+        padded = np.array([row + [0.0] * (longest - len(row)) for row in rows])
+        return padded.reshape(*stacked.shape[:-1], longest)
+
+
+def _expansion(numbers: Sequence[float]) -> list[float]:
+    """The exact sum as rounded sums of what is left, until nothing is."""
+    parts: list[float] = []
+    while (rest := math.fsum([*numbers, *(-part for part in parts)])) or not parts:
+        parts.append(rest)
+        if not rest:
+            break
+    return parts
+
+
+class SumPool:
+    """What adds up of every loss that has a state, over all samples of a run on pixels."""
+
+    def __init__(self) -> None:
+        self.sums: dict[str, dict[str, ExactSum]] = {}
+
+    def add(self, states: Mapping[str, Mapping[str, Any]]) -> None:
+        """Add the states of some samples: loss -> quantity -> array (B, …)."""
+        for name, state in states.items():
+            sums = self.sums.setdefault(name, {})
+            for quantity, numbers in state.items():
+                for row in numbers:
+                    sums.setdefault(quantity, ExactSum()).add(row)
+
+    def extend(self, other: SumPool) -> None:
+        """Add the sums of other samples."""
+        for name, state in other.sums.items():
+            sums = self.sums.setdefault(name, {})
+            for quantity, exact in state.items():
+                sums.setdefault(quantity, ExactSum()).extend(exact)
+
+    def pack(self) -> Arrays:
+        return {
+            f"{name}/{quantity}": exact.canonical()
+            for name, sums in self.sums.items()
+            for quantity, exact in sums.items()
+        }
+
+    def unpack(self, arrays: Arrays) -> None:
+        for key, canonical in arrays.items():
+            name, _, quantity = key.rpartition("/")
+            exact = self.sums.setdefault(name, {}).setdefault(quantity, ExactSum())
+            for part in np.moveaxis(canonical, -1, 0):
+                exact.add(part)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            name: {
+                quantity: jsonable(exact.canonical().tolist()) for quantity, exact in sums.items()
+            }
+            for name, sums in self.sums.items()
+        }
+
+
+class TablePool:
+    """The tables of all samples, added: integers, so exact."""
+
+    def __init__(self) -> None:
+        self.table: NDArray[np.int64] | None = None
+        self.pixels = 0
+
+    def add(self, tables: Iterable[NDArray[Any] | Cells], pixels: NDArray[np.int64]) -> None:
+        for table in tables:
+            if self.table is None:
+                self.table = np.zeros(table.shape, np.int64)
+            if isinstance(table, Cells):
+                self.table[:, table.places] += table.counts
+            else:
+                self.table += table
+        self.pixels += int(pixels.sum())
+
+    def extend(self, other: TablePool) -> None:
+        """Add the tables of other samples."""
+        if other.table is not None:
+            self.table = other.table.copy() if self.table is None else self.table + other.table
+            self.pixels += other.pixels
+
+    def pack(self) -> Arrays:
+        if self.table is None:
+            return {}
+        places = np.flatnonzero(self.table)  # of large tables few cells occur
+        return {
+            "shape": np.array(self.table.shape),
+            "places": places,
+            "counts": self.table.reshape(-1)[places],
+            "pixels": np.array(self.pixels),
+        }
+
+    def unpack(self, arrays: Arrays) -> None:
+        if arrays:
+            self.table, self.pixels = np.zeros(arrays["shape"], np.int64), int(arrays["pixels"])
+            self.table.reshape(-1)[arrays["places"]] = arrays["counts"]
+
+    def as_json(self, plan: Plan) -> dict[str, Any]:
+        """Rows (prediction, target, count) that occur, by class; (difference, count) of images."""
+        if self.table is None:
+            return {}
+        if plan.task == "image":
+            top = self.table.shape[-1] // 2
+            return {
+                str(channel): [[int(d) - top, int(row[d])] for d in np.flatnonzero(row)]
+                for channel, row in enumerate(self.table)
+            }
+        tables = self.table.reshape(-1, plan.target.levels, plan.pred.levels)
+        names = {"multiclass": ("all",), "binary": plan.names[1:]}.get(plan.task, plan.names)
+        return {
+            name: [[int(p), int(t), int(table[t, p])] for t, p in np.argwhere(table)]
+            for name, table in zip(names, tables, strict=True)
+        }
+
+
+class ViewPool:
+    """What does not add up but can be listed, of all samples; nothing where that is too much."""
+
+    def __init__(self) -> None:
+        self.lists: dict[str, list[Listed]] = {}  # loss/parameter -> views of samples
+        self.rows = 0
+
+    def add(self, views: Mapping[str, Listed]) -> None:
+        """Add the views of a sample."""
+        for name, listed in views.items():
+            self.lists.setdefault(name, []).append(listed)
+            self.rows += listed.length
+        self._bound()
+
+    def extend(self, other: ViewPool) -> None:
+        """Add those of other samples."""
+        for name, lists in other.lists.items():
+            self.lists.setdefault(name, []).extend(lists)
+        self.rows += other.rows
+        self._bound()
+
+    def joined(self, name: str) -> Listed | None:
+        """A view of all samples; None where there is none."""
+        return Listed.joined(self.lists[name]) if name in self.lists else None
+
+    def pack(self) -> Arrays:
+        found: Arrays = {"rows": np.array(self.rows)}
+        for name, lists in self.lists.items():
+            for kind, arrays in Listed.joined(lists)._asdict().items():
+                found |= {f"{name}/{kind}/{key}": array for key, array in arrays.items()}
+        return found
+
+    def unpack(self, arrays: Arrays) -> None:
+        self.rows = int(arrays["rows"])
+        found: dict[str, dict[str, Arrays]] = {}
+        for place, array in arrays.items():
+            if place != "rows":
+                name, kind, key = place.rsplit("/", 2)
+                found.setdefault(name, {"rows": {}, "totals": {}})[kind][key] = array
+        self.lists = {name: [Listed(**each)] for name, each in found.items()}
+
+    def _bound(self) -> None:
+        if self.rows > MOST_LISTED:
+            self.lists.clear()
+
+
+@dataclass
+class Pools:
+    """Everything that is put together over samples."""
+
+    tables: TablePool = field(default_factory=TablePool)
+    sums: SumPool = field(default_factory=SumPool)
+    views: ViewPool = field(default_factory=ViewPool)
+
+    def extend(self, other: Pools) -> None:
+        """Add what other samples came to."""
+        for name, pool in vars(self).items():
+            pool.extend(getattr(other, name))
+
+    def pack(self) -> Arrays:
+        """All of it as arrays by name."""
+        return {
+            f"{name}/{key}": array
+            for name, pool in vars(self).items()
+            for key, array in pool.pack().items()
+        }
+
+    def unpack(self, arrays: Arrays) -> None:
+        """What was packed, into empty pools."""
+        for name, pool in vars(self).items():
+            pool.unpack(within(arrays, name))
+
+
+def within(arrays: Arrays, name: str) -> Arrays:
+    """The arrays below a name, by the rest of theirs."""
+    start = f"{name}/"
+    return {key[len(start) :]: each for key, each in arrays.items() if key.startswith(start)}

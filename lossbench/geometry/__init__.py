@@ -1,0 +1,1 @@
+"""Geometry: surface points, distance transforms and box matching."""

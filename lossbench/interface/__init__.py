@@ -1,0 +1,1 @@
+"""Between a formula and the engine: annotations, sample batches, dispatch and reduction."""

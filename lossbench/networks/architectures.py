@@ -1,0 +1,245 @@
+"""The networks whose features deep losses compare: how they are built and what a loss asks of them.
+
+Facts only: `lossbench.networks.extractor` computes them, `lossbench.networks.weights` knows where
+weights are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from lossbench.errors import SettingError, nearest
+
+if TYPE_CHECKING:
+    from lossbench.catalog.columns import Term
+
+SEEDED = "tiny_seeded"  # random weights, which are never taken unless they are named
+LPIPS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet", SEEDED: SEEDED}
+IMAGE = "image"  # a layer of every network: what goes into it
+LAST_OF_STAGES = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
+DISTS_LAYERS = (IMAGE, *LAST_OF_STAGES)
+
+
+class Conv(NamedTuple):
+    """A convolution and the ReLU after it, which names the layer."""
+
+    layer: str
+    key: str  # of its weights
+    inputs: int
+    outputs: int
+    size: int = 3
+    stride: int = 1
+    pad: int = 1
+
+
+class Fire(NamedTuple):
+    """SqueezeNet's module: a narrow convolution, then two wide ones side by side."""
+
+    layer: str
+    key: str
+    inputs: int
+    narrow: int
+    wide: int
+
+
+class Pool(NamedTuple):
+    """The largest of each square, every second one."""
+
+    size: int = 2
+    ceil: bool = False
+
+
+Step = Conv | Fire | Pool
+
+
+class Recipe(NamedTuple):
+    """How features are made of an image: these are made once, whoever asks."""
+
+    network: str
+    halving: str = "max"  # of a pooling: the largest of each square, or "blur", DISTS's ℓ2 norm
+    shorter: int | None = None  # the shorter side of the image is shrunk to it beforehand
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network up to its last convolution, one step after another."""
+
+    name: str
+    steps: tuple[Step, ...]
+
+    @cached_property
+    def layers(self) -> tuple[str, ...]:
+        """What can be asked for, the first layer first."""
+        return tuple(step.layer for step in self.steps if not isinstance(step, Pool))
+
+    @property
+    def every_layer(self) -> tuple[str, ...]:
+        """Those, and the image itself before them."""
+        return (IMAGE, *self.layers)
+
+    @cached_property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every weight by its key, as torchvision calls it."""
+        found: dict[str, tuple[int, ...]] = {}
+        for key, inputs, outputs, size in self._convolutions():
+            found[f"{key}.weight"] = (outputs, inputs, size, size)
+            found[f"{key}.bias"] = (outputs,)
+        return found
+
+    @cached_property
+    def widths(self) -> dict[str, int]:
+        """How many maps each layer has."""
+        return {
+            step.layer: step.outputs if isinstance(step, Conv) else 2 * step.wide
+            for step in self.steps
+            if not isinstance(step, Pool)
+        }
+
+    def up_to(self, layers: Iterable[str]) -> Iterator[Step]:
+        """The steps to the deepest of some layers, and no further."""
+        left = {*layers} - {IMAGE}
+        for step in self.steps:
+            if not left:
+                return
+            yield step
+            if not isinstance(step, Pool):
+                left.discard(step.layer)
+
+    def cost(self, layers: Sequence[str]) -> float:
+        """Numbers that are held at a time for each pixel of the image: about, and rather more."""
+        share, largest, kept = 1.0, 3.0, 0.0
+        for step in self.up_to(layers):
+            if isinstance(step, Pool):
+                share /= 4
+                continue
+            share /= step.stride**2 if isinstance(step, Conv) else 1
+            numbers = share * self.widths[step.layer]
+            largest = max(largest, numbers)
+            kept += numbers * (step.layer in layers)
+        return kept + 3 * largest
+
+    def _convolutions(self) -> Iterator[tuple[str, int, int, int]]:
+        for step in self.steps:
+            if isinstance(step, Conv):
+                yield step.key, step.inputs, step.outputs, step.size
+            elif isinstance(step, Fire):
+                yield f"{step.key}.squeeze", step.inputs, step.narrow, 1
+                yield f"{step.key}.expand1x1", step.narrow, step.wide, 1
+                yield f"{step.key}.expand3x3", step.narrow, step.wide, 3
+
+
+def _vgg(name: str, counts: Sequence[int], widths: Sequence[int]) -> Network:
+    """Stages of 3×3 convolutions with a pooling between them (Simonyan & Zisserman 2015)."""
+    steps: list[Step] = []
+    place, inputs = 0, 3
+    for stage, (count, outputs) in enumerate(zip(counts, widths, strict=True), 1):
+        for number in range(1, count + 1):
+            steps.append(Conv(f"relu{stage}_{number}", f"features.{place}", inputs, outputs))
+            place, inputs = place + 2, outputs
+        steps.append(Pool())
+        place += 1
+    return Network(name, tuple(steps[:-1]))
+
+
+WIDE = (64, 128, 256, 512, 512)
+NETWORKS = {
+    network.name: network
+    for network in (
+        _vgg("vgg16", (2, 2, 3, 3, 3), WIDE),
+        _vgg("vgg19", (2, 2, 4, 4, 4), WIDE),
+        Network(  # Krizhevsky 2014, "one weird trick"
+            "alexnet",
+            (
+                Conv("relu1", "features.0", 3, 64, 11, 4, 2),
+                Pool(3),
+                Conv("relu2", "features.3", 64, 192, 5, 1, 2),
+                Pool(3),
+                Conv("relu3", "features.6", 192, 384),
+                Conv("relu4", "features.8", 384, 256),
+                Conv("relu5", "features.10", 256, 256),
+            ),
+        ),
+        Network(  # Iandola et al. 2016, version 1.1
+            "squeezenet",
+            (
+                Conv("relu1", "features.0", 3, 64, 3, 2, 0),
+                Pool(3, ceil=True),
+                Fire("fire1", "features.3", 64, 16, 64),
+                Fire("relu2", "features.4", 128, 16, 64),
+                Pool(3, ceil=True),
+                Fire("fire3", "features.6", 128, 32, 128),
+                Fire("relu3", "features.7", 256, 32, 128),
+                Pool(3, ceil=True),
+                Fire("relu4", "features.9", 256, 48, 192),
+                Fire("relu5", "features.10", 384, 48, 192),
+                Fire("relu6", "features.11", 384, 64, 256),
+                Fire("relu7", "features.12", 512, 64, 256),
+            ),
+        ),
+        _vgg(SEEDED, (2, 2, 4, 4, 4), (8, 8, 12, 16, 16)),
+    )
+}
+# The layers that LPIPS compares, and so the order of its heads.
+LPIPS_LAYERS = {
+    "alexnet": NETWORKS["alexnet"].layers,
+    "vgg16": LAST_OF_STAGES,
+    "squeezenet": tuple(f"relu{number}" for number in range(1, 8)),
+    SEEDED: ("relu1_2", "relu2_2", "relu3_4", "relu4_4", "relu5_4"),
+}
+
+
+def needed(term: Term) -> tuple[Recipe, tuple[str, ...]] | None:
+    """Which features a loss compares; None where it compares none."""
+    options, forms = term.options, term.entry.forms
+    if "Features" in forms:
+        return Recipe(options["network"]), tuple(options["layers"])
+    if "Calibrated" in forms:
+        network = LPIPS[options["network"]]
+        return Recipe(network), LPIPS_LAYERS[network]
+    if "Textures" in forms:
+        return Recipe(options["network"], "blur", options["shorter"]), DISTS_LAYERS
+    return None
+
+
+def parameters(term: Term) -> list[str]:
+    """The files that a loss reads: of its network, and of its own numbers."""
+    asked = needed(term)
+    if asked is None or asked[0].network == SEEDED:
+        return []
+    forms, network = term.entry.forms, asked[0].network
+    own = [f"lpips_{term.options['network']}"] if "Calibrated" in forms else []
+    return [network, *own, *(["dists"] if "Textures" in forms else [])]
+
+
+def together(terms: Iterable[Term]) -> dict[tuple[str, Recipe], set[str]]:
+    """The layers that all losses need of each role, by role and recipe."""
+    found: dict[tuple[str, Recipe], set[str]] = {}
+    for term in terms:
+        asked = needed(term)
+        if asked is not None:
+            for role in ("pred", term.options.get("against", "target")):
+                found.setdefault((role, asked[0]), set()).update(asked[1])
+    return found
+
+
+def check_layers(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse a layer that the network lacks, and weights that are not one a layer."""
+    if "layers" not in options:
+        return
+    network, layers = NETWORKS[options["network"]], options["layers"]
+    for layer in layers:
+        if layer not in network.layers:
+            raise SettingError(
+                f"{name}: {network.name} has no layer {layer!r}{nearest(layer, network.layers)};"
+                f" it has {', '.join(network.layers)}"
+            )
+    if not layers:
+        raise SettingError(f"{name}: layers names at least one of {', '.join(network.layers)}")
+    weights = options.get("weights")
+    if weights is not None and len(weights) != len(layers):
+        raise SettingError(
+            f"{name}: weights has {len(weights)} numbers, layers has {len(layers)} names"
+        )

@@ -1,0 +1,269 @@
+"""A result as one page of HTML that needs no other file: numbers, distributions, worst pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lossbench.output.sections import (
+    SHOWN,
+    WHEN_ANY,
+    Section,
+    aggregate_rows,
+    heading,
+    plain,
+)
+from lossbench.reporting.elements import histogram_of, key_to, picture_url, table_of, text_of
+from lossbench.reporting.report import Report
+from lossbench.results.aggregates import worst_first
+from lossbench.results.json_numbers import from_number
+from lossbench.results.reader import Measured
+
+if TYPE_CHECKING:
+    from lossbench.reporting.overlays import Shown
+
+HERE = Path(__file__).parent
+MOST_ERRORS = MOST_GROUPS = 100
+FINE = 256  # pixels, from which on a picture is not shown pixel by pixel
+# Nothing is fetched, whatever the names of files look like.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+
+
+def render_page(report: Report, by: Measured, top: int | None, pictures: int) -> str:
+    """The page; options as in `Report.render`."""
+    run = report.model["run"]
+    sides = [run["pred"], run["target"]]
+    title = run["settings"]["manifest"] or " against ".join(filter(None, sides)) or report.file
+    parts = "\n".join(_parts(report, by, top, pictures))
+    page = f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<title>{text_of(title)} · lossbench</title>
+<style>
+{_beside("page.css")}</style>
+</head>
+<body>
+<h1>{text_of(title)}</h1>
+{parts}
+</body>
+</html>
+"""
+    # A file name that is no Unicode has surrogates, which no file in UTF-8 can hold.
+    return page.encode("utf-8", "backslashreplace").decode()
+
+
+def _parts(report: Report, by: Measured, top: int | None, pictures: int) -> Iterator[str]:
+    """What is on the page, from top to bottom."""
+    model = report.model
+    yield from _head(report)
+    yield from _gates(model.get("gates", []))
+    yield from _errors(model.get("errors", []))
+    yield "<h2>Aggregates</h2>"
+    yield table_of(Section("", ["aggregate", *map(heading, report.measured)], _aggregates(report)))
+    yield "<h2>Distributions</h2>"
+    yield '<p class="soft">The line is the mean, the dashes are the median.</p>'
+    yield f'<div class="charts">{"".join(_chart(report, each) for each in report.measured)}</div>'
+    yield from _classes(report)
+    yield from _groups(report, by)
+    if pictures:
+        yield from _pictures(report, by, pictures)
+    if top != 0:
+        yield from _samples(report, by, top)
+    yield from _definitions(report)
+
+
+def _head(report: Report) -> Iterator[str]:
+    model = report.model
+    run, session = model["run"], model["session"]
+    counts = run["pairs"]
+    yield f"<p>{text_of(run['plan']['text'])}</p>"
+    facts = [
+        f"{counts['evaluated']:,} pairs",
+        *(f"{counts[name]:,} {name}" for name in ("missing", "extra", "errors") if counts[name]),
+        f"convention {run['convention']}",
+        f"{session['seconds']:,.1f} s on {session['device']}",
+        f"{session['started'].replace('T', ' ')}",
+        f"lossbench {session['lossbench']}",
+        report.file,
+    ]
+    yield f'<p class="soft">{text_of(" · ".join(facts))}</p>'
+    if "note" in session:
+        yield f'<p class="warn">{text_of(session["note"])}</p>'
+
+
+def _gates(gates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not gates:
+        return
+    yield '<h2>Gates</h2>\n<ul class="plain">'
+    for gate in gates:
+        passed, warn = gate["passed"], gate.get("warn")
+        style, mark = ("good", "✓") if passed else ("warn", "⚠") if warn else ("bad", "✗")
+        found = f'<span class="soft">is {from_number(gate["value"])!r}</span>'
+        yield f'<li class="{style}">{mark} {text_of(gate["gate"])} {found}</li>'
+    yield "</ul>"
+
+
+def _errors(errors: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    if not errors:
+        return
+    yield '<h2>Errors</h2>\n<ul class="plain">'
+    yield from (
+        f'<li class="bad file">{text_of(each["error"])}</li>' for each in errors[:MOST_ERRORS]
+    )
+    if len(errors) > MOST_ERRORS:
+        yield f"<li>… and {len(errors) - MOST_ERRORS:,} more</li>"
+    yield "</ul>"
+
+
+def _numbers(table: Mapping[str, Any]) -> dict[str, float]:
+    """Aggregates as numbers again; what is in them beside is left."""
+    return {name: from_number(each) for name, each in table.items() if not isinstance(each, dict)}
+
+
+def _of(measured: Measured, tables: Mapping[str, Any]) -> dict[str, float]:
+    """The aggregates of a column, or of a class of it, in tables by column."""
+    column, of_class = measured.quantity
+    return _numbers(tables[column] if of_class is None else tables[column]["classes"][of_class])
+
+
+def _aggregates(report: Report) -> list[list[str]]:
+    tables = [_of(each, report.model["aggregate"]) for each in report.measured]
+    names = [name for name in (*SHOWN, *WHEN_ANY) if all(name in table for table in tables)]
+    return aggregate_rows(tables, dict(zip(names, names, strict=True)))
+
+
+def _classes(report: Report) -> Iterator[str]:
+    """The mean of each class, of the columns that have classes."""
+    tables = report.model["aggregate"]
+    columns = [each for each in _columns(report) if "classes" in tables[each.quantity.column]]
+    if columns:
+        names = report.model["run"]["classes"]
+        means = [
+            [_numbers(tables[each.name]["classes"][name])["mean"] for each in columns]
+            for name in names
+        ]
+        rows = [[name, *map(plain, row)] for name, row in zip(names, means, strict=True)]
+        yield "<h2>Classes</h2>"
+        yield table_of(Section("mean of each class", ["class", *map(heading, columns)], rows))
+
+
+def _groups(report: Report, by: Measured) -> Iterator[str]:
+    """The mean of each group, the worst first."""
+    groups, columns = report.model.get("groups", {}), _columns(report)
+    if groups and columns:
+        tables = {name: [_of(each, table) for each in columns] for name, table in groups.items()}
+        first = [_of(by, groups[name])["mean"] for name in tables]
+        order = [list(tables)[place] for place in worst_first(first, by.better)[:MOST_GROUPS]]
+        rows = [
+            [name, f"{sum(tables[name][0][each] for each in ('count', 'undefined')):.0f}",
+             *(plain(table["mean"]) for table in tables[name])]
+            for name in order
+        ]  # fmt: skip
+        title = f"mean of {len(order):,} of {len(tables):,} groups, the worst by {by.name} first"
+        yield "<h2>Groups</h2>"
+        yield table_of(Section(title, ["group", "pairs", *map(heading, columns)], rows))
+
+
+def _columns(report: Report) -> list[Measured]:
+    """Whole columns, without single classes."""
+    return [each for each in report.measured if each.quantity.of_class is None]
+
+
+def _chart(report: Report, measured: Measured) -> str:
+    """How the values of a column are distributed."""
+    counts, edges = report.histogram(measured)
+    table = _of(measured, report.model["aggregate"])
+    means = {name: table[name] for name in ("mean", "median")}
+    caption = [
+        f"{sum(counts):,} samples",
+        *(f"{name} {plain(value)}" for name, value in means.items()),
+        *(f"{table[name]:.0f} {name}" for name in WHEN_ANY if table[name]),
+    ]
+    drawing = histogram_of(measured.name, counts, edges, means) if any(counts) else ""
+    return (
+        f"<figure><h3>{text_of(heading(measured))}</h3>{drawing}"
+        f"<figcaption>{text_of(' · '.join(caption))}</figcaption></figure>"
+    )
+
+
+def _pictures(report: Report, by: Measured, most: int) -> Iterator[str]:
+    """The worst samples, looked at."""
+    places, found = report.worst_pictures(by, most)
+    if not places:
+        return
+    yield f"<h2>Worst by {text_of(by.name)}</h2>"
+    yield from (f'<p class="soft">{text_of(note)}</p>' for note in found.notes)
+    if found.samples:
+        order = "Ground truth, prediction and errors of each; the errors:"
+        yield f'<p><span class="key">{order}</span>{key_to(found.legend)}</p>'
+        yield f"<p>{key_to(found.classes)}</p>" if found.classes else ""
+        yield '<div class="samples">'
+        for name, place in places.items():
+            if name in found.samples:
+                yield _sample(report, name, place, found.samples[name])
+        yield "</div>"
+
+
+def _sample(report: Report, name: str, place: int, shown: Shown) -> str:
+    """The pictures of one sample and its values."""
+    tiles = "".join(
+        f'<img class="{"small" if max(image.shape[:2]) < FINE else ""}" alt="{what}"'
+        f' title="{what}" src="{picture_url(image)}">'
+        for what, image in shown.images.items()
+    )
+    values = [f"{each.name} {plain(report.values[each.name][place])}" for each in report.measured]
+    told = " · ".join([*values, *filter(None, [shown.remark])])
+    return (
+        f'<figure><h3>{text_of(name)}</h3><div class="tiles">{tiles}</div>'
+        f"<figcaption>{text_of(told)}</figcaption></figure>"
+    )
+
+
+def _samples(report: Report, by: Measured, top: int | None) -> Iterator[str]:
+    """The table that can be sorted."""
+    order = report.worst(by, top)
+    headings = ['<th scope="col"><button>id</button></th>']
+    for each in report.measured:
+        sort = f' aria-sort="{"ascending" if by.better == "higher" else "descending"}"'
+        headings.append(
+            f'<th scope="col" data-better="{each.better or "lower"}"{sort if each == by else ""}>'
+            f"<button>{text_of(heading(each))}</button></th>"
+        )
+    columns = [report.values[each.name] for each in report.measured]
+    some = f"the worst {len(order):,} of " if len(order) < len(report.ids) else ""
+    yield "<h2>Samples</h2>"
+    yield f'<p class="soft">{some}{len(report.ids):,}, the worst by {text_of(by.name)} first</p>'
+    yield '<input type="search" id="search" placeholder="part of an id" aria-label="part of an id">'
+    yield '<div class="wide"><table id="samples">'
+    yield f"<thead><tr>{''.join(headings)}</tr></thead>\n<tbody>"
+    for place in order:
+        cells = "".join(_cell(float(column[place])) for column in columns)
+        yield f"<tr><td>{text_of(report.ids[place])}</td>{cells}</tr>"
+    yield "</tbody></table></div>"
+    yield f"<script>\n{_beside('page.js')}</script>"
+
+
+def _cell(value: float) -> str:
+    """A number as it is shown, with every digit behind it."""
+    exact = "" if math.isnan(value) else repr(value).replace("inf", "Infinity")
+    return f'<td data-v="{exact}">{plain(value)}</td>'
+
+
+def _definitions(report: Report) -> Iterator[str]:
+    """What the numbers are."""
+    columns = {each.quantity.column for each in report.measured}
+    yield "<h2>Definitions</h2>\n<dl>"
+    for loss in report.model["run"]["losses"]:
+        if loss["name"] in columns:
+            yield f"<dt>{text_of(loss['expression'])}</dt><dd>{text_of(loss['definition'])}</dd>"
+    yield "</dl>"
+
+
+def _beside(name: str) -> str:
+    """A file beside this one."""
+    return (HERE / name).read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Results: values, aggregates, gates, reading back and comparing."""

@@ -1,0 +1,1 @@
+"""The process: memory, cores and imports."""

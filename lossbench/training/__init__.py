@@ -1,0 +1,1 @@
+"""Training: losses of tensors, and the gradient check."""

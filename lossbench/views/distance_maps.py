@@ -1,0 +1,103 @@
+"""How far every pixel is from the edge of a mask."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lossbench.data.planning.encoding import of_truth
+from lossbench.errors import SettingError
+from lossbench.interface.annotations import Positive, Share
+from lossbench.interface.sample_batch import Values, pixel_size
+
+Bools = NDArray[np.bool_]
+
+
+class Map(NamedTuple):
+    """One mask of every class, each (B, C, N): what is inside, and how far the other side is.
+
+    `across` is the distance to the nearest pixel on the other side, 0 everywhere where a mask is
+    empty or full.
+    """
+
+    inside: Tensor
+    across: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class DistanceMaps:
+    """The distance maps of a sample, each made when it is first asked for; without a gradient.
+
+    A pixel is inside where p ≥ threshold, or y ≥ threshold and y > 0, each class by itself; an
+    ignored one is outside.
+    """
+
+    values: Values
+    threshold: float
+    spacing: tuple[float, ...] | None
+
+    @classmethod
+    def of(
+        cls,
+        values: Values,
+        *,
+        threshold: Share = 0.5,
+        spacing: Sequence[Positive] | None = None,
+    ) -> DistanceMaps:
+        """The maps of a sample.
+
+        Args:
+            threshold: p ≥ threshold is inside, of the target y ≥ threshold and y > 0, each class
+                by itself.
+            spacing: size of a pixel along each axis, rows first; none takes that of the data, or 1.
+        """
+        return cls(values, threshold, pixel_size(spacing, values.spacing, values.valid.ndim - 2))
+
+    @cached_property
+    def pred(self) -> Map:
+        return self._map("pred", self.threshold)
+
+    @cached_property
+    def target(self) -> Map:
+        return self._map("target", of_truth(self.threshold))
+
+    def _map(self, role: str, threshold: float) -> Map:
+        side, weight = self.values.sides[role], self.values.weight
+        if side.space is None:
+            raise SettingError("this loss needs pixels in their places")
+        inside = (side.probability >= threshold) & (weight > 0)
+        planes = inside.reshape(-1, *side.space).cpu().numpy()
+        found = np.stack([across(plane, self.spacing) for plane in planes]).reshape(inside.shape)
+        return Map(inside, torch.as_tensor(found, dtype=weight.dtype, device=weight.device))
+
+
+def across(mask: Bools, spacing: Sequence[float] | None) -> NDArray[np.float64]:
+    """The distance of each pixel to the nearest one on the other side; 0 where there is none."""
+    if not mask.any() or mask.all():
+        return np.zeros(mask.shape)
+    from scipy.ndimage import distance_transform_edt  # few runs need what takes long to import
+
+    found: NDArray[np.float64] = distance_transform_edt(~mask, sampling=spacing)
+    box = around(mask)
+    found[box] += distance_transform_edt(mask[box], sampling=spacing)
+    return found
+
+
+def around(mask: Bools) -> tuple[slice, ...]:
+    """The smallest box that holds a mask and, where the image goes on, one pixel about it.
+
+    From within the mask no pixel outside the box is nearer than that on the box's rim before it.
+    """
+    ends: list[Any] = []
+    for axis in range(mask.ndim):
+        others = tuple(other for other in range(mask.ndim) if other != axis)
+        places = np.flatnonzero(mask.any(others))
+        ends.append(slice(max(int(places[0]) - 1, 0), int(places[-1]) + 2))
+    return tuple(ends)
