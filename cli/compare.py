@@ -11,9 +11,9 @@ import lossbench
 from lossbench.errors import printable
 
 from .completion import files
-from .emit import color_option, same, top_option
+from .emit import same
 from .main import note, terminal, write
-from .options import column_option
+from .options import color_option, column_option, top_option
 
 FORMATS = lossbench.list_formats("comparison")
 

@@ -15,9 +15,9 @@ import lossbench
 from lossbench.errors import printable
 
 from .completion import expressions, files, gates, roles
-from .emit import count, output_options, same, tell
+from .emit import same, tell
 from .main import Terminated, note, write
-from .options import plugin_option
+from .options import count, output_options, plugin_option
 from .weights import downloading
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import click
 import lossbench
 
 from .completion import files
-from .emit import output_options, tell
+from .emit import tell
+from .options import output_options
 
 
 @click.command(

@@ -10,9 +10,9 @@ import click
 import lossbench
 
 from .completion import files
-from .emit import all_or_some, same
+from .emit import same
 from .main import write
-from .options import column_option
+from .options import all_or_some, column_option
 
 
 @click.command("report", epilog="Example: lossbench report run.json -o report.html")

@@ -10,6 +10,7 @@ from lossbench.catalog import registry
 from lossbench.catalog.conventions import CONVENTIONS, Convention
 from lossbench.catalog.plugins import using
 from lossbench.catalog.registry import Entry
+from lossbench.config import keys
 from lossbench.errors import SettingError
 
 if TYPE_CHECKING:
@@ -370,10 +371,9 @@ def gather_settings(
 
 def schema(name: str = "config") -> dict[str, Any]:
     """The JSON Schema of a config or of a result file: `config` or `result`."""
-    from lossbench.config import load
     from lossbench.output.schema import result_schema
 
-    schemas = {"config": load.schema, "result": result_schema}
+    schemas = {"config": keys.schema, "result": result_schema}
     if name not in schemas:
         raise SettingError(f"there is no schema of {name!r}; there are {', '.join(schemas)}")
     return schemas[name]()

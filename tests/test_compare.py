@@ -19,6 +19,7 @@ from scipy import stats
 from tolerances import REFERENCE, check_close
 
 import lossbench
+from lossbench.results import parquet_reader
 from lossbench.results.compare import Change, ranked
 from lossbench.results.reader import Measured, Quantity
 
@@ -323,7 +324,7 @@ def test_a_file_that_lacks_samples_is_not_taken_at_its_word(results, tmp_path):
 def test_only_the_columns_that_are_asked_for_are_read(results, monkeypatch):
     from lossbench.output import parquet
 
-    real, asked = parquet.read_columns, []
+    real, asked = parquet_reader.read_columns, []
 
     def watched(path: str, wanted: Any) -> Any:
         asked.extend(wanted)

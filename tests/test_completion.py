@@ -16,7 +16,7 @@ from lossbench_cli.completion import AGGREGATES, COUNTS, ROLES
 from lossbench_cli.main import COMMANDS
 
 import lossbench
-from lossbench.catalog import columns
+from lossbench.catalog import tasks
 from lossbench.engine import settings
 from lossbench.results import aggregates
 
@@ -237,5 +237,5 @@ def test_nonsense_is_no_traceback(shell: str, line: str) -> None:
 
 def test_the_words_are_those_of_the_library() -> None:
     assert set(AGGREGATES) == set(aggregates.AGGREGATES)
-    assert set(COUNTS) == set(columns.COUNTS)
+    assert set(COUNTS) == set(tasks.COUNTS)
     assert set(ROLES) == set(settings.ROLES)

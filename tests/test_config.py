@@ -16,7 +16,8 @@ import pytest
 from lossbench_cli.eval import command as evaluation
 
 import lossbench
-from lossbench.config.load import KEYS, VARIABLES, find, from_environment
+from lossbench.config.keys import KEYS, VARIABLES
+from lossbench.config.load import find, from_environment
 from lossbench.data.loading.sample import FILTERS
 from lossbench.data.planning.encoding import ENCODINGS
 from lossbench.engine.settings import POLICIES, ROLES, known_roles

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 import lossbench
 from lossbench.engine import batching, pipeline
-from lossbench.engine.compute import evaluate, feature_batches
+from lossbench.engine.compute import device, feature_batches
 from lossbench.networks import extractor
 from lossbench.networks.architectures import NETWORKS, SEEDED
 from lossbench.networks.extractor import Networks, seeded
@@ -695,7 +695,7 @@ def test_samples_that_memory_cannot_hold_together_come_alone(monkeypatch):
 def test_convolutions_of_a_gpu_are_exact_during_a_run_alone():
     flags = torch.backends.cudnn
     before = flags.allow_tf32, flags.benchmark, flags.deterministic
-    with evaluate.one_thread():
+    with device.one_thread():
         assert (flags.allow_tf32, flags.benchmark, flags.deterministic) == (False, False, True)
     assert (flags.allow_tf32, flags.benchmark, flags.deterministic) == before
 

@@ -24,7 +24,7 @@ from tried import BESIDES, ENTRIES, LOGITS, STRUCTURE, typed
 
 import lossbench
 from lossbench.engine import pipeline, reader_pool
-from lossbench.engine.compute import evaluate
+from lossbench.engine.compute import device, evaluate
 from lossbench.interface.stable_math import alike
 from lossbench.results.result import Result
 
@@ -215,7 +215,7 @@ def test_a_weighted_run_changes_no_bit():
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_every_sample_of_pixels_has_one_thread(monkeypatch, workers):
-    seen, real_chunk, real_thread = [], evaluate.evaluate_chunk, evaluate.one_thread
+    seen, real_chunk, real_thread = [], evaluate.evaluate_chunk, device.one_thread
 
     def watched(*given: Any) -> Any:
         seen.append(torch.get_num_threads())

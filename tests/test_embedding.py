@@ -178,7 +178,7 @@ def test_the_order_of_samples_and_their_blocks_change_no_value(monkeypatch):
     turned = lossbench.evaluate(*({k: d[k] for k in reversed(d)} for d in keyed), losses, workers=2)
     for name in losses:
         assert repr(straight.values[name]) == repr(turned.values[name])
-    monkeypatch.setattr("lossbench.engine.compute.evaluate.BLOCK", 7)
+    monkeypatch.setattr("lossbench.engine.compute.pooled.BLOCK", 7)
     blocks = lossbench.evaluate(*keyed, losses)
     check_close(blocks.values["info_nce"].samples, straight.values["info_nce"].samples, TABLES)
 

@@ -21,8 +21,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import lossbench
-from lossbench.data.pairing.folders import Pairing, pair
+from lossbench.data.pairing.folders import pair
 from lossbench.data.pairing.manifest import read_manifest
+from lossbench.data.pairing.pairs import Pairing
 from lossbench.engine.settings import ROLES
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]

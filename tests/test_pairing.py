@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lossbench
-from lossbench.data.pairing.folders import Pairing, pair
+from lossbench.data.pairing.folders import pair
+from lossbench.data.pairing.pairs import Pairing
 
 MASK = np.array([[0, 1], [1, 1]], np.uint8)
 

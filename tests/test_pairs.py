@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossbench.data.pairing.pairs import Pair, Pairs, Texts
+from lossbench.data.pairing.pairs import Pair, Pairs
+from lossbench.runtime.string_list import Texts
 
 # Names of files may hold bytes that are no text, which Python writes as lone surrogates.
 NAMES = st.text(st.characters(exclude_categories=[]), max_size=12)

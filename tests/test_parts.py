@@ -29,9 +29,8 @@ from lossbench_cli.main import cli
 
 import lossbench
 from lossbench.engine.checkpoint import Journal
-from lossbench.engine.compute.evaluate import Rows
 from lossbench.engine.shards import parse_shard, share
-from lossbench.engine.state.partial_result import Pending
+from lossbench.engine.state.scores import Pending, Rows
 from lossbench.results.result import BLOCK, digest
 
 COMMAND = [sys.executable, "-m", "lossbench_cli"]
@@ -382,7 +381,7 @@ def test_a_run_goes_on_from_any_moment(
     for _ in range(data.draw(st.integers(1, 2))):
         journal = run.journal(str(path), resume=True)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("lossbench.engine.handing.PART_SECONDS", 0.0)
+            patch.setattr("lossbench.engine.pipeline.PART_SECONDS", 0.0)
             with suppress(Stopped):
                 run.evaluate(stopped_after(data.draw(st.integers(0, 5))), journal)
         journal.file.close()
@@ -418,7 +417,7 @@ def test_what_waits_for_the_end_keeps_no_memory_of_its_samples() -> None:
 
 
 def test_only_what_is_left_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("lossbench.engine.handing.PART_SECONDS", 0.0)
+    monkeypatch.setattr("lossbench.engine.pipeline.PART_SECONDS", 0.0)
     folders = many(tmp_path, 12)
     run = lossbench.plan(*folders, ["dice"])
     path = str(tmp_path / "r.json.part")

@@ -20,6 +20,7 @@ import lossbench
 from lossbench.output import parquet
 from lossbench.reporting.elements import histogram_of
 from lossbench.reporting.overlays import ALARM, BOTH, IGNORED, MISSED, NOTHING, RIGHT, gallery
+from lossbench.results import parquet_reader
 from lossbench.results.reader import read_result
 
 CELLS = SAMPLES / "binary"
@@ -134,7 +135,7 @@ def test_a_page_stands_alone_and_runs_nothing_foreign(cells, tmp_path):
 
 def test_of_parquet_only_the_columns_shown_are_read(cells, monkeypatch):
     asked: list[Any] = []
-    real = parquet.read_columns
+    real = parquet_reader.read_columns
 
     def read(path: str, places: Any) -> Any:
         asked.append(places)

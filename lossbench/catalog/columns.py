@@ -24,22 +24,11 @@ from lossbench.catalog.grammar import (
 from lossbench.catalog.options import OptionError, check_options, spelled
 from lossbench.catalog.registry import Entry
 from lossbench.catalog.signatures import UNBOUNDED
+from lossbench.catalog.tasks import COUNTS, IN_PLACE
 from lossbench.errors import SettingError, nearest
 
-USUAL = {
-    "binary": ("dice", "iou", "bce"),
-    "multiclass": ("dice", "iou", "cross_entropy"),
-    "multilabel": ("dice", "iou", "bce"),
-    "image": ("l1", "l2"),
-    "instances": ("panoptic_quality", "segmentation_quality", "recognition_quality"),
-    "detection": ("average_precision_boxes", "giou"),
-    "vectors": ("cosine",),
-    "scores": ("gan_minimax",),
-    "records": (),
-}
 Defaults = Mapping[str, Mapping[str, Any]]  # options by the name of a loss, or RUN for all
 RUN = ""
-COUNTS = ("found", "evaluated", "missing", "extra", "errors")  # that gates can judge
 RESERVED = ("id", "group", "classes", "error", *COUNTS)
 # With these the values leave the range that the catalogue states.
 RESCALING = (("log", True), ("reduction", "sum"), ("class_reduction", "sum"))
@@ -51,14 +40,6 @@ RULES = (
     ("pos_weight", "auto"),
     ("alpha", "auto"),
 )
-IN_PLACE = (
-    "Image",
-    "Valid",
-    "DistanceMaps",
-    "Features",
-    "Calibrated",
-    "Textures",
-)  # forms that are more than a set of values
 
 
 @dataclass(frozen=True)

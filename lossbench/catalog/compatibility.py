@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 from lossbench.catalog import registry
 from lossbench.catalog.columns import Term
+from lossbench.catalog.feature_needs import check_layers
 from lossbench.errors import SettingError
-from lossbench.networks.architectures import check_layers
 
 PER_AXIS = ("spacing",)  # options with a number for each axis, where other lists have one a class
 PER_LAYER = ("layers", "weights")  # and with one for each layer of a network

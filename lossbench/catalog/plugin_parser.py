@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lossbench.catalog import registry
-from lossbench.catalog.columns import IN_PLACE, USUAL
 from lossbench.catalog.registry import Entry, entry_of
 from lossbench.catalog.signatures import Option, Signature, documented, signature_of, spelled
+from lossbench.catalog.tasks import IN_PLACE, USUAL
 from lossbench.errors import SettingError, nearest
 
 FAMILY = "own"

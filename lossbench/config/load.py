@@ -7,33 +7,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
-from lossbench.catalog.columns import USUAL
-from lossbench.catalog.conventions import ALL, CONVENTIONS
 from lossbench.catalog.plugins import using
+from lossbench.config.keys import EXCLUDED, KEYS, NAMED_SO, PREFIX, VARIABLES, Key, key_tree
 from lossbench.config.value_types import (
-    CLASSES,
-    FILES,
-    GATES,
-    IGNORE,
-    LOSSES,
-    TRUTH,
     Kind,
-    choice,
-    folders,
-    matching,
-    number,
-    number_or,
-    path,
-    several,
-    text,
-    whole,
 )
 from lossbench.config.yaml_source import Source, entries
 from lossbench.errors import SettingError, nearest, printable
-from lossbench.output import FORMATS
 
 if TYPE_CHECKING:
     from yaml import Node
@@ -41,98 +23,6 @@ if TYPE_CHECKING:
 QUOTE = "'"
 FILE = "lossbench.yaml"  # looked for in the working directory and above it
 PRESETS = "lossbench_configs"
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
-ENCODING = choice("labels", "mask", "probability", "logits", "image", "palette", "instances")
-PATTERN = text("a pattern such as '{id}_pred.png', in quotes")
-
-HELD = "what the files hold; found out where it is not given."
-NAMED = "names of the files, such as '{id}_pred.png'; with {class}, one file a class."
-
-
-@dataclass(frozen=True)
-class Key:
-    """A key of the config.
-
-    Attributes:
-        path: where it stands, with dots between levels.
-        kind: what it can be.
-        setting: the name that `lossbench.plan` or an output option has for it; by default the last
-            part of the path.
-        flag: what the command calls it; by default as the setting.
-        doc: what it is, where the docstring of `lossbench.plan` does not say.
-    """
-
-    path: str
-    kind: Kind
-    setting: str = ""
-    flag: str = ""
-    doc: str = ""
-
-    def __post_init__(self) -> None:
-        setting = self.setting or self.path.rpartition(".")[2]
-        object.__setattr__(self, "setting", setting)
-        object.__setattr__(self, "flag", self.flag or setting.replace("_", "-"))
-
-    @property
-    def variable(self) -> str:
-        """The environment variable."""
-        return PREFIX + self.flag.upper().replace("-", "_")
-
-    @cached_property
-    def description(self) -> str:
-        """What it is, for editors."""
-        return self.doc or _documented()[self.setting]
-
-
-KEYS = (
-    Key("task", choice(*USUAL)),
-    Key("pred.path", path("a path"), "pred", doc="predictions: a folder, file, archive or URL."),
-    Key("pred.encoding", ENCODING, "pred_encoding", doc=HELD),
-    Key("pred.pattern", PATTERN, "pred_pattern", doc=NAMED),
-    Key("target.path", path("a path"), "target", "gt", "truth: a folder, file, archive or URL."),
-    Key("target.encoding", ENCODING, "gt_encoding", doc=HELD),
-    Key("target.pattern", PATTERN, "gt_pattern", doc=NAMED),
-    Key("target.classes", CLASSES),
-    Key("target.ignore", IGNORE),
-    Key("target.divisor", whole(2)),
-    Key("target.things", several(text("a class"))),
-    Key("inputs", folders(["ignore", "valid", "weight", "pos_weight", "instances"]), flag="input"),
-    Key("manifest", path("a file")),
-    Key("group_by", text("a pattern such as '{patient}/{slice}', or columns")),
-    Key("losses", LOSSES, flag="loss"),
-    Key("weights", FILES),
-    Key("offline", TRUTH),
-    Key("gates", GATES, flag="gate"),
-    Key("plugins", several(path("a file")), flag="plugin"),
-    Key("threshold", number(0, 1)),
-    Key("empty", number_or("skip")),
-    Key("missing", choice("error", "skip", "worst")),
-    Key("extra", choice("error", "skip")),
-    Key("resize", choice("nearest", "bilinear")),
-    Key("convention", choice(*CONVENTIONS, ALL)),
-    Key("baseline", path("a result file")),
-    Key("run.device", matching(r"auto|cpu|cuda(:\d+)?", "auto, cpu, cuda or cuda:N")),
-    Key("run.workers", whole(1, "auto")),
-    Key("run.batch_size", whole(1)),
-    Key(
-        "run.engine",
-        matching(r"local|dask|[a-z]+://.+", "local, dask or an address such as tcp://host:8786"),
-    ),
-    Key("run.shard", matching(r"[0-9]+/[0-9]+", "I/N, such as 3/16")),
-    Key("output", several(path("a file")), doc="files to write, whose endings tell the format."),
-    Key("format", choice(*FORMATS), doc="what is printed."),
-    Key("top", whole(0, "all"), doc="how many samples the table shows."),
-    Key("sort", text("a column"), doc="the loss that orders the samples, worst first."),
-    Key("per_class", TRUTH, doc="with or without class columns."),
-)
-PREFIX = "LOSSBENCH_"
-VARIABLES = {key.variable: key for key in KEYS}
-NAMED_SO = {  # what a variable might be called instead: key
-    name.upper().replace(".", "_"): key for key in KEYS for name in (key.setting, key.path)
-}
-# Two ways to say which files there are: where one is said, a lower source cannot say the other.
-PLACES = ("pred", "target", "inputs", "pred_pattern", "gt_pattern")
-EXCLUDED = {"manifest": PLACES, "pred": ("manifest",), "target": ("manifest",)}
 
 
 @dataclass(frozen=True)
@@ -197,7 +87,9 @@ def load(name: str, plugins: Sequence[str] | None = None, *, judged: bool = True
     source = _opened(name)
     root = _composed(source)
     config = Config(file=source.name)
-    found = sorted(_found(source, root, _tree(), ""), key=lambda each: each[0].setting != "plugins")
+    found = sorted(
+        _found(source, root, key_tree(), ""), key=lambda each: each[0].setting != "plugins"
+    )
     with ExitStack() as losses:
         if plugins is not None:
             losses.enter_context(using(plugins))
@@ -258,45 +150,6 @@ def _misspelt(name: str) -> Iterator[str]:
         yield f"{name} is no setting (did you mean {NAMED_SO[word].variable!r}?)"
     elif word != "CONFIG" and (close := nearest(word, known)):
         yield printable(f"{name} is no setting{close.replace(QUOTE, QUOTE + PREFIX, 1)}")
-
-
-def schema() -> dict[str, Any]:
-    """The JSON Schema of a config, from the table."""
-
-    def described(tree: Mapping[str, Any]) -> dict[str, Any]:
-        properties = {}
-        for name, below in tree.items():
-            if isinstance(below, Key):
-                properties[name] = {"description": below.description, **below.kind.schema}
-            elif "path" in below:
-                properties[name] = {"anyOf": [below["path"].kind.schema, described(below)]}
-            else:
-                properties[name] = described(below)
-        return {"type": "object", "properties": properties, "additionalProperties": False}
-
-    return {"$schema": DIALECT, "title": "A config of lossbench", **described(_tree())}
-
-
-@cache
-def _documented() -> dict[str, str]:
-    """What the docstring of `lossbench.plan` says of each setting."""
-    from lossbench.api import plan
-    from lossbench.catalog.signatures import arguments_of
-
-    return arguments_of(plan)
-
-
-@cache
-def _tree() -> dict[str, Any]:
-    """The table as it is nested in a file: name -> key, or name -> names below."""
-    tree: dict[str, Any] = {}
-    for key in KEYS:
-        first, _, second = key.path.partition(".")
-        if second:
-            tree.setdefault(first, {})[second] = key
-        else:
-            tree[first] = key
-    return tree
 
 
 def _opened(name: str) -> Source:

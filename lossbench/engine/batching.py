@@ -11,7 +11,7 @@ from lossbench.data.pairing.pairs import Pair
 from lossbench.engine.state.loaded_batch import Chunk
 
 if TYPE_CHECKING:
-    from lossbench.engine.compute.evaluate import Rows
+    from lossbench.engine.state.scores import Rows
 
 FEWEST = 16  # near the end of a run: what a reader is given should be worth handing over
 WAIT_SECONDS = 0.5  # how long counted pairs wait for others to be evaluated with

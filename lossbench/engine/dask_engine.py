@@ -23,8 +23,7 @@ from lossbench.data.sources.archives import Member
 from lossbench.engine.batching import Task
 from lossbench.engine.finalize import grouped
 from lossbench.engine.fingerprints import stamp
-from lossbench.engine.handing import Take
-from lossbench.engine.pipeline import Ended, Work
+from lossbench.engine.pipeline import Ended, Take, Work
 from lossbench.engine.progress import Watch
 from lossbench.engine.settings import Settings
 from lossbench.engine.state.group_accumulators import Grouping

@@ -14,7 +14,8 @@ from lossbench.data.planning.plan import Plan
 from lossbench.engine.convention_columns import table
 from lossbench.engine.state.accumulators import Pools
 from lossbench.engine.state.group_accumulators import Grouping, Pooled
-from lossbench.engine.state.partial_result import Part, Pending
+from lossbench.engine.state.partial_result import Part
+from lossbench.engine.state.scores import Pending
 from lossbench.results.result import Failed, Result, Values, combine
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def grouped(
         return None
 
     def value(pools: Pools) -> Pooled:
-        from lossbench.engine.compute.evaluate import pooled
+        from lossbench.engine.compute.pooled import pooled
 
         return pooled(plan, options, device(), pools)
 
@@ -117,7 +118,7 @@ def _gather(run: Run, whole: Part, device: str) -> None:
     terms = [term for term in run.terms if term.gathers]
     if not (terms and whole.kept):
         return
-    from lossbench.engine.compute.evaluate import gathered
+    from lossbench.engine.compute.pooled import gathered
 
     order = sorted(whole.kept)
     samples = [whole.kept[place] for place in order]
@@ -134,7 +135,7 @@ def _settle(run: Run, whole: Part, options: Options, device: str) -> None:
     """Terms with options that follow from all of the data."""
     if not whole.pending:
         return
-    from lossbench.engine.compute.evaluate import finish_balanced
+    from lossbench.engine.compute.pooled import finish_balanced
 
     pending = Pending.joined(whole.pending)
     for term in pending.results:
@@ -149,7 +150,7 @@ def _settle(run: Run, whole: Part, options: Options, device: str) -> None:
 
 def _pooled(run: Run, whole: Part, options: Options, device: str) -> Mapping[Term, Any]:
     """The value of every term over all samples as one."""
-    from lossbench.engine.compute.evaluate import pooled
+    from lossbench.engine.compute.pooled import pooled
 
     return pooled(run.plan, options, device, whole.pools)
 

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from lossbench.catalog.plugins import using
-from lossbench.data.pairing.folders import Pairing
+from lossbench.data.pairing.pairs import Pairing
 from lossbench.engine.checkpoint import different
 from lossbench.engine.convention_columns import comparison
 from lossbench.engine.finalize import grouping
-from lossbench.engine.prepare import columns_and_checks, read_baseline
+from lossbench.engine.prepare import columns_and_checks
 from lossbench.engine.run import Run
 from lossbench.engine.settings import Settings
 from lossbench.engine.shards import ordered, pairing_of, part_of, plan_of
 from lossbench.engine.state.partial_result import Part
 from lossbench.errors import InputError
+from lossbench.results.baseline import read_baseline
 from lossbench.results.reader import Model, read_result
 from lossbench.results.result import Result, digest
 

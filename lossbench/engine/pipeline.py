@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cache
+from hashlib import sha256
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from lossbench.catalog.columns import Term
+from lossbench.catalog.feature_needs import needed
 from lossbench.data.loading.sample import Failure
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
@@ -19,18 +21,21 @@ from lossbench.data.sources.locations import label
 from lossbench.engine.batching import Read, Task, batches, joined
 from lossbench.engine.device_trial import TRIED, Trial
 from lossbench.engine.fingerprints import stamp
-from lossbench.engine.handing import Handing, Take
 from lossbench.engine.progress import Watch
 from lossbench.engine.reader_pool import WORTH_PROCESSES, in_order, reader
 from lossbench.engine.settings import Settings
 from lossbench.engine.state.group_accumulators import Grouping
 from lossbench.engine.state.loaded_batch import Chunk, read_chunk
+from lossbench.engine.state.partial_result import Part
 from lossbench.errors import InputError
-from lossbench.networks.architectures import needed
 
 if TYPE_CHECKING:
-    from lossbench.engine.compute.evaluate import Rows
     from lossbench.engine.compute.feature_batches import Extraction
+    from lossbench.engine.state.scores import Rows
+
+PART_PAIRS, PART_SECONDS = 2048, 1.0  # what is handed on together, at most
+Take = Callable[[Part], None]
+
 
 TOGETHER = 16  # pairs that go to a GPU together
 READ = 128  # pairs that a reader is given at a time
@@ -106,7 +111,8 @@ class Work:
             try:
                 begun = [each for each in [next(chunks, None)] if each]  # reading has begun
                 with _no_collection():  # torch is a second or two, a fifth of it the collector's
-                    from lossbench.engine.compute.evaluate import get_ready, one_thread, pick_device
+                    from lossbench.engine.compute.device import one_thread, pick_device
+                    from lossbench.engine.compute.evaluate import get_ready
 
                     get_ready(self.terms)
                 started = time.perf_counter()
@@ -194,7 +200,8 @@ class Work:
     def _evaluated(self, pairs: Sequence[Pair], chunk: Chunk) -> list[tuple[Chunk, Rows]]:
         """A chunk with its rows; in parts where a loss refuses a sample, so that only it fails."""
         device = self.device.result()
-        from lossbench.engine.compute.evaluate import Rows, evaluate_parts
+        from lossbench.engine.compute.evaluate import evaluate_parts
+        from lossbench.engine.state.scores import Rows
 
         try:
             return evaluate_parts(self.plan, self.terms, device, chunk, self.extraction)
@@ -225,3 +232,41 @@ def _no_collection() -> Iterator[None]:
             gc.freeze()
             gc.unfreeze()
             gc.enable()
+
+
+class Handing:
+    """Gathers batches into parts that are worth handing on."""
+
+    def __init__(self, take: Take, grouping: Grouping | None) -> None:
+        self.take, self.grouping = take, grouping
+        self.current: Part | None = None
+        self.done, self.began, self.files = 0, 0.0, sha256()
+        self.whole = True  # whether no batch has been added in part
+
+    def part(self, first: int, count: int) -> Part:
+        """The part that a batch belongs to."""
+        part = self.current
+        if part and (first != self.done or first + count > part.stop):
+            self.hand_on()
+            part = None
+        if part is None:
+            part = Part.empty(first, first + max(count, PART_PAIRS), self.grouping)
+            self.current, self.done = part, first
+            self.began, self.files = time.monotonic(), sha256()
+        self.whole = False
+        return part
+
+    def finished(self, stop: int, files: bytes) -> None:
+        """A batch is complete, its last pair before this place."""
+        self.done, self.whole = stop, True
+        self.files.update(files)
+        if time.monotonic() - self.began > PART_SECONDS:
+            self.hand_on()
+
+    def hand_on(self) -> None:
+        """Whatever is complete; a part that was interrupted while it grew is lost."""
+        part, self.current = self.current, None
+        if part and self.whole and self.done > part.start:
+            part.cut(self.done)
+            part.files = self.files.hexdigest()
+            self.take(part)

@@ -3,35 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from lossbench.catalog import registry
-from lossbench.catalog.columns import USUAL, Column, Term, resolve
+from lossbench.catalog.columns import Column, Term, resolve
 from lossbench.catalog.compatibility import check_maps, check_roles, check_task
+from lossbench.catalog.feature_needs import needed, parameters
+from lossbench.catalog.tasks import USUAL
+from lossbench.data.formats.boxes import Boxes
 from lossbench.data.formats.coco_masks import NEEDED, is_installed
-from lossbench.data.loading.detections import Boxes, plan_detections
+from lossbench.data.loading.detections import plan_detections
 from lossbench.data.loading.records import TASKS as RECORDS
 from lossbench.data.loading.records import plan_records
 from lossbench.data.pairing.coco import is_results, read_coco
-from lossbench.data.pairing.folders import Pairing, pair
+from lossbench.data.pairing.folders import pair
 from lossbench.data.pairing.groups import by_pattern, manifest_columns
 from lossbench.data.pairing.manifest import read_manifest
+from lossbench.data.pairing.pairs import Pairing
 from lossbench.data.pairing.panoptic import is_json, read_panoptic
 from lossbench.data.planning.classes import parse_classes
 from lossbench.data.planning.extra_inputs import plan_roles
-from lossbench.data.planning.plan import Plan, make_plan
+from lossbench.data.planning.make_plan import make_plan
+from lossbench.data.planning.plan import Plan
 from lossbench.engine.convention_columns import comparison
-from lossbench.engine.run import Run, baseline_value
+from lossbench.engine.run import Run
 from lossbench.engine.settings import ROLES, Settings, known_roles
 from lossbench.engine.shards import share
 from lossbench.errors import InputError, SettingError, nearest
-from lossbench.networks.architectures import SEEDED, needed, parameters
+from lossbench.networks.architectures import SEEDED
 from lossbench.networks.weights import locate
+from lossbench.results.baseline import baseline_value, read_baseline
 from lossbench.results.gates import Check, as_gate, check
-from lossbench.results.reader import read_result
-from lossbench.results.result import Result
 
 RANDOM = f"{SEEDED} has random weights: its numbers show that a run works, and nothing else"
 
@@ -231,16 +235,6 @@ def _names(given: str | Sequence[str] | None) -> list[str] | None:
     """Names with commas, one by one."""
     parts = given if given is None or isinstance(given, str) else ",".join(given)
     return None if parts is None else [part.strip() for part in parts.split(",") if part.strip()]
-
-
-def read_baseline(path: Any) -> Mapping[str, Any]:
-    """An earlier result, to compare with."""
-    if isinstance(path, Result):
-        return path.as_json(samples=False)
-    try:
-        return read_result(os.fspath(path))
-    except InputError as error:
-        raise InputError(f"the baseline {error}", kind=error.kind) from None
 
 
 def _forms(terms: Sequence[Term]) -> dict[str, str]:

@@ -8,14 +8,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial, reduce
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from lossbench.catalog.columns import Column, Term, named
-from lossbench.data.pairing.folders import Pairing
-from lossbench.data.pairing.pairs import Pair
+from lossbench.catalog.feature_needs import parameters
+from lossbench.data.pairing.pairs import Pair, Pairing
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import label
 from lossbench.engine.batching import Task
@@ -24,20 +24,17 @@ from lossbench.engine.convention_columns import Elsewhere
 from lossbench.engine.dask_engine import LOCAL, go_on_cluster
 from lossbench.engine.finalize import Options, conclude, grouping
 from lossbench.engine.fingerprints import local_state
-from lossbench.engine.handing import Take
-from lossbench.engine.pipeline import Ended, Work
+from lossbench.engine.pipeline import Ended, Take, Work
 from lossbench.engine.progress import Progress, Watch
 from lossbench.engine.settings import Settings
 from lossbench.engine.shards import as_shard, share
 from lossbench.engine.state.group_accumulators import Grouping
 from lossbench.engine.state.partial_result import Part
-from lossbench.errors import SettingError
-from lossbench.networks.architectures import parameters
 from lossbench.networks.weights import PUBLISHED, Published
 from lossbench.networks.weights import digest as file_digest
-from lossbench.results.aggregates import OVER_GROUPS
+from lossbench.results.baseline import baseline_value
 from lossbench.results.gates import Check, decide
-from lossbench.results.json_numbers import from_number, jsonable
+from lossbench.results.json_numbers import jsonable
 from lossbench.results.result import Result, described, digest
 from lossbench.version import __version__
 
@@ -154,7 +151,7 @@ class Run:
 
     def _chosen_device(self) -> str:
         """Where this process computes; this imports torch."""
-        from lossbench.engine.compute.evaluate import pick_device
+        from lossbench.engine.compute.device import pick_device
 
         return pick_device(self.settings.device)
 
@@ -251,38 +248,6 @@ def go_here(
         run.plan, terms, run.settings, groups, confined=confined, stamped=stamped, weighed=True
     )
     return work.go(ranges, take, watch)
-
-
-def baseline_value(baseline: Mapping[str, Any], check: Check) -> float:
-    """The quantity of a gate in an earlier result; it must be there, of the same loss."""
-    try:
-        path = ["run", "pairs", check.gate.loss.name]
-        if check.column is not None:
-            of_class = ["classes", check.gate.of_class] if check.gate.of_class else []
-            name = _same_loss(baseline["run"]["losses"], check.column)
-            aggregate = str(check.gate.aggregate)
-            over = ["groups"] if aggregate in OVER_GROUPS else []
-            path = ["aggregate", name, *over, *of_class, OVER_GROUPS.get(aggregate, aggregate)]
-        found: Any = reduce(lambda table, name: table[name], path, baseline)
-        return from_number(found)
-    except (KeyError, TypeError, ValueError):
-        known = ", ".join(baseline.get("aggregate", {}))
-        raise SettingError(f"the baseline has no {check.gate.quantity}; it has {known}") from None
-
-
-def _same_loss(losses: Sequence[Mapping[str, Any]], column: Column) -> str:
-    """The name that an earlier result has for what a column computes.
-
-    Raises:
-        KeyError: it computed no such thing.
-    """
-    wanted = described(column)
-    for loss in losses:
-        alone = len(loss["terms"]) == 1 and wanted["options"] == loss["options"]
-        same = alone or loss["expression"] == wanted["expression"]
-        if same and loss["terms"] == wanted["terms"]:
-            return str(loss["name"])
-    raise KeyError(column.name)
 
 
 def _is_file(given: Any) -> bool:

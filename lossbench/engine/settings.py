@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lossbench.catalog import conventions, registry
-from lossbench.catalog.columns import RUN, USUAL, Defaults
+from lossbench.catalog.columns import RUN, Defaults
+from lossbench.catalog.tasks import USUAL
 from lossbench.data.loading.sample import FILTERS
 from lossbench.data.pairing.groups import manifest_columns
 from lossbench.data.planning.encoding import ENCODINGS

@@ -9,8 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lossbench.catalog.columns import Term
-from lossbench.data.pairing.folders import Pairing, Unpaired
-from lossbench.data.pairing.pairs import Pair, Pairs
+from lossbench.data.pairing.pairs import Pair, Pairing, Pairs, Unpaired
 from lossbench.data.planning.encoding import Reading
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.state.partial_result import Part

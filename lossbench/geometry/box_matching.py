@@ -2,33 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from lossbench.data.loading.detections import Detections
 
 Places = NDArray[np.int64]
 Marks = NDArray[np.bool_]
 CERTAIN = 1 - 1e-10  # an IoU of 1 may be rounded
 NONE = -1
-
-
-def by_class(sample: Detections, most: int | None = None) -> Iterator[tuple[int, Places, Places]]:
-    """Each class of a sample: its detections, best score first, and its objects.
-
-    Args:
-        sample: what was found, and what is there.
-        most: how many detections of a class count; None for all.
-    """
-    pred, target = sample.pred, sample.target
-    for of_class in np.union1d(pred.of_class, target.of_class).tolist():
-        found = np.flatnonzero(pred.of_class == of_class)
-        order = np.argsort(-pred.score[found], kind="stable")
-        yield of_class, found[order][:most], np.flatnonzero(target.of_class == of_class)
 
 
 def matched(

@@ -19,7 +19,7 @@ from lossbench.interface.annotations import Chances, Gathered, Pair
 from lossbench.interface.stable_math import logarithm
 
 if TYPE_CHECKING:
-    from lossbench.data.loading.detections import Detections
+    from lossbench.data.formats.boxes import Detections
     from lossbench.interface.cell_cache import Shares
     from lossbench.views.features import Deep
 

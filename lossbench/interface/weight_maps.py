@@ -17,9 +17,9 @@ from torch import Tensor
 
 from lossbench.catalog.grammar import parse_call
 from lossbench.errors import SettingError
+from lossbench.geometry.distance_transform import around
 from lossbench.interface.annotations import NonNegative, Positive, WeightMap
 from lossbench.interface.sample_batch import Values
-from lossbench.views.distance_maps import around
 
 Array = NDArray[np.float64]
 BEYOND = 1e9  # no image is as long

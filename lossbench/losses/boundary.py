@@ -13,6 +13,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from lossbench.errors import InputError, SettingError
+from lossbench.geometry.distance_transform import around
 from lossbench.interface.annotations import (
     Count,
     Image,
@@ -25,8 +26,8 @@ from lossbench.interface.annotations import (
 )
 from lossbench.interface.stable_math import power, ratio, total
 from lossbench.losses import loss
-from lossbench.views.distance_maps import DistanceMaps, around
-from lossbench.views.masks import Masks
+from lossbench.views.confusion import Masks
+from lossbench.views.distance_maps import DistanceMaps
 
 Bools = NDArray[np.bool_]
 

@@ -8,8 +8,7 @@ from lossbench.errors import InputError
 from lossbench.interface.annotations import Gallery, Label, PerSample, Positive, Vector
 from lossbench.interface.stable_math import ratio
 from lossbench.losses import loss
-from lossbench.views.mined import Mined
-from lossbench.views.vectors import cosine_of, defined, direction, distance
+from lossbench.views.vectors import Mined, cosine_of, defined, direction, distance
 
 
 @loss(

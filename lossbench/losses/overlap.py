@@ -20,9 +20,8 @@ from lossbench.interface.annotations import (
 )
 from lossbench.interface.stable_math import by_class, logarithm, power, ratio, root, total
 from lossbench.losses import loss
-from lossbench.views.overlap import Overlap
+from lossbench.views.overlap import Overlap, Powers, SoftCounts, SquaredErrors
 from lossbench.views.ranking import Errors
-from lossbench.views.soft import Powers, SoftCounts, SquaredErrors
 
 
 def smoothed(

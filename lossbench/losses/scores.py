@@ -8,8 +8,7 @@ from torch import Tensor
 from lossbench.interface.annotations import NonNegative, PerClass, PerSample
 from lossbench.interface.stable_math import ratio, root
 from lossbench.losses import loss
-from lossbench.views.confusion import Counts
-from lossbench.views.confusion_labels import Confusion
+from lossbench.views.confusion import Confusion, Counts
 from lossbench.views.ranking import Calibration, Ranking
 
 

@@ -16,8 +16,9 @@ from lossbench.output.github import render_github
 from lossbench.output.json import render_json, render_jsonl
 from lossbench.output.junit import render_junit
 from lossbench.output.markdown import render_markdown
-from lossbench.output.parquet import check_arrow, write_parquet
+from lossbench.output.parquet import write_parquet
 from lossbench.output.table import render_table, render_text
+from lossbench.results.parquet_reader import check_arrow
 from lossbench.results.result import Result
 
 FORMATS: dict[str, Callable[..., str]] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lossbench.catalog.columns import COUNTS
+from lossbench.catalog.tasks import COUNTS
 from lossbench.results.aggregates import AGGREGATES, OVER_GROUPS
 from lossbench.results.result import SCHEMA
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
+from lossbench.catalog.tasks import of_truth
 from lossbench.data.loading.sample import Failure, Pixels, make_sample
-from lossbench.data.planning.encoding import Reading, of_truth
+from lossbench.data.planning.encoding import Reading
 from lossbench.data.planning.plan import Plan
 from lossbench.errors import LossbenchError, SettingError
 from lossbench.results.reader import Model

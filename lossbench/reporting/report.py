@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lossbench.data.pairing.pairs import Texts
 from lossbench.errors import SettingError
 from lossbench.results.aggregates import worst_first
 from lossbench.results.reader import Measured, Model, Quantity, read_result, read_samples, sought
+from lossbench.runtime.string_list import Texts
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,11 +10,11 @@ from functools import cached_property, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
-from lossbench.data.pairing.pairs import Texts
 from lossbench.errors import InputError, SettingError
 from lossbench.results.aggregates import aggregate, mean
 from lossbench.results.json_numbers import jsonable, number
 from lossbench.results.reader import Measured, Model, Quantity, read_result, read_samples, sought
+from lossbench.runtime.string_list import Texts
 
 if TYPE_CHECKING:
     import numpy as np

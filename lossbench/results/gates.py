@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lossbench.catalog.columns import COUNTS, Column, Defaults, column_for
+from lossbench.catalog.columns import Column, Defaults, column_for
 from lossbench.catalog.grammar import COMPARE, ExpressionError, Gate, fold, leaves, parse_gate
+from lossbench.catalog.tasks import COUNTS
 from lossbench.errors import SettingError, nearest
 from lossbench.results.aggregates import AGGREGATES, OVER_GROUPS, VALUES
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lossbench.data.pairing.pairs import Texts
 from lossbench.errors import InputError, SettingError, nearest
 from lossbench.results.json_numbers import from_number
+from lossbench.runtime.string_list import Texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +124,7 @@ def _lines(path: str) -> Any:
 
 
 def _parquet(path: str) -> Any:
-    from lossbench.output.parquet import read_words
+    from lossbench.results.parquet_reader import read_words
 
     return read_words(path)
 
@@ -154,7 +154,7 @@ def _picked(rows: Iterable[Model], wanted: Sequence[Quantity]) -> Iterator[Block
 
 
 def _parquet_samples(path: str, wanted: Sequence[Quantity], model: Model) -> Iterator[Block]:
-    from lossbench.output.parquet import read_columns
+    from lossbench.results.parquet_reader import read_columns
 
     classes = model["run"]["classes"]
     places = [

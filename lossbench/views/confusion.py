@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lossbench.data.planning.encoding import of_truth
-from lossbench.interface.annotations import Share, Weight
+from lossbench.catalog.tasks import of_truth
+from lossbench.interface.annotations import Share, Valid, Weight
 from lossbench.interface.sample_batch import Side
 from lossbench.interface.stable_math import total
 
@@ -75,3 +76,54 @@ def _without_each(x: Tensor) -> Tensor:
     before = torch.cat([none, x.cumsum(-1)[..., :-1]], -1)
     after = torch.cat([x.flip(-1).cumsum(-1).flip(-1)[..., 1:], none], -1)
     return before + after
+
+
+@dataclass(frozen=True, eq=False)
+class Masks:
+    """Both masks of every class, each (B, C, *space), true inside; an ignored pixel is outside."""
+
+    pred: Tensor
+    target: Tensor
+
+    @classmethod
+    def of(cls, pred: Side, target: Side, valid: Valid, *, threshold: Share = 0.5) -> Masks:
+        """The masks of a sample.
+
+        Args:
+            threshold: p ≥ threshold is foreground, of the target y ≥ threshold and y > 0; not for
+                multiclass, where the most likely class counts.
+        """
+        sides = pred.decision(threshold), target.decision(of_truth(threshold))
+        hard = (side > 0 for side in sides)
+        return cls(*(mask.reshape(*mask.shape[:2], *valid.shape[2:]) & valid for mask in hard))
+
+
+class Confusion(NamedTuple):
+    """What scores ask of a confusion matrix: each class against the others, each (B, G, K).
+
+    A multiclass task has one matrix of all its classes; a binary one G = 1, a multilabel one G = C
+    matrices of no and yes. They add up, and nothing is subtracted.
+    """
+
+    tp: Tensor
+    fp: Tensor
+    fn: Tensor
+    tn: Tensor
+
+    @classmethod
+    def of(cls, counts: Counts, target: Side) -> Confusion:
+        """Those of the valid pixels, from the hits and misses of each class."""
+        tp, fp, fn, tn = counts
+        if target.task == "multiclass":
+            return cls(*(each[:, None] for each in counts))
+        return cls(*(torch.stack(each, -1) for each in ((tn, tp), (fn, fp), (fp, fn), (tp, tn))))
+
+    @property
+    def pred(self) -> Tensor:
+        """The pixels that were predicted as each class."""
+        return self.tp + self.fp
+
+    @property
+    def target(self) -> Tensor:
+        """The pixels that are of each class."""
+        return self.tp + self.fn

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from lossbench.data.planning.encoding import of_truth
+from lossbench.catalog.tasks import of_truth
 from lossbench.errors import SettingError
+from lossbench.geometry.distance_transform import across
 from lossbench.interface.annotations import Positive, Share
 from lossbench.interface.sample_batch import Values, pixel_size
-
-Bools = NDArray[np.bool_]
 
 
 class Map(NamedTuple):
@@ -76,28 +74,3 @@ class DistanceMaps:
         planes = inside.reshape(-1, *side.space).cpu().numpy()
         found = np.stack([across(plane, self.spacing) for plane in planes]).reshape(inside.shape)
         return Map(inside, torch.as_tensor(found, dtype=weight.dtype, device=weight.device))
-
-
-def across(mask: Bools, spacing: Sequence[float] | None) -> NDArray[np.float64]:
-    """The distance of each pixel to the nearest one on the other side; 0 where there is none."""
-    if not mask.any() or mask.all():
-        return np.zeros(mask.shape)
-    from scipy.ndimage import distance_transform_edt  # few runs need what takes long to import
-
-    found: NDArray[np.float64] = distance_transform_edt(~mask, sampling=spacing)
-    box = around(mask)
-    found[box] += distance_transform_edt(mask[box], sampling=spacing)
-    return found
-
-
-def around(mask: Bools) -> tuple[slice, ...]:
-    """The smallest box that holds a mask and, where the image goes on, one pixel about it.
-
-    From within the mask no pixel outside the box is nearer than that on the box's rim before it.
-    """
-    ends: list[Any] = []
-    for axis in range(mask.ndim):
-        others = tuple(other for other in range(mask.ndim) if other != axis)
-        places = np.flatnonzero(mask.any(others))
-        ends.append(slice(max(int(places[0]) - 1, 0), int(places[-1]) + 2))
-    return tuple(ends)

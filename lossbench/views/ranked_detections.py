@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lossbench.data.formats.boxes import by_class
 from lossbench.errors import SettingError
-from lossbench.geometry.box_matching import NONE, by_class, matched
+from lossbench.geometry.box_matching import NONE, matched
 from lossbench.interface.annotations import Count, Share
 from lossbench.interface.row_list import Listed
 from lossbench.interface.sample_batch import Values

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbench.data.planning.encoding import of_truth
+from lossbench.catalog.tasks import of_truth
 from lossbench.errors import SettingError
 from lossbench.geometry import surface_points
 from lossbench.geometry.surface_points import Mask, Numbers

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lossbench.data.formats.boxes import Boxes, Detections, Numbers
 from lossbench.data.formats.coco_masks import Segmentations
 from lossbench.data.formats.decode import Array, read_record
-from lossbench.data.pairing.folders import Category
-from lossbench.data.pairing.pairs import Pair
+from lossbench.data.pairing.pairs import Category, Pair
 from lossbench.data.planning.classes import MOST, Classes
 from lossbench.data.planning.encoding import Reading
 from lossbench.data.planning.plan import Plan
@@ -21,7 +19,6 @@ from lossbench.data.planning.probe import spread
 from lossbench.data.sources.locations import label
 from lossbench.errors import InputError, SettingError
 
-Numbers = NDArray[np.float64]
 WANTED = {
     "pred": ("boxes", "scores", "labels", "masks"),
     "target": ("boxes", "labels", "crowd", "area", "masks"),
@@ -33,54 +30,6 @@ FIELDS = {
     "target": "boxes (N, 4) as x1, y1, x2, y2, and where wanted labels, crowd and area (N,) and"
     " masks (N, height, width)",
 }
-
-
-@dataclass(frozen=True)
-class Boxes:
-    """The N boxes of one side of a sample."""
-
-    corners: Numbers  # (N, 4) x1, y1, x2, y2
-    size: Numbers  # (N,) width times height
-    area: Numbers  # (N,) what small and large are judged by: of an object the area of its mask
-    of_class: NDArray[np.int64]  # (N,)
-    score: Numbers  # (N,) of a prediction
-    crowd: NDArray[np.bool_]  # (N,) a group of objects that are not told apart
-    masks: Segmentations | None = None
-    order: int = 0  # of its image among all; detections of one score are ranked by it
-
-
-@dataclass(frozen=True)
-class Detections:
-    """One sample: what was found, and what is there."""
-
-    pred: Boxes
-    target: Boxes
-
-    @cached_property
-    def of_boxes(self) -> Numbers:
-        """The IoU of each box with each true one, (P, T); of a crowd the share inside it."""
-        pred, target = self.pred.corners[:, None], self.target.corners[None]
-        low = np.maximum(pred[..., :2], target[..., :2])
-        high = np.minimum(pred[..., 2:], target[..., 2:])
-        both = (high - low).clip(0).prod(-1)
-        union = self.pred.size[:, None] + self.target.size - both
-        union = np.where(self.target.crowd, self.pred.size[:, None], union)
-        found: Numbers = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
-        return found
-
-    @cached_property
-    def of_masks(self) -> Numbers:
-        """The same of masks.
-
-        Raises:
-            InputError: one side has none.
-        """
-        for role, side in (("pred", self.pred), ("target", self.target)):
-            if side.masks is None and len(side.corners):
-                raise InputError("has no masks for iou_type=segm", kind="mismatch", role=role)
-        if self.pred.masks is None or self.target.masks is None:
-            return np.zeros((len(self.pred.corners), len(self.target.corners)))
-        return self.pred.masks.overlap(self.target.masks, self.target.crowd)
 
 
 def plan_detections(

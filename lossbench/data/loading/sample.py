@@ -14,9 +14,10 @@ from PIL import Image
 from lossbench.data.counting.instance_overlap import Joint, count_segments
 from lossbench.data.counting.joint_histogram import Table, differences, joint
 from lossbench.data.counting.sparse_histogram import Cells, occurring
+from lossbench.data.formats.boxes import Detections
 from lossbench.data.formats.decode import Array, Picture, read
 from lossbench.data.formats.nifti import Grid
-from lossbench.data.loading.detections import Detections, read_detections
+from lossbench.data.loading.detections import read_detections
 from lossbench.data.loading.records import TASKS as RECORDS
 from lossbench.data.loading.records import Record, read_tensors
 from lossbench.data.pairing.pairs import Pair

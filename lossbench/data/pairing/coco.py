@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from lossbench.data.formats.boxes import Boxes
 from lossbench.data.formats.coco_masks import Segmentations
-from lossbench.data.loading.detections import Boxes
-from lossbench.data.pairing.folders import Category, Pairing
+from lossbench.data.pairing.pairs import Category, Pairing
 from lossbench.data.pairing.panoptic import load_json
 from lossbench.errors import InputError
 

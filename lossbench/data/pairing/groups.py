@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from unicodedata import normalize
 
-from lossbench.data.pairing.folders import compiled, stray_braces
+from lossbench.data.pairing.patterns import compiled, stray_braces
 from lossbench.errors import InputError, SettingError
 
 

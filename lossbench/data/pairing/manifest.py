@@ -11,11 +11,10 @@ from itertools import chain
 from typing import IO
 from unicodedata import normalize
 
-from lossbench.data.pairing.folders import Pairing, Unpaired
 from lossbench.data.pairing.groups import Names
 from lossbench.data.pairing.manifest_header import Header, read_header
 from lossbench.data.pairing.manifest_parquet import parquet_rows
-from lossbench.data.pairing.pairs import Pairs
+from lossbench.data.pairing.pairs import Pairing, Pairs, Unpaired
 from lossbench.data.sources.locations import Places, Source, label
 from lossbench.data.sources.remote import Remote, below, is_url
 from lossbench.data.sources.suffixes import ENDINGS, split_ending

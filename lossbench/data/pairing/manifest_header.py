@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from functools import cached_property
 from unicodedata import normalize
 
-from lossbench.data.pairing.folders import ordered_classes
+from lossbench.data.pairing.pairs import ordered_classes
 from lossbench.errors import InputError, SettingError, nearest
 
 SIDES = {"pred": "pred", "gt": "target", "target": "target"}

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, overload
 
 from lossbench.data.sources.locations import Source
+from lossbench.errors import InputError
+from lossbench.runtime.string_list import Texts
+
+Files = tuple[tuple[str, Source], ...]  # each with its class, "" without classes
+Index = dict[str, Files]  # by id
+
 
 Segments = dict[int, tuple[int, bool]]  # id -> class, whether it is a crowd
 
@@ -21,27 +27,6 @@ class Pair:
     id: str
     sources: dict[str, tuple[Source, ...]]
     segments: dict[str, Segments] = field(default_factory=dict)  # by role, where a file lists them
-
-
-class Texts:
-    """A list of strings that only grows."""
-
-    def __init__(self) -> None:
-        self.bytes, self.ends = bytearray(), array("Q", [0])
-
-    def append(self, text: str) -> None:
-        self.bytes += text.encode("utf-8", "surrogatepass")
-        self.ends.append(len(self.bytes))
-
-    def __getitem__(self, place: int) -> str:
-        start, end = self.ends[place : place + 2]
-        return self.bytes[start:end].decode("utf-8", "surrogatepass")
-
-    def __iter__(self) -> Iterator[str]:
-        return map(self.__getitem__, range(len(self)))
-
-    def __len__(self) -> int:
-        return len(self.ends) - 1
 
 
 class Column:
@@ -146,3 +131,50 @@ def _listed(
     for name, listed, *files in zip(names, segments, *columns.values(), strict=True):
         pairs.append(name, dict(zip(columns, files, strict=True)), listed)
     return pairs
+
+
+@dataclass(frozen=True, slots=True)
+class Category:
+    """A class that a panoptic file names, and whether its instances are told apart."""
+
+    id: int
+    name: str
+    thing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unpaired:
+    """An id that cannot be evaluated, and why."""
+
+    id: str
+    role: str
+    kind: str  # missing, extra or duplicate
+    message: str
+    file: str | None = None
+
+
+@dataclass
+class Pairing:
+    """What two folders or a manifest hold, in the order of the ids."""
+
+    pairs: Pairs = field(default_factory=Pairs)
+    unpaired: list[Unpaired] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    classes: tuple[str, ...] = ()  # from {class} in a pattern
+    groups: dict[str, str] = field(default_factory=dict)  # by id, where samples are grouped
+    categories: tuple[Category, ...] = ()  # from a panoptic file
+    confined: bool = False  # something can be read by this process alone
+
+    def count(self, kind: str) -> int:
+        return sum(each.kind == kind for each in self.unpaired)
+
+
+def ordered_classes(found: set[str], wanted: Sequence[str]) -> tuple[str, ...]:
+    """The classes that have files of their own, in the order wanted or else sorted."""
+    unknown = found - set(wanted)
+    if wanted and unknown:
+        raise InputError(
+            f"there are files of a class {min(unknown)!r} that is not among {', '.join(wanted)}",
+            kind="mismatch",
+        )
+    return tuple(wanted) if wanted and found else tuple(sorted(found))

@@ -10,8 +10,7 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
-from lossbench.data.pairing.folders import Category, Pairing, Unpaired
-from lossbench.data.pairing.pairs import Segments
+from lossbench.data.pairing.pairs import Category, Pairing, Segments, Unpaired
 from lossbench.data.sources.locations import label
 from lossbench.data.sources.remote import is_url
 from lossbench.errors import InputError

@@ -14,7 +14,6 @@ from lossbench.data.arrays.strips import strips
 from lossbench.data.formats.decode import Array, Picture
 from lossbench.errors import InputError
 
-TINY = np.finfo(np.float64).tiny
 ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette", "instances")
 HARD = ("labels", "mask", "palette")
 FLAG = {"pred": "--pred-encoding", "target": "--gt-encoding"}
@@ -287,8 +286,3 @@ def _one_number(colours: Array) -> NDArray[np.uint32]:
         numbers <<= 8
         numbers |= colours[..., channel]
     return numbers
-
-
-def of_truth(threshold: float) -> float:
-    """From where on the ground truth is foreground: as predictions, but what is 0 never is."""
-    return max(threshold, TINY)

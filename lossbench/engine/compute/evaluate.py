@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lossbench.catalog.columns import Term
 from lossbench.catalog.compatibility import judged
 from lossbench.data.counting.instance_overlap import Joint
-from lossbench.data.counting.sparse_histogram import Cells
-from lossbench.data.loading.detections import Detections
+from lossbench.data.formats.boxes import Detections
 from lossbench.data.loading.records import Record
 from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.plan import Plan
-from lossbench.engine.compute.class_weights import Numbers, linear, probes, settled, units
+from lossbench.engine.compute.class_weights import probes, units
+from lossbench.engine.compute.device import out_of_memory
 from lossbench.engine.compute.streaming import Added, add_parts, in_parts, together
 from lossbench.engine.compute.tensors import (
     counted_values,
@@ -30,10 +28,9 @@ from lossbench.engine.compute.tensors import (
     record_values,
     segment_values,
 )
-from lossbench.engine.state.accumulators import Pools
 from lossbench.engine.state.loaded_batch import Chunk
-from lossbench.errors import InputError, LossbenchError, SettingError
-from lossbench.interface.annotations import Gathered
+from lossbench.engine.state.scores import Array, Rows
+from lossbench.errors import InputError, LossbenchError
 from lossbench.interface.dispatch import (
     asked,
     conclude,
@@ -47,44 +44,10 @@ from lossbench.interface.dispatch import (
     state,
 )
 from lossbench.interface.reduction import Sums
-from lossbench.interface.row_list import Listed
 from lossbench.interface.sample_batch import Values
 
 if TYPE_CHECKING:
     from lossbench.engine.compute.feature_batches import Extraction
-    from lossbench.engine.state.partial_result import Pending
-
-Array = NDArray[np.float64]
-# Of terms with options still unknown: what comes out with each of the probes, in its fields.
-Unfinished = dict[Term, list[tuple[Array, ...]]]
-BLOCK = 256  # rows that are held against all others at a time
-
-
-@dataclass
-class Rows:
-    """What a chunk's samples are worth, in their order."""
-
-    values: dict[Term, Array] = field(default_factory=dict)  # (B,)
-    classes: dict[Term, Array] = field(default_factory=dict)  # (B, K)
-    states: dict[str, dict[str, Array]] = field(default_factory=dict)  # what adds up, of pixels
-    views: dict[str, Listed] = field(default_factory=dict)  # what is joined, of one sample
-    unfinished: Unfinished = field(default_factory=dict)
-    support: Array | None = None  # (B, K) target pixels of each class, where a rule needs them
-    valid: Array | None = None  # (B, K) pixels that each class could have
-
-
-def pick_device(wanted: str) -> str:
-    """The device to compute on: the first GPU where `auto` finds one, else the CPU."""
-    if wanted == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, dtype=torch.float64, device=wanted)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise SettingError(
-            f"device {wanted!r} cannot be used: {reason}; try --device cpu"
-        ) from None
-    return wanted
 
 
 def get_ready(terms: Sequence[Term]) -> None:
@@ -116,22 +79,6 @@ def _failed(term: Term, what: str) -> InputError:
     return failure
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Samples in parallel in place of operations: sums keep their order, and their bits.
-
-    A GPU's convolutions are neither rounded to 10 bits nor chosen by a race.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    exact = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
-    try:
-        with torch.backends.cudnn.flags(**exact):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def evaluate_parts(
     plan: Plan,
     terms: Sequence[Term],
@@ -150,10 +97,10 @@ def evaluate_parts(
         elif len(chunk.pixels) > 1:
             on_pixels = [term for term in terms if not on_tables(plan, term)]
             parts = chunk.apart(together(on_pixels, chunk.pixels, device))
-        with _in_memory(device):
+        with out_of_memory(device):
             return [(part, evaluate_chunk(plan, terms, device, part)) for part in parts]
     failed, *parts = chunk.apart()
-    with torch.inference_mode(), _in_memory(device):
+    with torch.inference_mode(), out_of_memory(device):
         values = [
             pixel_values(plan, [each], device) for each in chunk.pixels if isinstance(each, Pixels)
         ]
@@ -163,18 +110,6 @@ def evaluate_parts(
                 for part, sample in zip(parts, samples, strict=True)
             ]
     return [(failed, Rows()), *zip(parts, rows, strict=True)]
-
-
-@contextmanager
-def _in_memory(device: str) -> Iterator[None]:
-    """What a device's memory cannot hold is an error: of several samples, that they come alone."""
-    try:
-        yield
-    except torch.cuda.OutOfMemoryError:
-        torch.cuda.empty_cache()
-        raise InputError(
-            f"is too large for the memory of {device}; try --device cpu", kind="size"
-        ) from None
 
 
 def evaluate_chunk(
@@ -191,9 +126,9 @@ def evaluate_chunk(
         if chunk.tables is not None:
             counted = [term for term in terms if on_tables(plan, term)]
             make = partial(counted_values, plan, chunk.tables, chunk.sizes, device)
-            for term in filter(_foreign, counted):
-                _evaluate(rows, make(shared=False), plan, [term])
-            _evaluate(rows, make(), plan, [term for term in counted if not _foreign(term)])
+            for term in filter(is_plugin, counted):
+                evaluate_terms(rows, make(shared=False), plan, [term])
+            evaluate_terms(rows, make(), plan, [term for term in counted if not is_plugin(term)])
         if chunk.pixels:
             others = [term for term in terms if not (on_tables(plan, term) or term.gathers)]
             pixels = [each for each in chunk.pixels if isinstance(each, Pixels)]
@@ -213,30 +148,12 @@ def evaluate_chunk(
                 values = record_values(plan, [sample], device)
             else:
                 values = pixel_values(plan, [sample], device)
-            _evaluate(rows, values, plan, others)
-            _add_states(rows, values, others)
+            evaluate_terms(rows, values, plan, others)
+            add_states(rows, values, others)
     return rows
 
 
-def gathered(
-    plan: Plan, terms: Sequence[Term], device: str, samples: Sequence[Record]
-) -> Iterator[tuple[slice, Rows]]:
-    """Terms that need all samples of a run, a block of rows at a time, in their order."""
-    with torch.inference_mode(), one_thread():
-        every = record_values(plan, samples, device)
-        pred, target = (every.sides[role].vector for role in ("pred", "target"))
-        for start in range(0, len(samples), BLOCK):
-            rows, block = Rows(), slice(start, start + BLOCK)
-            values = replace(
-                record_values(plan, samples[block], device),
-                gathered=Gathered(pred, target, torch.arange(len(samples), device=device)[block]),
-            )
-            _evaluate(rows, values, plan, terms)
-            _add_states(rows, values, terms)
-            yield block, rows
-
-
-def _foreign(term: Term) -> bool:
+def is_plugin(term: Term) -> bool:
     """Whether a loss is a user's own, which may change in place what it is given."""
     return term.entry.plugin is not None
 
@@ -246,67 +163,7 @@ def on_tables(plan: Plan, term: Term) -> bool:
     return plan.counted and term.countable(plan.task)
 
 
-def pooled(
-    plan: Plan,
-    terms: Mapping[Term, Mapping[str, Any]],
-    device: str,
-    pools: Pools,
-) -> dict[Term, tuple[float, list[float]]]:
-    """The value of every term over all samples as one, and of each class; nan where undefined.
-
-    Terms come with their options, automatic ones as numbers; those with no such value are left out.
-    """
-    found: dict[Term, tuple[float, list[float]]] = {}
-    with torch.inference_mode():
-        whole = None
-        tables = pools.tables
-        if tables.table is not None:
-            table = Cells.of(tables.table) if plan.sparse else tables.table
-            whole = partial(counted_values, plan, [table], [tables.pixels], device)
-            ours = whole()
-        for term, options in terms.items():
-            function = term.entry.function
-            added: Mapping[str, Any] | None = None
-            with suppress(InputError), blamed(term):
-                if not on_tables(plan, term):
-                    added, support = _rebuilt(pools, term, options, device)
-                elif whole is not None:
-                    values = whole(shared=False) if _foreign(term) else ours
-                    added = state(function, values, options, whole=True)
-                    support = values.support
-                if added is not None:
-                    sample, classes = conclude(function, added, support.clone, options, plan.task)
-                    found[term] = float(sample[0]), [] if classes is None else classes[0].tolist()
-    return found
-
-
-def finish_balanced(
-    term: Term, pending: Pending, plan: Plan, device: str
-) -> tuple[Array, Array | None, dict[str, Numbers]]:
-    """A term with options that follow from the whole data set, now that all of it is known.
-
-    Returns:
-        Values (n,), class values (n, K) or None, and the options' numbers.
-    """
-    support, valid = pending.support, pending.valid
-    numbers = settled(term, support, valid, plan.task)
-    results = [
-        [torch.as_tensor(each, device=device) for each in fields]
-        for fields in pending.results[term]
-    ]
-    probed = [Sums(*fields) if len(fields) > 1 else fields[0] for fields in results]
-    result = linear(probed, [n for name in term.inside for n in numbers[name]])
-    if judged(term, plan.task, support.shape[1]) > support.shape[1]:
-        support = np.concatenate([valid - support, support], 1)
-    on_device = torch.as_tensor(support, device=device)
-    options = {**term.options, **numbers}
-    with blamed(term):
-        sample, classes = finish(term.entry.function, result, lambda: on_device, options, plan.task)
-    keep = classes is not None and plan.by_class
-    return _array(sample), _array(classes) if keep and classes is not None else None, numbers
-
-
-def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> None:
+def evaluate_terms(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> None:
     alike: dict[Any, list[tuple[Term, Any]]] = {}
     for term in terms:
         if term.together:
@@ -320,8 +177,8 @@ def _evaluate(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> 
     for some in alike.values():
         _finish(rows, values, plan, *zip(*some, strict=True))
     if rows.unfinished:
-        rows.support = _array(values.support)
-        rows.valid = _array(values.every.expand_as(values.support))
+        rows.support = to_array(values.support)
+        rows.valid = to_array(values.every.expand_as(values.support))
 
 
 def _finishing(term: Term, result: Any, plan: Plan) -> Any:
@@ -350,15 +207,15 @@ def _finish(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term], found
         classes = None
     if first.entry.plugin is not None:
         _check_shapes(first, values, sample, classes)
-    rows.values |= zip(terms, _array(sample).reshape(count, -1), strict=True)
+    rows.values |= zip(terms, to_array(sample).reshape(count, -1), strict=True)
     if classes is not None:
-        of_terms = _array(classes).reshape(count, -1, classes.shape[-1])
+        of_terms = to_array(classes).reshape(count, -1, classes.shape[-1])
         rows.classes |= zip(terms, of_terms, strict=True)
 
 
 def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:
     """Terms of samples from what adds up of each, which is kept as well."""
-    rows.states[""] = {"support": _array(added.support)}
+    rows.states[""] = {"support": to_array(added.support)}
     for term, states in added.states.items():
         function = term.entry.function
         rows.states[term.key] = _fields(states)
@@ -371,11 +228,11 @@ def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:
         (one,) = states
         with blamed(term):
             sample, classes = conclude(function, one, added.support.clone, term.options, plan.task)
-        rows.values[term] = _array(sample)
+        rows.values[term] = to_array(sample)
         if plan.by_class and classes is not None:
-            rows.classes[term] = _array(classes)
+            rows.classes[term] = to_array(classes)
     if rows.unfinished:
-        rows.support, rows.valid = _array(added.support), _array(added.valid)
+        rows.support, rows.valid = to_array(added.support), to_array(added.valid)
 
 
 def _probed(term: Term, values: Values) -> list[Any]:
@@ -390,7 +247,7 @@ def _probed(term: Term, values: Values) -> list[Any]:
 
 def _numbers(result: Any) -> tuple[Array, ...]:
     """What a loss returned for each sample, as arrays."""
-    return tuple(map(_array, result if isinstance(result, Sums) else (result,)))
+    return tuple(map(to_array, result if isinstance(result, Sums) else (result,)))
 
 
 def _check_shapes(term: Term, values: Values, sample: Any, classes: Any) -> None:
@@ -403,9 +260,9 @@ def _check_shapes(term: Term, values: Values, sample: Any, classes: Any) -> None
             )
 
 
-def _add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
+def add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
     """What adds up of one sample's pixels; with probes, one after another along the second axis."""
-    rows.states[""] = {"support": _array(values.support)}
+    rows.states[""] = {"support": to_array(values.support)}
     for term in terms:
         function = term.entry.function
         if joins(function):
@@ -425,37 +282,13 @@ def _fields(states: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
     """The fields of views by name, those of several probes along the second axis."""
     return {
         f"{name}.{quantity}": np.stack(
-            [_array(getattr(each[name], quantity)) for each in states], 1
+            [to_array(getattr(each[name], quantity)) for each in states], 1
         )
         for name, view in states[0].items()
         for quantity in view._fields
     }
 
 
-def _rebuilt(
-    pools: Pools, term: Term, options: Mapping[str, Any], device: str
-) -> tuple[Mapping[str, Any] | None, Tensor]:
-    """A term's views over all samples: joined, or from the sums of their fields."""
-    sums, forms = pools.sums.sums, asked(term.entry.function).inputs
-    if "" not in sums:
-        return None, torch.empty(0)
-    support = torch.as_tensor(sums[""]["support"].value(), device=device)[None]
-    if term.key not in sums:
-        lists = {name: pools.views.joined(f"{term.key}/{name}") for name in forms}
-        joined = {name: forms[name].joined(each, device) for name, each in lists.items() if each}
-        return joined if len(joined) == len(forms) else None, support
-    numbers = [n for name in term.inside for n in options[name]]
-    views: dict[str, dict[str, Tensor]] = {}
-    for place, exact in sums[term.key].items():
-        name, quantity = place.split(".")
-        probed = torch.as_tensor(exact.value(), device=device)
-        views.setdefault(name, {})[quantity] = linear(list(probed[:, None]), numbers)
-    added = {
-        name: (Sums if name == "" else forms[name])(**fields) for name, fields in views.items()
-    }
-    return added, support
-
-
-def _array(tensor: Tensor) -> Array:
+def to_array(tensor: Tensor) -> Array:
     array: Array = tensor.to("cpu", torch.float64).numpy()
     return array

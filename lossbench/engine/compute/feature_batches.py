@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from lossbench.catalog.columns import Term
+from lossbench.catalog.feature_needs import parameters, together
 from lossbench.errors import InputError
 from lossbench.interface.sample_batch import Values
-from lossbench.networks.architectures import NETWORKS, Recipe, parameters, together
+from lossbench.networks.architectures import NETWORKS, Recipe
 from lossbench.networks.extractor import FREE, Networks
 from lossbench.views.features import Deep, pictures
 

@@ -14,13 +14,13 @@ from torch.nn import functional
 
 from lossbench.data.counting.instance_overlap import NOTHING, VOID
 from lossbench.data.counting.instance_overlap import Joint as Counted
-from lossbench.data.loading.detections import Detections
+from lossbench.data.formats.boxes import Detections, by_class
 from lossbench.data.loading.records import Record
 from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.encoding import Reading
 from lossbench.data.planning.plan import MATCH, Plan
 from lossbench.engine.compute.device_transfer import moved
-from lossbench.geometry.box_matching import NONE, by_class, matched
+from lossbench.geometry.box_matching import NONE, matched
 from lossbench.interface.cell_cache import MOST_PIXELS, Shares
 from lossbench.interface.sample_batch import BoxPairs, Joint, Named, Side, Task, Values
 

@@ -16,7 +16,7 @@ from lossbench.engine.state.accumulators import Arrays, Pools, within
 from lossbench.engine.state.loaded_batch import Chunk
 
 if TYPE_CHECKING:
-    from lossbench.engine.compute.evaluate import Rows
+    from lossbench.engine.state.scores import Rows
 
 Array = NDArray[np.float64]
 Pooled = Mapping[Term, tuple[float, list[float]]]

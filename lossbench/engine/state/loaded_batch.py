@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lossbench.data.counting.instance_overlap import Joint
 from lossbench.data.counting.joint_histogram import Table
 from lossbench.data.counting.sparse_histogram import Cells
-from lossbench.data.loading.detections import Detections
+from lossbench.data.formats.boxes import Detections
 from lossbench.data.loading.records import Record
 from lossbench.data.loading.sample import Failure, Pixels, make_sample
 from lossbench.data.pairing.pairs import Pair

@@ -19,56 +19,14 @@ from lossbench.data.pairing.pairs import Pair
 from lossbench.engine.state.accumulators import Arrays, Pools, within
 from lossbench.engine.state.group_accumulators import Grouping, GroupPools
 from lossbench.engine.state.loaded_batch import Chunk
+from lossbench.engine.state.scores import Pending
 from lossbench.results.result import Failed
 
 if TYPE_CHECKING:
-    from lossbench.engine.compute.evaluate import Rows, Unfinished
+    from lossbench.engine.state.scores import Rows, Unfinished
 
 Array = NDArray[np.float64]
 WORDS = "words"  # the array that holds everything else, as JSON
-
-
-@dataclass
-class Pending:
-    """Terms that wait for options which follow from all samples, for n samples."""
-
-    places: NDArray[np.int64]  # (n,) of the samples among the pairs
-    results: Unfinished  # by term and probe, its fields (n, …)
-    support: Array  # (n, K) target pixels of each class
-    valid: Array  # (n, K) pixels that each class could have
-
-    @classmethod
-    def of(cls, places: NDArray[np.int64], rows: Rows) -> Pending:
-        """Those of a chunk, as copies.
-
-        Small arrays that were made between large ones would keep the memory of these, which are
-        gone by now, from being used again.
-        """
-        results = {
-            term: [tuple(map(np.array, fields)) for fields in probes]
-            for term, probes in rows.unfinished.items()
-        }
-        return cls(places, results, np.array(rows.support), np.array(rows.valid))
-
-    @classmethod
-    def joined(cls, parts: Sequence[Pending]) -> Pending:
-        """Those of several ranges, in the order of the pairs."""
-        places = np.concatenate([part.places for part in parts])
-        order = np.argsort(places)
-
-        def joined(arrays: Sequence[Array]) -> Array:
-            return np.concatenate(arrays)[order]
-
-        def fields(term: Term) -> list[tuple[Array, ...]]:
-            of_parts = zip(*(part.results[term] for part in parts), strict=True)
-            return [tuple(map(joined, zip(*probe, strict=True))) for probe in of_parts]
-
-        return cls(
-            places[order],
-            {term: fields(term) for term in parts[0].results},
-            joined([part.support for part in parts]),
-            joined([part.valid for part in parts]),
-        )
 
 
 @dataclass

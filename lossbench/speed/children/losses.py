@@ -25,7 +25,7 @@ from lossbench.catalog.columns import Column, Term, resolve
 from lossbench.catalog.compatibility import judged
 from lossbench.catalog.grammar import fold
 from lossbench.catalog.registry import Entry
-from lossbench.engine.compute.evaluate import pick_device
+from lossbench.engine.compute.device import pick_device
 from lossbench.engine.compute.tensors import counted_values
 from lossbench.engine.state.loaded_batch import read_chunk
 from lossbench.errors import LossbenchError

@@ -1,0 +1,75 @@
+"""When nothing pairs: the pattern that would match."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from lossbench.data.pairing.pairs import Index
+from lossbench.data.pairing.patterns import SEPARATORS
+
+
+def no_match(folders: Mapping[str, Any], pred: Index, target: Index) -> str:
+    """No id is in both folders: say so, and find the patterns that would match."""
+    message = (
+        f"no file of {folders['pred']} matches one of {folders['target']}: ids there are such as"
+        f" {min(pred)!r}, here {min(target)!r}"
+    )
+    best = max(
+        (
+            (
+                len(strip_suffix(pred, *p) & strip_suffix(target, *t)),
+                -_odd_ends(pred, *p) - _odd_ends(target, *t),
+                p,
+                t,
+            )
+            for p in _affixes(pred)
+            for t in _affixes(target)
+        ),
+        default=(0, 0, ("", ""), ("", "")),
+    )
+    if not best[0]:
+        return message + "; give --pred-pattern and --gt-pattern"
+    options = [
+        f"--{role}-pattern '{before}{{id}}{after}'"
+        for role, (before, after) in (("pred", best[2]), ("gt", best[3]))
+        if before or after
+    ]
+    return f"{message}; try {' '.join(options)} ({best[0]} would match)"
+
+
+def _affixes(index: Index) -> list[tuple[str, str]]:
+    """What may stand before and after the id in every name, cut at _ - and dots."""
+    names = list(index)
+    start = _shared(names)
+    end = _shared([name[::-1] for name in names])[::-1]
+    starts = [""] + [start[:n] for n in _cuts(start)]
+    ends = [""] + [end[n:] for n in _cuts(end)]
+    return [(before, after) for before in starts for after in ends]
+
+
+def _shared(names: Sequence[str]) -> str:
+    """The characters that all names begin with."""
+    first, last = min(names), max(names)
+    return next((first[:n] for n in range(len(first)) if first[n] != last[n : n + 1]), first)
+
+
+def _cuts(text: str) -> list[int]:
+    inner = [place.start() for place in SEPARATORS.finditer(text)]
+    return sorted({*inner, len(text), 0})
+
+
+def _odd_ends(index: Index, before: str, after: str) -> int:
+    """How unlike an id the rest of a name is: separators at its ends first, then what is lost."""
+    rest = min(strip_suffix(index, before, after), default="")
+    edges = sum(end in "_-./" for end in (rest[:1], rest[-1:]) if end)
+    return 1000 * edges + len(before) + len(after)
+
+
+def strip_suffix(index: Index, before: str, after: str) -> set[str]:
+    """Ids with both ends taken off, where something is left between them."""
+    return {
+        name[len(before) : len(name) - len(after)]
+        for name in index
+        if len(name) > len(before) + len(after)
+    }

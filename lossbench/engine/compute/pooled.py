@@ -1,0 +1,143 @@
+"""Values over all samples: pooled, balanced and gathered terms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lossbench.catalog.columns import Term
+from lossbench.catalog.compatibility import judged
+from lossbench.data.counting.sparse_histogram import Cells
+from lossbench.data.loading.records import Record
+from lossbench.data.planning.plan import Plan
+from lossbench.engine.compute.class_weights import Numbers, linear, settled
+from lossbench.engine.compute.device import one_thread
+from lossbench.engine.compute.evaluate import (
+    add_states,
+    blamed,
+    evaluate_terms,
+    is_plugin,
+    on_tables,
+    to_array,
+)
+from lossbench.engine.compute.tensors import counted_values, record_values
+from lossbench.engine.state.accumulators import Pools
+from lossbench.engine.state.scores import Array, Rows
+from lossbench.errors import InputError
+from lossbench.interface.annotations import Gathered
+from lossbench.interface.dispatch import asked, conclude, finish, state
+from lossbench.interface.reduction import Sums
+
+if TYPE_CHECKING:
+    from lossbench.engine.state.scores import Pending
+
+BLOCK = 256  # rows that are held against all others at a time
+
+
+def gathered(
+    plan: Plan, terms: Sequence[Term], device: str, samples: Sequence[Record]
+) -> Iterator[tuple[slice, Rows]]:
+    """Terms that need all samples of a run, a block of rows at a time, in their order."""
+    with torch.inference_mode(), one_thread():
+        every = record_values(plan, samples, device)
+        pred, target = (every.sides[role].vector for role in ("pred", "target"))
+        for start in range(0, len(samples), BLOCK):
+            rows, block = Rows(), slice(start, start + BLOCK)
+            values = replace(
+                record_values(plan, samples[block], device),
+                gathered=Gathered(pred, target, torch.arange(len(samples), device=device)[block]),
+            )
+            evaluate_terms(rows, values, plan, terms)
+            add_states(rows, values, terms)
+            yield block, rows
+
+
+def pooled(
+    plan: Plan,
+    terms: Mapping[Term, Mapping[str, Any]],
+    device: str,
+    pools: Pools,
+) -> dict[Term, tuple[float, list[float]]]:
+    """The value of every term over all samples as one, and of each class; nan where undefined.
+
+    Terms come with their options, automatic ones as numbers; those with no such value are left out.
+    """
+    found: dict[Term, tuple[float, list[float]]] = {}
+    with torch.inference_mode():
+        whole = None
+        tables = pools.tables
+        if tables.table is not None:
+            table = Cells.of(tables.table) if plan.sparse else tables.table
+            whole = partial(counted_values, plan, [table], [tables.pixels], device)
+            ours = whole()
+        for term, options in terms.items():
+            function = term.entry.function
+            added: Mapping[str, Any] | None = None
+            with suppress(InputError), blamed(term):
+                if not on_tables(plan, term):
+                    added, support = rebuild_views(pools, term, options, device)
+                elif whole is not None:
+                    values = whole(shared=False) if is_plugin(term) else ours
+                    added = state(function, values, options, whole=True)
+                    support = values.support
+                if added is not None:
+                    sample, classes = conclude(function, added, support.clone, options, plan.task)
+                    found[term] = float(sample[0]), [] if classes is None else classes[0].tolist()
+    return found
+
+
+def finish_balanced(
+    term: Term, pending: Pending, plan: Plan, device: str
+) -> tuple[Array, Array | None, dict[str, Numbers]]:
+    """A term with options that follow from the whole data set, now that all of it is known.
+
+    Returns:
+        Values (n,), class values (n, K) or None, and the options' numbers.
+    """
+    support, valid = pending.support, pending.valid
+    numbers = settled(term, support, valid, plan.task)
+    results = [
+        [torch.as_tensor(each, device=device) for each in fields]
+        for fields in pending.results[term]
+    ]
+    probed = [Sums(*fields) if len(fields) > 1 else fields[0] for fields in results]
+    result = linear(probed, [n for name in term.inside for n in numbers[name]])
+    if judged(term, plan.task, support.shape[1]) > support.shape[1]:
+        support = np.concatenate([valid - support, support], 1)
+    on_device = torch.as_tensor(support, device=device)
+    options = {**term.options, **numbers}
+    with blamed(term):
+        sample, classes = finish(term.entry.function, result, lambda: on_device, options, plan.task)
+    keep = classes is not None and plan.by_class
+    return to_array(sample), to_array(classes) if keep and classes is not None else None, numbers
+
+
+def rebuild_views(
+    pools: Pools, term: Term, options: Mapping[str, Any], device: str
+) -> tuple[Mapping[str, Any] | None, Tensor]:
+    """A term's views over all samples: joined, or from the sums of their fields."""
+    sums, forms = pools.sums.sums, asked(term.entry.function).inputs
+    if "" not in sums:
+        return None, torch.empty(0)
+    support = torch.as_tensor(sums[""]["support"].value(), device=device)[None]
+    if term.key not in sums:
+        lists = {name: pools.views.joined(f"{term.key}/{name}") for name in forms}
+        joined = {name: forms[name].joined(each, device) for name, each in lists.items() if each}
+        return joined if len(joined) == len(forms) else None, support
+    numbers = [n for name in term.inside for n in options[name]]
+    views: dict[str, dict[str, Tensor]] = {}
+    for place, exact in sums[term.key].items():
+        name, quantity = place.split(".")
+        probed = torch.as_tensor(exact.value(), device=device)
+        views.setdefault(name, {})[quantity] = linear(list(probed[:, None]), numbers)
+    added = {
+        name: (Sums if name == "" else forms[name])(**fields) for name, fields in views.items()
+    }
+    return added, support

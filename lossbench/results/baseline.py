@@ -1,0 +1,58 @@
+"""A baseline: an earlier result that gates may name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import Any
+
+from lossbench.catalog.columns import Column
+from lossbench.errors import InputError, SettingError
+from lossbench.results.aggregates import OVER_GROUPS
+from lossbench.results.gates import Check
+from lossbench.results.json_numbers import from_number
+from lossbench.results.reader import read_result
+from lossbench.results.result import Result, described
+
+
+def baseline_value(baseline: Mapping[str, Any], check: Check) -> float:
+    """The quantity of a gate in an earlier result; it must be there, of the same loss."""
+    try:
+        path = ["run", "pairs", check.gate.loss.name]
+        if check.column is not None:
+            of_class = ["classes", check.gate.of_class] if check.gate.of_class else []
+            name = _same_loss(baseline["run"]["losses"], check.column)
+            aggregate = str(check.gate.aggregate)
+            over = ["groups"] if aggregate in OVER_GROUPS else []
+            path = ["aggregate", name, *over, *of_class, OVER_GROUPS.get(aggregate, aggregate)]
+        found: Any = reduce(lambda table, name: table[name], path, baseline)
+        return from_number(found)
+    except (KeyError, TypeError, ValueError):
+        known = ", ".join(baseline.get("aggregate", {}))
+        raise SettingError(f"the baseline has no {check.gate.quantity}; it has {known}") from None
+
+
+def _same_loss(losses: Sequence[Mapping[str, Any]], column: Column) -> str:
+    """The name that an earlier result has for what a column computes.
+
+    Raises:
+        KeyError: it computed no such thing.
+    """
+    wanted = described(column)
+    for loss in losses:
+        alone = len(loss["terms"]) == 1 and wanted["options"] == loss["options"]
+        same = alone or loss["expression"] == wanted["expression"]
+        if same and loss["terms"] == wanted["terms"]:
+            return str(loss["name"])
+    raise KeyError(column.name)
+
+
+def read_baseline(path: Any) -> Mapping[str, Any]:
+    """An earlier result, to compare with."""
+    if isinstance(path, Result):
+        return path.as_json(samples=False)
+    try:
+        return read_result(os.fspath(path))
+    except InputError as error:
+        raise InputError(f"the baseline {error}", kind=error.kind) from None
