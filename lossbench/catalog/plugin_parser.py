@@ -20,7 +20,6 @@ from lossbench.errors import SettingError, nearest
 
 FAMILY = "own"
 PIXELS = ("binary", "multiclass", "multilabel", "image")  # the tasks that have some
-ARRAYS = ("Array", "Tensor")  # what plain functions get: of numpy, or of torch where they say so
 # By these names a plain function's two arrays are told apart; by their order where others are used.
 PREDS = ("pred", "preds", "prediction", "predictions", "predicted", "y_pred", "y_hat", "output")
 TARGETS = ("target", "targets", "gt", "truth", "ground_truth", "y_true", "label", "labels")
@@ -194,7 +193,7 @@ class _Source:
                 default = tuple(default) if isinstance(default, list) else default
                 options[name] = Option(name, kind, default, node.name, described.get(name, ""))
                 self._check_option(node, options[name])
-        form = ARRAYS[1] if tensors else ARRAYS[0]
+        form = registry.ARRAYS[1] if tensors else registry.ARRAYS[0]
         return Signature(
             node.name, node.lineno, dict.fromkeys(inputs, form), options, "PerSample", doc
         )

@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from lossbench.catalog import registry
-from lossbench.catalog.plugin_parser import ARRAYS, losses_of
+from lossbench.catalog.plugin_parser import losses_of
 from lossbench.catalog.registry import Entry
 from lossbench.errors import SettingError
 from lossbench.runtime.torch_import import whole_torch
@@ -50,7 +50,7 @@ class Plugin:
         return sha256(self.text).hexdigest()
 
     def function(self, entry: Entry) -> Callable[..., Any]:
-        """The function of one of its losses as `views.call` calls it; this runs the file.
+        """The function of one of its losses as the file defines it; this runs the file.
 
         Raises:
             SettingError: the file cannot be imported, or does not hold what it seemed to hold.
@@ -60,11 +60,8 @@ class Plugin:
             raise SettingError(f"{entry.place}: once imported, {entry.name} is no function")
         if entry.returns == "Expression":
             return self._text_of(function, entry)
-        if set(entry.inputs.values()) <= set(ARRAYS):
-            from lossbench.interface.plain_functions import adapted
-
-            own = [option.name for option in entry.options.values() if option.owner == entry.name]
-            return adapted(function, entry.name, entry.inputs, own)
+        if entry.plain:
+            return cast(Callable[..., Any], function)
         try:
             get_type_hints(function, include_extras=True)
         except Exception as error:
@@ -73,7 +70,7 @@ class Plugin:
             ) from None
         return cast(Callable[..., Any], function)
 
-    def told(self, error: BaseException) -> str:
+    def describe(self, error: BaseException) -> str:
         """An exception in one line, with the last line of this file that it came through."""
         name = str(self.path)
         lines = [
@@ -92,7 +89,7 @@ class Plugin:
         try:
             return import_module(self.module) if self.module else self._run()
         except (Exception, SystemExit) as error:
-            raise SettingError(f"a plugin cannot be imported: {self.told(error)}") from None
+            raise SettingError(f"a plugin cannot be imported: {self.describe(error)}") from None
 
     def _run(self) -> ModuleType:
         """The module of a file, under a name that no other file or text has."""
@@ -118,7 +115,7 @@ class Plugin:
             try:
                 found = function(**options)
             except (Exception, SystemExit) as error:
-                raise SettingError(f"{entry.name} failed: {self.told(error)}") from None
+                raise SettingError(f"{entry.name} failed: {self.describe(error)}") from None
             if not isinstance(found, str):
                 raise SettingError(f"{entry.place}: expected an expression, {found!r} came back")
             return found
@@ -183,7 +180,7 @@ def read(path: Path, module: str | None = None) -> list[Entry]:
     try:
         tree = ast.parse(plugin.text, filename=str(path))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise SettingError(f"a plugin cannot be read: {plugin.told(error)}") from None
+        raise SettingError(f"a plugin cannot be read: {plugin.describe(error)}") from None
     found = losses_of(tree, path, module or path.stem)
     if not found:
         raise SettingError(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from lossbench.catalog.signatures import (
     TYPES,
@@ -30,14 +30,31 @@ from lossbench.catalog.signatures import (
 )
 from lossbench.errors import SettingError, nearest
 
-if TYPE_CHECKING:
-    from lossbench.catalog.plugins import Plugin
-
 HERE = Path(__file__).parent.parent
 WEIGHT_MAPS = HERE / "interface" / "weight_maps.py"
 PAIR = ("pred", "target")  # the inputs that every run has
 AGAIN = "_each"  # behind the name of an input: the same one in another form
+ARRAYS = ("Array", "Tensor")  # what plain functions get: NumPy arrays, or tensors on request
 MAYBE = " | None"  # behind the form of an input that a loss can do without
+
+
+class PluginFile(Protocol):
+    """A file of losses that is not part of this package."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def module(self) -> str | None: ...
+
+    @property
+    def digest(self) -> str: ...
+
+    def function(self, entry: Entry) -> Callable[..., Any]:
+        """The function of one of its losses; this runs the file."""
+
+    def describe(self, error: BaseException) -> str:
+        """An exception in one line, with the last line of the file that it passed through."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +79,7 @@ class Entry:
     couples: bool = False
     background: bool = True  # whether it counts unless the option says otherwise
     revision: int = 1
-    plugin: Plugin | None = None  # the file that it is read from, where that is the user's own
+    plugin: PluginFile | None = None  # the file that it is read from, where that is the user's own
     pixels: bool = False  # whether it needs every pixel in its place, whatever its forms say
 
     def __getstate__(self) -> dict[str, Any]:
@@ -76,6 +93,11 @@ class Entry:
             return self.plugin.function(self)
         function: Callable[..., Any] = getattr(import_module(self.module), self.name)
         return function
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is a user's function of arrays, whose parameters have no annotations."""
+        return self.plugin is not None and set(self.inputs.values()) <= set(ARRAYS)
 
     @cached_property
     def forms(self) -> frozenset[str]:

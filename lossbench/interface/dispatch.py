@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor
 
+from lossbench.catalog.registry import Entry
+from lossbench.interface.plain_functions import adapted
 from lossbench.interface.reduction import AFTER, FINISHERS, PIXEL_KINDS, Finished, Sums
 from lossbench.interface.row_list import Listed
 from lossbench.interface.sample_batch import Side, Values
@@ -20,6 +22,14 @@ Options = Mapping[str, Any]
 Support = Callable[[], Tensor]  # pixels of the target in each class, (B, C)
 OF_BOTH_SIDES = ("difference", "weight", "positive", "mass", "valid", "spacing", "gallery")
 OF_WEIGHTS = ("weight", "positive", "valid")
+
+
+def loss_function(entry: Entry) -> Callable[..., Any]:
+    """The function of a loss, for `raw` and `finish`; a plain function of arrays is adapted."""
+    if not entry.plain:
+        return entry.function
+    own = (option.name for option in entry.options.values() if option.owner == entry.name)
+    return adapted(entry.function, entry.name, tuple(entry.inputs.items()), tuple(own))
 
 
 class Asked(NamedTuple):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from functools import cache
 from numbers import Real
 from typing import Any
 
@@ -16,8 +17,12 @@ from lossbench.interface.annotations import PerSample
 from lossbench.interface.sample_batch import Values
 
 
+@cache
 def adapted(
-    function: Callable[..., Any], name: str, inputs: Mapping[str, str], options: Iterable[str]
+    function: Callable[..., Any],
+    name: str,
+    parameters: tuple[tuple[str, str], ...],
+    options: tuple[str, ...],
 ) -> Callable[..., Tensor]:
     """A function of one sample's arrays as one of `Values`.
 
@@ -25,10 +30,11 @@ def adapted(
         function: takes arrays of its own, (H, W), or (C, H, W) of several classes or channels:
             probabilities, or an image's numbers, 0 where a pixel is ignored. Returns one number.
         name: what it is called.
-        inputs: pred, target and perhaps weight in the order of its parameters, and whether they
-            are an `Array` of numpy, float64, or a `Tensor`.
+        parameters: pred, target and perhaps weight in their order, each with its form: an `Array`
+            of NumPy, float64, or a `Tensor`.
         options: its options.
     """
+    inputs = dict(parameters)
     # A weight that may be left out stands behind options.
     by_name = [role for place, role in enumerate(inputs) if role == "weight" and place == 2]
 
@@ -41,11 +47,11 @@ def adapted(
             found.append(_number(function(*given, **named, **options), name, values.weight))
         return torch.stack(found)
 
-    parameters = [
+    signature = [
         inspect.Parameter("values", inspect.Parameter.POSITIONAL_OR_KEYWORD),
         *(inspect.Parameter(option, inspect.Parameter.KEYWORD_ONLY) for option in options),
     ]
-    on_values.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    on_values.__signature__ = inspect.Signature(signature)  # type: ignore[attr-defined]
     return on_values
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -20,8 +20,7 @@ from lossbench.interface.stable_math import logarithm
 
 if TYPE_CHECKING:
     from lossbench.data.formats.boxes import Detections
-    from lossbench.interface.cell_cache import Shares
-    from lossbench.views.features import Deep
+    from lossbench.networks.architectures import Recipe
 
 Task = Literal[
     "binary",
@@ -243,6 +242,25 @@ class Joint(NamedTuple):
     things: Tensor | None  # (C,) whether a class has instances, where that is known
 
 
+class FeatureSource(Protocol):
+    """Where a loss gets the features of a network from."""
+
+    def maps(
+        self, values: Values, role: str, recipe: Recipe, layers: Sequence[str]
+    ) -> list[Tensor]:
+        """Features of one input, a tensor a layer."""
+
+    def numbers(self, name: str, like: Tensor) -> Mapping[str, Tensor]:
+        """Published numbers by name, such as the heads of LPIPS."""
+
+
+class CellViews(Protocol):
+    """Views of tables, each made once of the cells that all tables share."""
+
+    def view(self, values: Values, key: Hashable, make: Callable[[Values], Any]) -> Any:
+        """A view of samples that is linear in their counts."""
+
+
 @dataclass(frozen=True, eq=False)
 class Values:
     """Samples as elements with weights: an ignored pixel weighs 0, n equal pixels weigh n."""
@@ -258,9 +276,9 @@ class Values:
     segments: Joint | None = None  # of instance maps, one sample
     boxes: BoxPairs | None = None
     detections: Detections | None = None  # all of one sample, for other rules of matching
-    deep: Deep | None = None  # where the features of a network come from
+    deep: FeatureSource | None = None
     gathered: Gathered | None = None  # all samples of the run
-    shares: Shares | None = None  # of the cells of tables of one class, which all samples have
+    shares: CellViews | None = None  # where all samples are tables of the same cells
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property

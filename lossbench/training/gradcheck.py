@@ -142,7 +142,7 @@ def _tried(column: Column, value: Callable[..., Tensor], pred: Tensor) -> Tensor
         plugins = [term.entry.plugin for term in column.terms if term.entry.plugin]
         if not plugins:
             raise
-        raise SettingError(f"{column.name} failed: {plugins[0].told(error)}") from None
+        raise SettingError(f"{column.name} failed: {plugins[0].describe(error)}") from None
 
 
 def _reason(column: Column) -> str:

@@ -16,7 +16,7 @@ from lossbench.catalog.grammar import fold, leaves
 from lossbench.catalog.registry import Entry
 from lossbench.errors import SettingError
 from lossbench.interface.annotations import Gathered
-from lossbench.interface.dispatch import evaluate
+from lossbench.interface.dispatch import evaluate, loss_function
 from lossbench.interface.sample_batch import RECORDS, BoxPairs, Named, Side, Task, Values
 from lossbench.networks.extractor import Networks
 from lossbench.networks.weights import check_files
@@ -123,7 +123,9 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
 
 def _value(node: Any, values: Values) -> Tensor:
     """The expression of what a loss is."""
-    found: Tensor = fold(node, lambda term: evaluate(term.entry.function, values, term.options)[0])
+    found: Tensor = fold(
+        node, lambda term: evaluate(loss_function(term.entry), values, term.options)[0]
+    )
     return found
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from lossbench.errors import InputError, SettingError
 from lossbench.interface.annotations import Count, NetworkName
-from lossbench.interface.sample_batch import Side, Values
+from lossbench.interface.sample_batch import FeatureSource, Side, Values
 from lossbench.interface.stable_math import ratio
 from lossbench.networks.architectures import DISTS_LAYERS, LPIPS, LPIPS_LAYERS, SEEDED, Recipe
 from lossbench.networks.extractor import Networks
@@ -36,6 +36,10 @@ class Deep:
             images = pictures(values.sides[role])
             found = self.known[role, recipe] = self.networks.maps(images, recipe, layers)
         return [found[layer] for layer in layers]
+
+    def numbers(self, name: str, like: Tensor) -> Mapping[str, Tensor]:
+        """Published numbers by name, on the device and of the type of another tensor."""
+        return self.networks.numbers(name, like)
 
 
 def pictures(side: Side) -> Tensor:
@@ -160,7 +164,7 @@ class Calibrated:
             firsts = (each.pred[0, :, 0, 0] for each in found)
             heads = [torch.full_like(first, 1 / len(first)) for first in firsts]
         else:
-            numbers = source(values).networks.numbers(f"lpips_{network}", found[0].pred)
+            numbers = source(values).numbers(f"lpips_{network}", found[0].pred)
             heads = [numbers[f"lin{number}.weight"] for number in range(len(found))]
         return cls(list(zip(found, heads, strict=True)))
 
@@ -194,12 +198,12 @@ class Textures:
             one = torch.ones(sum(sizes), dtype=found[0].pred.dtype, device=found[0].pred.device)
             numbers: Mapping[str, Tensor] = {"alpha": one, "beta": one}
         else:
-            numbers = source(values).networks.numbers("dists", found[0].pred)
+            numbers = source(values).numbers("dists", found[0].pred)
         weights = (numbers[name].split(sizes) for name in ("alpha", "beta"))
         return cls(list(zip(found, *weights, strict=True)))
 
 
-def source(values: Values) -> Deep:
+def source(values: Values) -> FeatureSource:
     """Where a sample's features come from."""
     if values.deep is None:
         raise SettingError("this loss needs a network, which `lossbench.evaluate` and"

@@ -38,6 +38,7 @@ from lossbench.interface.dispatch import (
     finishing,
     joins,
     lists,
+    loss_function,
     of_state,
     raw,
     raw_of_each,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 def get_ready(terms: Sequence[Term]) -> None:
     """Import every loss: what is wrong with a plugin is told before anything is evaluated."""
     for term in terms:
-        asked(term.entry.function)
+        asked(loss_function(term.entry))
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def blamed(term: Term) -> Iterator[None]:
             error.loss = term.name
         if term.entry.plugin is None or isinstance(error, LossbenchError):
             raise
-        raise _failed(term, term.entry.plugin.told(error)) from error
+        raise _failed(term, term.entry.plugin.describe(error)) from error
 
 
 def _failed(term: Term, what: str) -> InputError:
@@ -172,7 +173,7 @@ def evaluate_terms(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]
             if term.automatic:
                 rows.unfinished[term] = [_numbers(each) for each in _probed(term, values)]
                 continue
-            result = raw(term.entry.function, values, term.options)
+            result = raw(loss_function(term.entry), values, term.options)
             alike.setdefault(_finishing(term, result, plan), []).append((term, result))
     for some in alike.values():
         _finish(rows, values, plan, *zip(*some, strict=True))
@@ -185,7 +186,7 @@ def _finishing(term: Term, result: Any, plan: Plan) -> Any:
     """What terms have in common that are finished alike."""
     if term.entry.plugin is not None:
         return term
-    kind, options = finishing(term.entry.function, term.options, plan.task)
+    kind, options = finishing(loss_function(term.entry), term.options, plan.task)
     return kind, repr(options), (result.top if isinstance(result, Sums) else result).shape
 
 
@@ -202,7 +203,9 @@ def _finish(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term], found
         return values.support.repeat(count, 1)
 
     with blamed(first):
-        sample, classes = finish(first.entry.function, stacked, support, first.options, plan.task)
+        sample, classes = finish(
+            loss_function(first.entry), stacked, support, first.options, plan.task
+        )
     if classes is not None and not plan.by_class:
         classes = None
     if first.entry.plugin is not None:
@@ -217,7 +220,7 @@ def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:
     """Terms of samples from what adds up of each, which is kept as well."""
     rows.states[""] = {"support": to_array(added.support)}
     for term, states in added.states.items():
-        function = term.entry.function
+        function = loss_function(term.entry)
         rows.states[term.key] = _fields(states)
         if term.automatic:
             options = probes(term, judged(term, plan.task, added.support.shape[1]))
@@ -237,7 +240,7 @@ def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:
 
 def _probed(term: Term, values: Values) -> list[Any]:
     """What a term with unknown options returns with each of the probes."""
-    function, options = term.entry.function, term.options
+    function, options = loss_function(term.entry), term.options
     if not term.inside:
         return [raw(function, values, options)]
     (name,) = term.inside
@@ -264,7 +267,7 @@ def add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
     """What adds up of one sample's pixels; with probes, one after another along the second axis."""
     rows.states[""] = {"support": to_array(values.support)}
     for term in terms:
-        function = term.entry.function
+        function = loss_function(term.entry)
         if joins(function):
             with blamed(term):
                 for name, listed in lists(function, values, term.options).items():

@@ -32,7 +32,7 @@ from lossbench.engine.state.accumulators import Pools
 from lossbench.engine.state.scores import Array, Rows
 from lossbench.errors import InputError
 from lossbench.interface.annotations import Gathered
-from lossbench.interface.dispatch import asked, conclude, finish, state
+from lossbench.interface.dispatch import asked, conclude, finish, loss_function, state
 from lossbench.interface.reduction import Sums
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def pooled(
             whole = partial(counted_values, plan, [table], [tables.pixels], device)
             ours = whole()
         for term, options in terms.items():
-            function = term.entry.function
+            function = loss_function(term.entry)
             added: Mapping[str, Any] | None = None
             with suppress(InputError), blamed(term):
                 if not on_tables(plan, term):
@@ -114,7 +114,9 @@ def finish_balanced(
     on_device = torch.as_tensor(support, device=device)
     options = {**term.options, **numbers}
     with blamed(term):
-        sample, classes = finish(term.entry.function, result, lambda: on_device, options, plan.task)
+        sample, classes = finish(
+            loss_function(term.entry), result, lambda: on_device, options, plan.task
+        )
     keep = classes is not None and plan.by_class
     return to_array(sample), to_array(classes) if keep and classes is not None else None, numbers
 
@@ -123,7 +125,7 @@ def rebuild_views(
     pools: Pools, term: Term, options: Mapping[str, Any], device: str
 ) -> tuple[Mapping[str, Any] | None, Tensor]:
     """A term's views over all samples: joined, or from the sums of their fields."""
-    sums, forms = pools.sums.sums, asked(term.entry.function).inputs
+    sums, forms = pools.sums.sums, asked(loss_function(term.entry)).inputs
     if "" not in sums:
         return None, torch.empty(0)
     support = torch.as_tensor(sums[""]["support"].value(), device=device)[None]

@@ -19,7 +19,7 @@ from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.compute.class_weights import probes
 from lossbench.engine.compute.tensors import once, pixel_values
-from lossbench.interface.dispatch import state, sums_parts
+from lossbench.interface.dispatch import loss_function, state, sums_parts
 
 # Numbers that a part has in all its classes: few stay in a processor's cache, a GPU takes many.
 PART = {"cpu": 1 << 17}
@@ -40,7 +40,7 @@ def in_parts(term: Term) -> bool:
     Of a user's own loss nobody knows what it does with the pixels that it sees.
     """
     others = term.entry.plugin is not None or term.together or term.entry.roles
-    return not (others or term.in_place) and sums_parts(term.entry.function)
+    return not (others or term.in_place) and sums_parts(loss_function(term.entry))
 
 
 def together(terms: Sequence[Term], samples: Sequence[Any], device: str) -> list[list[int]]:
@@ -79,7 +79,7 @@ def _of_part(plan: Plan, terms: Sequence[Term], part: Sequence[Pixels], device: 
     support = values.support
     states = {
         term: [
-            state(term.entry.function, values, options) or {}
+            state(loss_function(term.entry), values, options) or {}
             for options in probes(term, judged(term, plan.task, support.shape[1]))
         ]
         for term in terms

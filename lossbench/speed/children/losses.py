@@ -29,7 +29,7 @@ from lossbench.engine.compute.device import pick_device
 from lossbench.engine.compute.tensors import counted_values
 from lossbench.engine.state.loaded_batch import read_chunk
 from lossbench.errors import LossbenchError
-from lossbench.interface.dispatch import evaluate
+from lossbench.interface.dispatch import evaluate, loss_function
 from lossbench.interface.sample_batch import Values
 
 TASKS = ("binary", "multiclass", "multilabel", "image", "vectors", "scores")
@@ -193,7 +193,7 @@ def value_of(column: Column, values: Values, task: str) -> Tensor:
 
     def of_term(term: Term) -> Tensor:
         options = {**term.options, **numbers(term, task)}
-        return evaluate(term.entry.function, values, options)[0]
+        return evaluate(loss_function(term.entry), values, options)[0]
 
     found: Tensor = fold(column.node, of_term)
     return found
