@@ -21,7 +21,7 @@ FOR_PEOPLE = ("table", "text", "markdown")
 SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
-def tell(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
+def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
     """Files first, then stdout, then what went wrong; the exit status."""
     unwritten = []
     how = {name: shown[name] for name in ("top", "sort", "per_class")}

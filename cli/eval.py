@@ -15,14 +15,14 @@ import lossbench
 from lossbench.errors import printable
 
 from .completion import expressions, files, gates, roles
-from .emit import same, tell
+from .emit import emit_result, same
 from .main import Terminated, note, write
 from .options import count, output_options, plugin_option
 from .weights import downloading
 
 if TYPE_CHECKING:
     from lossbench.config.load import Config
-    from lossbench.engine.checkpoint import Journal
+    from lossbench.engine.checkpoint import Checkpoint
     from lossbench.engine.progress import Progress
     from lossbench.engine.run import Run
 
@@ -301,7 +301,7 @@ def command(context: click.Context, /, **options: Any) -> int:
     gc.freeze()
     gc.enable()
     lossbench.keep_buffers()
-    journal: Journal | None = None
+    journal: Checkpoint | None = None
     done = False
     try:
         if regular := _regular(shown["output"]):
@@ -310,7 +310,7 @@ def command(context: click.Context, /, **options: Any) -> int:
         # What a plugin prints is no part of the result.
         with redirect_stdout(sys.stderr), _progress(run, shown) as progress:
             result = run.evaluate(progress, journal)
-        status = tell(run, result, shown)
+        status = emit_result(run, result, shown)
         done = True
     except (KeyboardInterrupt, Terminated):
         where = f"in {journal.path}" if journal else "kept without --output"
@@ -421,7 +421,7 @@ def _regular(outputs: Sequence[str]) -> list[str]:
     return [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
 
 
-def _tell_aside(journal: Journal, shown: Mapping[str, Any]) -> None:
+def _tell_aside(journal: Checkpoint, shown: Mapping[str, Any]) -> None:
     """That what a stopped run has finished is elsewhere while this one goes on."""
     if journal.aside and not shown["quiet"]:
         old = f"{journal.path} of a stopped run is {journal.old} until this one is done"

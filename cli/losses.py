@@ -8,7 +8,7 @@ from itertools import groupby
 import click
 
 import lossbench
-from lossbench.errors import nearest
+from lossbench.errors import did_you_mean
 
 from .completion import families
 from .main import write
@@ -31,7 +31,7 @@ def command(family: str | None, plugins: tuple[str, ...]) -> None:
     known = sorted({entry.family for entry in entries})
     if family not in (None, *known):
         raise lossbench.SettingError(
-            f"no family is called {family!r}{nearest(str(family), known)};"
+            f"no family is called {family!r}{did_you_mean(str(family), known)};"
             f" there are {', '.join(known)}"
         )
     entries = [entry for entry in entries if family in (None, entry.family)]

@@ -10,7 +10,7 @@ import click
 import lossbench
 
 from .completion import files
-from .emit import tell
+from .emit import emit_result
 from .options import output_options
 
 
@@ -34,4 +34,4 @@ def command(shards: Sequence[str], baseline: str | None, **shown: Any) -> int:
     for path in shown["output"]:
         lossbench.check_path(path)
     merged = lossbench.plan_merge(shards, baseline=baseline)
-    return tell(merged.run, merged.evaluate(), shown)
+    return emit_result(merged.run, merged.evaluate(), shown)

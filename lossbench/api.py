@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lossbench.reporting.report import Report
     from lossbench.results.compare import Comparison
     from lossbench.results.result import Result
-    from lossbench.speed.report import Report as Speed
+    from lossbench.speed.report import SpeedReport
     from lossbench.training.gradcheck import Slope
 
 Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -456,7 +456,7 @@ def measure_speed(
     folder: str | os.PathLike[str] | None = None,
     device: str = "auto",
     progress: Callable[[str], None] | None = None,
-) -> Generator[Speed, None, None]:
+) -> Generator[SpeedReport, None, None]:
     """What this machine does: whole processes in turn with the limits that they cannot pass.
 
     Args:

@@ -65,7 +65,7 @@ def sized(space: Sequence[int]) -> str:
     return "×".join(map(str, reversed(space) if len(space) == 2 else space))
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'dice'?)`, or nothing where no known word is close."""
     close = get_close_matches(word, list(known), n=5, cutoff=0.6)
     if not close:

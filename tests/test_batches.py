@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from lossbench.data.loading.sample import Failure
 from lossbench.engine import batching as module
-from lossbench.engine.batching import FEWEST, Read, batches, joined
-from lossbench.engine.state.loaded_batch import Chunk
+from lossbench.engine.batching import FEWEST, ReadBatch, batches, joined
+from lossbench.engine.state.loaded_batch import LoadedBatch
 
 Lengths = st.lists(st.integers(1, 400), max_size=4)
 
@@ -56,19 +56,19 @@ def test_batches_are_full_until_the_end_is_near():
     assert sizes[36:] == [98, 74, 55, 42, 31, 23, 18, 16, 16, 16, 3]
 
 
-def read(first: int, pairs: list[Any]) -> Future[Read]:
+def read(first: int, pairs: list[Any]) -> Future[ReadBatch]:
     """A batch that has been read: every third pair has failed, others count their own place."""
     good = [place for place, pair in enumerate(pairs) if pair % 3]
     failure = Failure("pred", "a.png", "unreadable", "is damaged")
-    chunk = Chunk(
+    chunk = LoadedBatch(
         tuple(good),
         np.array([[[pairs[place]]] for place in good], np.uint32) if good else None,
         (),
         np.array([pairs[place] for place in good], np.int64),
         tuple((place, failure) for place, pair in enumerate(pairs) if pair % 3 == 0),
     )
-    future: Future[Read] = Future()
-    future.set_result(Read(first, pairs, bytes(pair % 251 for pair in pairs), chunk, None))
+    future: Future[ReadBatch] = Future()
+    future.set_result(ReadBatch(first, pairs, bytes(pair % 251 for pair in pairs), chunk, None))
     return future
 
 
@@ -97,7 +97,7 @@ def test_batches_that_follow_each_other_are_evaluated_together(lengths, step, mo
 
 def test_nothing_waits_long_for_what_is_not_read_yet(monkeypatch):
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.0)
-    later: Future[Read] = Future()
+    later: Future[ReadBatch] = Future()
     found = joined([read(0, [0, 1]), read(2, [2]), later], 100, 10)
     assert next(found).pairs == [0, 1, 2]
     later.set_result(read(3, [3]).result())
@@ -110,7 +110,7 @@ def test_what_readers_evaluate_comes_as_it_is():
 
 
 def test_what_was_read_before_a_failure_comes_first():
-    failed: Future[Read] = Future()
+    failed: Future[ReadBatch] = Future()
     failed.set_exception(OSError("gone"))
     found = joined([read(0, [0, 1]), read(2, [2]), failed], 100, 10)
     assert next(found).pairs == [0, 1, 2]

@@ -17,7 +17,7 @@ from lossbench.data.arrays.byte_histogram import LARGE, histogram
 from lossbench.data.counting import joint_histogram
 from lossbench.data.counting.joint_histogram import differences
 from lossbench.data.counting.sparse_histogram import occurring
-from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.errors import InputError
 
@@ -147,7 +147,7 @@ def test_cells_that_occur_are_those_of_sklearn(shape, run):
 
 def test_cells_of_several_channels_are_counted_together():
     pred, target = np.random.default_rng(3).integers(0, 1 << 16, (2, 2, 30, 40), dtype=np.uint16)
-    image = Reading("target", "image", "uint16", 65535.0, stacked=True)
+    image = InputEncoding("target", "image", "uint16", 65535.0, stacked=True)
     plan = Plan("image", image, image, (), 2, counted=True)
     found = occurring(plan, [(p, t, None) for p, t in zip(pred, target, strict=True)])
     for channel, counts in enumerate(found.counts):
@@ -195,11 +195,11 @@ def test_counting_needs_little_more_than_the_planes(hard):
 def planned(hard: bool, classes: int, dtype: str = "uint8") -> Plan:
     """The plan of such a run."""
     values = tuple((n, n) for n in range(classes))
-    target = Reading("target", "labels", dtype, 1.0, values, classes)
+    target = InputEncoding("target", "labels", dtype, 1.0, values, classes)
     pred = (
-        Reading("pred", "labels", dtype, 1.0, values, classes)
+        InputEncoding("pred", "labels", dtype, 1.0, values, classes)
         if hard
-        else Reading("pred", "probability", "uint8", 255.0)
+        else InputEncoding("pred", "probability", "uint8", 255.0)
     )
     names = tuple(map(str, range(classes)))
     return Plan("multiclass" if hard else "binary", pred, target, names, classes, counted=True)

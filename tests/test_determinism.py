@@ -215,7 +215,7 @@ def test_a_weighted_run_changes_no_bit():
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_every_sample_of_pixels_has_one_thread(monkeypatch, workers):
-    seen, real_chunk, real_thread = [], evaluate.evaluate_chunk, device.one_thread
+    seen, real_chunk, real_thread = [], evaluate.evaluate_batch, device.one_thread
 
     def watched(*given: Any) -> Any:
         seen.append(torch.get_num_threads())

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lossbench
-from lossbench.data.pairing.groups import Names, by_pattern, manifest_columns
+from lossbench.data.pairing.groups import GroupNames, by_pattern, manifest_columns
 from lossbench.engine import run as engine_run
-from lossbench.engine.state.group_accumulators import GroupPools
+from lossbench.engine.state.group_accumulators import GroupAccumulators
 
 BINARY = (SAMPLES / "binary" / "pred", SAMPLES / "binary" / "gt")
 RANDOM = np.random.default_rng(0)
@@ -127,7 +127,7 @@ def test_a_column_needs_a_manifest() -> None:
 
 
 def test_two_groups_never_share_a_name() -> None:
-    names = Names()
+    names = GroupNames()
     assert names.of(("a", "b/c")) == "a/b/c"
     assert names.of(("a", "b/c")) == "a/b/c"
     with pytest.raises(lossbench.InputError, match="a/b/c"):
@@ -270,13 +270,13 @@ def test_a_pool_is_dropped_when_its_group_has_been_read(monkeypatch: Any) -> Non
     sides = [dict.fromkeys(ids, side["anna/00"]) for side in (MAPS, MASKS)]
     run = lossbench.plan(*sides, "dice", task="binary", group_by=BY_PATIENT, batch_size=4)
     pools: list[int] = []
-    count = GroupPools._count
+    count = GroupAccumulators._count
 
-    def counted(self: GroupPools, read: Counter[str]) -> None:
+    def counted(self: GroupAccumulators, read: Counter[str]) -> None:
         count(self, read)
         pools.append(len(self.pools))
 
-    monkeypatch.setattr(GroupPools, "_count", counted)
+    monkeypatch.setattr(GroupAccumulators, "_count", counted)
     run.evaluate()
     assert len(pools) >= 15  # 60 pairs, 4 at a time
     assert max(pools) == 1

@@ -25,7 +25,7 @@ from torchmetrics.functional import classification
 from tried import ENTRIES, LOGITS, STRUCTURE
 
 import lossbench
-from lossbench.interface.sample_batch import Side
+from lossbench.interface.sample_batch import Input
 from lossbench.views.confusion import Counts
 
 NEEDS_ALL_TRUTH = {"weighted_bce"}  # test_balance.py has its reference
@@ -231,8 +231,8 @@ def test_hard_counts_of_labels_are_those_of_each_class_against_the_rest(classes,
     pred[0], target[1] = target[0], classes - 1  # no error; one class
     weight = torch.as_tensor(random.random((3, 40)))
     sides = (
-        Side(torch.as_tensor(np.moveaxis(np.eye(classes)[pred], -1, 1)), "multiclass"),
-        Side(torch.as_tensor(target), "multiclass", labelled=classes),
+        Input(torch.as_tensor(np.moveaxis(np.eye(classes)[pred], -1, 1)), "multiclass"),
+        Input(torch.as_tensor(target), "multiclass", labelled=classes),
     )
     found = Counts.of(*sides, weight[:, None])
     for label in range(classes):
@@ -247,7 +247,7 @@ def test_hard_counts_of_labels_are_those_of_each_class_against_the_rest(classes,
 def test_hard_counts_in_single_precision_go_beyond_what_it_can_add_one_to():
     pixels = 2**24 + 10
     labels = torch.zeros((1, pixels), dtype=torch.uint8)
-    side = Side(labels, "multiclass", labelled=2)
+    side = Input(labels, "multiclass", labelled=2)
     found = Counts.of(side, side, torch.ones((1, 1, 1)).expand(1, 1, pixels))
     assert found.tp.dtype == torch.float32
     assert found.tp.tolist() == found.tn.flip(-1).tolist() == [[pixels, 0]]

@@ -122,7 +122,7 @@ def test_few_large_pairs_and_many_small_ones_are_read_at_a_time(tmp_path, monkey
         side.mkdir()
         np.save(side / "a.npy", np.zeros((size, size), np.float16))
         run = lossbench.plan(side, side, "l1", task="image")
-        assert pipeline.Work(run.plan, run.terms, run.settings)._at_a_time() == expected
+        assert pipeline.Pipeline(run.plan, run.terms, run.settings)._at_a_time() == expected
 
 
 def test_a_gpu_for_what_is_counted_is_told_to_be_of_no_use():
@@ -178,7 +178,7 @@ def watched(monkeypatch: pytest.MonkeyPatch, device: str) -> list[int]:
 
     monkeypatch.setattr(evaluate, "pick_device", lambda wanted: device)
     monkeypatch.setattr(evaluate, "add_parts", seen)
-    monkeypatch.setattr(pipeline.Work, "_batches", lambda self: (12, 2, 0))
+    monkeypatch.setattr(pipeline.Pipeline, "_batches", lambda self: (12, 2, 0))
     monkeypatch.setattr(batching, "fair", lambda left, workers: left)
     return sizes
 

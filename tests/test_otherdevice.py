@@ -59,7 +59,7 @@ def test_the_example_of_every_loss_is_the_same_there(monkeypatch, entry):
 
 @pytest.mark.parametrize("task", LOSSES)
 def test_samples_of_one_size_go_there_in_one_transfer(monkeypatch, task):
-    monkeypatch.setattr(pipeline.Work, "_batches", lambda self: (12, 2, 0))
+    monkeypatch.setattr(pipeline.Pipeline, "_batches", lambda self: (12, 2, 0))
     monkeypatch.setattr(batching, "fair", lambda left, workers: left)
     with other_device(monkeypatch) as seen:
         run(task, LOSSES[task])

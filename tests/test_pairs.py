@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossbench.data.pairing.pairs import Pair, Pairs
-from lossbench.runtime.string_list import Texts
+from lossbench.runtime.string_list import StringList
 
 # Names of files may hold bytes that are no text, which Python writes as lone surrogates.
 NAMES = st.text(st.characters(exclude_categories=[]), max_size=12)
@@ -19,7 +19,7 @@ NAMES = st.text(st.characters(exclude_categories=[]), max_size=12)
 
 @given(st.lists(NAMES))
 def test_texts_are_what_was_appended(texts: list[str]) -> None:
-    kept = Texts()
+    kept = StringList()
     for text in texts:
         kept.append(text)
     assert [kept[place] for place in range(len(kept))] == texts

@@ -28,9 +28,9 @@ from hypothesis import strategies as st
 from lossbench_cli.main import cli
 
 import lossbench
-from lossbench.engine.checkpoint import Journal
+from lossbench.engine.checkpoint import Checkpoint
 from lossbench.engine.shards import parse_shard, share
-from lossbench.engine.state.scores import Pending, Rows
+from lossbench.engine.state.scores import BatchScores, DeferredTerms
 from lossbench.results.result import BLOCK, digest
 
 COMMAND = [sys.executable, "-m", "lossbench_cli"]
@@ -406,11 +406,11 @@ def many(root: Path, count: int) -> list[Path]:
 
 def test_what_waits_for_the_end_keeps_no_memory_of_its_samples() -> None:
     """Of small arrays between large ones that are gone a run of 400 pairs took 1.6 GB."""
-    rows = Rows()
+    rows = BatchScores()
     for term in lossbench.plan(*BINARY, "bce(pos_weight=auto)").terms:
         rows.unfinished[term] = [tuple(torch.ones(2, 3, 1).numpy() for _ in range(3))]
     rows.support = rows.valid = torch.ones(2, 1).numpy()
-    pending = Pending.of(np.arange(2), rows)
+    pending = DeferredTerms.of(np.arange(2), rows)
     (((first, *others),),) = pending.results.values()
     assert all(each.flags.owndata for each in (first, *others, pending.support, pending.valid))
     assert not rows.support.flags.owndata
@@ -477,14 +477,14 @@ def test_a_signal_just_after_a_part_was_written_finds_it_counted(
     path = str(tmp_path / "r.json.part")
     run = lossbench.plan(*BINARY, ["dice"])
     journal = run.journal(path)
-    append = Journal._append
+    append = Checkpoint._append
 
-    def interrupted(self: Journal, payload: bytes) -> None:
+    def interrupted(self: Checkpoint, payload: bytes) -> None:
         append(self, payload)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(Journal, "_append", interrupted)
+        patched.setattr(Checkpoint, "_append", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run.evaluate(None, journal)
     journal.file.close()
@@ -497,8 +497,8 @@ def test_a_signal_just_after_a_part_was_written_finds_it_counted(
 @pytest.mark.parametrize(
     ("owner", "step", "failure", "told"),
     [
-        (Journal, "_append", KeyboardInterrupt(), KeyboardInterrupt),
-        (Journal, "_append", lossbench.OutputError("it is full"), lossbench.OutputError),
+        (Checkpoint, "_append", KeyboardInterrupt(), KeyboardInterrupt),
+        (Checkpoint, "_append", lossbench.OutputError("it is full"), lossbench.OutputError),
         (Path, "open", PermissionError(13, "not here"), lossbench.OutputError),
     ],
     ids=["signal", "full", "refused"],

@@ -25,7 +25,7 @@ from lossbench.catalog import registry
 from lossbench.catalog.plugin_parser import FACTS
 from lossbench.interface import annotations
 from lossbench.interface.dispatch import OF_BOTH_SIDES
-from lossbench.interface.sample_batch import Side
+from lossbench.interface.sample_batch import Input
 from lossbench.losses import loss as decorator
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -427,10 +427,10 @@ def test_the_facts_are_those_of_the_decorator_and_the_forms_those_of_the_views()
     one = {
         name
         for name, form in vars(annotations).items()
-        if hasattr(Side, getattr(form, "__metadata__", ("",))[0] or "-")
+        if hasattr(Input, getattr(form, "__metadata__", ("",))[0] or "-")
     }
-    assert registry.side_forms() == one | {"Side"}
-    assert both | {"Values"} <= registry.forms() - registry.side_forms()
+    assert registry.side_forms() == one | {"Input"}
+    assert both | {"SampleBatch"} <= registry.forms() - registry.side_forms()
 
 
 WRONG = {

@@ -19,7 +19,7 @@ from PIL import Image
 import lossbench
 from lossbench.output import parquet
 from lossbench.reporting.elements import histogram_of
-from lossbench.reporting.overlays import ALARM, BOTH, IGNORED, MISSED, NOTHING, RIGHT, gallery
+from lossbench.reporting.overlays import ALARM, BOTH, IGNORED, MISSED, NOTHING, RIGHT, overlays
 from lossbench.results import parquet_reader
 from lossbench.results.reader import read_result
 
@@ -190,7 +190,7 @@ def looked_at(tmp_path: Path, pred: Any, target: Any, losses: Any = "dice", **ho
             np.save(tmp_path / role / "a.npy", array)
     found = lossbench.evaluate(tmp_path / "pred", tmp_path / "gt", losses, **how)
     lossbench.save(found, tmp_path / "run.json")
-    return gallery(read_result(str(tmp_path / "run.json")), ["a"], found.columns[0].name)
+    return overlays(read_result(str(tmp_path / "run.json")), ["a"], found.columns[0].name)
 
 
 def test_errors_of_masks_have_their_colours(tmp_path):
@@ -342,7 +342,7 @@ def test_further_roles_are_read_again_too(tmp_path, folder):
     how = {"task": "binary", "pred_encoding": "probability", "manifest": tmp_path / "pairs.csv"}
     found = lossbench.evaluate(losses="bce(pos_weight=role)", **how)
     lossbench.save(found, tmp_path / "run.json")
-    shown = gallery(read_result(str(tmp_path / "run.json")), ["a"], found.columns[0].name)
+    shown = overlays(read_result(str(tmp_path / "run.json")), ["a"], found.columns[0].name)
     assert shown.samples["a"].images["errors"][0].tolist() == [list(IGNORED), list(NOTHING)]
     assert shown.notes == ["errors are those of p ≥ 0.5"]
 

@@ -15,8 +15,8 @@ from test_tables import check_same, few, masks, tables
 
 import lossbench
 from lossbench.engine.compute import tensors as made
-from lossbench.interface.cell_cache import BITS, MOST_PIXELS, Matrix, Shares, taken_apart
-from lossbench.interface.sample_batch import Side, Values
+from lossbench.interface.cell_cache import BITS, MOST_PIXELS, CellCache, Matrix, split_exactly
+from lossbench.interface.sample_batch import Input, SampleBatch
 from lossbench.views.overlap import Overlap
 
 CELLS = 3
@@ -31,13 +31,13 @@ Counts = st.lists(
 quick = settings(deadline=None, derandomize=True)
 
 
-def samples(counts: list[list[int]]) -> Values:
+def samples(counts: list[list[int]]) -> SampleBatch:
     """Samples with so many pixels in each cell, and none that is ignored."""
     weight = torch.tensor(counts, dtype=torch.float64)[:, None]
-    return Values({"target": Side(weight[:1] * 0, "binary")}, weight, weight.sum((1, 2)))
+    return SampleBatch({"target": Input(weight[:1] * 0, "binary")}, weight, weight.sum((1, 2)))
 
 
-def product(rows: list[list[float]], values: Values) -> torch.Tensor:
+def product(rows: list[list[float]], values: SampleBatch) -> torch.Tensor:
     """(B, rows) of a view whose first field has so many numbers for a pixel in each cell."""
     of_cells = torch.tensor([*zip(*rows, strict=True), [0.0] * len(rows)], dtype=torch.float64)
     view = Overlap(of_cells, *[torch.ones(CELLS + 1, dtype=torch.float64)] * 2)
@@ -50,7 +50,7 @@ def product(rows: list[list[float]], values: Values) -> torch.Tensor:
 @given(Rows)
 def test_numbers_are_sums_of_their_pieces_and_these_have_few_bits(rows):
     left = [[Fraction(number) for number in row] for row in rows]
-    for places, pieces in taken_apart(np.array(rows)):
+    for places, pieces in split_exactly(np.array(rows)):
         for place, piece in zip(places, pieces, strict=True):
             least = Fraction(2) ** (math.frexp(np.abs(piece).max())[1] - 1 - BITS)
             assert all(Fraction(number) % least == 0 for number in piece.tolist())
@@ -86,9 +86,9 @@ def test_neither_neighbours_nor_the_order_of_cells_change_a_bit(rows, counts, ra
         assert torch.equal(shuffled[0], row)
 
 
-def grids(monkeypatch: pytest.MonkeyPatch) -> list[Shares]:
+def grids(monkeypatch: pytest.MonkeyPatch) -> list[CellCache]:
     """The shares of the grids that runs make from now on."""
-    found: list[Shares] = []
+    found: list[CellCache] = []
     real = made.Shares
     monkeypatch.setattr(made, "Shares", lambda cells: (found.append(real(cells)), found[-1])[1])
     made._whole_grid.cache_clear()

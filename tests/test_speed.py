@@ -27,8 +27,8 @@ from lossbench.networks.extractor import Networks
 from lossbench.speed import cluster, machine, processes
 from lossbench.speed.children import by_hand, draw, losses, trunk
 from lossbench.speed.pipelines import counted
-from lossbench.speed.processes import Ended
-from lossbench.speed.report import Column, Report, Table
+from lossbench.speed.processes import FinishedProcess
+from lossbench.speed.report import SpeedReport, Table, TableColumn
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 SECTIONS = list(lossbench.list_sections())
@@ -200,7 +200,7 @@ def test_a_section_whose_package_is_missing_is_refused_or_left_out(monkeypatch: 
 
 def test_costs_of_a_further_pair_are_slopes() -> None:
     """100 further pairs in 2 s on 4 workers, 0.5 s and 0.1 MB of the driver, by hand."""
-    few, many = Ended(1.0, 50.0, "", 0.5), Ended(3.0, 50.1, "", 1.0)
+    few, many = FinishedProcess(1.0, 50.0, "", 0.5), FinishedProcess(3.0, 50.1, "", 1.0)
     of_workers = cluster.worker_costs(4, few, many, 100)
     assert of_workers["pairs_per_second"] == pytest.approx(50)
     assert of_workers["worker_ms"] == pytest.approx(80)
@@ -210,7 +210,7 @@ def test_costs_of_a_further_pair_are_slopes() -> None:
     assert of_driver["driver_bytes"] == pytest.approx(1000)
     assert of_driver["driver_gb"] == pytest.approx(100)
     assert cluster.driver_costs(many, few, 100) == {}
-    assert cluster.driver_costs(Ended(1, None, ""), many, 100) == {}
+    assert cluster.driver_costs(FinishedProcess(1, None, ""), many, 100) == {}
 
 
 # What is measured
@@ -361,7 +361,11 @@ def test_medians_are_of_rounds() -> None:
     """By hand: the ratios are 2, 1 and 4, where the ratio of the medians would be 3/2."""
     taken = {"run": iter([4.0, 3.0, 4.0]), "limit": iter([2.0, 3.0, 1.0])}
     rounds = processes.alternate(
-        3, {name: partial(lambda x: Ended(next(x), None, ""), x) for name, x in taken.items()}
+        3,
+        {
+            name: partial(lambda x: FinishedProcess(next(x), None, ""), x)
+            for name, x in taken.items()
+        },
     )
     assert [list(each) for each in rounds] == [["run", "limit"], ["limit", "run"], ["run", "limit"]]
     assert processes.median(rounds, processes.seconds("run")) == 4
@@ -369,7 +373,7 @@ def test_medians_are_of_rounds() -> None:
 
 
 def test_a_table_reads_back() -> None:
-    columns = (Column("what", "what"), Column("ms", "ms", ",.1f"))
+    columns = (TableColumn("what", "what"), TableColumn("ms", "ms", ",.1f"))
     table = Table("start", "commands", columns, [{"what": "a", "ms": 1234.56}, {"what": "b"}])
     assert table.as_json() == {
         "title": "commands",
@@ -380,7 +384,7 @@ def test_a_table_reads_back() -> None:
     assert [line.split() for line in (lines[0], *lines[3:])] == [
         ["start:", "commands"], ["a", "1,234.6"], ["b", "–"]
     ]  # fmt: skip
-    report = Report(machine.described(), {"repeat": 1}, (table,))
+    report = SpeedReport(machine.described(), {"repeat": 1}, (table,))
     assert json.loads(report.render()) == report.as_json()
     assert report.as_json()["sections"] == {"start": table.as_json()}
 

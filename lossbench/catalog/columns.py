@@ -21,11 +21,11 @@ from lossbench.catalog.grammar import (
     parse_call,
     parse_item,
 )
-from lossbench.catalog.options import OptionError, check_options, spelled
+from lossbench.catalog.options import OptionError, check_options, format_loss
 from lossbench.catalog.registry import Entry
 from lossbench.catalog.signatures import UNBOUNDED
 from lossbench.catalog.tasks import COUNTS, IN_PLACE
-from lossbench.errors import SettingError, nearest
+from lossbench.errors import SettingError, did_you_mean
 
 Defaults = Mapping[str, Mapping[str, Any]]  # options by the name of a loss, or RUN for all
 RUN = ""
@@ -72,12 +72,12 @@ class Term:
         return f"{self.name}({', '.join(given)})" if given else self.name
 
     @property
-    def worst(self) -> float:
+    def bad_end(self) -> float:
         """The value that a missing prediction gets: the bad end of the range."""
         known = self.known
         if any(setting in known.items() for setting in RESCALING):
             return UNBOUNDED if self.entry.better == "lower" else -UNBOUNDED
-        worst = self.entry.worst - (known.get("negative") is True)
+        worst = self.entry.bad_end - (known.get("negative") is True)
         return math.copysign(abs(worst) ** known.get("exponent", 1), worst)
 
     @cached_property
@@ -163,9 +163,9 @@ class Column:
         return None if way == "mixed" else way
 
     @property
-    def worst(self) -> float:
+    def bad_end(self) -> float:
         """The value that a missing prediction gets."""
-        value: float = fold(self.node, lambda term: term.worst)
+        value: float = fold(self.node, lambda term: term.bad_end)
         return value
 
 
@@ -189,7 +189,7 @@ def resolve(losses: Sequence[str], defaults: Defaults, gates: Iterable[Gate] = (
             continue
         loss, text = gate.loss, gate.written
         if column_for(loss, columns.values(), text, defaults) is None:
-            name = spelled(loss)
+            name = format_loss(loss)
             columns[name] = Column(name, name, meaning(loss, text, defaults))
     for name in columns:
         if name in RESERVED:
@@ -210,7 +210,7 @@ def named(columns: Sequence[Column], name: str) -> Column:
             return column
     names = [column.name for column in columns]
     raise SettingError(
-        f"there is no column {name!r}{nearest(name, names)}; there are {', '.join(names)}"
+        f"there is no column {name!r}{did_you_mean(name, names)}; there are {', '.join(names)}"
     )
 
 

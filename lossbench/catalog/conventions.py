@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from lossbench.errors import SettingError, nearest
+from lossbench.errors import SettingError, did_you_mean
 
 DEFAULT = "lossbench"
 ALL = "all"
@@ -79,7 +79,7 @@ def find(name: str) -> Convention:
     """The preset of this name; an unknown name is an error that offers the nearest."""
     if not isinstance(name, str) or name not in CONVENTIONS:
         raise SettingError(
-            f"no convention is called {name!r}{nearest(str(name), (*CONVENTIONS, ALL))};"
+            f"no convention is called {name!r}{did_you_mean(str(name), (*CONVENTIONS, ALL))};"
             f" there are {', '.join(CONVENTIONS)}, and all"
         )
     return CONVENTIONS[name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lossbench.errors import SettingError, nearest
+from lossbench.errors import SettingError, did_you_mean
 from lossbench.networks.architectures import (
     DISTS_LAYERS,
     LPIPS,
@@ -61,7 +61,8 @@ def check_layers(name: str, options: Mapping[str, Any]) -> None:
     for layer in layers:
         if layer not in network.layers:
             raise SettingError(
-                f"{name}: {network.name} has no layer {layer!r}{nearest(layer, network.layers)};"
+                f"{name}: {network.name} has no layer {layer!r}"
+                f"{did_you_mean(layer, network.layers)};"
                 f" it has {', '.join(network.layers)}"
             )
     if not layers:

@@ -9,7 +9,7 @@ from lossbench.catalog import registry
 from lossbench.catalog.grammar import WORDS, Loss, parse_call
 from lossbench.catalog.registry import Entry
 from lossbench.catalog.signatures import Option, Signature
-from lossbench.errors import SettingError, nearest
+from lossbench.errors import SettingError, did_you_mean
 
 
 class OptionError(SettingError):
@@ -27,11 +27,11 @@ def check_options(entry: Entry | Signature, given: Mapping[str, Any]) -> dict[st
         option = entry.options.get(name)
         if option is None:
             known = ", ".join(entry.options)
-            close = nearest(name, entry.options)
+            close = did_you_mean(name, entry.options)
             raise OptionError(name, f"{entry.name} has no option {name!r}{close}; it has {known}")
         meant = _meant(option, value)
         if not option.accepts(meant):
-            written = spelled(value) if isinstance(value, Loss) else repr(value)
+            written = format_loss(value) if isinstance(value, Loss) else repr(value)
             raise OptionError(name, f"{entry.name}: {name} is {option.words}, not {written}")
         filled[name] = tuple(meant) if isinstance(meant, list) else meant
     return filled
@@ -42,7 +42,7 @@ def _meant(option: Option, value: Any) -> Any:
     if option.type.startswith("WeightMap") and isinstance(value, str | Loss):
         return _weight_map(option.name, value)
     if option.type == "LossCall" and isinstance(value, Loss):
-        return spelled(value)
+        return format_loss(value)
     return "none" if value is None and not option.accepts(None) else value
 
 
@@ -52,12 +52,12 @@ def _weight_map(option: str, value: str | Loss) -> str:
         call = parse_call(value) if isinstance(value, str) else value
         known = registry.weight_maps()
         if call.name not in known:
-            close = nearest(call.name, known)
+            close = did_you_mean(call.name, known)
             raise SettingError(
                 f"no weight map is called {call.name!r}{close}; there are {', '.join(known)}"
             )
         filled = check_options(known[call.name], call.options)
-        return spelled(Loss(call.name, {name: _plain(each) for name, each in filled.items()}))
+        return format_loss(Loss(call.name, {name: _plain(each) for name, each in filled.items()}))
     except SettingError as error:
         raise OptionError(option, str(error).partition("\n")[0]) from None
 
@@ -69,7 +69,7 @@ def _plain(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def spelled(loss: Loss) -> str:
+def format_loss(loss: Loss) -> str:
     """A loss as it would be typed."""
     options = ", ".join(f"{name}={_word(value)}" for name, value in loss.options.items())
     return f"{loss.name}({options})" if options else loss.name
@@ -79,7 +79,7 @@ def _word(value: Any) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower()
     if isinstance(value, Loss):
-        return spelled(value)
+        return format_loss(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_word, value))}]"
     if isinstance(value, str) and (not value.isidentifier() or value in WORDS):

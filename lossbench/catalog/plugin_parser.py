@@ -14,9 +14,15 @@ from typing import Any
 
 from lossbench.catalog import registry
 from lossbench.catalog.registry import Entry, entry_of
-from lossbench.catalog.signatures import Option, Signature, documented, signature_of, spelled
+from lossbench.catalog.signatures import (
+    Option,
+    Signature,
+    annotation_text,
+    documented,
+    signature_of,
+)
 from lossbench.catalog.tasks import IN_PLACE, USUAL
-from lossbench.errors import SettingError, nearest
+from lossbench.errors import SettingError, did_you_mean
 
 FAMILY = "own"
 PIXELS = ("binary", "multiclass", "multilabel", "image")  # the tasks that have some
@@ -76,7 +82,7 @@ def _own_views(
     tree: ast.Module, functions: Sequence[ast.FunctionDef], words: _Words
 ) -> dict[str, ast.FunctionDef]:
     """The `of` of every view that the file defines and a function of it asks for."""
-    asked = {spelled(p.annotation) for node in functions for p in _positional(node)}
+    asked = {annotation_text(p.annotation) for node in functions for p in _positional(node)}
     views = {
         node.name: part
         for node in tree.body
@@ -112,7 +118,7 @@ class _Source:
     def is_loss(self, node: ast.FunctionDef) -> bool:
         """Whether a function that nothing marks is meant as a loss."""
         sides = _sides(node)
-        arrays = len(sides) == 2 and not SCALARS & {spelled(p.annotation) for p in sides}
+        arrays = len(sides) == 2 and not SCALARS & {annotation_text(p.annotation) for p in sides}
         return not node.name.startswith("_") and (arrays or self._is_formal(node))
 
     def entry(self, node: ast.FunctionDef) -> Entry:
@@ -134,18 +140,21 @@ class _Source:
 
     def _is_formal(self, node: ast.FunctionDef) -> bool:
         """Whether a signature is written in forms, as those of shipped losses are."""
-        words = {spelled(p.annotation).removesuffix(registry.MAYBE) for p in _positional(node)}
-        return bool(words & self.forms) or spelled(node.returns) in registry.kinds()
+        words = {
+            annotation_text(p.annotation).removesuffix(registry.MAYBE) for p in _positional(node)
+        }
+        return bool(words & self.forms) or annotation_text(node.returns) in registry.kinds()
 
     def _check_input(self, node: ast.FunctionDef, name: str, form: str) -> None:
         form = form.removesuffix(registry.MAYBE)
         if form not in self.forms:
             raise self._wrong(
                 node,
-                f"input {name} is {form or 'without a form'}{nearest(form, self.forms)}; where one"
+                f"input {name} is {form or 'without a form'}"
+                f"{did_you_mean(form, self.forms)}; where one"
                 " has a form of lossbench.views, all have",
             )
-        slip = "" if name in registry.PAIR or "_" in name else nearest(name, registry.PAIR)
+        slip = "" if name in registry.PAIR or "_" in name else did_you_mean(name, registry.PAIR)
         if slip and form in registry.side_forms():
             raise self._wrong(node, f"no input is called {name!r}{slip}")
 
@@ -175,7 +184,7 @@ class _Source:
         named = (p.arg for p in (*node.args.args, *node.args.kwonlyargs))
         if "weight" not in required and "weight" in named:
             inputs.append("weight")
-        tensors = any("Tensor" in spelled(p.annotation) for p in _required(node))
+        tensors = any("Tensor" in annotation_text(p.annotation) for p in _required(node))
         doc, described = documented(node)
         given, bare = _with_defaults(node)
         for name in bare:
@@ -188,7 +197,7 @@ class _Source:
                 default = ast.literal_eval(written)
             except ValueError:
                 continue  # it keeps its default
-            kind = spelled(parameter.annotation) or _kind(default)
+            kind = annotation_text(parameter.annotation) or _kind(default)
             if kind and name not in inputs:
                 default = tuple(default) if isinstance(default, list) else default
                 options[name] = Option(name, kind, default, node.name, described.get(name, ""))
@@ -230,7 +239,7 @@ class _Source:
     def _fact(self, node: ast.FunctionDef, fact: ast.keyword) -> tuple[str, Any]:
         name = fact.arg or "**"
         if name not in FACTS:
-            raise self._wrong(node, f"@loss has no {name!r}{nearest(name, FACTS)}")
+            raise self._wrong(node, f"@loss has no {name!r}{did_you_mean(name, FACTS)}")
         wanted, fits = FACTS[name]
         try:
             value = ast.literal_eval(fact.value)
@@ -289,7 +298,7 @@ class _Words(ast.NodeTransformer):
         return inner
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
-        kind, value = spelled(self.visit(node.value)), ast.Name("", ast.Load())
+        kind, value = annotation_text(self.visit(node.value)), ast.Name("", ast.Load())
         if kind == "Optional":
             return ast.BinOp(self.visit(node.slice), ast.BitOr(), ast.Constant(None))
         value.id = kind

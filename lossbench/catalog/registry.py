@@ -28,7 +28,7 @@ from lossbench.catalog.signatures import (
 from lossbench.catalog.signatures import (
     Option as Option,  # those of an entry, for whoever shows them
 )
-from lossbench.errors import SettingError, nearest
+from lossbench.errors import SettingError, did_you_mean
 
 HERE = Path(__file__).parent.parent
 WEIGHT_MAPS = HERE / "interface" / "weight_maps.py"
@@ -145,7 +145,7 @@ class Entry:
         return sections(self.doc)
 
     @property
-    def worst(self) -> float:
+    def bad_end(self) -> float:
         """The bad end of the range."""
         return self.range[1] if self.better == "lower" else self.range[0]
 
@@ -212,7 +212,8 @@ def find(name: str) -> Entry:
     known = {**_by_name(), **added()}
     if name not in known:
         raise SettingError(
-            f"no loss is called {name!r}{nearest(name, known)}; `lossbench losses` lists them all"
+            f"no loss is called {name!r}{did_you_mean(name, known)};"
+            f" `lossbench losses` lists them all"
         )
     return known[name]
 
@@ -304,16 +305,16 @@ def forms() -> frozenset[str]:
         for node in parse(HERE / "interface" / "annotations.py").body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     ]
-    return frozenset({*named, *_views(), "Side", "Values"} - TYPES.keys() - kinds())
+    return frozenset({*named, *_views(), "Input", "SampleBatch"} - TYPES.keys() - kinds())
 
 
 @cache
 def side_forms() -> frozenset[str]:
-    """The forms of one input, in place of the pair: those that `Side` has by name."""
+    """The forms of one input, in place of the pair: those that `Input` has by name."""
     (side,) = (
         node
         for node in parse(HERE / "interface" / "sample_batch.py").body
-        if isinstance(node, ast.ClassDef) and node.name == "Side"
+        if isinstance(node, ast.ClassDef) and node.name == "Input"
     )
     has = {part.name for part in side.body if isinstance(part, ast.FunctionDef)}
     named = {
@@ -323,7 +324,7 @@ def side_forms() -> frozenset[str]:
         if isinstance(node.value, ast.Subscript) and isinstance(node.value.slice, ast.Tuple)
         if isinstance(node.value.slice.elts[-1], ast.Constant)
     }
-    return frozenset({form for form, attribute in named.items() if attribute in has} | {"Side"})
+    return frozenset({form for form, attribute in named.items() if attribute in has} | {"Input"})
 
 
 def roles() -> dict[str, tuple[str, ...]]:

@@ -83,14 +83,18 @@ def signature_of(node: ast.FunctionDef, path: Path, owner: str) -> Signature:
     """A function definition of a file, taken apart; its options belong to `owner`."""
     doc, described = documented(node)
     marks = {
-        spelled(mark.func): {k.arg or "": ast.literal_eval(k.value) for k in mark.keywords}
+        annotation_text(mark.func): {k.arg or "": ast.literal_eval(k.value) for k in mark.keywords}
         for mark in node.decorator_list
-        if isinstance(mark, ast.Call) and spelled(mark.func) in MARKS
+        if isinstance(mark, ast.Call) and annotation_text(mark.func) in MARKS
     }
     try:
         options = {
             p.arg: Option(
-                p.arg, spelled(p.annotation), ast.literal_eval(d), owner, described.get(p.arg, "")
+                p.arg,
+                annotation_text(p.annotation),
+                ast.literal_eval(d),
+                owner,
+                described.get(p.arg, ""),
             )
             for p, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
             if d is not None
@@ -99,8 +103,12 @@ def signature_of(node: ast.FunctionDef, path: Path, owner: str) -> Signature:
         raise ValueError(
             f"{path}:{node.lineno}: defaults of {node.name} must be literals"
         ) from error
-    inputs = {p.arg: spelled(p.annotation) for p in (*node.args.posonlyargs, *node.args.args)}
-    return Signature(node.name, node.lineno, inputs, options, spelled(node.returns), doc, marks)
+    inputs = {
+        p.arg: annotation_text(p.annotation) for p in (*node.args.posonlyargs, *node.args.args)
+    }
+    return Signature(
+        node.name, node.lineno, inputs, options, annotation_text(node.returns), doc, marks
+    )
 
 
 def documented(node: ast.FunctionDef) -> tuple[str, dict[str, str]]:
@@ -109,7 +117,7 @@ def documented(node: ast.FunctionDef) -> tuple[str, dict[str, str]]:
     return doc, _arguments(sections(doc).get("Args", ""))
 
 
-def spelled(node: ast.expr | None) -> str:
+def annotation_text(node: ast.expr | None) -> str:
     """An annotation or a name as it stands there."""
     if isinstance(node, ast.Name):
         return node.id

@@ -16,7 +16,7 @@ from lossbench.config.value_types import (
     IGNORE,
     LOSSES,
     TRUTH,
-    Kind,
+    ValueType,
     choice,
     folders,
     matching,
@@ -54,7 +54,7 @@ class Key:
     """
 
     path: str
-    kind: Kind
+    kind: ValueType
     setting: str = ""
     flag: str = ""
     doc: str = ""

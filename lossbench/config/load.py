@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from lossbench.catalog.plugins import using
 from lossbench.config.keys import EXCLUDED, KEYS, NAMED_SO, PREFIX, VARIABLES, Key, key_tree
 from lossbench.config.value_types import (
-    Kind,
+    ValueType,
 )
-from lossbench.config.yaml_source import Source, entries
-from lossbench.errors import SettingError, nearest, printable
+from lossbench.config.yaml_source import YamlSource, mapping_items
+from lossbench.errors import SettingError, did_you_mean, printable
 
 if TYPE_CHECKING:
     from yaml import Node
@@ -133,7 +133,7 @@ def from_environment(environment: Mapping[str, str]) -> Config:
         if key is None:
             wrong += _misspelt(name)
             continue
-        source = Source(name)
+        source = YamlSource(name)
         config.settings[key.setting] = key.kind.read(source, _node(environment[name], key.kind))
         config.origins[key.setting] = "environment"
         wrong += [message for *_, message in source.problems]
@@ -148,11 +148,11 @@ def _misspelt(name: str) -> Iterator[str]:
     known = [each.removeprefix(PREFIX) for each in VARIABLES]
     if word in NAMED_SO:
         yield f"{name} is no setting (did you mean {NAMED_SO[word].variable!r}?)"
-    elif word != "CONFIG" and (close := nearest(word, known)):
+    elif word != "CONFIG" and (close := did_you_mean(word, known)):
         yield printable(f"{name} is no setting{close.replace(QUOTE, QUOTE + PREFIX, 1)}")
 
 
-def _opened(name: str) -> Source:
+def _opened(name: str) -> YamlSource:
     """The text of a preset, which has neither ending nor slash, or of a file."""
     preset = not (os.path.splitext(name)[1] or "/" in name or os.sep in name)
     try:
@@ -164,12 +164,13 @@ def _opened(name: str) -> Source:
                 known = sorted(each[:-5] for each in shipped if each.endswith(".yaml"))
                 raise SettingError(
                     printable(f"no preset is called {name!r}")
-                    + f"{nearest(name, known)}; there are {', '.join(known)}, and a file is named"
+                    + f"{did_you_mean(name, known)}; there are {', '.join(known)},"
+                    f" and a file is named"
                     " with its ending or a slash"
                 )
-            return Source(f"{name}.yaml", shipped[f"{name}.yaml"].read_text("utf-8"))
+            return YamlSource(f"{name}.yaml", shipped[f"{name}.yaml"].read_text("utf-8"))
         with open(name, encoding="utf-8-sig") as file:
-            return Source(name, file.read(), os.path.dirname(name))
+            return YamlSource(name, file.read(), os.path.dirname(name))
     except OSError as error:
         reason = error.strerror or error
         raise SettingError(printable(f"the config {name} cannot be read: {reason}")) from None
@@ -177,7 +178,7 @@ def _opened(name: str) -> Source:
         raise SettingError(printable(f"the config {name} is no text in UTF-8")) from None
 
 
-def _composed(source: Source) -> Node:
+def _composed(source: YamlSource) -> Node:
     """The root of a YAML document: a mapping."""
     import yaml
 
@@ -204,7 +205,7 @@ def _composed(source: Source) -> Node:
     return root
 
 
-def _syntax(source: Source, error: Any) -> str:
+def _syntax(source: YamlSource, error: Any) -> str:
     """What YAML says of a text, with the way out where brackets are the reason."""
     mark = error.problem_mark or error.context_mark
     lines = source.text.splitlines()
@@ -229,10 +230,10 @@ def _loops(node: Node, above: set[int], done: set[int]) -> bool:
 
 
 def _found(
-    source: Source, node: Node, tree: Mapping[str, Any], inside: str
+    source: YamlSource, node: Node, tree: Mapping[str, Any], inside: str
 ) -> Iterator[tuple[Key, Node, Node]]:
     """Every key of the table that a mapping holds, where it stands, and its value."""
-    for at, name, value in entries(source, node, "a mapping"):
+    for at, name, value in mapping_items(source, node, "a mapping"):
         below = tree.get(name)
         if isinstance(below, Mapping):
             if isinstance(value.value, str) and "path" in below:
@@ -250,11 +251,11 @@ def _meant(name: str, tree: Mapping[str, Any], inside: str) -> str:
     for key in KEYS:
         if name.replace("-", "_") in (key.setting, key.flag.replace("-", "_")):
             return f" (did you mean {key.path.removesuffix('.path')!r}?)"
-    here = nearest(name, tree)
+    here = did_you_mean(name, tree)
     return here.replace(QUOTE, QUOTE + inside, 1)
 
 
-def _node(text: str, kind: Kind) -> Node:
+def _node(text: str, kind: ValueType) -> Node:
     """The value of an environment variable: parts of a list end with a line or a semicolon."""
     from yaml import MappingNode, ScalarNode, SequenceNode
 

@@ -12,9 +12,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from lossbench.catalog import registry
 from lossbench.catalog.columns import resolve
-from lossbench.config.yaml_source import Source, entries, is_mapping, nodes_of, style, text_of
+from lossbench.config.yaml_source import (
+    YamlSource,
+    is_mapping,
+    mapping_items,
+    nodes_of,
+    style,
+    text_of,
+)
 from lossbench.data.planning.classes import parse_classes
-from lossbench.errors import SettingError, either, nearest
+from lossbench.errors import SettingError, did_you_mean, either
 from lossbench.networks.weights import PUBLISHED
 from lossbench.results.gates import as_gate
 
@@ -29,7 +36,7 @@ SCALAR = {"type": ["string", "number", "boolean"]}  # a name: what YAML takes a 
 
 
 @dataclass(frozen=True)
-class Kind:
+class ValueType:
     """What a setting can be.
 
     Attributes:
@@ -41,35 +48,35 @@ class Kind:
 
     words: str
     schema: Mapping[str, Any]
-    read: Callable[[Source, Node], Any]
+    read: Callable[[YamlSource, Node], Any]
     shape: Literal["one", "list", "mapping"] = "one"
 
 
-def scalar(words: str, schema: Mapping[str, Any], read: Callable[[str], Any]) -> Kind:
+def scalar(words: str, schema: Mapping[str, Any], read: Callable[[str], Any]) -> ValueType:
     """One text as it is written; `read` raises ValueError where it is something else."""
 
-    def value(source: Source, node: Node) -> Any:
+    def value(source: YamlSource, node: Node) -> Any:
         text = text_of(source, node, words)
         try:
             return None if text is None else read(text)
         except ValueError as error:
             source.wrong(node, f"expected {words}, found {text!r}{error}")
 
-    return Kind(words, schema, value)
+    return ValueType(words, schema, value)
 
 
-def choice(*allowed: str) -> Kind:
+def choice(*allowed: str) -> ValueType:
     """One of several words."""
 
     def read(text: str) -> str:
         if text not in allowed:
-            raise ValueError(nearest(text, allowed))
+            raise ValueError(did_you_mean(text, allowed))
         return text
 
     return scalar(either(allowed), {"enum": list(allowed)}, read)
 
 
-def number(low: float, high: float) -> Kind:
+def number(low: float, high: float) -> ValueType:
     """A number within bounds, both included."""
 
     def read(text: str) -> float:
@@ -81,7 +88,7 @@ def number(low: float, high: float) -> Kind:
     return scalar(f"a number from {low:g} to {high:g}", schema, read)
 
 
-def whole(least: int, word: str = "") -> Kind:
+def whole(least: int, word: str = "") -> ValueType:
     """A whole number, or a word that stands for None."""
 
     def read(text: str) -> int | None:
@@ -98,7 +105,7 @@ def whole(least: int, word: str = "") -> Kind:
     return scalar(words, schema, read)
 
 
-def number_or(word: str) -> Kind:
+def number_or(word: str) -> ValueType:
     """Any finite number, or a word."""
 
     def read(text: str) -> float | str:
@@ -109,7 +116,7 @@ def number_or(word: str) -> Kind:
     return scalar(f"{word} or a number", {"anyOf": [{"const": word}, {"type": "number"}]}, read)
 
 
-def matching(pattern: str, words: str) -> Kind:
+def matching(pattern: str, words: str) -> ValueType:
     """A text that a regular expression describes."""
 
     def read(text: str) -> str:
@@ -129,67 +136,67 @@ def _truth(text: str) -> bool:
 TRUTH = scalar("true or false", {"type": "boolean"}, _truth)
 
 
-def text(words: str) -> Kind:
+def text(words: str) -> ValueType:
     """Any text, taken as it is."""
     return scalar(words, TEXT, str)
 
 
-def path(words: str) -> Kind:
+def path(words: str) -> ValueType:
     """A path, relative to the file that it is written in; `-` stays."""
 
-    def read(source: Source, node: Node) -> str | None:
+    def read(source: YamlSource, node: Node) -> str | None:
         written = text_of(source, node, words)
         return source.path(written) if written not in (None, "-") else written
 
-    return Kind(words, TEXT, read)
+    return ValueType(words, TEXT, read)
 
 
-def several(item: Kind) -> Kind:
+def several(item: ValueType) -> ValueType:
     """One, or a list of them."""
 
-    def read(source: Source, node: Node) -> tuple[Any, ...]:
+    def read(source: YamlSource, node: Node) -> tuple[Any, ...]:
         found = (item.read(source, each) for each in nodes_of(node))
         return tuple(each for each in found if each is not None)  # what is wrong is none
 
     schema = {"anyOf": [item.schema, {"type": "array", "items": item.schema}]}
-    return Kind(f"{item.words} or a list", schema, read, "list")
+    return ValueType(f"{item.words} or a list", schema, read, "list")
 
 
-def folders(of_every_loss: Sequence[str]) -> Kind:
+def folders(of_every_loss: Sequence[str]) -> ValueType:
     """Role -> folder; losses name further roles."""
     words = "a mapping of roles to folders"
 
-    def read(source: Source, node: Node) -> dict[str, Any]:
+    def read(source: YamlSource, node: Node) -> dict[str, Any]:
         found = {}
-        for name, role, below in entries(source, node, words):
+        for name, role, below in mapping_items(source, node, words):
             roles = list(dict.fromkeys([*of_every_loss, *registry.roles()]))
             if role in roles:
                 found[role] = path("a folder").read(source, below)
             else:
                 known = ", ".join(roles)
-                near = nearest(role, roles)
+                near = did_you_mean(role, roles)
                 source.wrong(name, f"no loss asks for a role {role!r}{near}; there are {known}")
         return found
 
     properties = dict.fromkeys(of_every_loss, TEXT)
     schema = {"type": "object", "properties": properties, "additionalProperties": TEXT}
-    return Kind(words, schema, read, "mapping")
+    return ValueType(words, schema, read, "mapping")
 
 
-def _files(source: Source, node: Node) -> dict[str, Any]:
+def _files(source: YamlSource, node: Node) -> dict[str, Any]:
     """Name of weights -> file."""
     found = {}
-    for name, weights, below in entries(source, node, FILES.words):
+    for name, weights, below in mapping_items(source, node, FILES.words):
         if weights in PUBLISHED:
             found[weights] = path("a file").read(source, below)
         else:
-            near = nearest(weights, PUBLISHED)
+            near = did_you_mean(weights, PUBLISHED)
             known = ", ".join(PUBLISHED)
             source.wrong(name, f"no weights are called {weights!r}{near}; there are {known}")
     return found
 
 
-FILES = Kind(
+FILES = ValueType(
     "a mapping of weights to files",
     {
         "type": "object",
@@ -201,7 +208,7 @@ FILES = Kind(
 )
 
 
-def _classes(source: Source, node: Node) -> Any:
+def _classes(source: YamlSource, node: Node) -> Any:
     """A number, names, value -> name, or name -> colour; or a text as `--classes` takes it."""
     if isinstance(node.value, str):
         written = text_of(source, node, CLASSES.words)
@@ -217,17 +224,17 @@ def _classes(source: Source, node: Node) -> Any:
     return given
 
 
-def _plain(source: Source, node: Node) -> Any:
+def _plain(source: YamlSource, node: Node) -> Any:
     """Lists and mappings of texts."""
     if isinstance(node.value, str):
         return text_of(source, node, "a name or a number") or ""
     if is_mapping(node):
-        found = entries(source, node, "")
+        found = mapping_items(source, node, "")
         return {key: _plain(source, below) for _, key, below in found}
     return [text_of(source, each, "a name or a number") or "" for each in node.value]
 
 
-CLASSES = Kind(
+CLASSES = ValueType(
     "a number, names, {value: name} or {name: [r, g, b]}",
     {
         "anyOf": [
@@ -257,7 +264,7 @@ CLASSES = Kind(
 LABEL = r"-?\d+(\s*-\s*\d+)?"
 _LABELS = matching(rf"(?i:none)|{LABEL}(\s*,\s*{LABEL})*", "a label, a range 250-255, or none")
 IGNORE = several(
-    Kind(
+    ValueType(
         _LABELS.words,
         {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "none|[0-9]"}]},
         _LABELS.read,
@@ -265,11 +272,11 @@ IGNORE = several(
 )
 
 
-def _loss(source: Source, node: Node) -> str | None:
+def _loss(source: YamlSource, node: Node) -> str | None:
     """An expression, or one after its name: `seg: 0.5*dice + 0.5*bce`."""
     name = ""
     if is_mapping(node):
-        found = list(entries(source, node, ""))
+        found = list(mapping_items(source, node, ""))
         if len(found) != 1:
             source.wrong(node, f"expected {LOSS.words}, found {len(found)} names")
             return None
@@ -292,13 +299,13 @@ def _loss(source: Source, node: Node) -> str | None:
     return f"{before}{written}"
 
 
-def _gate(source: Source, node: Node) -> str | dict[str, Any] | None:
+def _gate(source: YamlSource, node: Node) -> str | dict[str, Any] | None:
     """A gate, or one with `warn`."""
     warn = False
     if is_mapping(node):
-        found = {key: (name, below) for name, key, below in entries(source, node, "")}
+        found = {key: (name, below) for name, key, below in mapping_items(source, node, "")}
         for key in found.keys() - {"gate", "warn"}:
-            source.wrong(found[key][0], f"unknown key {key!r}{nearest(key, ['gate', 'warn'])}")
+            source.wrong(found[key][0], f"unknown key {key!r}{did_you_mean(key, ['gate', 'warn'])}")
         if "warn" in found:
             warn = bool(TRUTH.read(source, found["warn"][1]))
         if "gate" not in found:
@@ -315,12 +322,12 @@ def _gate(source: Source, node: Node) -> str | dict[str, Any] | None:
     return {"gate": written, "warn": True} if warn else written
 
 
-def _expressions(item: Kind) -> Kind:
+def _expressions(item: ValueType) -> ValueType:
     """One or several of them; commas in YAML's flow style would take an expression apart."""
 
     every = several(item)
 
-    def read(source: Source, node: Node) -> Any:
+    def read(source: YamlSource, node: Node) -> Any:
         torn = next(_torn(node), None)
         if torn is None:
             return every.read(source, node)
@@ -346,7 +353,7 @@ def _torn(node: Node) -> Iterator[Node]:
                 yield from _torn(part)
 
 
-LOSS = Kind(
+LOSS = ValueType(
     "an expression, or name: expression",
     {
         "anyOf": [
@@ -362,7 +369,7 @@ LOSS = Kind(
     },
     _loss,
 )
-GATE = Kind(
+GATE = ValueType(
     "a gate such as dice.mean <= 0.15, or {gate: ..., warn: true}",
     {
         "anyOf": [

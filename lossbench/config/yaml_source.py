@@ -20,7 +20,7 @@ YAML = "tag:yaml.org,2002:"
 
 
 @dataclass
-class Source:
+class YamlSource:
     """A file or an environment variable, and all that is wrong with it.
 
     Attributes:
@@ -89,7 +89,7 @@ def _safe(message: str) -> str:
     return "\n".join(map(printable, message.split("\n")))
 
 
-def text_of(source: Source, node: Node, words: str) -> str | None:
+def text_of(source: YamlSource, node: Node, words: str) -> str | None:
     """A scalar as it is written, on one line; what is none is a problem."""
     if not isinstance(node.value, str):
         found = "a mapping" if is_mapping(node) else "a list"
@@ -108,7 +108,7 @@ def nodes_of(node: Node) -> Iterable[Node]:
     return [node] if isinstance(node.value, str) or is_mapping(node) else node.value
 
 
-def entries(source: Source, node: Node, words: str) -> Iterator[tuple[Node, str, Node]]:
+def mapping_items(source: YamlSource, node: Node, words: str) -> Iterator[tuple[Node, str, Node]]:
     """The entries of a mapping: node and text of the key, and the value; each key once."""
     if not is_mapping(node):
         source.wrong(node, f"expected {words}, found {_found(node)}")

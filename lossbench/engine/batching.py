@@ -8,27 +8,27 @@ from concurrent.futures import Future, wait
 from typing import TYPE_CHECKING, NamedTuple
 
 from lossbench.data.pairing.pairs import Pair
-from lossbench.engine.state.loaded_batch import Chunk
+from lossbench.engine.state.loaded_batch import LoadedBatch
 
 if TYPE_CHECKING:
-    from lossbench.engine.state.scores import Rows
+    from lossbench.engine.state.scores import BatchScores
 
 FEWEST = 16  # near the end of a run: what a reader is given should be worth handing over
 WAIT_SECONDS = 0.5  # how long counted pairs wait for others to be evaluated with
-Task = tuple[int, Sequence[Pair]]  # the place of the first pair, and the pairs
+PairRange = tuple[int, Sequence[Pair]]  # the place of the first pair, and the pairs
 
 
-class Read(NamedTuple):
+class ReadBatch(NamedTuple):
     """Pairs that have been read, and evaluated where readers do that."""
 
     first: int  # the place of the first one
     pairs: Sequence[Pair]
     files: bytes  # what tells whether they change
-    chunk: Chunk
-    evaluated: list[tuple[Chunk, Rows]] | None
+    chunk: LoadedBatch
+    evaluated: list[tuple[LoadedBatch, BatchScores]] | None
 
 
-def batches(ranges: Sequence[Task], most: int, workers: int) -> Iterator[Task]:
+def batches(ranges: Sequence[PairRange], most: int, workers: int) -> Iterator[PairRange]:
     """Ranges of pairs in batches of at most so many; fewer at the end, where workers would wait."""
     left = sum(len(pairs) for _, pairs in ranges)
     fewest = min(FEWEST, fair(left, workers))
@@ -40,7 +40,7 @@ def batches(ranges: Sequence[Task], most: int, workers: int) -> Iterator[Task]:
             start, left = start + size, left - size
 
 
-def joined(futures: Iterable[Future[Read]], most: int, step: int) -> Iterator[Read]:
+def joined(futures: Iterable[Future[ReadBatch]], most: int, step: int) -> Iterator[ReadBatch]:
     """What has been read, several batches as one where they follow each other and none waits long.
 
     Args:
@@ -48,7 +48,7 @@ def joined(futures: Iterable[Future[Read]], most: int, step: int) -> Iterator[Re
         most: pairs that come together, at most.
         step: pairs of a batch, at most.
     """
-    group: list[Read] = []
+    group: list[ReadBatch] = []
     count, until = 0, 0.0
     for future in futures:
         if group:
@@ -71,16 +71,16 @@ def joined(futures: Iterable[Future[Read]], most: int, step: int) -> Iterator[Re
         yield _one(group)
 
 
-def _one(group: Sequence[Read]) -> Read:
+def _one(group: Sequence[ReadBatch]) -> ReadBatch:
     """Batches that follow each other as one."""
     first, *others = group
     if not others:
         return first
-    return Read(
+    return ReadBatch(
         first.first,
         [pair for read in group for pair in read.pairs],
         b"".join(read.files for read in group),
-        Chunk.joined([read.chunk for read in group], [len(read.pairs) for read in group]),
+        LoadedBatch.joined([read.chunk for read in group], [len(read.pairs) for read in group]),
         None,
     )
 

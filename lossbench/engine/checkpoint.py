@@ -17,13 +17,13 @@ from typing import IO, Any
 from zlib import crc32
 
 from lossbench.engine.fingerprints import stamp
-from lossbench.engine.state.partial_result import Part
+from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError, OutputError
 
 FRAME = Struct("<QI")  # length, checksum
 
 
-class Journal:
+class Checkpoint:
     """The file of one run; `identity` is what must be the same for parts to be of use.
 
     What a stopped run has left is gone on from, or else set aside until a run is done. `--resume`
@@ -69,7 +69,7 @@ class Journal:
                     return
                 yield payload
 
-    def add(self, part: Part) -> None:
+    def add(self, part: PartialResult) -> None:
         """A part is finished."""
         payload, start = part.pack(), self.file.tell()
         try:
@@ -78,7 +78,7 @@ class Journal:
             if self.file.tell() > start:
                 self.count(part)
 
-    def count(self, part: Part) -> None:
+    def count(self, part: PartialResult) -> None:
         """The samples of a part are in the file."""
         self.samples += int(part.good.sum())
 
@@ -146,7 +146,7 @@ class Journal:
         return OutputError(f"{self.path} could not be written: {failure.strerror}")
 
 
-def unchanged(part: Part, pairs: Any) -> bool:
+def unchanged(part: PartialResult, pairs: Any) -> bool:
     """Whether the files of a part are what they were when it was evaluated."""
     return part.files == sha256(stamp(pairs[part.start : part.stop])).hexdigest()
 

@@ -12,11 +12,11 @@ from lossbench.catalog.conventions import ALL, CONVENTIONS, DEFAULT, Convention
 from lossbench.catalog.grammar import leaves, parse_item
 from lossbench.engine.settings import Settings
 from lossbench.results.aggregates import aggregate
-from lossbench.results.result import Reported, Values
+from lossbench.results.result import ColumnValues, ConventionValue
 
 
 @dataclass(frozen=True)
-class Elsewhere:
+class ConventionColumn:
     """A column as a convention computes it, and which number of it that tool reports."""
 
     convention: str
@@ -24,12 +24,12 @@ class Elsewhere:
     aggregate: str
 
 
-def comparison(columns: Sequence[Column], settings: Settings, task: str) -> list[Elsewhere]:
+def comparison(columns: Sequence[Column], settings: Settings, task: str) -> list[ConventionColumn]:
     """Each column under each convention that has all of its losses; nothing unless asked for."""
     if settings.convention != ALL:
         return []
     return [
-        Elsewhere(preset.name, under(column, settings.defaults(preset, task)), wanted)
+        ConventionColumn(preset.name, under(column, settings.defaults(preset, task)), wanted)
         for preset in CONVENTIONS.values()
         for column in columns
         if (wanted := reported(preset, column, task))
@@ -49,21 +49,21 @@ def reported(preset: Convention, column: Column, task: str) -> str | None:
 
 
 def table(
-    elsewhere: Sequence[Elsewhere], values: Sequence[Values], task: str
-) -> dict[str, dict[str, Reported]]:
+    elsewhere: Sequence[ConventionColumn], values: Sequence[ColumnValues], task: str
+) -> dict[str, dict[str, ConventionValue]]:
     """Convention -> column -> what it reports; a row for each convention, even an empty one."""
-    rows: dict[str, dict[str, Reported]] = {}
+    rows: dict[str, dict[str, ConventionValue]] = {}
     if elsewhere:
         rows = {name: {} for name in CONVENTIONS}
     for each, found in zip(elsewhere, values, strict=True):
         column = each.column
-        rows[each.convention][column.name] = Reported(
+        rows[each.convention][column.name] = ConventionValue(
             reduced(each, found, task), each.aggregate, column
         )
     return rows
 
 
-def reduced(each: Elsewhere, found: Values, task: str) -> float:
+def reduced(each: ConventionColumn, found: ColumnValues, task: str) -> float:
     """One number of all samples; only a multiclass task has a background among its classes."""
     if each.aggregate == "pooled":
         return found.pooled

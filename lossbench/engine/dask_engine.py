@@ -20,14 +20,14 @@ from lossbench.catalog.columns import Term
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.archives import Member
-from lossbench.engine.batching import Task
+from lossbench.engine.batching import PairRange
 from lossbench.engine.finalize import grouped
 from lossbench.engine.fingerprints import stamp
-from lossbench.engine.pipeline import Ended, Take, Work
+from lossbench.engine.pipeline import PassInfo, Pipeline, Take
 from lossbench.engine.progress import Watch
 from lossbench.engine.settings import Settings
 from lossbench.engine.state.group_accumulators import Grouping
-from lossbench.engine.state.partial_result import Part
+from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError, LossbenchError, SettingError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ PATIENCE = "30s"  # for a scheduler that does not answer
 
 
 @dataclass(frozen=True)
-class Job:
+class WorkerJob:
     """What a worker has to know."""
 
     plan: Plan
@@ -51,7 +51,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Answer:
+class WorkerAnswer:
     """What a worker sends back: a part, packed, or why there is none."""
 
     part: bytes = b""
@@ -61,8 +61,12 @@ class Answer:
 
 
 def evaluate_range(
-    job: Job, first: int, pairs: Sequence[Pair], of: Mapping[str, str], sizes: Mapping[str, int]
-) -> Answer:
+    job: WorkerJob,
+    first: int,
+    pairs: Sequence[Pair],
+    of: Mapping[str, str],
+    sizes: Mapping[str, int],
+) -> WorkerAnswer:
     """Pairs of a run, on a worker.
 
     Args:
@@ -74,26 +78,26 @@ def evaluate_range(
     """
     options = {term: term.options for term in job.terms}
     groups = grouped(job.plan, of, sizes, options, lambda: work.device.result())
-    work = Work(job.plan, job.terms, job.settings, groups, confined=True)
-    whole = Part.empty(first, first + len(pairs), groups)
+    work = Pipeline(job.plan, job.terms, job.settings, groups, confined=True)
+    whole = PartialResult.empty(first, first + len(pairs), groups)
     files = sha256(stamp(pairs)).hexdigest() if job.stamped else ""
     try:
         ended = work.go([(first, pairs)], whole.extend)
     except LossbenchError as failure:
-        return Answer(failure=failure)
+        return WorkerAnswer(failure=failure)
     whole.files = files
-    return Answer(whole.pack(), ended.device, ended.weights)
+    return WorkerAnswer(whole.pack(), ended.device, ended.weights)
 
 
 def go_on_cluster(
     run: Run,
-    ranges: Sequence[Task],
+    ranges: Sequence[PairRange],
     groups: Grouping | None,
     take: Take,
     watch: Watch | None,
     *,
     stamped: bool,
-) -> Ended:
+) -> PassInfo:
     """Evaluate ranges of pairs on a cluster.
 
     Raises:
@@ -102,7 +106,7 @@ def go_on_cluster(
     """
     _check(run)
     settings = replace(run.settings, workers=1, inputs={}, baseline=None, gates=())
-    job = Job(run.plan, list(dict.fromkeys(run.terms)), settings, stamped)
+    job = WorkerJob(run.plan, list(dict.fromkeys(run.terms)), settings, stamped)
     devices, weights = set[str](), None
     with _client(run.settings) as client:
         from distributed import as_completed
@@ -124,7 +128,7 @@ def go_on_cluster(
             answer = _answer(future)
             if answer.failure:
                 raise answer.failure
-            part = Part.unpack(answer.part, job.terms, groups)
+            part = PartialResult.unpack(answer.part, job.terms, groups)
             take(part)
             if watch:
                 watch.step(part, part.start, run.pairing.pairs[part.start : part.stop])
@@ -132,14 +136,14 @@ def go_on_cluster(
             weights = answer.weights
             future.release()
             waiting.update(submit(1))
-    return Ended(", ".join(sorted(devices)) or "cpu", weights)
+    return PassInfo(", ".join(sorted(devices)) or "cpu", weights)
 
 
-def _answer(future: Any) -> Answer:
+def _answer(future: Any) -> WorkerAnswer:
     from distributed.scheduler import KilledWorker
 
     try:
-        answer: Answer = future.result()
+        answer: WorkerAnswer = future.result()
     except KilledWorker:
         place = future.key.split()[1].partition("-")[0]
         raise InputError(
@@ -149,7 +153,7 @@ def _answer(future: Any) -> Answer:
     return answer
 
 
-def _tasks(ranges: Sequence[Task], threads: int) -> Iterator[Task]:
+def _tasks(ranges: Sequence[PairRange], threads: int) -> Iterator[PairRange]:
     """Ranges that are small enough to be spread over all threads."""
     count = sum(len(pairs) for _, pairs in ranges)
     size = max(1, min(MOST, -(-count // (PER_THREAD * threads))))

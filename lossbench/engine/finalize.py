@@ -12,11 +12,11 @@ import numpy as np
 from lossbench.catalog.columns import Term
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.convention_columns import table
-from lossbench.engine.state.accumulators import Pools
+from lossbench.engine.state.accumulators import Accumulators
 from lossbench.engine.state.group_accumulators import Grouping, Pooled
-from lossbench.engine.state.partial_result import Part
-from lossbench.engine.state.scores import Pending
-from lossbench.results.result import Failed, Result, Values, combine
+from lossbench.engine.state.partial_result import PartialResult
+from lossbench.engine.state.scores import DeferredTerms
+from lossbench.results.result import ColumnValues, Failed, Result, combine
 
 if TYPE_CHECKING:
     from lossbench.engine.run import Run
@@ -50,7 +50,7 @@ def grouped(
     if not of:
         return None
 
-    def value(pools: Pools) -> Pooled:
+    def value(pools: Accumulators) -> Pooled:
         from lossbench.engine.compute.pooled import pooled
 
         return pooled(plan, options, device(), pools)
@@ -58,7 +58,7 @@ def grouped(
     return Grouping(of, sizes, value, wait=any(term.automatic for term in options))
 
 
-def conclude(run: Run, whole: Part, options: Options, device: str) -> Result:
+def conclude(run: Run, whole: PartialResult, options: Options, device: str) -> Result:
     """The result of a run; gates are not decided yet.
 
     Args:
@@ -113,7 +113,7 @@ def conclude(run: Run, whole: Part, options: Options, device: str) -> Result:
     )
 
 
-def _gather(run: Run, whole: Part, device: str) -> None:
+def _gather(run: Run, whole: PartialResult, device: str) -> None:
     """Terms that need all samples of the run, now that they are here."""
     terms = [term for term in run.terms if term.gathers]
     if not (terms and whole.kept):
@@ -131,13 +131,13 @@ def _gather(run: Run, whole: Part, device: str) -> None:
         whole.pools.sums.add({name: state for name, state in rows.states.items() if name})
 
 
-def _settle(run: Run, whole: Part, options: Options, device: str) -> None:
+def _settle(run: Run, whole: PartialResult, options: Options, device: str) -> None:
     """Terms with options that follow from all of the data."""
     if not whole.pending:
         return
     from lossbench.engine.compute.pooled import finish_balanced
 
-    pending = Pending.joined(whole.pending)
+    pending = DeferredTerms.joined(whole.pending)
     for term in pending.results:
         values, classes, numbers = finish_balanced(term, pending, run.plan, device)
         options[term] = {**options[term], **numbers}
@@ -148,14 +148,14 @@ def _settle(run: Run, whole: Part, options: Options, device: str) -> None:
             whole.classes[term][whole.good] = classes
 
 
-def _pooled(run: Run, whole: Part, options: Options, device: str) -> Mapping[Term, Any]:
+def _pooled(run: Run, whole: PartialResult, options: Options, device: str) -> Mapping[Term, Any]:
     """The value of every term over all samples as one."""
     from lossbench.engine.compute.pooled import pooled
 
     return pooled(run.plan, options, device, whole.pools)
 
 
-def _share(whole: Part, pooled: Mapping[Term, Any], by_class: bool) -> None:
+def _share(whole: PartialResult, pooled: Mapping[Term, Any], by_class: bool) -> None:
     """The value of all samples as one to each of them, of terms that mean that."""
     for term, (value, classes) in pooled.items():
         if term.together:
@@ -165,8 +165,8 @@ def _share(whole: Part, pooled: Mapping[Term, Any], by_class: bool) -> None:
 
 
 def _group_columns(
-    run: Run, whole: Part, ids: Sequence[str], worst: Sequence[str]
-) -> dict[str, Values]:
+    run: Run, whole: PartialResult, ids: Sequence[str], worst: Sequence[str]
+) -> dict[str, ColumnValues]:
     """By column: the value of each group's pixels as one, groups sorted.
 
     It is undefined where a missing prediction counts as the worst possible value.
@@ -203,14 +203,16 @@ def _judged(run: Run, failed: Sequence[Failed]) -> tuple[list[Failed], list[Fail
     return judged["error"], judged["skip"], [each.id for each in judged["worst"]]
 
 
-def _add_worst(run: Run, ids: list[str], rows: Sequence[Values], worst: Sequence[str]) -> list[str]:
+def _add_worst(
+    run: Run, ids: list[str], rows: Sequence[ColumnValues], worst: Sequence[str]
+) -> list[str]:
     """Missing predictions as rows at the bad end of the range; nothing is pooled with them."""
     every = [*ids, *worst]
     order = sorted(range(len(every)), key=every.__getitem__)
 
     columns = [*run.columns, *(each.column for each in run.elsewhere)]
     for column, values in zip(columns, rows, strict=True):
-        filled = np.full((1, len(worst)), column.worst)
+        filled = np.full((1, len(worst)), column.bad_end)
         values.column = np.append(values.column, filled)[order]
         if values.class_columns is not None:
             longer = filled.repeat(len(values.class_columns), 0)
@@ -220,7 +222,7 @@ def _add_worst(run: Run, ids: list[str], rows: Sequence[Values], worst: Sequence
     return [every[place] for place in order]
 
 
-def _state(run: Run, whole: Part) -> dict[str, Any]:
+def _state(run: Run, whole: PartialResult) -> dict[str, Any]:
     """What adds up over shards: tables of counts, or exact sums."""
     plan, pools = run.plan, whole.pools
     found: dict[str, Any] = {}

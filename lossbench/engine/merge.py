@@ -15,7 +15,7 @@ from lossbench.engine.prepare import columns_and_checks
 from lossbench.engine.run import Run
 from lossbench.engine.settings import Settings
 from lossbench.engine.shards import ordered, pairing_of, part_of, plan_of
-from lossbench.engine.state.partial_result import Part
+from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError
 from lossbench.results.baseline import read_baseline
 from lossbench.results.reader import Model, read_result
@@ -50,7 +50,7 @@ class Merge:
         with using(tuple(run.settings.plugins)):
             options = {term: term.options for term in run.terms}
             groups = grouping(run, options, lambda: device)
-            whole = Part.empty(0, len(run.pairing.pairs), groups)
+            whole = PartialResult.empty(0, len(run.pairing.pairs), groups)
             for shard in self.shards:
                 try:
                     whole.extend(part_of(shard, list(options), groups))

@@ -18,23 +18,23 @@ from lossbench.data.loading.sample import Failure
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import label
-from lossbench.engine.batching import Read, Task, batches, joined
+from lossbench.engine.batching import PairRange, ReadBatch, batches, joined
 from lossbench.engine.device_trial import TRIED, Trial
 from lossbench.engine.fingerprints import stamp
 from lossbench.engine.progress import Watch
 from lossbench.engine.reader_pool import WORTH_PROCESSES, in_order, reader
 from lossbench.engine.settings import Settings
 from lossbench.engine.state.group_accumulators import Grouping
-from lossbench.engine.state.loaded_batch import Chunk, read_chunk
-from lossbench.engine.state.partial_result import Part
+from lossbench.engine.state.loaded_batch import LoadedBatch, load_batch
+from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError
 
 if TYPE_CHECKING:
     from lossbench.engine.compute.feature_batches import Extraction
-    from lossbench.engine.state.scores import Rows
+    from lossbench.engine.state.scores import BatchScores
 
 PART_PAIRS, PART_SECONDS = 2048, 1.0  # what is handed on together, at most
-Take = Callable[[Part], None]
+Take = Callable[[PartialResult], None]
 
 
 TOGETHER = 16  # pairs that go to a GPU together
@@ -43,7 +43,7 @@ NUMBERS = 1 << 18  # of the tables that are evaluated together: what they cost b
 AHEAD_BYTES = 1 << 26  # tables that may wait while torch is being imported; pairs for a GPU
 
 
-class Ended(NamedTuple):
+class PassInfo(NamedTuple):
     """What a pass was like: where it computed, the hashes of the weights, what to say of it."""
 
     device: str
@@ -51,7 +51,7 @@ class Ended(NamedTuple):
     remark: str = ""
 
 
-class Work:
+class Pipeline:
     """Reads and evaluates pairs of a run.
 
     Args:
@@ -82,7 +82,7 @@ class Work:
         self.device: Future[str] = Future()
         self.extraction: Extraction | None = None  # of features, where a loss compares some
 
-    def go(self, ranges: Sequence[Task], take: Take, watch: Watch | None = None) -> Ended:
+    def go(self, ranges: Sequence[PairRange], take: Take, watch: Watch | None = None) -> PassInfo:
         """Read while torch is being imported, then evaluate what has been read.
 
         Args:
@@ -96,15 +96,15 @@ class Work:
         most, ahead, together = self._batches()
         tasks = batches(ranges, most, self.settings.readers)
 
-        handing = Handing(take, self.grouping)
+        handing = PartBuilder(take, self.grouping)
         with reader(self.plan, self.settings.readers if many else 0) as read:
 
-            def work(task: Task) -> Read:
+            def work(task: PairRange) -> ReadBatch:
                 first, pairs = task
                 files = stamp(pairs) if self.stamped else b""
                 chunk = read(pairs)
                 rows = None if together else self._evaluated(pairs, chunk)
-                return Read(first, pairs, files, chunk, rows)
+                return ReadBatch(first, pairs, files, chunk, rows)
 
             chunks = in_order(work, tasks, self.settings.readers, ahead)
             trial = None
@@ -112,9 +112,9 @@ class Work:
                 begun = [each for each in [next(chunks, None)] if each]  # reading has begun
                 with _no_collection():  # torch is a second or two, a fifth of it the collector's
                     from lossbench.engine.compute.device import one_thread, pick_device
-                    from lossbench.engine.compute.evaluate import get_ready
+                    from lossbench.engine.compute.evaluate import import_losses
 
-                    get_ready(self.terms)
+                    import_losses(self.terms)
                 started = time.perf_counter()
                 with one_thread():
                     trial = self._trial(ranges)
@@ -132,7 +132,7 @@ class Work:
                 seconds = time.perf_counter() - started
                 remark = trial.remark(device, seconds) if trial and device != "cpu" else ""
                 hashes = self.extraction.networks.hashes if self.extraction else None
-                return Ended(device, hashes, remark)
+                return PassInfo(device, hashes, remark)
             finally:
                 if trial:
                     trial.over = True
@@ -172,7 +172,7 @@ class Work:
 
         return Extraction(self.terms, self.settings.weights, self.settings.offline, device)
 
-    def _trial(self, ranges: Sequence[Task]) -> Trial | None:
+    def _trial(self, ranges: Sequence[PairRange]) -> Trial | None:
         """The CPU at one of the samples, where all of them may go to a GPU."""
         weighed = self.weighed and self.plan.pixels and ranges
         if not weighed or self.settings.likely_device == "cpu":
@@ -186,7 +186,7 @@ class Work:
             return self._extraction("cpu")
 
         def evaluate(pair: Pair) -> bool:
-            chunk = read_chunk(self.plan, [pair])
+            chunk = load_batch(self.plan, [pair])
             evaluate_parts(self.plan, self.terms, "cpu", chunk, extraction())
             return bool(chunk.places)
 
@@ -197,11 +197,13 @@ class Work:
         trial.start()
         return trial
 
-    def _evaluated(self, pairs: Sequence[Pair], chunk: Chunk) -> list[tuple[Chunk, Rows]]:
+    def _evaluated(
+        self, pairs: Sequence[Pair], chunk: LoadedBatch
+    ) -> list[tuple[LoadedBatch, BatchScores]]:
         """A chunk with its rows; in parts where a loss refuses a sample, so that only it fails."""
         device = self.device.result()
         from lossbench.engine.compute.evaluate import evaluate_parts
-        from lossbench.engine.state.scores import Rows
+        from lossbench.engine.state.scores import BatchScores
 
         try:
             return evaluate_parts(self.plan, self.terms, device, chunk, self.extraction)
@@ -214,7 +216,7 @@ class Work:
             error.located(role, label(sources[role][0]))
             failure = Failure(error.role, error.file, error.kind, str(error), error.loss)
             failures = (*chunk.failures, (place, failure))
-            return [(Chunk((), None, (), chunk.sizes[:0], failures), Rows())]
+            return [(LoadedBatch((), None, (), chunk.sizes[:0], failures), BatchScores())]
 
 
 @contextmanager
@@ -234,23 +236,23 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-class Handing:
+class PartBuilder:
     """Gathers batches into parts that are worth handing on."""
 
     def __init__(self, take: Take, grouping: Grouping | None) -> None:
         self.take, self.grouping = take, grouping
-        self.current: Part | None = None
+        self.current: PartialResult | None = None
         self.done, self.began, self.files = 0, 0.0, sha256()
         self.whole = True  # whether no batch has been added in part
 
-    def part(self, first: int, count: int) -> Part:
+    def part(self, first: int, count: int) -> PartialResult:
         """The part that a batch belongs to."""
         part = self.current
         if part and (first != self.done or first + count > part.stop):
             self.hand_on()
             part = None
         if part is None:
-            part = Part.empty(first, first + max(count, PART_PAIRS), self.grouping)
+            part = PartialResult.empty(first, first + max(count, PART_PAIRS), self.grouping)
             self.current, self.done = part, first
             self.began, self.files = time.monotonic(), sha256()
         self.whole = False

@@ -31,7 +31,7 @@ from lossbench.engine.convention_columns import comparison
 from lossbench.engine.run import Run
 from lossbench.engine.settings import ROLES, Settings, known_roles
 from lossbench.engine.shards import share
-from lossbench.errors import InputError, SettingError, nearest
+from lossbench.errors import InputError, SettingError, did_you_mean
 from lossbench.networks.architectures import SEEDED
 from lossbench.networks.weights import locate
 from lossbench.results.baseline import baseline_value, read_baseline
@@ -255,7 +255,7 @@ def _check_class(check: Check, plan: Plan) -> None:
         )
     if of_class not in plan.names:
         raise SettingError(
-            f"no class is called {of_class!r}{nearest(of_class, plan.names)};"
+            f"no class is called {of_class!r}{did_you_mean(of_class, plan.names)};"
             f" there are {', '.join(plan.names)}"
         )
     if any(term.entry.returns == "PerSample" for term in check.column.terms):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from lossbench.catalog.columns import Column
 from lossbench.data.pairing.pairs import Pair
-from lossbench.engine.state.partial_result import Part
+from lossbench.engine.state.partial_result import PartialResult
 from lossbench.results.result import combine
 
 
@@ -45,7 +45,7 @@ class Watch:
         ]
         self.running: dict[str, tuple[float, int]] = {}  # sum and count so far, by column
 
-    def step(self, part: Part, first: int, pairs: Sequence[Pair]) -> None:
+    def step(self, part: PartialResult, first: int, pairs: Sequence[Pair]) -> None:
         """Pairs of a part have been evaluated, the first of them at this place."""
         rows = slice(first - part.start, first - part.start + len(pairs))
         good = part.good[rows]

@@ -29,7 +29,7 @@ from lossbench.data.loading.sample import Failure
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import label
-from lossbench.engine.state.loaded_batch import Chunk, read_chunk
+from lossbench.engine.state.loaded_batch import LoadedBatch, load_batch
 from lossbench.runtime.allocator import keep_buffers
 
 # Below this many pairs threads are done before child processes have paid for themselves.
@@ -39,7 +39,7 @@ FRESH = (
     "from lossbench.engine.reader_pool import serve; serve(questions)"
 )
 Result = TypeVar("Result")
-Task = TypeVar("Task")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -52,20 +52,20 @@ class Child:
 
 
 @contextmanager
-def reader(plan: Plan, children: int) -> Iterator[Callable[[Sequence[Pair]], Chunk]]:
+def reader(plan: Plan, children: int) -> Iterator[Callable[[Sequence[Pair]], LoadedBatch]]:
     """A function that reads a chunk: in one of so many child processes, or here if there are none.
 
     A chunk whose child dies is read again pair by pair, so that one pair is the culprit.
     """
     if not children:
-        yield lambda pairs: read_chunk(plan, pairs)
+        yield lambda pairs: load_batch(plan, pairs)
         return
     idle, all_children, over = queue.SimpleQueue[Child](), list[Child](), threading.Event()
     for start in [_fork if _may_fork() else _spawn] * children:
         all_children.append(start(plan))
         idle.put(all_children[-1])
 
-    def read(pairs: Sequence[Pair]) -> Chunk:
+    def read(pairs: Sequence[Pair]) -> LoadedBatch:
         child = idle.get()
         try:
             chunk = _ask(child, pairs)
@@ -88,7 +88,7 @@ def reader(plan: Plan, children: int) -> Iterator[Callable[[Sequence[Pair]], Chu
 
 
 def in_order(
-    work: Callable[[Task], Result], tasks: Iterable[Task], workers: int, ahead: int
+    work: Callable[[Item], Result], tasks: Iterable[Item], workers: int, ahead: int
 ) -> Generator[Future[Result], None, None]:
     """The tasks' results in their order, at most `ahead` of them begun and not yet taken."""
     pool = ThreadPoolExecutor(workers)
@@ -113,7 +113,7 @@ def serve(questions: IO[bytes]) -> NoReturn:
     with suppress(EOFError, BrokenPipeError):
         plan = pickle.load(questions)
         while True:
-            pickle.dump(read_chunk(plan, pickle.load(questions)), answers, pickle.HIGHEST_PROTOCOL)
+            pickle.dump(load_batch(plan, pickle.load(questions)), answers, pickle.HIGHEST_PROTOCOL)
             answers.flush()
     os._exit(0)
 
@@ -177,13 +177,13 @@ def _send(child: Child, message: Any) -> None:
     child.questions.flush()
 
 
-def _ask(child: Child, pairs: Sequence[Pair]) -> Chunk:
+def _ask(child: Child, pairs: Sequence[Pair]) -> LoadedBatch:
     _send(child, pairs)
-    chunk: Chunk = pickle.load(child.answers)
+    chunk: LoadedBatch = pickle.load(child.answers)
     return chunk
 
 
-def _one_by_one(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
+def _one_by_one(plan: Plan, pairs: Sequence[Pair]) -> LoadedBatch:
     """After a child has died: each pair in a child of its own, so that one is the culprit."""
     made = []
     for pair in pairs:
@@ -194,7 +194,7 @@ def _one_by_one(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
             file = label(pair.sources["pred"][0])
             message = f"{file} or its ground truth ends the process that reads it"
             failure = Failure("pred", file, "unreadable", message)
-            made.append(Chunk((), None, (), np.array([], np.int64), ((0, failure),)))
+            made.append(LoadedBatch((), None, (), np.array([], np.int64), ((0, failure),)))
         finally:
             child.end()
-    return Chunk.joined(made, [1] * len(made))
+    return LoadedBatch.joined(made, [1] * len(made))

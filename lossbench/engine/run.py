@@ -18,24 +18,24 @@ from lossbench.catalog.feature_needs import parameters
 from lossbench.data.pairing.pairs import Pair, Pairing
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import label
-from lossbench.engine.batching import Task
-from lossbench.engine.checkpoint import Journal, unchanged
-from lossbench.engine.convention_columns import Elsewhere
+from lossbench.engine.batching import PairRange
+from lossbench.engine.checkpoint import Checkpoint, unchanged
+from lossbench.engine.convention_columns import ConventionColumn
 from lossbench.engine.dask_engine import LOCAL, go_on_cluster
 from lossbench.engine.finalize import Options, conclude, grouping
 from lossbench.engine.fingerprints import local_state
-from lossbench.engine.pipeline import Ended, Take, Work
+from lossbench.engine.pipeline import PassInfo, Pipeline, Take
 from lossbench.engine.progress import Progress, Watch
 from lossbench.engine.settings import Settings
 from lossbench.engine.shards import as_shard, share
 from lossbench.engine.state.group_accumulators import Grouping
-from lossbench.engine.state.partial_result import Part
+from lossbench.engine.state.partial_result import PartialResult
 from lossbench.networks.weights import PUBLISHED, Published
 from lossbench.networks.weights import digest as file_digest
 from lossbench.results.baseline import baseline_value
 from lossbench.results.gates import Check, decide
 from lossbench.results.json_numbers import jsonable
-from lossbench.results.result import Result, described, digest
+from lossbench.results.result import Result, describe_column, digest
 from lossbench.version import __version__
 
 # Settings that are told elsewhere in a result, or change nothing in it.
@@ -66,7 +66,7 @@ class Run:
     columns: list[Column]
     checks: list[Check]
     baseline: Mapping[str, Any] | None
-    elsewhere: Sequence[Elsewhere] = ()
+    elsewhere: Sequence[ConventionColumn] = ()
 
     @property
     def device(self) -> str:
@@ -94,7 +94,7 @@ class Run:
         return share(self.settings.shard, len(self.pairing.pairs))
 
     def evaluate(
-        self, progress: Callable[[Progress], None] | None = None, journal: Journal | None = None
+        self, progress: Callable[[Progress], None] | None = None, journal: Checkpoint | None = None
     ) -> Result:
         """Read every pair once and compute everything.
 
@@ -108,10 +108,10 @@ class Run:
         # A cluster's driver has what workers counted and added up, and needs no GPU for the rest.
         device = self._chosen_device if here else lambda: "cpu"
         groups = grouping(self, options, device)
-        whole = Part.empty(*self.share, groups)
+        whole = PartialResult.empty(*self.share, groups)
         known = self._known(journal, whole, list(options), groups) if journal else []
 
-        def take(part: Part) -> None:
+        def take(part: PartialResult) -> None:
             if journal:
                 journal.add(part)
             whole.extend(part)
@@ -139,7 +139,7 @@ class Run:
         }
         return result
 
-    def conclude(self, whole: Part, options: Options, device: str) -> Result:
+    def conclude(self, whole: PartialResult, options: Options, device: str) -> Result:
         """The result of all parts, with its gates decided; those of a shard are the whole's."""
         result = conclude(self, whole, options, device)
         if self.settings.shard is None:
@@ -156,12 +156,16 @@ class Run:
         return pick_device(self.settings.device)
 
     def _known(
-        self, journal: Journal, whole: Part, terms: Sequence[Term], groups: Grouping | None
+        self,
+        journal: Checkpoint,
+        whole: PartialResult,
+        terms: Sequence[Term],
+        groups: Grouping | None,
     ) -> list[tuple[int, int]]:
         """Ranges that were finished before, of files that have not changed since."""
         found = []
         for packed in journal.parts():
-            part = Part.unpack(packed, terms, groups)
+            part = PartialResult.unpack(packed, terms, groups)
             if unchanged(part, self.pairing.pairs):
                 whole.extend(part)
                 journal.count(part)
@@ -178,7 +182,7 @@ class Run:
             at = stop
         return ranges
 
-    def journal(self, path: str, resume: bool = False) -> Journal:
+    def journal(self, path: str, resume: bool = False) -> Checkpoint:
         """A file that keeps what is finished; hand it to `evaluate`.
 
         Args:
@@ -191,7 +195,7 @@ class Run:
         first, stop = self.share
         identity = {
             "run": jsonable(self.describe()),
-            "losses": [described(column) for column in self.columns],
+            "losses": [describe_column(column) for column in self.columns],
             "pairs": [first, stop, digest(self.pairing.pairs.named())],
             "unpaired": [each.message for each in self.pairing.unpaired],
             "files": [local_state(each) for each in (self.pred, self.target) if _is_file(each)],
@@ -200,7 +204,7 @@ class Run:
             "weights": {name: file_digest(Path(at)) for name, at in self.settings.weights.items()},
             "versions": _versions(),
         }
-        return Journal(path, identity, resume)
+        return Checkpoint(path, identity, resume)
 
     def column(self, name: str) -> Column:
         """A column by its name; an unknown one is an error."""
@@ -234,17 +238,17 @@ class Run:
 
 def go_here(
     run: Run,
-    ranges: Sequence[Task],
+    ranges: Sequence[PairRange],
     groups: Grouping | None,
     take: Take,
     watch: Watch | None,
     *,
     stamped: bool,
-) -> Ended:
+) -> PassInfo:
     """Evaluate ranges of pairs in this process and its readers."""
     terms = list(dict.fromkeys(run.terms))
     confined = run.pairing.confined
-    work = Work(
+    work = Pipeline(
         run.plan, terms, run.settings, groups, confined=confined, stamped=stamped, weighed=True
     )
     return work.go(ranges, take, watch)

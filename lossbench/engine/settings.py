@@ -18,7 +18,7 @@ from lossbench.data.pairing.groups import manifest_columns
 from lossbench.data.planning.encoding import ENCODINGS
 from lossbench.data.planning.plan import MAPS, MASKS
 from lossbench.engine.shards import parse_shard
-from lossbench.errors import SettingError, nearest
+from lossbench.errors import SettingError, did_you_mean
 from lossbench.networks.weights import check_files
 from lossbench.runtime.cpu import cores
 
@@ -75,12 +75,12 @@ class Settings:
             if value is not None and value not in allowed:
                 raise SettingError(
                     f"{name} is one of {', '.join(allowed)}, not {value!r}"
-                    f"{nearest(str(value), allowed)}"
+                    f"{did_you_mean(str(value), allowed)}"
                 )
         for role in self.inputs:
             if role not in known_roles():
                 raise SettingError(
-                    f"no loss asks for a role {role!r}{nearest(role, known_roles())};"
+                    f"no loss asks for a role {role!r}{did_you_mean(role, known_roles())};"
                     f" roles are {', '.join(known_roles())}"
                 )
         folders = {

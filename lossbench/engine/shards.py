@@ -10,9 +10,9 @@ from typing import Any
 
 from lossbench.catalog.columns import Term
 from lossbench.data.pairing.pairs import Pair, Pairing, Pairs, Unpaired
-from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
-from lossbench.engine.state.partial_result import Part
+from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError, SettingError
 from lossbench.results.json_numbers import jsonable
 from lossbench.results.result import digest
@@ -48,7 +48,7 @@ def share(text: str | None, pairs: int) -> tuple[int, int]:
 
 
 def as_shard(
-    text: str, part: Part, plan: Plan, pairing: Pairing, losses: Sequence[str]
+    text: str, part: PartialResult, plan: Plan, pairing: Pairing, losses: Sequence[str]
 ) -> dict[str, Any]:
     """What a result file holds beside the shard's own values, for `merge`."""
     index, of = parse_shard(text)
@@ -71,8 +71,8 @@ def as_shard(
 def plan_of(words: Mapping[str, Any]) -> Plan:
     """A plan from a file."""
 
-    def reading(found: Mapping[str, Any]) -> Reading:
-        return Reading(**{name: _tuples(each) for name, each in found.items()})
+    def reading(found: Mapping[str, Any]) -> InputEncoding:
+        return InputEncoding(**{name: _tuples(each) for name, each in found.items()})
 
     sides = {"pred", "target", "roles"}
     return Plan(
@@ -94,9 +94,9 @@ def pairing_of(shards: Sequence[Mapping[str, Any]]) -> Pairing:
     )
 
 
-def part_of(shard: Mapping[str, Any], terms: Sequence[Term], grouping: Any) -> Part:
+def part_of(shard: Mapping[str, Any], terms: Sequence[Term], grouping: Any) -> PartialResult:
     """The values of a shard."""
-    return Part.unpack(base64.b64decode(shard["part"]), terms, grouping)
+    return PartialResult.unpack(base64.b64decode(shard["part"]), terms, grouping)
 
 
 def ordered(shards: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-Places = NDArray[np.int64]
-Marks = NDArray[np.bool_]
+from lossbench.runtime.array_types import BoolArray, IntArray
+
 CERTAIN = 1 - 1e-10  # an IoU of 1 may be rounded
 NONE = -1
 
 
 def matched(
-    overlap: NDArray[np.float64], crowd: Marks, ignored: Marks, thresholds: Sequence[float]
-) -> Places:
+    overlap: NDArray[np.float64], crowd: BoolArray, ignored: BoolArray, thresholds: Sequence[float]
+) -> IntArray:
     """The object that each detection takes at each threshold, (L, P); NONE where it takes none.
 
     One detection after another takes, of the objects that are still free and overlap by the

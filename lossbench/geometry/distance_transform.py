@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Bools = NDArray[np.bool_]
+from lossbench.runtime.array_types import BoolArray
 
 
-def across(mask: Bools, spacing: Sequence[float] | None) -> NDArray[np.float64]:
+def across(mask: BoolArray, spacing: Sequence[float] | None) -> NDArray[np.float64]:
     """The distance of each pixel to the nearest one on the other side; 0 where there is none."""
     if not mask.any() or mask.all():
         return np.zeros(mask.shape)
@@ -23,7 +23,7 @@ def across(mask: Bools, spacing: Sequence[float] | None) -> NDArray[np.float64]:
     return found
 
 
-def around(mask: Bools) -> tuple[slice, ...]:
+def around(mask: BoolArray) -> tuple[slice, ...]:
     """The smallest box that holds a mask and, where the image goes on, one pixel about it.
 
     From within the mask no pixel outside the box is nearer than that on the box's rim before it.

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-Mask = NDArray[np.bool_]
-Numbers = NDArray[np.float64]
+from lossbench.runtime.array_types import BoolArray, FloatArray
+
 Spacing = tuple[float, ...]
 MARGIN = 2  # pixels around a box: as far neighbours are looked up one by one, further in a tree
 KEPT = 64  # spacings that are remembered; every volume may have its own
@@ -27,7 +27,7 @@ LEAF = 32  # points of a tree that are compared one by one
 SKIP, BLOCK = 16, 8  # points and pixels that are taken together where only few distances are wanted
 
 
-def boxed(*masks: Mask) -> list[Mask]:
+def boxed(*masks: BoolArray) -> list[BoolArray]:
     """The smallest part of all masks that holds every pixel of theirs, with its margin."""
     every: Any = reduce(np.logical_or, masks)
     cut: list[slice] = []
@@ -52,7 +52,7 @@ def strides(shape: Sequence[int]) -> list[int]:
 # --- surfaces: which points they are, and what each weighs ----------------------------------------
 
 
-def by_face(mask: Mask) -> Mask:
+def by_face(mask: BoolArray) -> BoolArray:
     """Pixels with one of the nearest neighbours, 4 in a plane and 6 in space, outside."""
     flat = mask.reshape(-1)
     core = flat.copy()
@@ -62,7 +62,7 @@ def by_face(mask: Mask) -> Mask:
     return (flat & ~core).reshape(mask.shape)
 
 
-def by_corner(mask: Mask) -> Mask:
+def by_corner(mask: BoolArray) -> BoolArray:
     """Pixels with one of all neighbours, 8 in a plane and 26 in space, outside."""
     flat = core = mask.reshape(-1)
     for step in strides(mask.shape):
@@ -73,7 +73,7 @@ def by_corner(mask: Mask) -> Mask:
     return (flat & ~core).reshape(mask.shape)
 
 
-def cells(mask: Mask) -> NDArray[np.uint8]:
+def cells(mask: BoolArray) -> NDArray[np.uint8]:
     """Which of the 2, 4, 8 pixels around the far corner of each pixel are inside, as bits."""
     flat, steps = mask.reshape(-1).view(np.uint8), strides(mask.shape)
     codes = np.zeros_like(flat)
@@ -84,7 +84,7 @@ def cells(mask: Mask) -> NDArray[np.uint8]:
 
 
 @lru_cache(KEPT)
-def areas(spacing: Spacing) -> Numbers:
+def areas(spacing: Spacing) -> FloatArray:
     """How long or large the surface through a cell is, by its code: marching squares or cubes.
 
     The surface goes through the middle of edges. It is added up over groups of pixels that share
@@ -103,7 +103,7 @@ def areas(spacing: Spacing) -> Numbers:
     return table
 
 
-def _parts(group: Mask) -> list[Numbers]:
+def _parts(group: BoolArray) -> list[FloatArray]:
     """The normals, up to signs, of the flat parts of the surface around pixels that share edges."""
     one, normals, places = np.ones(group.ndim), np.eye(group.ndim), np.argwhere(group)
     edges = [
@@ -133,20 +133,20 @@ def _parts(group: Mask) -> list[Numbers]:
 class Outline(NamedTuple):
     """The points of a surface: where they are, and their places in a row, in order."""
 
-    on: Mask
+    on: BoolArray
     places: NDArray[np.int64]
 
     @classmethod
-    def at(cls, on: Mask) -> Outline:
+    def at(cls, on: BoolArray) -> Outline:
         return cls(on, np.flatnonzero(on))
 
-    def positions(self, chosen: Any, spacing: Spacing) -> Numbers:
+    def positions(self, chosen: Any, spacing: Spacing) -> FloatArray:
         """Some of the points in space, (n, axes)."""
         axes = np.unravel_index(self.places[chosen], self.on.shape)
         return np.stack([axis * size for axis, size in zip(axes, spacing, strict=True)], -1)
 
 
-def gaps(ours: Outline, theirs: Outline, spacing: Spacing) -> Numbers:
+def gaps(ours: Outline, theirs: Outline, spacing: Spacing) -> FloatArray:
     """The distance of each point of ours to the nearest of theirs, which has some.
 
     Surfaces to be compared are mostly close: each point's neighbours are looked up, nearest first,
@@ -169,14 +169,14 @@ def gaps(ours: Outline, theirs: Outline, spacing: Spacing) -> Numbers:
     return found
 
 
-def nearest(points: Numbers, others: Numbers) -> Numbers:
+def nearest(points: FloatArray, others: FloatArray) -> FloatArray:
     """The distance of each point to the nearest of others."""
     tree = cKDTree(others, leafsize=LEAF, compact_nodes=False, balanced_tree=False)
-    far: Numbers = tree.query(points)[0]
+    far: FloatArray = tree.query(points)[0]
     return far
 
 
-def eligible(points: Numbers, theirs: Outline, spacing: Spacing) -> Any:
+def eligible(points: FloatArray, theirs: Outline, spacing: Spacing) -> Any:
     """Which of theirs can be the nearest to one of a few points; all of them for many.
 
     The nearest of every SKIPth of theirs is as far as the nearest of all can be. That ball is laid
@@ -219,7 +219,7 @@ def rings(spacing: Spacing) -> list[tuple[float, NDArray[np.int64]]]:
 # --- bands ----------------------------------------------------------------------------------------
 
 
-def band(mask: Mask, width: float, spacing: Spacing | None) -> int:
+def band(mask: BoolArray, width: float, spacing: Spacing | None) -> int:
     """Pixels of a mask with something outside at most `width` away, as the bits of one number.
 
     Without a spacing the distance is the chessboard's, in pixels. What is shifted over an edge of

@@ -1,6 +1,6 @@
 """The words of a loss's signature: in which form an input comes, and what a result still needs.
 
-The name in an annotation is the attribute of `Side`, or of `Values`, that holds the form.
+The name in an annotation is the attribute of `Input`, or of `SampleBatch`, that holds the form.
 
 B samples, C classes (each against the rest) or channels, N elements: pixels, or cells of a table of
 distinct value pairs. K classes of a pixel sum to one; a binary task has two of those.
@@ -48,15 +48,15 @@ LossCall = Annotated[str, "a loss such as binary_focal(gamma=1)"]
 WeightMap = Annotated[str, "a call such as unet(w0=10, sigma=5)"]
 
 
-class Pair(NamedTuple):
+class BinaryLogs(NamedTuple):
     """log p and log(1 − p), each (B, C, N), from logits where there are logits."""
 
     yes: Tensor
     no: Tensor
 
 
-LogPair = Annotated[Pair, "log_pair"]
-OneVsRest = Annotated[Pair, "one_vs_rest"]  # a sigmoid of each logit, of several classes too
+LogPair = Annotated[BinaryLogs, "log_pair"]
+OneVsRest = Annotated[BinaryLogs, "one_vs_rest"]  # a sigmoid of each logit, of several classes too
 
 
 class Chances(NamedTuple):

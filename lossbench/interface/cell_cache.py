@@ -20,16 +20,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lossbench.interface.sample_batch import Values
+from lossbench.interface.sample_batch import SampleBatch
+from lossbench.runtime.array_types import FloatArray
 
 BITS = 21
 MOST_PIXELS = 2**32 - 1  # of a sample
 LOWEST = -1074  # 2 to this power is the smallest number that there is
 Views = dict[Hashable, Any]
-Array = NDArray[np.float64]
 
 
-class Shares:
+class CellCache:
     """What a pixel in each cell adds to views, found when a view is first asked for.
 
     Args:
@@ -37,13 +37,13 @@ class Shares:
             is ignored.
     """
 
-    def __init__(self, cells: Values) -> None:
+    def __init__(self, cells: SampleBatch) -> None:
         self.cells = cells
         self.known: Views = {}
         self.asked: set[Hashable] = set()  # for, of the latest samples
         self.matrix: Matrix | None = None
 
-    def view(self, values: Values, key: Hashable, make: Callable[[Values], Any]) -> Any:
+    def view(self, values: SampleBatch, key: Hashable, make: Callable[[SampleBatch], Any]) -> Any:
         """A view of samples that adds up.
 
         Args:
@@ -51,7 +51,7 @@ class Shares:
             key: what tells the view from others.
             make: the view of any values, linear in their weights.
         """
-        found: Views = values.remembered(Shares, lambda: self._at_once(values))
+        found: Views = values.remembered(CellCache, lambda: self._at_once(values))
         self.asked.add(key)
         if key not in found:
             new = {key: make(self.cells)}
@@ -59,7 +59,7 @@ class Shares:
             found |= Matrix.of(new).times(values)
         return found[key]
 
-    def _at_once(self, values: Values) -> Views:
+    def _at_once(self, values: SampleBatch) -> Views:
         """The views that were asked for of the samples before, which will be asked for again."""
         matrix = self.matrix
         known = {key: view for key, view in self.known.items() if key in self.asked}
@@ -88,14 +88,14 @@ class Matrix(NamedTuple):
             for row in field.reshape(len(field), -1).T.cpu().numpy()
         ]
         distinct = np.frombuffer(b"".join(known)).reshape(len(known), -1)
-        places, pieces = zip(*taken_apart(distinct), strict=True)
+        places, pieces = zip(*split_exactly(distinct), strict=True)
 
         def beside(array: Any) -> Tensor:
             return torch.as_tensor(array, device=fields[0].device)
 
         return cls(views, beside(rows), [*map(beside, places)], beside(np.concatenate(pieces)))
 
-    def times(self, values: Values) -> Views:
+    def times(self, values: SampleBatch) -> Views:
         """The views of samples that have so many pixels in each cell."""
         products = self.pieces @ values.remembered(Matrix, lambda: _counts(values))
         first, *others = products.split([len(place) for place in self.places])
@@ -114,14 +114,14 @@ class Matrix(NamedTuple):
         return found
 
 
-def _counts(values: Values) -> Tensor:
+def _counts(values: SampleBatch) -> Tensor:
     """Pixels in each cell and, in a last row, ignored ones, (cells, B)."""
     counts = values.weight[:, 0]
     ignored = values.pixels - counts.sum(-1)
     return torch.cat([counts, ignored[:, None]], -1).T
 
 
-def taken_apart(rows: Array) -> Iterator[tuple[NDArray[np.int64], Array]]:
+def split_exactly(rows: FloatArray) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
     """Rows of numbers as sums of multiples of powers of two, up to 2²¹ of each.
 
     Yields:

@@ -14,8 +14,8 @@ from torch import Tensor
 from lossbench.catalog.registry import Entry
 from lossbench.interface.plain_functions import adapted
 from lossbench.interface.reduction import AFTER, FINISHERS, PIXEL_KINDS, Finished, Sums
-from lossbench.interface.row_list import Listed
-from lossbench.interface.sample_batch import Side, Values
+from lossbench.interface.row_list import RowList
+from lossbench.interface.sample_batch import Input, SampleBatch
 from lossbench.interface.weight_maps import weighted
 
 Options = Mapping[str, Any]
@@ -32,7 +32,7 @@ def loss_function(entry: Entry) -> Callable[..., Any]:
     return adapted(entry.function, entry.name, tuple(entry.inputs.items()), tuple(own))
 
 
-class Asked(NamedTuple):
+class CallSignature(NamedTuple):
     """What a function's signature asks for."""
 
     inputs: dict[str, Any]  # parameter -> form
@@ -41,11 +41,11 @@ class Asked(NamedTuple):
 
 
 @cache
-def asked(function: Callable[..., Any]) -> Asked:
+def call_signature(function: Callable[..., Any]) -> CallSignature:
     """The signature of a loss, of a view's `of`, or of a finisher."""
     hints = get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
-    return Asked(
+    return CallSignature(
         {p.name: _bare(hints[p.name]) for p in parameters if p.kind is not p.KEYWORD_ONLY},
         frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
         hints["return"],
@@ -55,7 +55,7 @@ def asked(function: Callable[..., Any]) -> Asked:
 @cache
 def steering(function: Callable[..., Any]) -> frozenset[str]:
     """Every option that changes what comes out: a function's own, and those of its views."""
-    wanted = asked(function)
+    wanted = call_signature(function)
     views = (form for form in wanted.inputs.values() if is_view(form))
     return wanted.options.union(*(steering(view.of) for view in views))
 
@@ -84,7 +84,7 @@ def sums_parts(function: Callable[..., Any]) -> bool:
 
     A loss of each pixel may see views of the whole sample; it is not such a loss then.
     """
-    wanted = asked(function)
+    wanted = call_signature(function)
     if wanted.returns in PIXEL_KINDS:
         return not any(map(is_view, wanted.inputs.values()))
     return all(map(adds_up, wanted.inputs.values()))
@@ -92,23 +92,25 @@ def sums_parts(function: Callable[..., Any]) -> bool:
 
 def joins(function: Callable[..., Any]) -> bool:
     """Whether all that a loss asks for are views that are joined over samples."""
-    return all(hasattr(form, "joined") for form in asked(function).inputs.values())
+    return all(hasattr(form, "joined") for form in call_signature(function).inputs.values())
 
 
-def lists(function: Callable[..., Any], values: Values, options: Options) -> dict[str, Listed]:
+def lists(
+    function: Callable[..., Any], values: SampleBatch, options: Options
+) -> dict[str, RowList]:
     """What is joined of a sample, by parameter."""
     found = _given_all(function, _weighed(function, values, options), options)
     return {name: view.listed() for name, view in found.items()}
 
 
 def state(
-    function: Callable[..., Any], values: Values, options: Options, whole: bool = False
+    function: Callable[..., Any], values: SampleBatch, options: Options, whole: bool = False
 ) -> dict[str, Any] | None:
     """What of a sample adds up for this loss: its views, or its sums; None where nothing does.
 
     With `whole` the values are of all samples already, and any view will do.
     """
-    wanted, values = asked(function), _weighed(function, values, options)
+    wanted, values = call_signature(function), _weighed(function, values, options)
     if wanted.returns in PIXEL_KINDS:
         return {"": _sums(function, values, options)}
     if all((is_view if whole else adds_up)(form) for form in wanted.inputs.values()):
@@ -129,29 +131,29 @@ def conclude(
 
 def of_state(function: Callable[..., Any], added: Mapping[str, Any], options: Options) -> Any:
     """What `raw` is of the sample, or of the samples, whose state this is."""
-    if asked(function).returns in PIXEL_KINDS:
+    if call_signature(function).returns in PIXEL_KINDS:
         return added[""]
     return function(**added, **_own(function, options))
 
 
-def evaluate(function: Callable[..., Any], values: Values, options: Options) -> Finished:
+def evaluate(function: Callable[..., Any], values: SampleBatch, options: Options) -> Finished:
     """One value per sample (B,) and, where there are classes, one per class (B, C)."""
     result = raw(function, values, options)
     return finish(function, result, lambda: values.support, options, values.task)
 
 
-def raw(function: Callable[..., Any], values: Values, options: Options) -> Any:
+def raw(function: Callable[..., Any], values: SampleBatch, options: Options) -> Any:
     """What the loss returns for each sample, summed over pixels but not yet over classes."""
     values = _weighed(function, values, options)
-    if asked(function).returns in PIXEL_KINDS:
+    if call_signature(function).returns in PIXEL_KINDS:
         return _sums(function, values, options)
     return _call(function, values, options)
 
 
-def _sums(function: Callable[..., Any], values: Values, options: Options) -> Sums:
+def _sums(function: Callable[..., Any], values: SampleBatch, options: Options) -> Sums:
     """A loss of each pixel, summed."""
 
-    def make(values: Values) -> Sums:
+    def make(values: SampleBatch) -> Sums:
         return Sums.over(_call(function, values, options), values)
 
     if values.shares is None or not _of_elements(function):
@@ -163,18 +165,18 @@ def _sums(function: Callable[..., Any], values: Values, options: Options) -> Sum
 @cache
 def _of_elements(function: Callable[..., Any]) -> bool:
     """Whether a loss is in each element what it is there, whatever the elements weigh."""
-    wanted = asked(function)
+    wanted = call_signature(function)
     return wanted.returns in PIXEL_KINDS and not any(
-        is_view(form) or form is Values or _attribute(form) in OF_WEIGHTS
+        is_view(form) or form is SampleBatch or _attribute(form) in OF_WEIGHTS
         for form in wanted.inputs.values()
     )
 
 
 def raw_of_each(
-    function: Callable[..., Any], values: Values, options: Options, name: str, several: Tensor
+    function: Callable[..., Any], values: SampleBatch, options: Options, name: str, several: Tensor
 ) -> list[Any]:
     """What `raw` is with each of several rows of numbers (P, K) for an option of the function."""
-    if asked(function).returns in PIXEL_KINDS:
+    if call_signature(function).returns in PIXEL_KINDS:
         return [raw(function, values, {**options, name: row}) for row in several.tolist()]
     values = _weighed(function, values, options)
     given, own = _given_all(function, values, options).values(), _own(function, options)
@@ -203,7 +205,7 @@ def finishing(
 
     Only a multiclass task has a background among its classes.
     """
-    kind = asked(function).returns
+    kind = call_signature(function).returns
     own = _own(FINISHERS[kind], options)
     if task != "multiclass":
         own.pop("background", None)
@@ -211,29 +213,31 @@ def finishing(
 
 
 def _own(function: Callable[..., Any], options: Options) -> dict[str, Any]:
-    return {name: options[name] for name in asked(function).options if name in options}
+    return {name: options[name] for name in call_signature(function).options if name in options}
 
 
-def _weighed(function: Callable[..., Any], values: Values, options: Options) -> Values:
+def _weighed(function: Callable[..., Any], values: SampleBatch, options: Options) -> SampleBatch:
     """With its weight map, where that is no option of the loss's own."""
-    own = asked(function).options
+    own = call_signature(function).options
     return weighted(
         values, **{name: x for name, x in _own(weighted, options).items() if name not in own}
     )
 
 
-def _call(function: Callable[..., Any], values: Values, options: Options) -> Any:
+def _call(function: Callable[..., Any], values: SampleBatch, options: Options) -> Any:
     found = _given_all(function, values, options)
     return function(*found.values(), **_own(function, options))
 
 
-def _given_all(function: Callable[..., Any], values: Values, options: Options) -> dict[str, Any]:
+def _given_all(
+    function: Callable[..., Any], values: SampleBatch, options: Options
+) -> dict[str, Any]:
     """What a loss asks for, by parameter."""
-    inputs = asked(function).inputs
+    inputs = call_signature(function).inputs
     return {name: _given(values, name, form, options) for name, form in inputs.items()}
 
 
-def _given(values: Values, role: str, form: Any, options: Options) -> Any:
+def _given(values: SampleBatch, role: str, form: Any, options: Options) -> Any:
     """An input in the form asked for: a view, the values or a side whole, or an attribute."""
     if is_view(form):
         key = tuple((name, options[name]) for name in sorted(steering(form.of)) if name in options)
@@ -242,15 +246,15 @@ def _given(values: Values, role: str, form: Any, options: Options) -> Any:
                 values, (form, key), lambda values: _call(form.of, values, options)
             )
         return values.remembered((form, key), lambda: _call(form.of, values, options))
-    if form is Values:
+    if form is SampleBatch:
         return values
     name = _attribute(form)
     if name in OF_BOTH_SIDES:
         return getattr(values, name)
     side = values.side(role)
-    return side if form is Side or side is None else getattr(side, name)
+    return side if form is Input or side is None else getattr(side, name)
 
 
 def _attribute(form: Any) -> str:
     """What of a side, or of both, a form is; "" for a side whole."""
-    return "" if form is Side else str(form.__metadata__[0])
+    return "" if form is Input else str(form.__metadata__[0])

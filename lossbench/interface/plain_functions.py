@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lossbench.errors import InputError
 from lossbench.interface.annotations import PerSample
-from lossbench.interface.sample_batch import Values
+from lossbench.interface.sample_batch import SampleBatch
 
 
 @cache
@@ -24,7 +24,7 @@ def adapted(
     parameters: tuple[tuple[str, str], ...],
     options: tuple[str, ...],
 ) -> Callable[..., Tensor]:
-    """A function of one sample's arrays as one of `Values`.
+    """A function of one sample's arrays as one of `SampleBatch`.
 
     Args:
         function: takes arrays of its own, (H, W), or (C, H, W) of several classes or channels:
@@ -38,7 +38,7 @@ def adapted(
     # A weight that may be left out stands behind options.
     by_name = [role for place, role in enumerate(inputs) if role == "weight" and place == 2]
 
-    def on_values(values: Values, **options: Any) -> PerSample:
+    def on_values(values: SampleBatch, **options: Any) -> PerSample:
         samples = {role: _samples(values, role, form) for role, form in inputs.items()}
         found = []
         for place in range(len(values.weight)):
@@ -55,7 +55,7 @@ def adapted(
     return on_values
 
 
-def _samples(values: Values, role: str, form: str) -> list[Any]:
+def _samples(values: SampleBatch, role: str, form: str) -> list[Any]:
     """One input of every sample: new arrays, which the function may write to."""
     target = values.sides["target"].channels
     weight = values.weight.expand(-1, target.shape[1], -1)

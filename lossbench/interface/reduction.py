@@ -15,7 +15,7 @@ from torch import Tensor
 import lossbench.interface.annotations as words
 from lossbench.errors import SettingError
 from lossbench.interface.annotations import Decibels, NonNegative, PerPixel, RootMean
-from lossbench.interface.sample_batch import Values
+from lossbench.interface.sample_batch import SampleBatch
 from lossbench.interface.stable_math import alike, power, ratio, root, total
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -39,7 +39,7 @@ class Sums(NamedTuple):
     every: Tensor
 
     @classmethod
-    def over(cls, result: PerPixel, values: Values) -> Sums:
+    def over(cls, result: PerPixel, values: SampleBatch) -> Sums:
         """The sums of each sample."""
         value, mass = result
         top = total(value, values.weight)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class Listed(NamedTuple):
+class RowList(NamedTuple):
     """Arrays by name: rows (…, n) that are put one after another, totals that are added."""
 
     rows: Mapping[str, NDArray[Any]]
@@ -21,7 +21,7 @@ class Listed(NamedTuple):
         return next((array.shape[-1] for array in self.rows.values()), 0)
 
     @classmethod
-    def joined(cls, parts: Sequence[Listed]) -> Listed:
+    def joined(cls, parts: Sequence[RowList]) -> RowList:
         """Several samples as one, the same whatever their order."""
         rows = {
             name: np.concatenate([part.rows[name] for part in parts], -1) for name in parts[0].rows

@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from lossbench.catalog.registry import AGAIN
-from lossbench.errors import InputError, SettingError, nearest
-from lossbench.interface.annotations import Chances, Gathered, Pair
+from lossbench.errors import InputError, SettingError, did_you_mean
+from lossbench.interface.annotations import BinaryLogs, Chances, Gathered
 from lossbench.interface.stable_math import logarithm
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ RECORDS = ("vectors", "scores", "records")  # tasks without pixels
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class Input:
     """One input in every form that a loss may ask for.
 
     `given` is (B or 1, C, N): probabilities, logits, or plain numbers on an image task, integers
@@ -75,7 +75,7 @@ class Side:
         return self.stored.softmax(1) if self.task == "multiclass" else self.stored.sigmoid()
 
     @cached_property
-    def log_pair(self) -> Pair:
+    def log_pair(self) -> BinaryLogs:
         if self.task == "detection" and ((self.stored < 0) | (self.stored > 1)).any():
             low, high = (float(end) for end in torch.aminmax(self.stored))
             raise InputError(
@@ -84,8 +84,10 @@ class Side:
                 role="pred",
             )
         if self.logits and self.task != "multiclass":
-            return Pair(functional.logsigmoid(self.stored), functional.logsigmoid(-self.stored))
-        return Pair(logarithm(self.probability), logarithm(1 - self.probability))
+            return BinaryLogs(
+                functional.logsigmoid(self.stored), functional.logsigmoid(-self.stored)
+            )
+        return BinaryLogs(logarithm(self.probability), logarithm(1 - self.probability))
 
     @cached_property
     def distribution(self) -> Tensor:
@@ -107,13 +109,15 @@ class Side:
         return self.stored
 
     @cached_property
-    def one_vs_rest(self) -> Pair:
+    def one_vs_rest(self) -> BinaryLogs:
         if self.task == "binary":  # its background is the other class
             yes, no = self.log_pair
-            return Pair(torch.cat([no, yes], 1), torch.cat([yes, no], 1))
+            return BinaryLogs(torch.cat([no, yes], 1), torch.cat([yes, no], 1))
         if self.logits:
-            return Pair(functional.logsigmoid(self.stored), functional.logsigmoid(-self.stored))
-        return Pair(logarithm(self.stored), logarithm(1 - self.stored))
+            return BinaryLogs(
+                functional.logsigmoid(self.stored), functional.logsigmoid(-self.stored)
+            )
+        return BinaryLogs(logarithm(self.stored), logarithm(1 - self.stored))
 
     @cached_property
     def outcomes(self) -> Chances:
@@ -185,7 +189,7 @@ class Side:
         return (self.probability >= threshold).to(self.stored)
 
 
-class Named(dict[str, Tensor]):
+class NamedTensors(dict[str, Tensor]):
     """The tensors of a record."""
 
     def __init__(self, role: str, tensors: Mapping[str, Tensor]) -> None:
@@ -194,7 +198,7 @@ class Named(dict[str, Tensor]):
 
     def __missing__(self, name: str) -> Tensor:
         raise InputError(
-            f"has no tensor {name!r}{nearest(name, self)}; it has {', '.join(self) or 'none'}",
+            f"has no tensor {name!r}{did_you_mean(name, self)}; it has {', '.join(self) or 'none'}",
             kind="mismatch",
             role=self.role,
         )
@@ -220,7 +224,7 @@ def check_tensor(tensors: Mapping[str, Tensor], name: str, shape: Sequence[int |
     return found
 
 
-class BoxPairs(NamedTuple):
+class AlignedBoxes(NamedTuple):
     """Boxes of samples, N pairs or boxes that are alone, as x1, y1, x2, y2."""
 
     pred: Tensor  # (B, N, 4)
@@ -230,7 +234,7 @@ class BoxPairs(NamedTuple):
     of_class: Tensor  # (B, C, N) 1 in its class, 0 elsewhere
 
 
-class Joint(NamedTuple):
+class SegmentPairs(NamedTuple):
     """How many pixels two segments share, of one sample: N pairs, T true and P predicted ones."""
 
     shared: Tensor  # (N,) pixels
@@ -246,7 +250,7 @@ class FeatureSource(Protocol):
     """Where a loss gets the features of a network from."""
 
     def maps(
-        self, values: Values, role: str, recipe: Recipe, layers: Sequence[str]
+        self, values: SampleBatch, role: str, recipe: Recipe, layers: Sequence[str]
     ) -> list[Tensor]:
         """Features of one input, a tensor a layer."""
 
@@ -254,18 +258,18 @@ class FeatureSource(Protocol):
         """Published numbers by name, such as the heads of LPIPS."""
 
 
-class CellViews(Protocol):
+class SharedViews(Protocol):
     """Views of tables, each made once of the cells that all tables share."""
 
-    def view(self, values: Values, key: Hashable, make: Callable[[Values], Any]) -> Any:
+    def view(self, values: SampleBatch, key: Hashable, make: Callable[[SampleBatch], Any]) -> Any:
         """A view of samples that is linear in their counts."""
 
 
 @dataclass(frozen=True, eq=False)
-class Values:
+class SampleBatch:
     """Samples as elements with weights: an ignored pixel weighs 0, n equal pixels weigh n."""
 
-    sides: dict[str, Side]  # by role: pred, target, and what else losses ask for by name
+    sides: dict[str, Input]  # by role: pred, target, and what else losses ask for by name
     weight: Tensor  # (B, C or 1, N)
     pixels: Tensor  # (B,) of each sample, ignored ones included
     joint: Tensor | None = None  # (B, K, K) target by prediction, of pairs of label maps
@@ -273,12 +277,12 @@ class Values:
     emphasis: Tensor | None = None  # (B, C or 1, N) role `pos_weight`
     instances: Tensor | None = None  # (B, C or 1, N) role `instances`, 0 where there is none
     spacing: tuple[float, ...] | None = None  # along each axis of the space, in mm; None: unknown
-    segments: Joint | None = None  # of instance maps, one sample
-    boxes: BoxPairs | None = None
+    segments: SegmentPairs | None = None  # of instance maps, one sample
+    boxes: AlignedBoxes | None = None
     detections: Detections | None = None  # all of one sample, for other rules of matching
     deep: FeatureSource | None = None
     gathered: Gathered | None = None  # all samples of the run
-    shares: CellViews | None = None  # where all samples are tables of the same cells
+    shares: SharedViews | None = None  # where all samples are tables of the same cells
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -328,7 +332,7 @@ class Values:
         each = zip(target.given.long(), self.weight[:, 0], strict=True)
         return torch.stack([torch.bincount(*row, minlength=target.labelled) for row in each])
 
-    def side(self, name: str) -> Side | None:
+    def side(self, name: str) -> Input | None:
         """The input that a parameter names, None where it is not given."""
         return self.sides.get(name.removesuffix(AGAIN))
 

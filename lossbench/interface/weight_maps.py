@@ -19,9 +19,9 @@ from lossbench.catalog.grammar import parse_call
 from lossbench.errors import SettingError
 from lossbench.geometry.distance_transform import around
 from lossbench.interface.annotations import NonNegative, Positive, WeightMap
-from lossbench.interface.sample_batch import Values
+from lossbench.interface.sample_batch import SampleBatch
+from lossbench.runtime.array_types import FloatArray
 
-Array = NDArray[np.float64]
 BEYOND = 1e9  # no image is as long
 LEAST = 2.0**-54  # what is added to 1 without changing it
 
@@ -44,7 +44,7 @@ def unet(
     w0: NonNegative = 10.0,
     sigma: Positive = 5.0,
     class_weights: Sequence[NonNegative] | None = None,
-) -> Array:
+) -> FloatArray:
     """Narrow gaps between instances weigh more (Ronneberger, Fischer & Brox 2015).
 
     w_c + w0·exp(−(d₁ + d₂)² / 2σ²) on background pixels and w_c elsewhere, with d₁ and d₂ the
@@ -74,7 +74,7 @@ def unet(
 
 def two_nearest(
     instances: NDArray[np.int64], reach: float, spacing: Sequence[float] | None
-) -> tuple[Array, Array]:
+) -> tuple[FloatArray, FloatArray]:
     """The distances to the two nearest instances, infinite where they are beyond reach."""
     from scipy import ndimage
 
@@ -89,7 +89,7 @@ def two_nearest(
     return first, second
 
 
-def edge(plane: Plane, *, width: Positive = 3.0, factor: NonNegative = 5.0) -> Array:
+def edge(plane: Plane, *, width: Positive = 3.0, factor: NonNegative = 5.0) -> FloatArray:
     """Pixels near an edge weigh more.
 
     `factor` where the nearest pixel of another class is within `width`, else 1; ignored pixels are
@@ -117,7 +117,7 @@ def edge(plane: Plane, *, width: Positive = 3.0, factor: NonNegative = 5.0) -> A
     return weight
 
 
-MAPS: dict[str, Callable[..., Array]] = {"unet": unet, "edge": edge}
+MAPS: dict[str, Callable[..., FloatArray]] = {"unet": unet, "edge": edge}
 
 
 def widened(box: Sequence[slice], by: float, spacing: Sequence[float] | None) -> tuple[slice, ...]:
@@ -129,7 +129,7 @@ def widened(box: Sequence[slice], by: float, spacing: Sequence[float] | None) ->
     )
 
 
-def weighted(values: Values, *, weight_map: WeightMap | None = None) -> Values:
+def weighted(values: SampleBatch, *, weight_map: WeightMap | None = None) -> SampleBatch:
     """Samples whose weights are multiplied by a map, made once for all losses that want it.
 
     Args:
@@ -141,13 +141,13 @@ def weighted(values: Values, *, weight_map: WeightMap | None = None) -> Values:
     """
     if weight_map is None:
         return values
-    found: Values = values.remembered(
+    found: SampleBatch = values.remembered(
         ("weight_map", weight_map), lambda: _weighted(values, weight_map)
     )
     return found
 
 
-def _weighted(values: Values, text: str) -> Values:
+def _weighted(values: SampleBatch, text: str) -> SampleBatch:
     space = values.sides["target"].space
     if space is None:
         raise SettingError("a weight map needs pixels in their places")
@@ -158,7 +158,7 @@ def _weighted(values: Values, text: str) -> Values:
     return replace(values, weight=weight * found.reshape(len(weight), -1, weight.shape[-1]))
 
 
-def _planes(values: Values, space: tuple[int, ...]) -> Iterator[Plane]:
+def _planes(values: SampleBatch, space: tuple[int, ...]) -> Iterator[Plane]:
     """Each label of each sample, or each sample where a pixel has one of several classes."""
     target = values.sides["target"].half
     seen, classes = values.weight > 0, (target > 0).long()

@@ -17,7 +17,7 @@ from lossbench.interface.annotations import (
 )
 from lossbench.interface.stable_math import ratio, total
 from lossbench.losses import loss
-from lossbench.views.discriminator import Outputs, log_chances
+from lossbench.views.discriminator import DiscriminatorOutputs, log_chances
 
 
 @loss(
@@ -30,7 +30,7 @@ from lossbench.views.discriminator import Outputs, log_chances
     example="gan_minimax(side=generator)",
 )
 def gan_minimax(
-    outputs: Outputs,
+    outputs: DiscriminatorOutputs,
     *,
     side: Literal["discriminator", "generator"] = "discriminator",
     logits: bool = True,
@@ -68,7 +68,7 @@ def gan_minimax(
     example="gan_nonsaturating(side=generator)",
 )
 def gan_nonsaturating(
-    outputs: Outputs,
+    outputs: DiscriminatorOutputs,
     *,
     side: Literal["discriminator", "generator"] = "discriminator",
     logits: bool = True,
@@ -101,7 +101,7 @@ def gan_nonsaturating(
     example="lsgan(side=generator)",
 )
 def lsgan(
-    outputs: Outputs,
+    outputs: DiscriminatorOutputs,
     *,
     side: Literal["discriminator", "generator"] = "discriminator",
     a: float = 0.0,
@@ -137,7 +137,7 @@ def lsgan(
     example="wgan(side=generator)",
 )
 def wgan(
-    outputs: Outputs, *, side: Literal["discriminator", "generator"] = "discriminator"
+    outputs: DiscriminatorOutputs, *, side: Literal["discriminator", "generator"] = "discriminator"
 ) -> PerSample:
     """Wasserstein GAN loss of either side.
 
@@ -163,7 +163,9 @@ def wgan(
     sources=["Gulrajani et al. 2017, Improved Training of Wasserstein GANs"],
     example="wgan_gp(lambda_=5)",
 )
-def wgan_gp(outputs: Outputs, gradient_norm: Scores, *, lambda_: NonNegative = 10.0) -> PerSample:
+def wgan_gp(
+    outputs: DiscriminatorOutputs, gradient_norm: Scores, *, lambda_: NonNegative = 10.0
+) -> PerSample:
     """Loss of a Wasserstein critic with its gradient penalty.
 
     mean D(G(z)) - mean D(x) + λ·mean (‖∇D‖ - 1)², the norms being role `gradient_norm`.
@@ -200,7 +202,7 @@ def wgan_gp(outputs: Outputs, gradient_norm: Scores, *, lambda_: NonNegative = 1
     example="gan_hinge(side=generator)",
 )
 def gan_hinge(
-    outputs: Outputs, *, side: Literal["discriminator", "generator"] = "discriminator"
+    outputs: DiscriminatorOutputs, *, side: Literal["discriminator", "generator"] = "discriminator"
 ) -> PerSample:
     """Hinge GAN loss of either side.
 

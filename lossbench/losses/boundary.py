@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 
@@ -26,10 +25,9 @@ from lossbench.interface.annotations import (
 )
 from lossbench.interface.stable_math import power, ratio, total
 from lossbench.losses import loss
+from lossbench.runtime.array_types import BoolArray
 from lossbench.views.confusion import Masks
 from lossbench.views.distance_maps import DistanceMaps
-
-Bools = NDArray[np.bool_]
 
 
 def mean(value: Tensor, weight: Tensor) -> Tensor:
@@ -400,7 +398,7 @@ def betti_error(
     return apart.where(valid.flatten(2).any(-1), torch.nan)
 
 
-def betti(mask: Bools, connectivity: str) -> list[int]:
+def betti(mask: BoolArray, connectivity: str) -> list[int]:
     """Components; holes; and in 3-D tunnels, between the two."""
     axes = mask.ndim
     padded = np.pad(mask, 1)
@@ -415,7 +413,7 @@ def betti(mask: Bools, connectivity: str) -> list[int]:
     return [parts, *tunnels, holes]
 
 
-def euler(mask: Bools, connectivity: str) -> int:
+def euler(mask: BoolArray, connectivity: str) -> int:
     """The Euler characteristic of a mask with background about it, by counting cells.
 
     Across corners: pixels are closed boxes, and a corner, edge or face of the grid is there where
@@ -423,7 +421,7 @@ def euler(mask: Bools, connectivity: str) -> int:
     all pixels about it are inside.
     """
     corners = connectivity == "corners"
-    join: Callable[[Any, Any], Bools] = np.logical_or if corners else np.logical_and
+    join: Callable[[Any, Any], BoolArray] = np.logical_or if corners else np.logical_and
     found = 0
     for along in product((False, True), repeat=mask.ndim):
         cells = mask

@@ -19,8 +19,8 @@ from lossbench.interface.annotations import (
 )
 from lossbench.interface.sample_batch import check_tensor
 from lossbench.losses import loss
-from lossbench.views.boxes import Matched, around, middle, overlap, share
-from lossbench.views.ranked_detections import Found
+from lossbench.views.boxes import BoxPairs, around, middle, overlap, share
+from lossbench.views.ranked_detections import RankedDetections
 
 LEFT_OUT = -1  # the label of an anchor that is neither an object nor background
 
@@ -33,7 +33,7 @@ LEFT_OUT = -1  # the label of an anchor that is neither an object nor background
     sources=["Yu et al. 2016, UnitBox"],
     example="iou_box(unmatched=all)",
 )
-def iou_box(matched: Matched) -> PerPixel:
+def iou_box(matched: BoxPairs) -> PerPixel:
     """IoU loss of boxes: one minus the intersection over the union.
 
     mean 1 − |A ∩ B| / |A ∪ B| over the objects, A the detection and B the object.
@@ -61,7 +61,7 @@ def iou_box(matched: Matched) -> PerPixel:
     sources=["Rezatofighi et al. 2019", "torchvision.ops.generalized_box_iou_loss"],
     example="giou(unmatched=all)",
 )
-def giou(matched: Matched) -> PerPixel:
+def giou(matched: BoxPairs) -> PerPixel:
     """Generalized IoU loss of boxes.
 
     mean 1 − IoU + (|C| − |A ∪ B|) / |C| over the objects, C the smallest box around both.
@@ -91,7 +91,7 @@ def giou(matched: Matched) -> PerPixel:
     sources=["Zheng et al. 2020", "torchvision.ops.distance_box_iou_loss"],
     example="diou(unmatched=all)",
 )
-def diou(matched: Matched) -> PerPixel:
+def diou(matched: BoxPairs) -> PerPixel:
     """Distance IoU loss of boxes.
 
     mean 1 − IoU + d²/c² over the objects, d between the centres, c the diagonal of the smallest box
@@ -120,7 +120,7 @@ def diou(matched: Matched) -> PerPixel:
     sources=["Zheng et al. 2020", "torchvision.ops.complete_box_iou_loss"],
     example="ciou(unmatched=all)",
 )
-def ciou(matched: Matched) -> PerPixel:
+def ciou(matched: BoxPairs) -> PerPixel:
     """Complete IoU loss of boxes.
 
     mean 1 − IoU + d²/c² + α·v over the objects, v = 4/π²·(atan w_B/h_B − atan w_A/h_A)² and
@@ -155,7 +155,7 @@ def ciou(matched: Matched) -> PerPixel:
     sources=["Lin et al. 2014, Microsoft COCO", "pycocotools.cocoeval"],
     example="average_precision_boxes(iou_thresholds=0.5, area=small)",
 )
-def average_precision_boxes(found: Found) -> PerClass:
+def average_precision_boxes(found: RankedDetections) -> PerClass:
     """Average precision of detections, AP.
 
     mean over the IoU thresholds of mean_r max_{r' ≥ r} precision(r'), r = 0, 0.01, … 1, of one
@@ -191,7 +191,7 @@ def average_precision_boxes(found: Found) -> PerClass:
     sources=["Hosang et al. 2016", "pycocotools.cocoeval"],
     example="average_recall_boxes(max_detections=10)",
 )
-def average_recall_boxes(found: Found) -> PerClass:
+def average_recall_boxes(found: RankedDetections) -> PerClass:
     """Average recall of detections, AR.
 
     mean over the IoU thresholds of found objects / objects, of one class.
@@ -331,12 +331,12 @@ def mask_rcnn(
     return anchors + share(each.where(positive, 0.0).sum(-1), positive.sum(-1))
 
 
-def _iou(matched: Matched) -> Tensor:
+def _iou(matched: BoxPairs) -> Tensor:
     """The IoU of each pair, 0 of two boxes without an area."""
     return share(*overlap(matched.pred, matched.target))
 
 
-def _distance(matched: Matched) -> Tensor:
+def _distance(matched: BoxPairs) -> Tensor:
     """d²/c²."""
     apart = ((middle(matched.pred) - middle(matched.target)) ** 2).sum(-1)
     return share(apart, (around(matched.pred, matched.target) ** 2).sum(-1))

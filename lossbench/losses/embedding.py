@@ -8,7 +8,7 @@ from lossbench.errors import InputError
 from lossbench.interface.annotations import Gallery, Label, PerSample, Positive, Vector
 from lossbench.interface.stable_math import ratio
 from lossbench.losses import loss
-from lossbench.views.vectors import Mined, cosine_of, defined, direction, distance
+from lossbench.views.vectors import TripletSums, cosine_of, defined, direction, distance
 
 
 @loss(
@@ -161,7 +161,7 @@ def info_nce(
     ],
     example="triplet_mining(mining=batch_all, margin=0.2)",
 )
-def triplet_mining(mined: Mined) -> PerSample:
+def triplet_mining(mined: TripletSums) -> PerSample:
     """Triplet loss of one labelled set, over the triplets that it has.
 
     mean max(d(a, p) - d(a, n) + margin, 0) over the triplets of an anchor a, p of its label and n

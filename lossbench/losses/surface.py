@@ -6,10 +6,10 @@ from typing import Literal
 
 import numpy as np
 
-from lossbench.geometry.surface_points import Numbers
 from lossbench.interface.annotations import Percent, PerClass
 from lossbench.interface.stable_math import ratio
 from lossbench.losses import loss
+from lossbench.runtime.array_types import FloatArray
 from lossbench.views.surfaces import Averages, Bands, Distances, Points, Within
 
 
@@ -24,7 +24,7 @@ def farthest(
     return max(quantile(far, weight, percentile / 100, rule) for far, weight in sides)
 
 
-def quantile(far: Numbers, weight: Numbers, share: float, rule: str) -> float:
+def quantile(far: FloatArray, weight: FloatArray, share: float, rule: str) -> float:
     """The distance that a share of all points keeps within."""
     if rule == "weighted":
         order = np.argsort(far, kind="stable")

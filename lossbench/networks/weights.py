@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lossbench.errors import InputError, SettingError, nearest, printable
+from lossbench.errors import InputError, SettingError, did_you_mean, printable
 
 TORCH = "https://download.pytorch.org/models/"
 HEADS = (
@@ -202,7 +202,7 @@ def published(name: str) -> Published:
         known = ", ".join(PUBLISHED)
         raise SettingError(
             printable(
-                f"no weights are called {name!r}{nearest(name, PUBLISHED)}; there are {known}"
+                f"no weights are called {name!r}{did_you_mean(name, PUBLISHED)}; there are {known}"
             )
         )
     return PUBLISHED[name]

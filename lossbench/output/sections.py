@@ -11,7 +11,7 @@ from lossbench.catalog.columns import Column, named
 from lossbench.results.aggregates import worst_first
 from lossbench.results.gates import Decision
 from lossbench.results.reader import Measured
-from lossbench.results.result import Reported, Result
+from lossbench.results.result import ConventionValue, Result
 
 UNDEFINED = "–"
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
@@ -171,7 +171,7 @@ def aggregate_rows(
 
 
 def _convention_rows(result: Result) -> list[list[str]]:
-    def cell(name: str, row: Mapping[str, Reported]) -> str:
+    def cell(name: str, row: Mapping[str, ConventionValue]) -> str:
         return f"{plain(row[name].value)} {row[name].aggregate}" if name in row else ""
 
     return [

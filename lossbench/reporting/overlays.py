@@ -6,7 +6,7 @@ import colorsys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,17 +14,17 @@ from PIL import Image as Pictures
 
 from lossbench.catalog.tasks import of_truth
 from lossbench.data.loading.sample import Failure, Pixels, make_sample
-from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.errors import LossbenchError, SettingError
 from lossbench.results.reader import Model
+from lossbench.runtime.array_types import AnyArray
 
 if TYPE_CHECKING:
     from lossbench.engine.run import Run
 
 Colour = tuple[int, int, int]
 Image = NDArray[np.uint8]  # (…, 3)
-Array = NDArray[Any]
 # What a colour of the errors means. Orange and blue are told apart by every kind of eye.
 NOTHING, RIGHT, IGNORED = (255, 255, 255), (185, 190, 197), (228, 222, 200)
 MISSED, ALARM, BOTH = (33, 102, 190), (230, 110, 20), (120, 30, 110)
@@ -49,7 +49,7 @@ SIDE = 384  # of a picture, in pixels; larger ones are made smaller
 TURN = 0.618034  # of the wheel of colours from one class to the next, so that none are alike
 
 
-class Shown(NamedTuple):
+class Overlay(NamedTuple):
     """One sample.
 
     Attributes:
@@ -61,22 +61,22 @@ class Shown(NamedTuple):
     remark: str
 
 
-class Gallery(NamedTuple):
+class Overlays(NamedTuple):
     """Samples by their ids, what their colours mean, and what is to say of them."""
 
-    samples: Mapping[str, Shown]
+    samples: Mapping[str, Overlay]
     legend: Mapping[str, Colour]
     classes: Mapping[str, Colour]
     notes: Sequence[str]
 
 
-def gallery(
+def overlays(
     model: Model,
     ids: Collection[str],
     by: str,
     pred: str | None = None,
     target: str | None = None,
-) -> Gallery:
+) -> Overlays:
     """Samples read again as their run did; without them, why not.
 
     Args:
@@ -90,19 +90,19 @@ def gallery(
         return _gallery(model, ids, by, pred, target)
     except LossbenchError as error:
         advice = "; PRED and GT say where the files are now" if error.exit_status == 3 else ""
-        return Gallery({}, {}, {}, [f"no pictures: {error}{advice}"])
+        return Overlays({}, {}, {}, [f"no pictures: {error}{advice}"])
 
 
 def _gallery(
     model: Model, ids: Collection[str], by: str, pred: str | None, target: str | None
-) -> Gallery:
+) -> Overlays:
     told = model["run"]
     task = told["plan"]["task"]
     if task not in LEGENDS:
         raise SettingError(f"there are none of task {task}")
     run = _run(told, pred, target)
     plan, threshold = replace(run.plan, counted=False, pixels=True), _threshold(run, by)
-    samples, notes, failed = dict[str, Shown](), list[str](), 0
+    samples, notes, failed = dict[str, Overlay](), list[str](), 0
     pairs = run.pairing.pairs
     places = [place for place, name in enumerate(pairs.named()) if name in ids]
     for pair in map(pairs.__getitem__, places):
@@ -113,7 +113,7 @@ def _gallery(
         elif isinstance(sample.pixels, Pixels):
             if len(sample.pixels.space) not in (2, 3):
                 raise SettingError("there are none of arrays that are no picture or volume")
-            samples[pair.id] = pictures(plan, sample.pixels, threshold)
+            samples[pair.id] = overlay_images(plan, sample.pixels, threshold)
     if lost := len(ids) - len(samples) - failed:
         notes.append(f"no picture of {lost} of {len(ids)}: not both of their files are there")
     for reading in (plan.pred, plan.target):
@@ -122,7 +122,7 @@ def _gallery(
     if task in ("binary", "multilabel") and not plan.pred.hard:
         notes.append(f"errors are those of p ≥ {threshold:g}")
     names = plan.names if plan.by_class else ()
-    return Gallery(samples, LEGENDS[task], dict(zip(names, colours(plan), strict=False)), notes)
+    return Overlays(samples, LEGENDS[task], dict(zip(names, colours(plan), strict=False)), notes)
 
 
 def _run(told: Model, pred: str | None, target: str | None) -> Run:
@@ -158,12 +158,12 @@ def _threshold(run: Run, by: str) -> float:
     return asked.pop() if len(asked) == 1 else run.settings.threshold
 
 
-def pictures(plan: Plan, pixels: Pixels, threshold: float) -> Shown:
+def overlay_images(plan: Plan, pixels: Pixels, threshold: float) -> Overlay:
     """The ground truth, the prediction and the errors of one sample.
 
     Of a volume, the slice across its shortest axis that has the most errors.
     """
-    sides: list[Array] = [pixels.target, pixels.pred, pixels.weight > 0]
+    sides: list[AnyArray] = [pixels.target, pixels.pred, pixels.weight > 0]
     space, remark = pixels.space, ""
     if len(space) == 3:
         axis = int(np.argmin(space))
@@ -188,10 +188,10 @@ def pictures(plan: Plan, pixels: Pixels, threshold: float) -> Shown:
         tiles.append(_errors(plan, truth, found))
     tiles[-1][~np.broadcast_to(seen.any(0), len(tiles[-1]))] = IGNORED
     images = [_smaller(each.reshape(*space, 3)) for each in tiles]
-    return Shown(dict(zip(("ground truth", "prediction", "errors"), images, strict=True)), remark)
+    return Overlay(dict(zip(("ground truth", "prediction", "errors"), images, strict=True)), remark)
 
 
-def _apart(plan: Plan, sides: Sequence[Array], threshold: float) -> Array:
+def _apart(plan: Plan, sides: Sequence[AnyArray], threshold: float) -> AnyArray:
     """How far both are apart in each pixel that is seen, (N,): 0 or 1 where they are decided."""
     target, pred, seen = sides
     if plan.task == "image":
@@ -202,10 +202,10 @@ def _apart(plan: Plan, sides: Sequence[Array], threshold: float) -> Array:
     return np.asarray(apart * seen.any(0))
 
 
-def _decided(plan: Plan, side: Array, reading: Reading, threshold: float) -> Array:
+def _decided(plan: Plan, side: AnyArray, reading: InputEncoding, threshold: float) -> AnyArray:
     """The label of each pixel (N,), or which classes it is in (C, N)."""
     if plan.task == "multiclass":
-        labels: Array = side[0] if reading.hard and not reading.stacked else side.argmax(0)
+        labels: AnyArray = side[0] if reading.hard and not reading.stacked else side.argmax(0)
         return labels
     if reading.encoding == "logits":
         with np.errstate(over="ignore"):
@@ -213,7 +213,7 @@ def _decided(plan: Plan, side: Array, reading: Reading, threshold: float) -> Arr
     return np.asarray(side >= threshold)
 
 
-def _errors(plan: Plan, truth: Array, found: Array) -> Image:
+def _errors(plan: Plan, truth: AnyArray, found: AnyArray) -> Image:
     """The errors in colours, (N, 3)."""
     if plan.task == "multiclass":
         palette = np.array([RIGHT, ALARM], np.uint8)
@@ -224,7 +224,7 @@ def _errors(plan: Plan, truth: Array, found: Array) -> Image:
     return np.asarray(palette[hit | missed << 1 | alarm << 2])
 
 
-def _drawn(plan: Plan, side: Array, decided: Array) -> Image:
+def _drawn(plan: Plan, side: AnyArray, decided: AnyArray) -> Image:
     """A mask in black and white, or in grey where it is soft; classes in their colours."""
     if plan.task == "binary":
         soft = side.dtype.kind == "f" and side.min() >= 0 and side.max() <= 1
@@ -246,14 +246,14 @@ def colours(plan: Plan) -> list[Colour]:
     return [(40, 42, 48), *found[1:]] if plan.task == "multiclass" else found
 
 
-def _natural(numbers: Array) -> Image:
+def _natural(numbers: AnyArray) -> Image:
     """Numbers from 0 to 1 as they look, (N, 3): three channels in colour, others their mean."""
     channels = numbers if len(numbers) == 3 else numbers.mean(0, keepdims=True)
     grey = np.round(255 * channels).astype(np.uint8).T
     return np.array(np.broadcast_to(grey, (len(grey), 3)))
 
 
-def _blended(share: Array, colour: Colour) -> Image:
+def _blended(share: AnyArray, colour: Colour) -> Image:
     """From white to a colour, (N, 3)."""
     white = np.array(NOTHING)
     mixed = white + share[:, None] * (np.array(colour) - white)

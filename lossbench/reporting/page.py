@@ -22,7 +22,7 @@ from lossbench.results.json_numbers import from_number
 from lossbench.results.reader import Measured
 
 if TYPE_CHECKING:
-    from lossbench.reporting.overlays import Shown
+    from lossbench.reporting.overlays import Overlay
 
 HERE = Path(__file__).parent
 MOST_ERRORS = MOST_GROUPS = 100
@@ -209,7 +209,7 @@ def _pictures(report: Report, by: Measured, most: int) -> Iterator[str]:
         yield "</div>"
 
 
-def _sample(report: Report, name: str, place: int, shown: Shown) -> str:
+def _sample(report: Report, name: str, place: int, shown: Overlay) -> str:
     """The pictures of one sample and its values."""
     tiles = "".join(
         f'<img class="{"small" if max(image.shape[:2]) < FINE else ""}" alt="{what}"'

@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.errors import SettingError
 from lossbench.results.aggregates import worst_first
-from lossbench.results.reader import Measured, Model, Quantity, read_result, read_samples, sought
-from lossbench.runtime.string_list import Texts
+from lossbench.results.reader import Measured, Model, Quantity, lookup, read_result, read_samples
+from lossbench.runtime.string_list import StringList
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from lossbench.reporting.overlays import Overlays
+    from lossbench.runtime.array_types import FloatArray
 
-    from lossbench.reporting.overlays import Gallery
-
-    Array = NDArray[np.float64]
 
 BINS = 40
 ROWS = 1000  # samples in the table of a page
@@ -42,14 +39,14 @@ class Report:
     file: str
     model: Model
     measured: Sequence[Measured]
-    ids: Texts
-    values: Mapping[str, Array]
+    ids: StringList
+    values: Mapping[str, FloatArray]
     pred: str | None = None
     target: str | None = None
 
     def find(self, name: str) -> Measured:
         """What the page has under a name; an unknown one is an error."""
-        found: Measured = sought(name, {each.name: each for each in self.measured}, "the page")
+        found: Measured = lookup(name, {each.name: each for each in self.measured}, "the page")
         return found
 
     def worst(self, of: Measured, count: int | None = None) -> list[int]:
@@ -76,13 +73,13 @@ class Report:
         share = np.linspace(0, 1, BINS + 1)
         return counts.tolist(), (low * (1 - share) + high * share).tolist()
 
-    def worst_pictures(self, of: Measured, count: int) -> tuple[dict[str, int], Gallery]:
+    def worst_pictures(self, of: Measured, count: int) -> tuple[dict[str, int], Overlays]:
         """The worst samples that have a value, by id with their places, and as pictures."""
-        from lossbench.reporting.overlays import gallery
+        from lossbench.reporting.overlays import overlays
 
         places = {self.ids[place]: place for place in self.worst(of, min(count, self.defined(of)))}
         by = of.quantity.column
-        return places, gallery(self.model, places, by, self.pred, self.target)
+        return places, overlays(self.model, places, by, self.pred, self.target)
 
     def render(
         self, *, top: int | None = ROWS, pictures: int = PICTURES, sort: str | None = None
@@ -127,7 +124,7 @@ def report(
     model = read_result(file)
     known = {each.name: each for each in _measured(model)}
     wanted = losses or [name for name, each in known.items() if each.quantity.of_class is None]
-    measured: list[Measured] = [sought(name, known, "the result") for name in dict.fromkeys(wanted)]
+    measured: list[Measured] = [lookup(name, known, "the result") for name in dict.fromkeys(wanted)]
     ids, columns = read_samples(file, [each.quantity for each in measured], model)
     values = {each.name: column for each, column in zip(measured, columns, strict=True)}
     return Report(file, model, measured, ids, values, pred, target)

@@ -8,10 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from lossbench.runtime.array_types import FloatArray
 
-    Array = NDArray[np.float64]
 
 AGGREGATES = (
     "mean", "sum", "std", "median", "p5", "p25", "p75", "p95", "min", "max",
@@ -27,7 +25,7 @@ NORMAL = 1.959963984540054  # the quantile of the normal distribution at 97.5 %
 MANY, ROUNDING = 400, 1e-14  # degrees of freedom; a relative step that changes nothing
 
 
-def aggregate(values: Sequence[float] | Array, pooled: float = math.nan) -> dict[str, float]:
+def aggregate(values: Sequence[float] | FloatArray, pooled: float = math.nan) -> dict[str, float]:
     """Every aggregate of one column.
 
     Undefined values (nan) are counted and left out. Sums are exact before they are rounded, so the
@@ -91,7 +89,7 @@ def exact_sum(values: Sequence[float]) -> float:
         return sum(values)
 
 
-def _deviation(ordered: Array, mean: float) -> float:
+def _deviation(ordered: FloatArray, mean: float) -> float:
     """Standard deviation with n − 1 below, scaled so that no square is too large."""
     scale = max(-float(ordered[0]), float(ordered[-1])) or 1.0
     squares = (ordered / scale - mean / scale) ** 2
@@ -151,7 +149,7 @@ def _within(t: float, freedom: int) -> float:
     return 2 / math.pi * (angle + total) if odd else total
 
 
-def worst_first(values: Sequence[float] | Array, better: str | None) -> list[int]:
+def worst_first(values: Sequence[float] | FloatArray, better: str | None) -> list[int]:
     """Places from the worst value to the best, undefined ones last; ties stay in order."""
     import numpy as np
 

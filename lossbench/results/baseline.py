@@ -13,7 +13,7 @@ from lossbench.results.aggregates import OVER_GROUPS
 from lossbench.results.gates import Check
 from lossbench.results.json_numbers import from_number
 from lossbench.results.reader import read_result
-from lossbench.results.result import Result, described
+from lossbench.results.result import Result, describe_column
 
 
 def baseline_value(baseline: Mapping[str, Any], check: Check) -> float:
@@ -39,7 +39,7 @@ def _same_loss(losses: Sequence[Mapping[str, Any]], column: Column) -> str:
     Raises:
         KeyError: it computed no such thing.
     """
-    wanted = described(column)
+    wanted = describe_column(column)
     for loss in losses:
         alone = len(loss["terms"]) == 1 and wanted["options"] == loss["options"]
         same = alone or loss["expression"] == wanted["expression"]

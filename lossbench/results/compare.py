@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 from lossbench.errors import InputError, SettingError
 from lossbench.results.aggregates import aggregate, mean
 from lossbench.results.json_numbers import jsonable, number
-from lossbench.results.reader import Measured, Model, Quantity, read_result, read_samples, sought
-from lossbench.runtime.string_list import Texts
+from lossbench.results.reader import Measured, Model, Quantity, lookup, read_result, read_samples
+from lossbench.runtime.string_list import StringList
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    Array = NDArray[np.float64]
+    from lossbench.runtime.array_types import FloatArray
+
 
 SCHEMA = 1
 BETTER, WORSE, UNCLEAR = "better", "worse", "unclear"
@@ -38,11 +39,11 @@ class Change:
     """
 
     of: Measured
-    before: Array
-    after: Array
+    before: FloatArray
+    after: FloatArray
 
     @cached_property
-    def difference(self) -> Array:
+    def difference(self) -> FloatArray:
         """After minus before, (n,); nan where either is undefined, 0 where both are equal."""
         import numpy as np
 
@@ -50,7 +51,7 @@ class Change:
             return np.where(self.after == self.before, 0.0, self.after - self.before)
 
     @cached_property
-    def harm(self) -> Array:
+    def harm(self) -> FloatArray:
         """How much worse each sample became; where both ways may be better, how much it changed."""
         import numpy as np
 
@@ -106,13 +107,13 @@ class Comparison:
     files: Sequence[str]
     models: Sequence[Model]
     measured: Sequence[Measured]
-    ids: Texts
-    values: Mapping[str, Array]
+    ids: StringList
+    values: Mapping[str, FloatArray]
     notes: Sequence[str]
 
     def find(self, name: str) -> Measured:
         """What is compared under a name; an unknown one is an error."""
-        found: Measured = sought(name, {each.name: each for each in self.measured}, RESULTS)
+        found: Measured = lookup(name, {each.name: each for each in self.measured}, RESULTS)
         return found
 
     def change(self, file: int, of: Measured) -> Change:
@@ -198,7 +199,7 @@ def _told(change: Change) -> dict[str, Any]:
     }
 
 
-def ranked(values: Array, better: str | None) -> Array:
+def ranked(values: FloatArray, better: str | None) -> FloatArray:
     """The rank of each of several values, sample by sample; equal ones share the mean of theirs.
 
     Args:
@@ -215,7 +216,7 @@ def ranked(values: Array, better: str | None) -> Array:
         good = -good
     ahead = np.stack([(good < row).sum(axis=0) for row in good])
     equal = np.stack([(good == row).sum(axis=0) for row in good])  # itself among them
-    ranks: Array = 1 + ahead + (equal - 1) / 2
+    ranks: FloatArray = 1 + ahead + (equal - 1) / 2
     return ranks
 
 
@@ -250,7 +251,7 @@ def compare(
     return Comparison(files, models, measured, samples[0][0], values, notes)
 
 
-def _partial(files: Sequence[str], names: Sequence[Texts], common: int) -> Iterator[str]:
+def _partial(files: Sequence[str], names: Sequence[StringList], common: int) -> Iterator[str]:
     """What to say of results that have samples which others lack."""
     for file, ids in zip(files, names, strict=True):
         if len(ids) > common:
@@ -258,10 +259,10 @@ def _partial(files: Sequence[str], names: Sequence[Texts], common: int) -> Itera
 
 
 def _taken(
-    ids: Texts, columns: Sequence[Array], places: NDArray[np.intp]
-) -> tuple[Texts, list[Array]]:
+    ids: StringList, columns: Sequence[FloatArray], places: NDArray[np.intp]
+) -> tuple[StringList, list[FloatArray]]:
     """Some of the samples."""
-    some = Texts()
+    some = StringList()
     for place in places:
         some.append(ids[place])
     return some, [column[places] for column in columns]
@@ -322,7 +323,7 @@ def _measured(
         reason = "; ".join(["the results have no loss in common", *unlike.values()])
         raise InputError(reason, kind="mismatch")
     wanted = losses or [name for name, each in known.items() if not each.quantity.of_class]
-    found = [sought(name, known, RESULTS) for name in wanted]
+    found = [lookup(name, known, RESULTS) for name in wanted]
     if per_class:
         columns = {each.quantity.column for each in found}
         found += [
@@ -341,7 +342,7 @@ def _classes(name: str, models: Sequence[Model]) -> Iterator[Quantity]:
             yield Quantity(name, of_class)
 
 
-def _common(names: Sequence[Texts]) -> list[NDArray[np.intp]]:
+def _common(names: Sequence[StringList]) -> list[NDArray[np.intp]]:
     """Where the samples that all results have stand in each, in the order of the first."""
     import numpy as np
 

@@ -10,7 +10,7 @@ from typing import Any
 from lossbench.catalog.columns import Column, Defaults, column_for
 from lossbench.catalog.grammar import COMPARE, ExpressionError, Gate, fold, leaves, parse_gate
 from lossbench.catalog.tasks import COUNTS
-from lossbench.errors import SettingError, nearest
+from lossbench.errors import SettingError, did_you_mean
 from lossbench.results.aggregates import AGGREGATES, OVER_GROUPS, VALUES
 
 WRONG_SIDE = {"lower": (">", ">="), "higher": ("<", "<=")}
@@ -94,7 +94,7 @@ def check(
             )
         return Check(gate, None)
     if gate.aggregate not in (*AGGREGATES, *OVER_GROUPS):
-        close = nearest(gate.aggregate, [*AGGREGATES, *OVER_GROUPS])
+        close = did_you_mean(gate.aggregate, [*AGGREGATES, *OVER_GROUPS])
         raise ExpressionError(
             gate.written,
             gate.columns["aggregate"],

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from lossbench.runtime.array_types import FloatArray
 
-    Array = NDArray[np.float64]
 
 Number = float | str | None  # None is undefined
 
@@ -24,7 +22,7 @@ def number(value: float) -> Number:
     return value
 
 
-def words(numbers: Array) -> list[Any]:
+def words(numbers: FloatArray) -> list[Any]:
     """Numbers as files hold them, in nested lists of the array's shape."""
     import numpy as np
 

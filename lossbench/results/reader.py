@@ -9,15 +9,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lossbench.errors import InputError, SettingError, nearest
+from lossbench.errors import InputError, SettingError, did_you_mean
 from lossbench.results.json_numbers import from_number
-from lossbench.runtime.string_list import Texts
+from lossbench.runtime.string_list import StringList
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from lossbench.runtime.array_types import FloatArray
 
-    Array = NDArray[np.float64]
 
 Model = Mapping[str, Any]
 
@@ -43,11 +41,11 @@ class Measured(NamedTuple):
         return str(self.quantity)
 
 
-def sought(name: str, known: Mapping[str, Any], where: str) -> Any:
+def lookup(name: str, known: Mapping[str, Any], where: str) -> Any:
     """What is known under the name of a loss; of an unknown one the nearest is offered."""
     if name not in known:
         raise SettingError(
-            f"no loss of {where} is called {name!r}{nearest(name, known)};"
+            f"no loss of {where} is called {name!r}{did_you_mean(name, known)};"
             f" there are {', '.join(known)}"
         )
     return known[name]
@@ -68,7 +66,9 @@ def read_result(path: str) -> Model:
     return found
 
 
-def read_samples(path: str, wanted: Sequence[Quantity], model: Model) -> tuple[Texts, list[Array]]:
+def read_samples(
+    path: str, wanted: Sequence[Quantity], model: Model
+) -> tuple[StringList, list[FloatArray]]:
     """The ids of a result file and the quantities that are wanted, nan where undefined.
 
     The others are not kept; of Parquet they are not even read.
@@ -83,7 +83,7 @@ def read_samples(path: str, wanted: Sequence[Quantity], model: Model) -> tuple[T
     """
     import numpy as np
 
-    ids, columns = Texts(), [array("d") for _ in wanted]
+    ids, columns = StringList(), [array("d") for _ in wanted]
     with _told(path):
         for names, numbers in _reader(path).samples(path, wanted, model):
             for name in names:

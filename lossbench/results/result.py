@@ -17,10 +17,8 @@ from lossbench.results.gates import Check, Decision
 from lossbench.results.json_numbers import Number, jsonable, number, words
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+    from lossbench.runtime.array_types import FloatArray
 
-    Array = NDArray[np.float64]
 
 SCHEMA = 1
 BLOCK = 1 << 12  # samples whose numbers are turned into words together
@@ -39,7 +37,7 @@ class Failed:
 
 
 @dataclass(frozen=True)
-class Reported:
+class ConventionValue:
     """What a convention makes of a column: one number, which aggregate it is, and of what."""
 
     value: float
@@ -48,7 +46,7 @@ class Reported:
 
 
 @dataclass
-class Values:
+class ColumnValues:
     """One column: a value a sample, values of each class, and both over all samples as one.
 
     Attributes:
@@ -58,8 +56,8 @@ class Values:
         pooled_classes: that of each class.
     """
 
-    column: Array
-    class_columns: Array | None = None
+    column: FloatArray
+    class_columns: FloatArray | None = None
     pooled: float = math.nan
     pooled_classes: Sequence[float] = ()
 
@@ -99,7 +97,7 @@ class Result:
 
     ids: list[str]
     columns: list[Column]
-    values: dict[str, Values]
+    values: dict[str, ColumnValues]
     class_names: tuple[str, ...]
     counts: dict[str, int]
     failed: list[Failed]
@@ -109,8 +107,8 @@ class Result:
     pooled: dict[str, Any] = field(default_factory=dict)
     decisions: list[Decision] = field(default_factory=list)
     groups: list[str] | None = None
-    group_pooled: dict[str, Values] = field(default_factory=dict)
-    conventions: dict[str, dict[str, Reported]] = field(default_factory=dict)
+    group_pooled: dict[str, ColumnValues] = field(default_factory=dict)
+    conventions: dict[str, dict[str, ConventionValue]] = field(default_factory=dict)
     shard: dict[str, Any] | None = None
 
     @property
@@ -144,16 +142,16 @@ class Result:
         return dict(sorted(places.items()))
 
     @cached_property
-    def group_means(self) -> dict[str, Values]:
+    def group_means(self) -> dict[str, ColumnValues]:
         """By column: the mean of each group, and of each class in it, groups sorted."""
 
         import numpy as np
 
-        def means(row: Array) -> list[float]:
+        def means(row: FloatArray) -> list[float]:
             return [mean(row[places].tolist()) for places in self.group_places.values()]
 
         return {
-            name: Values(
+            name: ColumnValues(
                 np.array(means(values.column)),
                 None
                 if values.class_columns is None
@@ -207,7 +205,7 @@ class Result:
                 **jsonable(self.run),
                 "classes": list(self.class_names),
                 "pairs": {"digest": self.digest, **self.counts},
-                "losses": [described(column) for column in self.columns],
+                "losses": [describe_column(column) for column in self.columns],
             },
             "aggregate": {name: self._aggregate(name, per_class) for name in self.values},
             **({"groups": self._groups(per_class)} if self.groups is not None else {}),
@@ -245,7 +243,7 @@ class Result:
         return model
 
     @property
-    def class_columns(self) -> dict[str, Array]:
+    def class_columns(self) -> dict[str, FloatArray]:
         """By column: values of each class, (K, n), of columns that have classes."""
         every = {name: each.class_columns for name, each in self.values.items()}
         return {name: each for name, each in every.items() if each is not None}
@@ -283,13 +281,13 @@ class Result:
             for group, tables in self.group_aggregates.items()
         }
 
-    def _group_values(self) -> Iterator[tuple[str, dict[str, Values]]]:
+    def _group_values(self) -> Iterator[tuple[str, dict[str, ColumnValues]]]:
         """Each group with the columns of its samples."""
         for at, (group, places) in enumerate(self.group_places.items()):
             of_group = {}
             for name, values in self.values.items():
                 pooled = self.group_pooled[name]
-                of_group[name] = Values(
+                of_group[name] = ColumnValues(
                     values.column[places],
                     None if values.class_columns is None else values.class_columns[:, places],
                     float(pooled.column[at]),
@@ -298,7 +296,7 @@ class Result:
             yield group, of_group
 
     def _class_aggregates(
-        self, columns: Mapping[str, Values]
+        self, columns: Mapping[str, ColumnValues]
     ) -> dict[str, dict[str, dict[str, float]]]:
         return {
             name: {
@@ -315,7 +313,7 @@ class Result:
         }
 
 
-def _aggregates(columns: Mapping[str, Values]) -> dict[str, dict[str, float]]:
+def _aggregates(columns: Mapping[str, ColumnValues]) -> dict[str, dict[str, float]]:
     return {name: aggregate(values.column, values.pooled) for name, values in columns.items()}
 
 
@@ -339,7 +337,7 @@ def _tables(
     return found
 
 
-def combine(column: Column, terms: Mapping[Any, Any]) -> Values:
+def combine(column: Column, terms: Mapping[Any, Any]) -> ColumnValues:
     """A column's values from those of its terms; undefined where a term is.
 
     Args:
@@ -358,7 +356,7 @@ def combine(column: Column, terms: Mapping[Any, Any]) -> Values:
 
     with np.errstate(divide="ignore", invalid="ignore"):
         samples, classes, pooled, pooled_classes = map(over, range(4))
-    return Values(
+    return ColumnValues(
         samples,
         None if classes is None else np.ascontiguousarray(classes.T),
         float(pooled),
@@ -380,8 +378,8 @@ def _numbers(table: Mapping[str, float]) -> dict[str, Number]:
     return {name: number(value) for name, value in table.items()}
 
 
-def _reported(each: Reported) -> dict[str, Any]:
-    what = described(each.column)
+def _reported(each: ConventionValue) -> dict[str, Any]:
+    what = describe_column(each.column)
     several = {} if what["options"] else {"terms": what["terms"]}
     return {
         "value": number(each.value),
@@ -391,7 +389,7 @@ def _reported(each: Reported) -> dict[str, Any]:
     }
 
 
-def described(column: Column) -> dict[str, Any]:
+def describe_column(column: Column) -> dict[str, Any]:
     """What a column is: of a single loss also its options and definition."""
     terms = column.terms
     entry, alone = terms[0].entry, column.node == terms[0]

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Iterator
 
 
-class Texts:
+class StringList:
     """A list of strings that only grows."""
 
     def __init__(self) -> None:

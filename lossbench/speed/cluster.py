@@ -11,8 +11,8 @@ from typing import Any
 
 from lossbench.speed.memory import DISTINCT, manifest
 from lossbench.speed.pipelines import FIVE
-from lossbench.speed.processes import Ended, child_command, failure, started
-from lossbench.speed.report import Column, Table
+from lossbench.speed.processes import FinishedProcess, child_command, failure, started
+from lossbench.speed.report import Table, TableColumn
 from lossbench.speed.setup import Setup, given
 
 WORKERS = (1, 2)
@@ -34,14 +34,14 @@ def projected(setup: Setup) -> Table:
                 row |= driver_costs(few, many, (TIMES - 1) * MORE * setup.pairs)
         rows.append(row)
     columns = (
-        Column("workers", "workers", "d"),
-        Column("pairs_per_second", "pairs/s", ",.0f"),
-        Column("worker_ms", "a worker, ms a pair", ".2f"),
-        Column("driver_ms", "the driver, ms a pair", ".3f"),
-        Column("driver_bytes", "bytes a pair", ",.0f"),
-        Column("fleet_hours", f"{FLEET} workers, h", ".1f"),
-        Column("driver_hours", "the driver, h", ".1f"),
-        Column("driver_gb", "its memory, GB", ".0f"),
+        TableColumn("workers", "workers", "d"),
+        TableColumn("pairs_per_second", "pairs/s", ",.0f"),
+        TableColumn("worker_ms", "a worker, ms a pair", ".2f"),
+        TableColumn("driver_ms", "the driver, ms a pair", ".3f"),
+        TableColumn("driver_bytes", "bytes a pair", ",.0f"),
+        TableColumn("fleet_hours", f"{FLEET} workers, h", ".1f"),
+        TableColumn("driver_hours", "the driver, h", ".1f"),
+        TableColumn("driver_gb", "its memory, GB", ".0f"),
     )
     title = (
         f"a further pair of {setup.size}×{setup.size}, {len(FIVE)} losses, workers of one thread;"
@@ -50,7 +50,9 @@ def projected(setup: Setup) -> Table:
     return Table("cluster", title, columns, rows)
 
 
-def runs(setup: Setup, address: str, size: int, pairs: int) -> tuple[Ended, Ended]:
+def runs(
+    setup: Setup, address: str, size: int, pairs: int
+) -> tuple[FinishedProcess, FinishedProcess]:
     """Runs of some pairs and of several times as many, after one in which workers get ready."""
     made = setup.pictures("binary", min(pairs, DISTINCT), size)
     setup.note(f"runs of {pairs:,} and {TIMES * pairs:,} pairs of {size}×{size}")
@@ -60,7 +62,9 @@ def runs(setup: Setup, address: str, size: int, pairs: int) -> tuple[Ended, Ende
     return few, many
 
 
-def worker_costs(workers: int, few: Ended, many: Ended, further: int) -> dict[str, Any]:
+def worker_costs(
+    workers: int, few: FinishedProcess, many: FinishedProcess, further: int
+) -> dict[str, Any]:
     """What so many further pairs cost the workers, where that is more than nothing."""
     pair = (many.seconds - few.seconds) / further
     if pair <= 0:
@@ -73,7 +77,7 @@ def worker_costs(workers: int, few: Ended, many: Ended, further: int) -> dict[st
     }
 
 
-def driver_costs(few: Ended, many: Ended, further: int) -> dict[str, Any]:
+def driver_costs(few: FinishedProcess, many: FinishedProcess, further: int) -> dict[str, Any]:
     """What so many further pairs cost the driver, as far as the system tells."""
     found: dict[str, Any] = {}
     cpu, held = _more(many.cpu, few.cpu) / further, 1e6 * _more(many.peak, few.peak) / further

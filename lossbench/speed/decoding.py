@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lossbench.runtime.cpu import cores
 from lossbench.speed.processes import child
-from lossbench.speed.report import Column, Table
+from lossbench.speed.report import Table, TableColumn
 from lossbench.speed.setup import Setup
 
 
@@ -38,10 +38,10 @@ def formats(setup: Setup) -> Table:
             }
         )
     columns = (
-        Column("format", "format"),
-        Column("bytes_per_pixel", "bytes a pixel", ".3f"),
+        TableColumn("format", "format"),
+        TableColumn("bytes_per_pixel", "bytes a pixel", ".3f"),
         *(
-            Column(f"files_per_second_{n}", f"files/s, {n} thread{'s' * (n > 1)}", ",.0f")
+            TableColumn(f"files_per_second_{n}", f"files/s, {n} thread{'s' * (n > 1)}", ",.0f")
             for n in threads
         ),
     )

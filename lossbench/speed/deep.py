@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
-from lossbench.speed.processes import Ended, alternate, child, median, python, seconds
-from lossbench.speed.report import Column, Table
+from lossbench.speed.processes import FinishedProcess, alternate, child, median, python, seconds
+from lossbench.speed.report import Table, TableColumn
 from lossbench.speed.setup import Setup
 
 LAYER = "relu2_2"
@@ -26,7 +26,7 @@ def perceptual(setup: Setup) -> Table:
     setup.note(f"{loss} of {setup.pairs:,} pairs, {setup.repeat} rounds")
     rounds = alternate(setup.repeat, tasks)
 
-    def bare(each: Mapping[str, Ended]) -> float:
+    def bare(each: Mapping[str, FinishedProcess]) -> float:
         return float(each["bare"].figures["seconds"])
 
     row = {
@@ -39,11 +39,11 @@ def perceptual(setup: Setup) -> Table:
         ),
     }
     columns = (
-        Column("loss", "loss"),
-        Column("import_seconds", "import torch, s", ".2f"),
-        Column("bare_seconds", "bare network, s", ".2f"),
-        Column("seconds", "run, s", ".2f"),
-        Column("ratio", "run / (import + bare)", ".2f"),
+        TableColumn("loss", "loss"),
+        TableColumn("import_seconds", "import torch, s", ".2f"),
+        TableColumn("bare_seconds", "bare network, s", ".2f"),
+        TableColumn("seconds", "run, s", ".2f"),
+        TableColumn("ratio", "run / (import + bare)", ".2f"),
     )
     title = f"{setup.pairs:,} pairs of {setup.size}×{setup.size}, VGG16 with seeded weights"
     return Table("deep", title, columns, [row])

@@ -10,17 +10,17 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from lossbench.errors import SettingError, nearest
+from lossbench.errors import SettingError, did_you_mean
 from lossbench.speed import cluster, decoding, deep, memory, pipelines, starting, surfaces, training
 from lossbench.speed.machine import described, hindrances
-from lossbench.speed.report import Report, Table
+from lossbench.speed.report import SpeedReport, Table
 from lossbench.speed.setup import Setup
 
 SMALLEST = 16
 
 
 @dataclass(frozen=True)
-class Section:
+class SpeedSection:
     """Something to measure, with its own numbers of pairs and pixels where it has any.
 
     `needs` is a package that does not come along, and the extra that brings it.
@@ -44,19 +44,25 @@ DASK = ("distributed", "dask")
 MONAI = ("monai", "test")
 
 SECTIONS = {
-    "import": Section("imports of torch and others", starting.imports),
-    "decode": Section("bare decoding by format and threads", decoding.formats, 40, 512),
-    "pipeline": Section("runs with 1, 5 and all losses, and by hand", pipelines.binary, 400, 512),
-    "classes": Section("runs on label maps of 19 and 150 classes", pipelines.classes, 400, 512),
-    "small": Section("runs on small files", pipelines.small, 4000, 64),
-    "few": Section("runs of few pairs", pipelines.few, 100, 512),
-    "losses": Section("each loss, forward and backward", training.each_loss, 0, 512),
-    "memory": Section("memory by the number of pairs", memory.by_pairs, 1000, 64),
-    "large": Section("memory of one large pair", memory.one_pair, 0, 4000),
-    "start": Section("commands that compute nothing", starting.commands, 16, 64),
-    "cluster": Section("a Dask cluster, projected", cluster.projected, 1000, 512, DASK),
-    "deep": Section("a perceptual loss next to its network", deep.perceptual, 8, 256),
-    "surface": Section("distances of surfaces next to MONAI's", surfaces.distances, 3, 512, MONAI),
+    "import": SpeedSection("imports of torch and others", starting.imports),
+    "decode": SpeedSection("bare decoding by format and threads", decoding.formats, 40, 512),
+    "pipeline": SpeedSection(
+        "runs with 1, 5 and all losses, and by hand", pipelines.binary, 400, 512
+    ),
+    "classes": SpeedSection(
+        "runs on label maps of 19 and 150 classes", pipelines.classes, 400, 512
+    ),
+    "small": SpeedSection("runs on small files", pipelines.small, 4000, 64),
+    "few": SpeedSection("runs of few pairs", pipelines.few, 100, 512),
+    "losses": SpeedSection("each loss, forward and backward", training.each_loss, 0, 512),
+    "memory": SpeedSection("memory by the number of pairs", memory.by_pairs, 1000, 64),
+    "large": SpeedSection("memory of one large pair", memory.one_pair, 0, 4000),
+    "start": SpeedSection("commands that compute nothing", starting.commands, 16, 64),
+    "cluster": SpeedSection("a Dask cluster, projected", cluster.projected, 1000, 512, DASK),
+    "deep": SpeedSection("a perceptual loss next to its network", deep.perceptual, 8, 256),
+    "surface": SpeedSection(
+        "distances of surfaces next to MONAI's", surfaces.distances, 3, 512, MONAI
+    ),
 }
 # Numbers that a section fixes itself though it draws pictures.
 FIXED = ("start",)
@@ -70,7 +76,7 @@ def measured(
     folder: str | os.PathLike[str] | None,
     device: str,
     note: Callable[[str], None],
-) -> Generator[Report, None, None]:
+) -> Generator[SpeedReport, None, None]:
     """Check what is asked for, then measure section after section; see `lossbench.measure_speed`.
 
     Raises:
@@ -81,7 +87,7 @@ def measured(
         if name not in SECTIONS:
             known = ", ".join(SECTIONS)
             raise SettingError(
-                f"no section is called {name!r}{nearest(name, SECTIONS)}; there are {known}"
+                f"no section is called {name!r}{did_you_mean(name, SECTIONS)}; there are {known}"
             )
         if lacks := SECTIONS[name].lacks:
             raise SettingError(f"the section {name} {lacks}")
@@ -107,13 +113,13 @@ def measured(
         except OSError as error:
             raise SettingError(f"the folder {folder} cannot be made: {error.strerror}") from None
     settings = {"repeat": repeat, "device": device, "pairs": pairs, "size": size}
-    report = Report(described(), settings)
+    report = SpeedReport(described(), settings)
     return _each(report, names, Path(folder) if folder is not None else None, note)
 
 
 def _each(
-    report: Report, names: Sequence[str], folder: Path | None, note: Callable[[str], None]
-) -> Generator[Report, None, None]:
+    report: SpeedReport, names: Sequence[str], folder: Path | None, note: Callable[[str], None]
+) -> Generator[SpeedReport, None, None]:
     """The report after each section."""
     for hindrance in hindrances(report.machine):
         note(hindrance)

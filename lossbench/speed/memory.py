@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lossbench.speed.pipelines import FIVE, counted, evaluation
-from lossbench.speed.report import Column, Table
+from lossbench.speed.report import Table, TableColumn
 from lossbench.speed.setup import Setup, given
 
 DISTINCT = 50
@@ -34,10 +34,10 @@ def by_pairs(setup: Setup) -> Table:
             first = first or (pairs, peak)
             rows.append(row)
     columns = (
-        Column("pairs", "pairs", ",d"),
-        Column("losses", "losses"),
-        Column("memory_mb", "memory, MB", ",.0f"),
-        Column("bytes_per_pair", "bytes a further pair", ",.0f"),
+        TableColumn("pairs", "pairs", ",d"),
+        TableColumn("losses", "losses"),
+        TableColumn("memory_mb", "memory, MB", ",.0f"),
+        TableColumn("bytes_per_pair", "bytes a further pair", ",.0f"),
     )
     title = f"pairs of {setup.size}×{setup.size}; resident memory of the largest process"
     return Table("memory", title, columns, rows)
@@ -61,10 +61,10 @@ def one_pair(setup: Setup) -> Table:
             }
         )
     columns = (
-        Column("losses", "losses"),
-        Column("idle_mb", f"with {TINY}×{TINY}, MB", ",.0f"),
-        Column("memory_mb", "memory, MB", ",.0f"),
-        Column("bytes_per_pixel", "bytes a pixel more", ".2f"),
+        TableColumn("losses", "losses"),
+        TableColumn("idle_mb", f"with {TINY}×{TINY}, MB", ",.0f"),
+        TableColumn("memory_mb", "memory, MB", ",.0f"),
+        TableColumn("bytes_per_pixel", "bytes a pixel more", ".2f"),
     )
     title = f"one pair of {setup.size}×{setup.size}, 8-bit probability against mask"
     return Table("large", title, columns, rows)

@@ -10,25 +10,33 @@ from typing import Any
 from lossbench.catalog.columns import resolve
 from lossbench.catalog.registry import builtin
 from lossbench.runtime.cpu import cores
-from lossbench.speed.processes import Ended, alternate, child, median, next_to, python, seconds
-from lossbench.speed.report import Column, Table
+from lossbench.speed.processes import (
+    FinishedProcess,
+    alternate,
+    child,
+    median,
+    next_to,
+    python,
+    seconds,
+)
+from lossbench.speed.report import Table, TableColumn
 from lossbench.speed.setup import Setup, given
 
-Round = Callable[[Mapping[str, Ended]], float]
+Round = Callable[[Mapping[str, FinishedProcess]], float]
 FIVE = ["dice", "iou", "bce", "precision", "recall"]
 CLASSES = (19, 150)  # Cityscapes, ADE20K
 BY_HAND = 100  # pairs at most that the script by hand evaluates; its rate is taken for all
 COLUMNS = (
-    Column("what", "run"),
-    Column("losses", "losses"),
-    Column("import_seconds", "import torch, s", ".2f"),
-    Column("decode_seconds", "decode, s", ".2f"),
-    Column("limit_seconds", "limit, s", ".2f"),
-    Column("seconds", "run, s", ".2f"),
-    Column("pairs_per_second", "pairs/s", ",.0f"),
-    Column("ratio", "run / limit", ".2f"),
+    TableColumn("what", "run"),
+    TableColumn("losses", "losses"),
+    TableColumn("import_seconds", "import torch, s", ".2f"),
+    TableColumn("decode_seconds", "decode, s", ".2f"),
+    TableColumn("limit_seconds", "limit, s", ".2f"),
+    TableColumn("seconds", "run, s", ".2f"),
+    TableColumn("pairs_per_second", "pairs/s", ",.0f"),
+    TableColumn("ratio", "run / limit", ".2f"),
 )
-RATE = Column("by_hand_ratio", "by hand / run", ".1f")
+RATE = TableColumn("by_hand_ratio", "by hand / run", ".1f")
 
 
 def counted(task: str) -> list[str]:
@@ -51,7 +59,7 @@ def binary(setup: Setup) -> Table:
     )
     rounds = compared(setup, made, runs, {"by hand": hand})
 
-    def by_hand(each: Mapping[str, Ended]) -> float:
+    def by_hand(each: Mapping[str, FinishedProcess]) -> float:
         """Seconds of the script for all pairs."""
         figures = each["by hand"].figures
         rate: float = figures["seconds"] / figures["pairs"]
@@ -93,7 +101,9 @@ def few(setup: Setup) -> Table:
     """So few pairs that the import of torch is most of it."""
     made = setup.pictures("binary", setup.pairs, setup.size)
     runs = {str(len(names)): names for names in (["dice"], FIVE, counted("binary"))}
-    tasks: dict[str, Callable[[], Ended]] = {"import": partial(python, "-c", "import torch")}
+    tasks: dict[str, Callable[[], FinishedProcess]] = {
+        "import": partial(python, "-c", "import torch")
+    }
     tasks |= {name: evaluation(setup, made, names) for name, names in runs.items()}
     setup.note(f"runs of {setup.pairs:,} pairs, {setup.repeat} rounds")
     rounds = alternate(setup.repeat, tasks)
@@ -107,10 +117,10 @@ def few(setup: Setup) -> Table:
         for name in runs
     ]
     columns = (
-        Column("losses", "losses"),
-        Column("import_seconds", "python -c 'import torch', s", ".2f"),
-        Column("seconds", "run, s", ".2f"),
-        Column("ratio", "run / import", ".2f"),
+        TableColumn("losses", "losses"),
+        TableColumn("import_seconds", "python -c 'import torch', s", ".2f"),
+        TableColumn("seconds", "run, s", ".2f"),
+        TableColumn("ratio", "run / import", ".2f"),
     )
     return Table("few", f"{_pairs(setup)}, 8-bit probability against mask", columns, rows)
 
@@ -119,11 +129,11 @@ def compared(
     setup: Setup,
     made: Path,
     runs: Mapping[str, list[str]],
-    others: Mapping[str, Callable[[], Ended]],
+    others: Mapping[str, Callable[[], FinishedProcess]],
     *more: object,
-) -> list[dict[str, Ended]]:
+) -> list[dict[str, FinishedProcess]]:
     """Rounds of the limit, of runs with their losses, and of others."""
-    tasks: dict[str, Callable[[], Ended]] = {
+    tasks: dict[str, Callable[[], FinishedProcess]] = {
         "limit": partial(child, "decode", "torch", cores(), made)
     }
     tasks |= {name: evaluation(setup, made, names, *more) for name, names in runs.items()}
@@ -131,14 +141,16 @@ def compared(
     return alternate(setup.repeat, {**tasks, **others})
 
 
-def evaluation(setup: Setup, made: Path, losses: list[str], *more: object) -> Callable[[], Ended]:
+def evaluation(
+    setup: Setup, made: Path, losses: list[str], *more: object
+) -> Callable[[], FinishedProcess]:
     """A run over a folder of pairs."""
     return partial(setup.evaluated, made / "pred", made / "gt", *given(losses), *more)
 
 
 def row(
     setup: Setup,
-    rounds: Sequence[Mapping[str, Ended]],
+    rounds: Sequence[Mapping[str, FinishedProcess]],
     what: str,
     losses: str,
     measured: Round,

@@ -26,7 +26,7 @@ Measured = TypeVar("Measured")
 
 
 @dataclass(frozen=True)
-class Ended:
+class FinishedProcess:
     """A process that ended well.
 
     Attributes:
@@ -49,12 +49,12 @@ class Ended:
         return found
 
 
-def python(*arguments: str) -> Ended:
+def python(*arguments: str) -> FinishedProcess:
     """A Python process."""
     return run([sys.executable, "-P", *arguments])
 
 
-def child(name: str, *arguments: object) -> Ended:
+def child(name: str, *arguments: object) -> FinishedProcess:
     """One of the programs in `children`."""
     return run(child_command(name, *arguments))
 
@@ -64,7 +64,7 @@ def child_command(name: str, *arguments: object) -> list[str]:
     return [sys.executable, "-P", str(CHILDREN / f"{name}.py"), *map(str, arguments)]
 
 
-def run(command: Sequence[str]) -> Ended:
+def run(command: Sequence[str]) -> FinishedProcess:
     """Run a command to its end.
 
     Raises:
@@ -78,7 +78,7 @@ def run(command: Sequence[str]) -> Ended:
         if status:
             raise failure(command, status, errors)
         output.seek(0)
-        return Ended(seconds, peak, output.read().decode("utf-8", "replace"), cpu)
+        return FinishedProcess(seconds, peak, output.read().decode("utf-8", "replace"), cpu)
 
 
 def lines(command: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -159,11 +159,11 @@ def median(
     return statistics.median(number(each) for each in rounds)
 
 
-def seconds(name: str) -> Callable[[Mapping[str, Ended]], float]:
+def seconds(name: str) -> Callable[[Mapping[str, FinishedProcess]], float]:
     """How long a process of a round took."""
     return lambda each: each[name].seconds
 
 
-def next_to(name: str, limit: str) -> Callable[[Mapping[str, Ended]], float]:
+def next_to(name: str, limit: str) -> Callable[[Mapping[str, FinishedProcess]], float]:
     """How many times as long as another process of the same round it took."""
     return lambda each: each[name].seconds / each[limit].seconds

@@ -12,7 +12,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column: its key in JSON, its heading for people, how its numbers are written."""
 
     key: str
@@ -26,7 +26,7 @@ class Table:
 
     section: str
     title: str
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
     rows: Sequence[Mapping[str, Any]]
 
     def as_json(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Report:
+class SpeedReport:
     """What has been measured so far, on which machine, and how.
 
     Attributes:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lossbench.speed.processes import COMMAND, Ended, child, run
+from lossbench.speed.processes import COMMAND, FinishedProcess, child, run
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Setup:
             draft.rename(made)
         return made
 
-    def evaluated(self, *arguments: object) -> Ended:
+    def evaluated(self, *arguments: object) -> FinishedProcess:
         """`lossbench eval` as a whole process, with the usual output."""
         how = ("--isolated", "--no-progress", "--device", self.device)
         return run([*COMMAND, "eval", *map(str, arguments), *how])

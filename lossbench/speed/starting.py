@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from lossbench.speed.processes import COMMAND, alternate, median, next_to, python, run, seconds
-from lossbench.speed.report import Column, Table
+from lossbench.speed.report import Table, TableColumn
 from lossbench.speed.setup import Setup
 
 IMPORTS = ("pass", "import numpy", "import PIL.Image", "import lossbench", "import torch")
@@ -37,9 +37,9 @@ def imports(setup: Setup) -> Table:
         for code in IMPORTS
     ]
     columns = (
-        Column("code", "process"),
-        Column("seconds", "seconds", ".3f"),
-        Column("memory_mb", "memory, MB", ",.0f"),
+        TableColumn("code", "process"),
+        TableColumn("seconds", "seconds", ".3f"),
+        TableColumn("memory_mb", "memory, MB", ",.0f"),
     )
     return Table("import", "whole processes", columns, rows)
 
@@ -64,8 +64,8 @@ def commands(setup: Setup) -> Table:
         for name in tasks
     ]
     columns = (
-        Column("command", "process"),
-        Column("ms", "ms", ".0f"),
-        Column("ratio", "/ import click", ".2f"),
+        TableColumn("command", "process"),
+        TableColumn("ms", "ms", ".0f"),
+        TableColumn("ratio", "/ import click", ".2f"),
     )
     return Table("start", "commands that compute nothing, as whole processes", columns, rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lossbench.catalog.registry import builtin
 from lossbench.speed.processes import child_command, lines
-from lossbench.speed.report import Column, Table
+from lossbench.speed.report import Table, TableColumn
 from lossbench.speed.setup import Setup
 
 OFTEN = 20  # losses between two words of progress
@@ -21,15 +21,15 @@ def each_loss(setup: Setup) -> Table:
         if not len(rows) % OFTEN:
             setup.note(f"{len(rows)} done, {row['loss']} on {row['device']} the last")
     columns = (
-        Column("loss", "loss"),
-        Column("task", "task"),
-        Column("device", "device"),
+        TableColumn("loss", "loss"),
+        TableColumn("task", "task"),
+        TableColumn("device", "device"),
         *(
-            Column(f"{way}_ms_{size}", f"{way}, {size}, ms", ".3g")
+            TableColumn(f"{way}_ms_{size}", f"{way}, {size}, ms", ".3g")
             for size in sizes
             for way in ("forward", "backward")
         ),
-        Column("table_us", "on a table, µs", ".2g"),
+        TableColumn("table_us", "on a table, µs", ".2g"),
     )
     title = (
         "an image in float32 through lossbench.loss, and a sample on the tables of a run, one"

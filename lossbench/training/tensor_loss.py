@@ -17,10 +17,17 @@ from lossbench.catalog.registry import Entry
 from lossbench.errors import SettingError
 from lossbench.interface.annotations import Gathered
 from lossbench.interface.dispatch import evaluate, loss_function
-from lossbench.interface.sample_batch import RECORDS, BoxPairs, Named, Side, Task, Values
+from lossbench.interface.sample_batch import (
+    RECORDS,
+    AlignedBoxes,
+    Input,
+    NamedTensors,
+    SampleBatch,
+    Task,
+)
 from lossbench.networks.extractor import Networks
 from lossbench.networks.weights import check_files
-from lossbench.views.features import Deep
+from lossbench.views.features import NetworkFeatures
 
 ENCODINGS = ("probability", "logits", "image")
 
@@ -98,12 +105,12 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
         ignored = (weight == 0).all(1, keepdim=True)
         pred, target = pred.masked_fill(ignored, 0), target.to(pred.dtype).masked_fill(ignored, 0)
         space = tuple(pred.shape[2:]) or (1,)
-        values = Values(
+        values = SampleBatch(
             {
-                "pred": Side(_flat(pred), task, logits=encoding == "logits", space=space),
-                "target": Side(_flat(target), task, space=space),
+                "pred": Input(_flat(pred), task, logits=encoding == "logits", space=space),
+                "target": Input(_flat(target), task, space=space),
                 **{
-                    role: Side(
+                    role: Input(
                         _flat(each.to(pred.dtype)),
                         task,
                         logits=encoding == "logits",
@@ -114,14 +121,14 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
             },
             _flat(weight),
             pixels=torch.full_like(pred[:, 0].reshape(len(pred), -1)[:, 0], pred[0, 0].numel()),
-            deep=Deep(networks),
+            deep=NetworkFeatures(networks),
         )
         return _value(node, values).to(given)
 
     return on_tensors
 
 
-def _value(node: Any, values: Values) -> Tensor:
+def _value(node: Any, values: SampleBatch) -> Tensor:
     """The expression of what a loss is."""
     found: Tensor = fold(
         node, lambda term: evaluate(loss_function(term.entry), values, term.options)[0]
@@ -142,13 +149,13 @@ def _of_records(
     like = next(iter(pred.values()), torch.zeros(0))
     ones = torch.ones(len(like), device=like.device)
     sides = {
-        role: Side(ones[:, None, None], "records", named=Named(role, tensors))
+        role: Input(ones[:, None, None], "records", named=NamedTensors(role, tensors))
         for role, tensors in (("pred", pred), ("target", target))
     }
-    return _value(node, Values(sides, ones[:, None, None], ones)).to(like.dtype)
+    return _value(node, SampleBatch(sides, ones[:, None, None], ones)).to(like.dtype)
 
 
-def _box_values(name: str, pred: Tensor, target: Tensor, terms: Iterable[Term]) -> Values:
+def _box_values(name: str, pred: Tensor, target: Tensor, terms: Iterable[Term]) -> SampleBatch:
     """Pairs of boxes (B, 4), each of them a sample."""
     if any("Matched" not in term.entry.forms for term in terms):
         raise SettingError(
@@ -162,12 +169,12 @@ def _box_values(name: str, pred: Tensor, target: Tensor, terms: Iterable[Term]) 
         )
     there = torch.ones_like(pred[:, :1], dtype=torch.bool)
     ones = torch.ones_like(pred[:, :1, None])
-    pairs = BoxPairs(pred[:, None], target.to(pred.dtype)[:, None], there, there, ones)
-    sides = {role: Side(ones, "detection") for role in ("pred", "target")}
-    return Values(sides, ones, ones[:, 0, 0], boxes=pairs)
+    pairs = AlignedBoxes(pred[:, None], target.to(pred.dtype)[:, None], there, there, ones)
+    sides = {role: Input(ones, "detection") for role in ("pred", "target")}
+    return SampleBatch(sides, ones, ones[:, 0, 0], boxes=pairs)
 
 
-def _record_values(task: Task, given: dict[str, Tensor], terms: Iterable[Term]) -> Values:
+def _record_values(task: Task, given: dict[str, Tensor], terms: Iterable[Term]) -> SampleBatch:
     """Vectors (B, D), labels (B,) or scores (B, …) as values."""
     pred = given["pred"]
     rows = {role: each.to(pred.dtype).reshape(len(each), -1) for role, each in given.items()}
@@ -180,13 +187,13 @@ def _record_values(task: Task, given: dict[str, Tensor], terms: Iterable[Term]) 
                 f" {f'({len(pred)}, {width})' if width else f'{len(pred)} samples'}"
             )
     sides = {
-        role: Side(each[..., None] if task == "vectors" else each[:, None], task)
+        role: Input(each[..., None] if task == "vectors" else each[:, None], task)
         for role, each in rows.items()
     }
     ones = torch.ones_like(rows["pred"][:, 0])
     place = torch.arange(len(pred), device=pred.device)
     gathered = Gathered(rows["pred"], rows["target"], place)
-    return Values(sides, ones[:, None, None], ones, gathered=gathered)
+    return SampleBatch(sides, ones[:, None, None], ones, gathered=gathered)
 
 
 def _check_shape(name: str, given: Tensor, pred: Tensor, channels: list[int]) -> None:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from lossbench.errors import SettingError
 from lossbench.interface.annotations import PerPixel
-from lossbench.interface.sample_batch import Values
+from lossbench.interface.sample_batch import SampleBatch
 
 
 @dataclass(frozen=True)
-class Matched:
+class BoxPairs:
     """Pairs of boxes, each (B, N, 4) as x1, y1, x2, y2, and what they count."""
 
     pred: Tensor
@@ -25,8 +25,8 @@ class Matched:
 
     @classmethod
     def of(
-        cls, values: Values, *, unmatched: Literal["objects", "all", "none"] = "objects"
-    ) -> Matched:
+        cls, values: SampleBatch, *, unmatched: Literal["objects", "all", "none"] = "objects"
+    ) -> BoxPairs:
         """Pairs of a detection and an object of its class.
 
         Args:

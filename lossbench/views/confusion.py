@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lossbench.catalog.tasks import of_truth
 from lossbench.interface.annotations import Share, Valid, Weight
-from lossbench.interface.sample_batch import Side
+from lossbench.interface.sample_batch import Input
 from lossbench.interface.stable_math import total
 
 
@@ -23,7 +23,7 @@ class Counts(NamedTuple):
     tn: Tensor
 
     @classmethod
-    def of(cls, pred: Side, target: Side, weight: Weight, *, threshold: Share = 0.5) -> Counts:
+    def of(cls, pred: Input, target: Input, weight: Weight, *, threshold: Share = 0.5) -> Counts:
         """The counts over valid pixels.
 
         Args:
@@ -86,7 +86,7 @@ class Masks:
     target: Tensor
 
     @classmethod
-    def of(cls, pred: Side, target: Side, valid: Valid, *, threshold: Share = 0.5) -> Masks:
+    def of(cls, pred: Input, target: Input, valid: Valid, *, threshold: Share = 0.5) -> Masks:
         """The masks of a sample.
 
         Args:
@@ -111,7 +111,7 @@ class Confusion(NamedTuple):
     tn: Tensor
 
     @classmethod
-    def of(cls, counts: Counts, target: Side) -> Confusion:
+    def of(cls, counts: Counts, target: Input) -> Confusion:
         """Those of the valid pixels, from the hits and misses of each class."""
         tp, fp, fn, tn = counts
         if target.task == "multiclass":

@@ -8,19 +8,21 @@ from torch import Tensor
 
 from lossbench.errors import InputError, SettingError
 from lossbench.interface.annotations import Scores
-from lossbench.interface.sample_batch import Side
+from lossbench.interface.sample_batch import Input
 from lossbench.interface.stable_math import logarithm
 
 
 @dataclass(frozen=True, eq=False)
-class Outputs:
+class DiscriminatorOutputs:
     """Outputs of a discriminator as they are stored, of generated and of real samples, (B, N)."""
 
     fake: Tensor
     real: Tensor
 
     @classmethod
-    def of(cls, pred: Side, target: Side, d_fake: Scores | None, d_real: Scores | None) -> Outputs:
+    def of(
+        cls, pred: Input, target: Input, d_fake: Scores | None, d_real: Scores | None
+    ) -> DiscriminatorOutputs:
         """PRED and GT, or the roles `d_fake` and `d_real` where these are given."""
         for role, given, side in (("d_fake", d_fake, pred), ("d_real", d_real, target)):
             if given is None and side.task != "scores":

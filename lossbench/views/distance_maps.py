@@ -15,7 +15,7 @@ from lossbench.catalog.tasks import of_truth
 from lossbench.errors import SettingError
 from lossbench.geometry.distance_transform import across
 from lossbench.interface.annotations import Positive, Share
-from lossbench.interface.sample_batch import Values, pixel_size
+from lossbench.interface.sample_batch import SampleBatch, pixel_size
 
 
 class Map(NamedTuple):
@@ -37,14 +37,14 @@ class DistanceMaps:
     ignored one is outside.
     """
 
-    values: Values
+    values: SampleBatch
     threshold: float
     spacing: tuple[float, ...] | None
 
     @classmethod
     def of(
         cls,
-        values: Values,
+        values: SampleBatch,
         *,
         threshold: Share = 0.5,
         spacing: Sequence[Positive] | None = None,

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from lossbench.errors import InputError, SettingError
 from lossbench.interface.annotations import Count, NetworkName
-from lossbench.interface.sample_batch import FeatureSource, Side, Values
+from lossbench.interface.sample_batch import FeatureSource, Input, SampleBatch
 from lossbench.interface.stable_math import ratio
 from lossbench.networks.architectures import DISTS_LAYERS, LPIPS, LPIPS_LAYERS, SEEDED, Recipe
 from lossbench.networks.extractor import Networks
@@ -21,14 +21,14 @@ POSITIONS = 1 << 16  # that are taken to float64 at a time
 
 
 @dataclass(frozen=True)
-class Deep:
+class NetworkFeatures:
     """Where features come from: what was computed beforehand, the networks for the rest."""
 
     networks: Networks
     known: dict[tuple[str, Recipe], Mapping[str, Tensor]] = field(default_factory=dict)
 
     def maps(
-        self, values: Values, role: str, recipe: Recipe, layers: Sequence[str]
+        self, values: SampleBatch, role: str, recipe: Recipe, layers: Sequence[str]
     ) -> list[Tensor]:
         """Features of one input, a tensor a layer."""
         found = self.known.get((role, recipe), {})
@@ -42,7 +42,7 @@ class Deep:
         return self.networks.numbers(name, like)
 
 
-def pictures(side: Side) -> Tensor:
+def pictures(side: Input) -> Tensor:
     """An input as colour images (B, 3, H, W); grey is repeated.
 
     Raises:
@@ -116,9 +116,9 @@ class Features:
     @classmethod
     def of(
         cls,
-        values: Values,
-        style: Side | None,
-        content: Side | None,
+        values: SampleBatch,
+        style: Input | None,
+        content: Input | None,
         *,
         network: NetworkName = "vgg19",
         layers: Sequence[str] = ("relu4_2",),
@@ -150,7 +150,10 @@ class Calibrated:
 
     @classmethod
     def of(
-        cls, values: Values, *, network: Literal["alex", "vgg", "squeeze", "tiny_seeded"] = "alex"
+        cls,
+        values: SampleBatch,
+        *,
+        network: Literal["alex", "vgg", "squeeze", "tiny_seeded"] = "alex",
     ) -> Calibrated:
         """Features, and the published linear heads.
 
@@ -179,7 +182,7 @@ class Textures:
     @classmethod
     def of(
         cls,
-        values: Values,
+        values: SampleBatch,
         *,
         network: Literal["vgg16", "tiny_seeded"] = "vgg16",
         shorter: Count | None = None,
@@ -203,7 +206,7 @@ class Textures:
         return cls(list(zip(found, *weights, strict=True)))
 
 
-def source(values: Values) -> FeatureSource:
+def source(values: SampleBatch) -> FeatureSource:
     """Where a sample's features come from."""
     if values.deep is None:
         raise SettingError("this loss needs a network, which `lossbench.evaluate` and"
@@ -212,7 +215,7 @@ def source(values: Values) -> FeatureSource:
 
 
 def compared(
-    values: Values, recipe: Recipe, layers: Sequence[str], against: str = "target"
+    values: SampleBatch, recipe: Recipe, layers: Sequence[str], against: str = "target"
 ) -> list[Maps]:
     """Each layer of the prediction and of what it is compared with."""
     deep = source(values)

@@ -16,8 +16,8 @@ from lossbench.data.formats.boxes import by_class
 from lossbench.errors import SettingError
 from lossbench.geometry.box_matching import NONE, matched
 from lossbench.interface.annotations import Count, Share
-from lossbench.interface.row_list import Listed
-from lossbench.interface.sample_batch import Values
+from lossbench.interface.row_list import RowList
+from lossbench.interface.sample_batch import SampleBatch
 
 THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 RECALLS = np.linspace(0, 1, 101)
@@ -31,7 +31,7 @@ TINY = float(np.spacing(1))  # pycocotools' guard against 0/0
 
 
 @dataclass(frozen=True)
-class Found:
+class RankedDetections:
     """Detections that count at one threshold at least, and how many objects there are.
 
     D detections, L thresholds, K classes. Those of several samples do not add up but are joined.
@@ -49,13 +49,13 @@ class Found:
     @classmethod
     def of(
         cls,
-        values: Values,
+        values: SampleBatch,
         *,
         iou_thresholds: Share | Sequence[Share] | None = None,
         area: Literal["all", "small", "medium", "large"] = "all",
         max_detections: Count = 100,
         iou_type: Literal["bbox", "segm"] = "bbox",
-    ) -> Found:
+    ) -> RankedDetections:
         """Match the detections of each class with its objects, best score first.
 
         Args:
@@ -99,14 +99,14 @@ class Found:
             values.weight.device,
         )
 
-    def listed(self) -> Listed:
+    def listed(self) -> RowList:
         """What puts several samples side by side: by image, in it by score."""
         rows = {name: getattr(self, name) for name in ("score", "of_class", "hit", "alarm")}
         place = {"order": self.order, "rank": np.arange(len(self.order))}
-        return Listed({**place, **rows}, {"objects": self.objects})
+        return RowList({**place, **rows}, {"objects": self.objects})
 
     @classmethod
-    def joined(cls, listed: Listed, device: str) -> Found:
+    def joined(cls, listed: RowList, device: str) -> RankedDetections:
         """Several samples as one."""
         rows = {name: array for name, array in listed.rows.items() if name != "rank"}
         return cls(**rows, **listed.totals, device=torch.device(device))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from lossbench.interface.annotations import Count, Decision, Probability, Weight
-from lossbench.interface.row_list import Listed
-from lossbench.interface.sample_batch import Side, Values
+from lossbench.interface.row_list import RowList
+from lossbench.interface.sample_batch import Input, SampleBatch
 from lossbench.interface.stable_math import total
 
 
@@ -43,12 +43,12 @@ class Ranking:
         below = (_before(side, first) for side in (positive, negative))
         return cls(score.expand(positive.shape), positive, negative, *below)
 
-    def listed(self) -> Listed:
+    def listed(self) -> RowList:
         """Distinct scores of each class with the weight of positives and negatives."""
         return by_class(self.score, self.positive, self.negative)
 
     @classmethod
-    def joined(cls, listed: Listed, device: str) -> Ranking:
+    def joined(cls, listed: RowList, device: str) -> Ranking:
         """Several samples as one."""
         return cls._made(*in_order(*side_by_side(listed, device)))
 
@@ -69,7 +69,7 @@ class Errors:
 
     @classmethod
     def of(
-        cls, pred: Side, target: Probability, weight: Weight, *, per_image: bool = True
+        cls, pred: Input, target: Probability, weight: Weight, *, per_image: bool = True
     ) -> Errors:
         """|y − p|, or the hinge max(0, 1 − ỹx) on the logits of a yes or no.
 
@@ -91,13 +91,13 @@ class Errors:
             found = [each.expand(shape[0], -1, -1) for each in found]
         return cls(hinge, *found)
 
-    def listed(self) -> Listed:
+    def listed(self) -> RowList:
         """Distinct errors of each class with the weight of both kinds of pixels."""
         listed = by_class(self.error.expand(self.hit.shape), self.hit, self.other)
-        return Listed(listed.rows, {**listed.totals, "hinge": np.array(int(self.hinge))})
+        return RowList(listed.rows, {**listed.totals, "hinge": np.array(int(self.hinge))})
 
     @classmethod
-    def joined(cls, listed: Listed, device: str) -> Errors:
+    def joined(cls, listed: RowList, device: str) -> Errors:
         """Several samples as one."""
         sides = in_order(*side_by_side(listed, device), descending=True)
         return cls(bool(listed.totals["hinge"]), *sides)
@@ -113,7 +113,7 @@ def in_order(number: Tensor, *others: Tensor, descending: bool = False) -> list[
     return found
 
 
-def by_class(number: Tensor, one: Tensor, other: Tensor) -> Listed:
+def by_class(number: Tensor, one: Tensor, other: Tensor) -> RowList:
     """Numbers (1, C, N) of each class, distinct ones, with two weights of each."""
     rows: list[list[Any]] = []
     for place, each in enumerate(zip(number[0], one[0], other[0], strict=True)):
@@ -124,10 +124,10 @@ def by_class(number: Tensor, one: Tensor, other: Tensor) -> Listed:
         rows.append([np.full(len(distinct), place), distinct, *sums])
     names = ("of_class", "number", "one", "other")
     joined = (np.concatenate(arrays) for arrays in zip(*rows, strict=True))
-    return Listed(dict(zip(names, joined, strict=True)), {"classes": np.zeros(len(rows))})
+    return RowList(dict(zip(names, joined, strict=True)), {"classes": np.zeros(len(rows))})
 
 
-def side_by_side(listed: Listed, device: str) -> list[Tensor]:
+def side_by_side(listed: RowList, device: str) -> list[Tensor]:
     """Numbers and both weights, each (1, C, N), with no weight where a class has fewer."""
     rows, classes = listed.rows, len(listed.totals["classes"])
     counts = np.bincount(rows["of_class"], minlength=classes)
@@ -157,7 +157,7 @@ class Calibration(NamedTuple):
     true: Tensor
 
     @classmethod
-    def of(cls, values: Values, *, bins: Count = 15) -> Calibration:
+    def of(cls, values: SampleBatch, *, bins: Count = 15) -> Calibration:
         """The sums over valid pixels of bins (k/bins, (k+1)/bins]; 0 belongs to the first.
 
         Args:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lossbench.errors import SettingError
-from lossbench.interface.sample_batch import Joint, Values
+from lossbench.interface.sample_batch import SampleBatch, SegmentPairs
 
 VOID = -2  # in place of a true segment
 
@@ -27,7 +27,7 @@ class Segments(NamedTuple):
     @classmethod
     def of(
         cls,
-        values: Values,
+        values: SampleBatch,
         *,
         only: Literal["all", "things", "stuff"] = "all",
         void: Literal["target", "both"] = "target",
@@ -51,7 +51,7 @@ class Segments(NamedTuple):
         return cls(*counts)
 
 
-def _matched(joint: Joint, both_void: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _matched(joint: SegmentPairs, both_void: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """tp, fp, fn and Σ IoU by class, each (C,)."""
     shared, pred, target, pred_class, target_class, crowd, _ = joint
     of_pred, of_target = pred >= 0, target >= 0

@@ -18,11 +18,11 @@ from torch import Tensor
 from lossbench.catalog.tasks import of_truth
 from lossbench.errors import SettingError
 from lossbench.geometry import surface_points
-from lossbench.geometry.surface_points import Mask, Numbers
 from lossbench.interface.annotations import NonNegative, Positive, Share, Spacing, Valid
-from lossbench.interface.sample_batch import Side, pixel_size
+from lossbench.interface.sample_batch import Input, pixel_size
+from lossbench.runtime.array_types import BoolArray, FloatArray
 
-OUTLINES: dict[str, Callable[[Mask], Mask]] = {
+OUTLINES: dict[str, Callable[[BoolArray], BoolArray]] = {
     "pixel": surface_points.by_face,
     "contour": surface_points.by_corner,
     "mask": lambda mask: mask,
@@ -30,11 +30,11 @@ OUTLINES: dict[str, Callable[[Mask], Mask]] = {
 DIAGONAL = 0.02  # Cheng et al. 2021: the share of the diagonal that a band is wide
 
 
-class Pair(NamedTuple):
+class SurfacePair(NamedTuple):
     """The two masks of one class, boxed, and the shape and spacing of the image they are from."""
 
-    pred: Mask
-    target: Mask
+    pred: BoolArray
+    target: BoolArray
     space: tuple[int, ...]
     spacing: tuple[float, ...] | None
 
@@ -54,20 +54,20 @@ class Points(NamedTuple):
     A surface whose other one is empty has no distances.
     """
 
-    pair: Pair
-    to_target: Numbers
-    to_pred: Numbers
-    pred_weight: Numbers
-    target_weight: Numbers
+    pair: SurfacePair
+    to_target: FloatArray
+    to_pred: FloatArray
+    pred_weight: FloatArray
+    target_weight: FloatArray
 
     @property
-    def sides(self) -> list[tuple[Numbers, Numbers]]:
+    def sides(self) -> list[tuple[FloatArray, FloatArray]]:
         """Distances and weights, those of the prediction first; an empty mask has none."""
         pred, target = (self.to_target, self.pred_weight), (self.to_pred, self.target_weight)
         return [side for side in (pred, target) if len(side[0])]
 
 
-class Of(NamedTuple):
+class PerClassList(NamedTuple):
     """Something of each of C classes of B samples."""
 
     rows: Sequence[Sequence[Any]]
@@ -79,23 +79,23 @@ class Of(NamedTuple):
         found = torch.tensor(rows, dtype=torch.float64, device=self.device)
         return found if found.ndim == 2 else found.movedim(-1, 0)
 
-    def then(self, make: Callable[[Any], Any]) -> Of:
+    def then(self, make: Callable[[Any], Any]) -> PerClassList:
         """Something else of each."""
-        return Of([[make(item) for item in row] for row in self.rows], self.device)
+        return PerClassList([[make(item) for item in row] for row in self.rows], self.device)
 
 
 @dataclass(frozen=True)
 class MaskPairs:
     """The two hard masks of every class."""
 
-    of_classes: Of  # Pair
+    of_classes: PerClassList  # Pair
     adds_up: ClassVar[bool] = False
 
     @classmethod
     def of(
         cls,
-        pred: Side,
-        target: Side,
+        pred: Input,
+        target: Input,
         valid: Valid,
         unit: Spacing,
         *,
@@ -121,15 +121,15 @@ class MaskPairs:
                 each = np.broadcast_to(seen, (pred.count, *space))
                 masks = [[m & on for m, on in zip(side, each, strict=True)] for side in masks]
             boxes = (surface_points.boxed(*both) for both in zip(*masks, strict=True))
-            rows.append([Pair(ours, theirs, space, sizes) for ours, theirs in boxes])
-        return cls(Of(rows, valid.device))
+            rows.append([SurfacePair(ours, theirs, space, sizes) for ours, theirs in boxes])
+        return cls(PerClassList(rows, valid.device))
 
 
 @dataclass(frozen=True)
 class Surfaces:
     """The surfaces of both masks of every class, and the distances between them."""
 
-    of_classes: Of  # Points
+    of_classes: PerClassList  # Points
     adds_up: ClassVar[bool] = False
 
     @classmethod
@@ -147,9 +147,9 @@ class Surfaces:
                 weighed by their length or area (subpixel).
         """
 
-        def points(pair: Pair) -> Points:
+        def points(pair: SurfacePair) -> Points:
             both = pair.pred, pair.target
-            weights: Sequence[Numbers | None] = None, None
+            weights: Sequence[FloatArray | None] = None, None
             if surface != "subpixel":
                 ours, theirs = map(OUTLINES[surface], both)
             elif len(pair.space) in (2, 3):
@@ -162,7 +162,7 @@ class Surfaces:
                     f"surface=subpixel is for 2 or 3 axes, the data has {len(pair.space)}"
                 )
             pred, target = surface_points.Outline.at(ours), surface_points.Outline.at(theirs)
-            found: list[Numbers] = [np.empty(0), np.empty(0)]
+            found: list[FloatArray] = [np.empty(0), np.empty(0)]
             if len(pred.places) and len(target.places):
                 sides = (pred, target), (target, pred)
                 found = [surface_points.gaps(*side, pair.sizes) for side in sides]
@@ -179,7 +179,7 @@ class Surfaces:
 class Distances:
     """Distances between surfaces, where an empty mask has a distance as well."""
 
-    of_classes: Of  # Points
+    of_classes: PerClassList  # Points
     adds_up: ClassVar[bool] = False
 
     @classmethod
@@ -292,7 +292,7 @@ class Bands(NamedTuple):
                 diagonals, in pixels.
         """
 
-        def sums(pair: Pair) -> tuple[float, float]:
+        def sums(pair: SurfacePair) -> tuple[float, float]:
             spacing = pair.sizes if distance == "euclidean" else None
             pixels = spacing is None or (pair.spacing is None and len(pair.space) == 2)
             width = DIAGONAL * (math.hypot(*pair.space) if pixels else pair.diagonal)

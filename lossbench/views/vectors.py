@@ -45,7 +45,7 @@ def defined(x: Tensor) -> Tensor:
     return (x != 0).any(-1)
 
 
-class Mined(NamedTuple):
+class TripletSums(NamedTuple):
     """Sums over the triplets of each anchor, each (B,). They add up."""
 
     loss: Tensor  # Σ max(d(a,p) − d(a,n) + margin, 0)
@@ -62,7 +62,7 @@ class Mined(NamedTuple):
         mining: Literal["batch_all", "batch_hard", "semihard"] = "batch_hard",
         margin: float = 1.0,
         squared: bool = False,
-    ) -> Mined:
+    ) -> TripletSums:
         """Find the triplets of each anchor among all samples.
 
         Args:

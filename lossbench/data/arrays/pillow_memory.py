@@ -12,10 +12,10 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
-Array = NDArray[Any]
+from lossbench.runtime.array_types import AnyArray
+
 # What the numbers of a pixel are in memory, by mode.
 NUMBERS = {"L": "u1", "P": "u1", "I;16": "<u2", "I": "i4", "F": "f4", "RGB": "u1", "RGBA": "u1"}
 FOUR = ("RGB", "RGBA")  # bands take the place of four
@@ -44,7 +44,7 @@ _pointer = ctypes.pythonapi.PyCapsule_GetPointer
 _pointer.restype, _pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
 
 
-def as_array(image: Image.Image) -> Array:
+def as_array(image: Image.Image) -> AnyArray:
     """(H, W) or (H, W, bands), from the picture's own memory where it can be had."""
     capsule = _exported(image)
     if capsule is None or image.mode not in NUMBERS:
@@ -59,7 +59,7 @@ def as_array(image: Image.Image) -> Array:
     return bands_of(array, range(len(image.getbands()))) if bands else array
 
 
-def as_picture(array: Array, size: tuple[int, int], mode: str) -> Any:
+def as_picture(array: AnyArray, size: tuple[int, int], mode: str) -> Any:
     """Pillow's own picture of so many columns and rows in the memory of an array."""
     return core.map_buffer(array, size, "raw", 0, (mode, 0, 1))
 
@@ -80,7 +80,7 @@ def _exported(image: Image.Image) -> Any:
         return None
 
 
-def bands_of(array: Array, bands: Sequence[int]) -> Array:
+def bands_of(array: AnyArray, bands: Sequence[int]) -> AnyArray:
     """Some bands, without a gap between pixels: loops over numbers with gaps are slow."""
     found = np.empty((*array.shape[:2], len(bands)), array.dtype)
     for place, band in enumerate(bands):

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from numpy.typing import NDArray
+from lossbench.runtime.array_types import AnyArray
 
-Array = NDArray[Any]
 STRIP = 1 << 20  # pixels; smaller pictures are one strip
 
 
-def strips(*planes: Array | None) -> Iterator[list[Any]]:
+def strips(*planes: AnyArray | None) -> Iterator[list[Any]]:
     """The same pixels of several planes of one shape, each in a row; of None there is None.
 
     They come in the order in which they lie in memory: NIfTI has the first axis first.
@@ -26,7 +25,7 @@ def strips(*planes: Array | None) -> Iterator[list[Any]]:
         yield [None if row is None else row[start : start + STRIP] for row in rows]
 
 
-def _of_rows(planes: tuple[Array | None, ...]) -> Iterator[list[Any]]:
+def _of_rows(planes: tuple[AnyArray | None, ...]) -> Iterator[list[Any]]:
     """Strips of whole rows: only these are brought in order."""
     size, length = next((plane.size, len(plane)) for plane in planes if plane is not None)
     rows = max(1, STRIP * length // size)

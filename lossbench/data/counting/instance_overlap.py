@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lossbench.data.formats.decode import Array
-from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
+from lossbench.runtime.array_types import AnyArray
 
 NOTHING, VOID = -1, -2  # in place of a segment
 Listed = Mapping[int, tuple[int, bool]]  # stored number -> class, whether it is a crowd
@@ -19,7 +19,7 @@ Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
-class Joint:
+class InstanceOverlap:
     """How many pixels two segments share: all that the quality of segments is a function of.
 
     N pairs that occur, T segments of the target, P predicted ones.
@@ -33,7 +33,7 @@ class Joint:
     crowd: NDArray[np.bool_]  # (T,) a group of things that are not told apart
 
 
-class Side(NamedTuple):
+class SegmentMap(NamedTuple):
     """What the distinct numbers of one map mean."""
 
     place: Whole  # (n,) of each number: its segment, NOTHING or VOID
@@ -43,10 +43,10 @@ class Side(NamedTuple):
 
 def count_segments(
     plan: Plan,
-    maps: Mapping[str, Array],
+    maps: Mapping[str, AnyArray],
     listed: Mapping[str, Listed],
-    ignored: Array | None,
-) -> Joint:
+    ignored: AnyArray | None,
+) -> InstanceOverlap:
     """Count a pair of maps.
 
     Neighbours are mostly alike, so runs of pixels are counted in place of pixels.
@@ -74,7 +74,7 @@ def count_segments(
         target[ignored.ravel()[starts]] = VOID
     width = len(sides["pred"].of_class) + 1
     cells, inverse = np.unique((target - VOID) * width + pred - NOTHING, return_inverse=True)
-    return Joint(
+    return InstanceOverlap(
         np.bincount(inverse, lengths).astype(np.int64),
         cells % width + NOTHING,
         cells // width + VOID,
@@ -84,7 +84,7 @@ def count_segments(
     )
 
 
-def _runs(rows: list[Array]) -> tuple[Whole, Whole]:
+def _runs(rows: list[AnyArray]) -> tuple[Whole, Whole]:
     """Where runs of pixels that are alike in every row start, and how long they are."""
     changes = np.ones(rows[0].shape, np.bool_)
     changes[1:] = np.logical_or.reduce([row[1:] != row[:-1] for row in rows])
@@ -92,7 +92,7 @@ def _runs(rows: list[Array]) -> tuple[Whole, Whole]:
     return starts, np.diff(starts, append=rows[0].size)
 
 
-def _numbered(reading: Reading, stored: Array) -> Array:
+def _numbered(reading: InputEncoding, stored: AnyArray) -> AnyArray:
     """A map as it is; of a mask its 8-connected components, −1 where it is ignored."""
     if reading.encoding != "mask":
         return stored
@@ -101,12 +101,14 @@ def _numbered(reading: Reading, stored: Array) -> Array:
     codes = reading.coded(stored)
     if (codes > reading.classes).any():
         raise reading.refuse(stored, codes)
-    numbers: Array = ndimage.label(codes == 1, np.ones((3,) * codes.ndim))[0]
+    numbers: AnyArray = ndimage.label(codes == 1, np.ones((3,) * codes.ndim))[0]
     numbers[codes == reading.classes] = -1
     return numbers
 
 
-def _meaning(plan: Plan, reading: Reading, numbers: Array, listed: Listed | None) -> Side:
+def _meaning(
+    plan: Plan, reading: InputEncoding, numbers: AnyArray, listed: Listed | None
+) -> SegmentMap:
     """The segment of each distinct number of a map."""
     if numbers.dtype.kind == "f" and not (np.isfinite(numbers) & (numbers % 1 == 0)).all():
         raise reading.unfit(f"holds {numbers.dtype} with fractions where the plan reads {reading}")
@@ -121,7 +123,7 @@ def _meaning(plan: Plan, reading: Reading, numbers: Array, listed: Listed | None
     return _side(ids, np.zeros_like(ids), void, ids == 0)
 
 
-def _listed(reading: Reading, ids: Whole, listed: Listed) -> Side:
+def _listed(reading: InputEncoding, ids: Whole, listed: Listed) -> SegmentMap:
     """Numbers that a panoptic JSON file lists; 0 is void, in a prediction nothing."""
     strange = set(ids.tolist()) - {0} - listed.keys()
     if strange:
@@ -135,7 +137,7 @@ def _listed(reading: Reading, ids: Whole, listed: Listed) -> Side:
     return _side(ids, classes, classes == VOID, np.zeros(len(ids), np.bool_), crowd)
 
 
-def _divided(plan: Plan, reading: Reading, ids: Whole) -> Side:
+def _divided(plan: Plan, reading: InputEncoding, ids: Whole) -> SegmentMap:
     """Numbers that are class · divisor + instance.
 
     Those below the divisor are a class alone, its instances not told apart, as Cityscapes has it;
@@ -178,10 +180,10 @@ def _side(
     void: NDArray[np.bool_],
     nothing: NDArray[np.bool_],
     crowd: NDArray[np.bool_] | None = None,
-) -> Side:
+) -> SegmentMap:
     """Numbers of one key are one segment."""
     kept = ~void & ~nothing
     place = np.where(void, VOID, NOTHING).astype(np.int64)
     _, first, place[kept] = np.unique(keys[kept], return_index=True, return_inverse=True)
     crowds = np.zeros(len(keys), np.bool_) if crowd is None else crowd
-    return Side(place, classes[kept][first], crowds[kept][first])
+    return SegmentMap(place, classes[kept][first], crowds[kept][first])

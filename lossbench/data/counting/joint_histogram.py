@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from lossbench.data.arrays.byte_histogram import LARGE, WORD, Bytes, histogram
 from lossbench.data.arrays.strips import strips
-from lossbench.data.formats.decode import Array
 from lossbench.data.planning.encoding import FEW
 from lossbench.data.planning.plan import Plan
 from lossbench.errors import InputError
+from lossbench.runtime.array_types import AnyArray
 
 Table = NDArray[np.int64]
 EVERY_BYTE = np.uint64(0x0101010101010101)
@@ -22,7 +22,7 @@ SPARSE = 8  # how many times as many pixels are zeros where a look at those is s
 SHORT = 4  # runs with fewer pixels are not worth finding
 
 
-def joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table:
+def joint(plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> Table:
     """How often each prediction meets each target class, (classes, levels), of valid pixels.
 
     Values without a meaning are found in the counts or codes, so that holding a file against the
@@ -42,7 +42,7 @@ def joint(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Tabl
     return reduce(np.add, tables())
 
 
-def _strange(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> InputError:
+def _strange(plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> InputError:
     """The refusal of a file whose values the plan has no meaning for."""
     true = _classes(plan, target, ignored)
     if (true > plan.target.classes).any():
@@ -51,7 +51,7 @@ def _strange(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> I
     return plan.pred.refuse(pred, np.where(seen, plan.pred.coded(pred), 0))
 
 
-def differences(pred: Array, target: Array, ignored: Array | None) -> Table:
+def differences(pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> Table:
     """How often each difference −255 … 255 of two 8-bit images occurs, (channels, 511)."""
     return np.stack(
         [
@@ -61,7 +61,7 @@ def differences(pred: Array, target: Array, ignored: Array | None) -> Table:
     )
 
 
-def _apart(pred: Array, target: Array, ignored: Array | None) -> Table:
+def _apart(pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> Table:
     """The table of differences of one channel."""
     valid = np.True_ if ignored is None else ~ignored
     apart, less = pred - target, pred < target  # a negative difference is 256 too large
@@ -81,7 +81,9 @@ def _without_zeros(stored: Bytes, count: int) -> Table:
     return counts
 
 
-def _counted(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table | None:
+def _counted(
+    plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
+) -> Table | None:
     """The joint table, (classes, levels); None where a value has no meaning."""
     if plan.pred.hard or pred.size < LARGE:
         return _indexed(plan, pred, target, ignored)
@@ -93,7 +95,7 @@ def _counted(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> T
     return None if (true > plan.target.classes).any() else table
 
 
-def _of_few(plan: Plan, pred: Array, target: Array) -> Table | None:
+def _of_few(plan: Plan, pred: AnyArray, target: AnyArray) -> Table | None:
     """The same of a target that is zero or one of few other values; None of other targets.
 
     Pixels of the others are taken out of the prediction, and what is left has the class of zero.
@@ -122,7 +124,9 @@ def _of_few(plan: Plan, pred: Array, target: Array) -> Table | None:
     return None if left else table
 
 
-def _indexed(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> Table | None:
+def _indexed(
+    plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
+) -> Table | None:
     """The joint table by one number a pixel; None where a value has no meaning."""
     rows, columns = plan.target.classes, plan.pred.levels
     width = columns + 2 if plan.pred.hard else columns
@@ -141,7 +145,7 @@ def _indexed(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> T
     return None if strange else cells[:rows, :columns]
 
 
-def _classes(plan: Plan, target: Array, ignored: Array | None) -> Array:
+def _classes(plan: Plan, target: AnyArray, ignored: AnyArray | None) -> AnyArray:
     """The class of every pixel, one more than there are where it is ignored."""
     true = plan.target.coded(target)
     if ignored is not None:
@@ -149,14 +153,14 @@ def _classes(plan: Plan, target: Array, ignored: Array | None) -> Array:
     return true
 
 
-def weighed(numbers: Array, times: Any, length: int) -> Table:
+def weighed(numbers: AnyArray, times: Any, length: int) -> Table:
     """How often each number occurs, of which each counts so many times."""
     if isinstance(times, int):
         return times * np.bincount(numbers, minlength=length)
     return np.bincount(numbers, times, length).astype(np.int64)
 
 
-def runs(*planes: Array | None) -> list[tuple[Any, list[Array]]]:
+def runs(*planes: AnyArray | None) -> list[tuple[Any, list[AnyArray]]]:
     """Pixels in rows, and how often each counts: one number, or one for each of them.
 
     Label maps are mostly flat: of eight neighbours that are alike in every plane one is kept; of
@@ -178,7 +182,7 @@ def runs(*planes: Array | None) -> list[tuple[Any, list[Array]]]:
     ]
 
 
-def _first_of_runs(rows: list[Array]) -> tuple[Any, list[Array]]:
+def _first_of_runs(rows: list[AnyArray]) -> tuple[Any, list[AnyArray]]:
     """The first pixel of each run and its length; all of them where runs are short."""
     starts = reduce(np.logical_or, (row[1:] != row[:-1] for row in rows))
     if np.count_nonzero(starts) * SHORT > starts.size:

@@ -14,11 +14,13 @@ from numpy.typing import NDArray
 
 from lossbench.data.arrays.strips import strips
 from lossbench.data.counting.joint_histogram import Table, runs, weighed
-from lossbench.data.formats.decode import Array
-from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
+from lossbench.runtime.array_types import AnyArray
 
-Planes = tuple[Array, Array, Array | None]  # prediction, target, and where pixels are ignored
+Planes = tuple[
+    AnyArray, AnyArray, AnyArray | None
+]  # prediction, target, and where pixels are ignored
 
 
 class Cells(NamedTuple):
@@ -63,12 +65,12 @@ def occurring(plan: Plan, planes: Iterable[Planes]) -> Cells:
 
 
 def _differences(
-    plan: Plan, pred: Array, target: Array, ignored: Array | None
-) -> tuple[Array, Table]:
+    plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
+) -> tuple[AnyArray, Table]:
     """The differences of one channel, from −top up."""
     top = plan.cells // 2
 
-    def numbered() -> Iterator[tuple[Any, Array]]:
+    def numbered() -> Iterator[tuple[Any, AnyArray]]:
         for ours, theirs, out in strips(pred, target, ignored):
             apart = ours.astype(np.int32) + top - theirs
             yield 1, apart if out is None else apart[~out]
@@ -76,17 +78,19 @@ def _differences(
     return _tally(numbered(), plan.cells, pred.size)
 
 
-def _pairs(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> tuple[Array, Table]:
+def _pairs(
+    plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
+) -> tuple[AnyArray, Table]:
     """The cells of one class; what has no meaning has two rows and columns behind the others."""
     rows, columns = plan.target.levels, plan.pred.levels
 
-    def true(stored: Array, out: Array | None) -> Array:
+    def true(stored: AnyArray, out: AnyArray | None) -> AnyArray:
         codes = _codes(plan.target, stored)
         if out is not None:
             codes[out] = rows
         return codes
 
-    def numbered() -> Iterator[tuple[Any, Array]]:
+    def numbered() -> Iterator[tuple[Any, AnyArray]]:
         for ours, theirs, out in strips(pred, target, ignored):
             for times, (some_target, some_pred, *some_out) in runs(theirs, ours, out):
                 row = true(some_target, some_out[0] != 0 if some_out else None)
@@ -103,7 +107,7 @@ def _pairs(plan: Plan, pred: Array, target: Array, ignored: Array | None) -> tup
     return (row * columns + column)[kept], counts[kept]
 
 
-def _codes(reading: Reading, stored: Array) -> NDArray[np.uint32]:
+def _codes(reading: InputEncoding, stored: AnyArray) -> NDArray[np.uint32]:
     """Class indices, or the stored levels; one more than there are where a pixel is ignored."""
     if reading.hard:
         return reading.coded(stored).astype(np.uint32)
@@ -113,7 +117,9 @@ def _codes(reading: Reading, stored: Array) -> NDArray[np.uint32]:
     return levels
 
 
-def _tally(numbered: Iterable[tuple[Any, Array]], length: int, pixels: int) -> tuple[Array, Table]:
+def _tally(
+    numbered: Iterable[tuple[Any, AnyArray]], length: int, pixels: int
+) -> tuple[AnyArray, Table]:
     """Which numbers occur and how often; a table larger than the picture is not made."""
     if length > pixels:
         parts = list(numbered)

@@ -11,20 +11,18 @@ from numpy.typing import NDArray
 
 from lossbench.data.formats.coco_masks import Segmentations
 from lossbench.errors import InputError
-
-Numbers = NDArray[np.float64]
-Places = NDArray[np.int64]
+from lossbench.runtime.array_types import FloatArray, IntArray
 
 
 @dataclass(frozen=True)
 class Boxes:
     """The N boxes of one side of a sample."""
 
-    corners: Numbers  # (N, 4) x1, y1, x2, y2
-    size: Numbers  # (N,) width times height
-    area: Numbers  # (N,) what small and large are judged by: of an object the area of its mask
+    corners: FloatArray  # (N, 4) x1, y1, x2, y2
+    size: FloatArray  # (N,) width times height
+    area: FloatArray  # (N,) what small and large are judged by: of an object the area of its mask
     of_class: NDArray[np.int64]  # (N,)
-    score: Numbers  # (N,) of a prediction
+    score: FloatArray  # (N,) of a prediction
     crowd: NDArray[np.bool_]  # (N,) a group of objects that are not told apart
     masks: Segmentations | None = None
     order: int = 0  # of its image among all; detections of one score are ranked by it
@@ -38,7 +36,7 @@ class Detections:
     target: Boxes
 
     @cached_property
-    def of_boxes(self) -> Numbers:
+    def of_boxes(self) -> FloatArray:
         """The IoU of each box with each true one, (P, T); of a crowd the share inside it."""
         pred, target = self.pred.corners[:, None], self.target.corners[None]
         low = np.maximum(pred[..., :2], target[..., :2])
@@ -46,11 +44,11 @@ class Detections:
         both = (high - low).clip(0).prod(-1)
         union = self.pred.size[:, None] + self.target.size - both
         union = np.where(self.target.crowd, self.pred.size[:, None], union)
-        found: Numbers = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+        found: FloatArray = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
         return found
 
     @cached_property
-    def of_masks(self) -> Numbers:
+    def of_masks(self) -> FloatArray:
         """The same of masks.
 
         Raises:
@@ -64,7 +62,9 @@ class Detections:
         return self.pred.masks.overlap(self.target.masks, self.target.crowd)
 
 
-def by_class(sample: Detections, most: int | None = None) -> Iterator[tuple[int, Places, Places]]:
+def by_class(
+    sample: Detections, most: int | None = None
+) -> Iterator[tuple[int, IntArray, IntArray]]:
     """Each class of a sample: its detections, best score first, and its objects.
 
     Args:

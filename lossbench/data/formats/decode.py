@@ -8,16 +8,15 @@ from io import BytesIO
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lossbench.data.arrays.pillow_memory import as_array
 from lossbench.data.formats.fast_png import SMALL, plain
-from lossbench.data.formats.nifti import NAMES, Grid, read_nifti
+from lossbench.data.formats.nifti import NAMES, VoxelGrid, read_nifti
 from lossbench.data.sources.locations import Away, Source, content, ending, label, lost
 from lossbench.errors import InputError
+from lossbench.runtime.array_types import AnyArray
 
-Array = NDArray[Any]
 Found = TypeVar("Found")
 ANIMATED = ("GIF", "TIFF", "WEBP", "PNG")
 COLOUR = ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
@@ -43,11 +42,11 @@ class Picture:
         grid: where in space the voxels of a NIfTI file lie.
     """
 
-    array: Array
+    array: AnyArray
     mode: str = "array"
     format: str = ""
-    palette: Array | None = None
-    grid: Grid | None = None
+    palette: AnyArray | None = None
+    grid: VoxelGrid | None = None
 
     @property
     def places(self) -> int | None:
@@ -69,7 +68,7 @@ def read(source: Source) -> Picture:
     return _decoded(_read, source)
 
 
-def read_record(source: Source) -> dict[str, Array]:
+def read_record(source: Source) -> dict[str, AnyArray]:
     """The arrays of a file, or of a mapping in memory, by name; that of one alone is "".
 
     Raises:
@@ -139,14 +138,14 @@ def _picture(image: Image.Image) -> Picture:
     return Picture(_numbers(as_array(image)), image.mode, kind, palette)
 
 
-def _palette(colours: bytes) -> Array:
+def _palette(colours: bytes) -> AnyArray:
     """(256, 3), black where a file has fewer."""
     palette = np.zeros((256, 3), np.uint8)
     palette.reshape(-1)[: len(colours)] = np.frombuffer(colours, np.uint8)
     return palette
 
 
-def _read_record(source: Source) -> dict[str, Array]:
+def _read_record(source: Source) -> dict[str, AnyArray]:
     if isinstance(source, Mapping):
         return {str(name): _read(array).array for name, array in source.items()}
     if not isinstance(source, str | Away):
@@ -163,7 +162,7 @@ def _opened(source: str | Away) -> str | BytesIO:
     return source if isinstance(source, str) else BytesIO(content(source))
 
 
-def _arrays(source: str | Away) -> dict[str, Array]:
+def _arrays(source: str | Away) -> dict[str, AnyArray]:
     """The arrays of a file by name; that of an .npy file is ""."""
     kind, opened = ending(source), _opened(source)
     start = _beginning(opened)[:9]
@@ -179,7 +178,7 @@ def _arrays(source: str | Away) -> dict[str, Array]:
         return {name: _numbers(arrays[name]) for name in arrays.files}
 
 
-def _safetensors(opened: str | BytesIO) -> dict[str, Array]:
+def _safetensors(opened: str | BytesIO) -> dict[str, AnyArray]:
     try:
         from safetensors.numpy import load, load_file
     except ImportError:
@@ -189,7 +188,7 @@ def _safetensors(opened: str | BytesIO) -> dict[str, Array]:
     return load_file(opened) if isinstance(opened, str) else load(opened.getvalue())
 
 
-def _only(arrays: Mapping[str, Array]) -> Array:
+def _only(arrays: Mapping[str, AnyArray]) -> AnyArray:
     """The one array of a file."""
     if len(arrays) != 1:
         raise InputError(
@@ -198,9 +197,9 @@ def _only(arrays: Mapping[str, Array]) -> Array:
     return next(iter(arrays.values()))
 
 
-def _numbers(source: Any) -> Array:
+def _numbers(source: Any) -> AnyArray:
     """A numpy array or nested lists, in the machine's byte order."""
-    array: Array = np.asarray(source)
+    array: AnyArray = np.asarray(source)
     if array.dtype.kind not in "biuf":
         raise InputError(f"holds {array.dtype}, expected numbers", kind="mismatch")
     if array.dtype.itemsize > 8:  # which torch does not know

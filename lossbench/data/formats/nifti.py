@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lossbench.errors import InputError
+from lossbench.runtime.array_types import AnyArray
 
-Array = NDArray[Any]
 NAMES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"
 HEADER = 540  # bytes of the longer of both versions
@@ -24,7 +23,7 @@ CLOSE = 1e-3  # of a spacing, and of a direction
 
 
 @dataclass(frozen=True, eq=False)
-class Grid:
+class VoxelGrid:
     """Where in space the voxels of an array lie.
 
     Attributes:
@@ -37,9 +36,9 @@ class Grid:
     places: int
     spacing: tuple[float, ...] | None
     axes: str = ""
-    directions: Array | None = None
+    directions: AnyArray | None = None
 
-    def unlike(self, other: Grid, name: str) -> str:
+    def unlike(self, other: VoxelGrid, name: str) -> str:
         """How this grid differs from that of the file `name`; "" where nothing known differs."""
         if self.places != other.places:
             return ""  # which their sizes tell
@@ -63,7 +62,7 @@ def shown(spacing: Sequence[float], digits: int = 3) -> str:
     return "×".join(f"{each:.{digits}g}" for each in spacing)
 
 
-def read_nifti(held: bytes) -> tuple[Array, Grid]:
+def read_nifti(held: bytes) -> tuple[AnyArray, VoxelGrid]:
     """The numbers of a file with its axes in their order, those of classes first, and its grid.
 
     Integers stay as stored unless the header scales them.
@@ -100,7 +99,7 @@ def read_nifti(held: bytes) -> tuple[Array, Grid]:
     return numbers, _grid(header, min(PLACES, len(shape)))
 
 
-def _stored(header: Any, held: bytes) -> Array:
+def _stored(header: Any, held: bytes) -> AnyArray:
     """The array behind a header, not scaled."""
     shape, dtype = header.get_data_shape(), header.get_data_dtype()
     start, count = header.get_data_offset(), math.prod(shape)
@@ -114,7 +113,7 @@ def _stored(header: Any, held: bytes) -> Array:
     return np.frombuffer(held, dtype, count, start).reshape(shape, order="F")
 
 
-def _grid(header: Any, places: int) -> Grid:
+def _grid(header: Any, places: int) -> VoxelGrid:
     """The grid of a header, whose signs of the spacing mean nothing."""
     sizes = header["pixdim"]
     sizes[0] = -1 if sizes[0] < 0 else 1
@@ -124,7 +123,7 @@ def _grid(header: Any, places: int) -> Grid:
     known = all(0 < step < math.inf for step in steps)
     spacing = tuple(step * unit for step in steps) if known else None
     if not (header["sform_code"] > 0 or header["qform_code"] > 0):
-        return Grid(places, spacing)
+        return VoxelGrid(places, spacing)
     from nibabel.orientations import aff2axcodes
 
     affine = header.get_best_affine()
@@ -139,7 +138,7 @@ def _grid(header: Any, places: int) -> Grid:
             kind="mismatch",
         )
     axes = "".join(each or "?" for each in aff2axcodes(affine)[:places])
-    return Grid(places, spacing, axes, columns / lengths)
+    return VoxelGrid(places, spacing, axes, columns / lengths)
 
 
 def _close(one: Sequence[float], other: Sequence[float]) -> bool:

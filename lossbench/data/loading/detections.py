@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossbench.data.formats.boxes import Boxes, Detections, Numbers
+from lossbench.data.formats.boxes import Boxes, Detections
 from lossbench.data.formats.coco_masks import Segmentations
-from lossbench.data.formats.decode import Array, read_record
+from lossbench.data.formats.decode import read_record
 from lossbench.data.pairing.pairs import Category, Pair
 from lossbench.data.planning.classes import MOST, Classes
-from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.probe import spread
 from lossbench.data.sources.locations import label
 from lossbench.errors import InputError, SettingError
+from lossbench.runtime.array_types import AnyArray, FloatArray
 
 WANTED = {
     "pred": ("boxes", "scores", "labels", "masks"),
@@ -58,13 +59,15 @@ def plan_detections(
         names = tuple(each.name for each in categories)
         values = tuple((each.id, place) for place, each in enumerate(categories))
         kinds = {"pred": "COCO results", "target": "COCO instances"}
-        pred, target = (Reading(role, "boxes", kind, values=values) for role, kind in kinds.items())
+        pred, target = (
+            InputEncoding(role, "boxes", kind, values=values) for role, kind in kinds.items()
+        )
     else:
         seen = {role: _seen(pairs, role) for role in NEEDED}
         named = classes or _labelled({value for _, values in seen.values() for value in values})
         names, values = named.names, named.values
         pred, target = (
-            Reading(role, "boxes", "", values=values, tensors=tensors)
+            InputEncoding(role, "boxes", "", values=values, tensors=tensors)
             for role, (tensors, _) in seen.items()
         )
     return Plan("detection", pred, target, names, len(names))
@@ -106,7 +109,7 @@ def _seen(pairs: Sequence[Pair], role: str) -> tuple[tuple[str, ...], set[int]]:
     return tuple(names), labels
 
 
-def _lacking(name: str, role: str, arrays: Mapping[str, Array]) -> InputError:
+def _lacking(name: str, role: str, arrays: Mapping[str, AnyArray]) -> InputError:
     held = ", ".join(filter(None, arrays)) or "none by a name"
     return InputError(
         f"has no array {name!r}; it has {held}; expected {FIELDS[role]}",
@@ -125,7 +128,7 @@ def _labelled(labels: set[int]) -> Classes:
     return Classes(tuple(map(str, known)), tuple((each, i) for i, each in enumerate(known)))
 
 
-def _boxes(reading: Reading, source: Any) -> Boxes:
+def _boxes(reading: InputEncoding, source: Any) -> Boxes:
     """The boxes of a record."""
     arrays = read_record(source)
     for name in NEEDED[reading.role]:
@@ -158,7 +161,7 @@ def _boxes(reading: Reading, source: Any) -> Boxes:
     )
 
 
-def _checked(reading: Reading, name: str, array: Array, count: int | None) -> Numbers:
+def _checked(reading: InputEncoding, name: str, array: AnyArray, count: int | None) -> FloatArray:
     """Finite numbers, one a box, or boxes of four."""
     wanted = "(N, 4)" if count is None else f"({count},)"
     if array.size == 0 and not count:
@@ -171,7 +174,7 @@ def _checked(reading: Reading, name: str, array: Array, count: int | None) -> Nu
     return array.astype(np.float64)
 
 
-def _masks(reading: Reading, masks: Array, count: int) -> Array:
+def _masks(reading: InputEncoding, masks: AnyArray, count: int) -> AnyArray:
     if masks.ndim != 3 or len(masks) != count:
         raise reading.unfit(
             f"has masks of shape {masks.shape}; expected ({count}, height, width), one a box"
@@ -179,7 +182,7 @@ def _masks(reading: Reading, masks: Array, count: int) -> Array:
     return masks
 
 
-def _classes(reading: Reading, labels: Numbers | None, count: int) -> NDArray[np.int64]:
+def _classes(reading: InputEncoding, labels: FloatArray | None, count: int) -> NDArray[np.int64]:
     """The class of each box."""
     known = dict(reading.values)
     if labels is None:

@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lossbench.data.formats.decode import Array, read_record
+from lossbench.data.formats.decode import read_record
 from lossbench.data.pairing.pairs import Pair
-from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.probe import spread
 from lossbench.data.sources.locations import label
 from lossbench.errors import InputError, SettingError
+from lossbench.runtime.array_types import AnyArray
 
 TASKS = ("vectors", "scores", "records")
-Tensors = Mapping[str, Array]  # by name
+Tensors = Mapping[str, AnyArray]  # by name
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def read_tensors(plan: Plan, pair: Pair) -> Record:
     return Record(found)
 
 
-def _look(pairs: Sequence[Pair], role: str, task: str) -> Reading:
+def _look(pairs: Sequence[Pair], role: str, task: str) -> InputEncoding:
     """What most of a sample of files hold; the others are errors of their own."""
     lengths, types, names = Counter[int](), Counter[str](), dict[str, None]()
     failure = InputError(f"there is nothing to read ({role})")
@@ -89,14 +90,14 @@ def _look(pairs: Sequence[Pair], role: str, task: str) -> Reading:
     if not (lengths or names):
         raise failure
     if task == "records":
-        return Reading(role, "records", "", tensors=tuple(names))
+        return InputEncoding(role, "records", "", tensors=tuple(names))
     if not types:
         raise failure
     length = lengths.most_common(1)[0][0] if task == "vectors" else 0
-    return Reading(role, task, types.most_common(1)[0][0], length=length)
+    return InputEncoding(role, task, types.most_common(1)[0][0], length=length)
 
 
-def _check(readings: Mapping[str, Reading], asked: Iterable[tuple[str, str, str]]) -> None:
+def _check(readings: Mapping[str, InputEncoding], asked: Iterable[tuple[str, str, str]]) -> None:
     """Hold the lengths of vectors against what the losses ask for."""
     length = readings["pred"].length
     for loss, role, form in asked:
@@ -115,7 +116,7 @@ def _check(readings: Mapping[str, Reading], asked: Iterable[tuple[str, str, str]
             )
 
 
-def _fitting(reading: Reading, tensors: Tensors) -> Tensors:
+def _fitting(reading: InputEncoding, tensors: Tensors) -> Tensors:
     """The tensors of one role, as its plan reads them."""
     if reading.encoding == "records":
         return tensors
@@ -131,7 +132,7 @@ def _fitting(reading: Reading, tensors: Tensors) -> Tensors:
     return {"": reading.numbers(array.reshape(1, -1))}
 
 
-def _only(tensors: Tensors) -> Array:
+def _only(tensors: Tensors) -> AnyArray:
     """The one tensor of a record."""
     if len(tensors) != 1:
         raise InputError(

@@ -11,20 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lossbench.data.counting.instance_overlap import Joint, count_segments
+from lossbench.data.counting.instance_overlap import InstanceOverlap, count_segments
 from lossbench.data.counting.joint_histogram import Table, differences, joint
 from lossbench.data.counting.sparse_histogram import Cells, occurring
 from lossbench.data.formats.boxes import Detections
-from lossbench.data.formats.decode import Array, Picture, read
-from lossbench.data.formats.nifti import Grid
+from lossbench.data.formats.decode import Picture, read
+from lossbench.data.formats.nifti import VoxelGrid
 from lossbench.data.loading.detections import read_detections
 from lossbench.data.loading.records import TASKS as RECORDS
 from lossbench.data.loading.records import Record, read_tensors
 from lossbench.data.pairing.pairs import Pair
-from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import is_lost, label
 from lossbench.errors import InputError, sized
+from lossbench.runtime.array_types import AnyArray
 
 FILTERS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
 
@@ -32,7 +33,7 @@ FILTERS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BIL
 class Other(NamedTuple):
     """An input that a loss asks for by name, read as the side that it resembles."""
 
-    stored: Array  # (C, N)
+    stored: AnyArray  # (C, N)
     space: tuple[int, ...]  # its own on image tasks, elsewhere that of the ground truth
 
 
@@ -40,13 +41,13 @@ class Other(NamedTuple):
 class Pixels:
     """The pixels themselves: (C, N) numbers, and class indices (1 or C, N) of a hard input."""
 
-    pred: Array
-    target: Array
-    weight: Array  # (C or 1, N), 0 where ignored
+    pred: AnyArray
+    target: AnyArray
+    weight: AnyArray  # (C or 1, N), 0 where ignored
     space: tuple[int, ...]  # their places: height and width, or the axes of a volume
-    positive: Array | None = None  # (C or 1, N) role `pos_weight`
+    positive: AnyArray | None = None  # (C or 1, N) role `pos_weight`
     spacing: tuple[float, ...] | None = None  # of the target along each axis of `space`, in mm
-    instances: Array | None = None  # (C or 1, N) role `instances`, whole numbers
+    instances: AnyArray | None = None  # (C or 1, N) role `instances`, whole numbers
     others: Mapping[str, Other] = field(default_factory=dict)  # by role, what losses name
 
     def side(self, role: str) -> Other:
@@ -67,7 +68,7 @@ class Sample:
 
     size: int  # pixels, ignored ones included
     table: Table | Cells | None
-    pixels: Pixels | Joint | Record | Detections | None
+    pixels: Pixels | InstanceOverlap | Record | Detections | None
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
             return Sample(1, None, read_tensors(plan, pair))
         if plan.task == "detection":
             return Sample(1, None, read_detections(plan, pair))
-        loaded, grids = dict[str, Array](), dict[str, Grid | None]()
+        loaded, grids = dict[str, AnyArray](), dict[str, VoxelGrid | None]()
         for role in pair.sources:
             loaded[role], grids[role] = _load(plan, role, pair)
         spacing = _spacing(plan, grids, pair)
@@ -111,13 +112,13 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
         return Failure(error.role, error.file, error.kind, str(error))
 
 
-def _load(plan: Plan, role: str, pair: Pair) -> tuple[Array, Grid | None]:
+def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, VoxelGrid | None]:
     """The stored numbers of one role, classes or channels first where it is stacked, and its grid.
 
     Files of several classes share one grid.
     """
     reading = plan.reading(role)
-    planes, grid = list[Array](), None
+    planes, grid = list[AnyArray](), None
     for source in pair.sources[role]:
         try:
             picture = read(source)
@@ -137,7 +138,9 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[Array, Grid | None]:
     return np.stack(planes) if len(planes) > 1 or one_a_file else planes[0], grid
 
 
-def _spacing(plan: Plan, grids: Mapping[str, Grid | None], pair: Pair) -> tuple[float, ...] | None:
+def _spacing(
+    plan: Plan, grids: Mapping[str, VoxelGrid | None], pair: Pair
+) -> tuple[float, ...] | None:
     """The spacing of the ground truth, on whose grid the others lie as far as they have one."""
     target = grids["target"]
     name = label(pair.sources["target"][0]) or "its ground truth"
@@ -155,7 +158,7 @@ def _spacing(plan: Plan, grids: Mapping[str, Grid | None], pair: Pair) -> tuple[
     return spacing
 
 
-def _single(picture: Picture, role: str) -> Array:
+def _single(picture: Picture, role: str) -> AnyArray:
     """A mask or weight map: one number a pixel."""
     if picture.colour or picture.mode == "LA":
         raise InputError(
@@ -166,7 +169,7 @@ def _single(picture: Picture, role: str) -> Array:
     return picture.array
 
 
-def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
+def _fit(plan: Plan, loaded: dict[str, AnyArray], pair: Pair) -> None:
     """Bring every role to the ground truth's size, or refuse."""
     target = loaded["target"]
     space = target.shape[1:] if plan.target.stacked else target.shape
@@ -208,7 +211,7 @@ def _fit(plan: Plan, loaded: dict[str, Array], pair: Pair) -> None:
             )
 
 
-def _resized(array: Array, space: tuple[int, ...], method: str, stacked: bool) -> Array:
+def _resized(array: AnyArray, space: tuple[int, ...], method: str, stacked: bool) -> AnyArray:
     if len(space) != 2:
         raise InputError(
             f"is {_size(array, stacked)} where its ground truth is {sized(space)}; --resize fits"
@@ -226,12 +229,12 @@ def _resized(array: Array, space: tuple[int, ...], method: str, stacked: bool) -
     return np.stack(fitted) if stacked else fitted[0]
 
 
-def _size(array: Array, stacked: bool = False) -> str:
+def _size(array: AnyArray, stacked: bool = False) -> str:
     """The size without the axis of classes or channels, where there is one."""
     return sized(array.shape[1:] if stacked else array.shape)
 
 
-def _ignored(plan: Plan, loaded: dict[str, Array]) -> Array | None:
+def _ignored(plan: Plan, loaded: dict[str, AnyArray]) -> AnyArray | None:
     """Where a mask folder, or a grey level of an image, takes pixels out."""
     masks = [loaded[role] != 0 if role == "ignore" else loaded[role] == 0 for role in plan.masks]
     if plan.task == "image" and plan.target.ignore:
@@ -239,7 +242,7 @@ def _ignored(plan: Plan, loaded: dict[str, Array]) -> Array | None:
     return reduce(np.logical_or, masks) if masks else None
 
 
-def _count(plan: Plan, loaded: dict[str, Array]) -> Table | Cells:
+def _count(plan: Plan, loaded: dict[str, AnyArray]) -> Table | Cells:
     ignored = _ignored(plan, loaded)
     pred, target = loaded["pred"], loaded["target"]
     if plan.task == "image" and not plan.sparse:
@@ -254,7 +257,7 @@ def _count(plan: Plan, loaded: dict[str, Array]) -> Table | Cells:
     return tables[0] if plan.task == "multiclass" else np.array(tables)
 
 
-def _pixels(plan: Plan, loaded: dict[str, Array], spacing: tuple[float, ...] | None) -> Pixels:
+def _pixels(plan: Plan, loaded: dict[str, AnyArray], spacing: tuple[float, ...] | None) -> Pixels:
     """Pixels in rows; what weighs nothing is overwritten first, whatever it was."""
     pred, target = _rows(loaded["pred"], plan.pred), _rows(loaded["target"], plan.target)
     count = target.shape[1]
@@ -287,7 +290,7 @@ def _pixels(plan: Plan, loaded: dict[str, Array], spacing: tuple[float, ...] | N
     return Pixels(pred, target, weight, space, positive, spacing, instances, others)
 
 
-def _other(reading: Reading, stored: Array, weight: Array) -> Other:
+def _other(reading: InputEncoding, stored: AnyArray, weight: AnyArray) -> Other:
     """An input that a loss names; what weighs nothing is overwritten where it has the same size."""
     space, rows = stored.shape[int(reading.stacked) :], _rows(stored, reading)
     codes = reading.coded(rows) if reading.hard else rows
@@ -300,25 +303,25 @@ def _other(reading: Reading, stored: Array, weight: Array) -> Other:
     return Other(codes, space)
 
 
-def _rows(array: Array, reading: Reading) -> Array:
+def _rows(array: AnyArray, reading: InputEncoding) -> AnyArray:
     """(C, N): classes or channels first, pixels in one row."""
     return array.reshape(len(array) if reading.stacked else 1, -1)
 
 
-def _overwritten(rows: Array, weight: Array, number: int = 0) -> Array:
+def _overwritten(rows: AnyArray, weight: AnyArray, number: int = 0) -> AnyArray:
     """A number where nothing weighs."""
-    unseen: Array = weight == 0
+    unseen: AnyArray = weight == 0
     if len(unseen) not in (1, len(rows)):
         unseen = np.all(unseen, 0)[None]
     return _put(rows, unseen, number)
 
 
-def _put(rows: Array, where: Array, number: int) -> Array:
+def _put(rows: AnyArray, where: AnyArray, number: int) -> AnyArray:
     """A number in some places; the very same rows where there are none."""
     return np.where(where, rows.dtype.type(number), rows) if where.any() else rows
 
 
-def _weights(role: str, stored: Array) -> NDArray[np.float64]:
+def _weights(role: str, stored: AnyArray) -> NDArray[np.float64]:
     weight = stored.astype(np.float64)
     if not np.isfinite(weight).all() or weight.min() < 0:
         what = "instances" if role == "instances" else "weights"

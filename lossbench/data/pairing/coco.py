@@ -29,7 +29,7 @@ INSTANCES = (
 
 
 @dataclass(frozen=True)
-class Image:
+class CocoImage:
     """A picture that the ground truth lists."""
 
     name: str
@@ -39,7 +39,7 @@ class Image:
 
 
 @dataclass
-class Listed:
+class CocoFile:
     """What is listed for one image, entry after entry."""
 
     boxes: list[list[float]] = field(default_factory=list)  # x, y, width, height
@@ -91,7 +91,7 @@ def read_coco(pred: str, target: str) -> Pairing:
     pairing = Pairing(categories=categories)
     for id_, image in images.items():
         sources = {
-            role: (_boxes(image, f"{files[role]} (image_id {id_})", listed.get(id_, Listed())),)
+            role: (_boxes(image, f"{files[role]} (image_id {id_})", listed.get(id_, CocoFile())),)
             for role, listed in sides.items()
         }
         pairing.pairs.append(image.name, sources)
@@ -105,7 +105,7 @@ def read_coco(pred: str, target: str) -> Pairing:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CocoRecord:
     """One object of a JSON list, and how a message names it."""
 
     file: str
@@ -156,12 +156,12 @@ def _finite(found: Any) -> bool:
     return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
 
 
-def _entries(file: str, kind: str, listed: Iterable[Any], expected: str) -> Iterator[Entry]:
+def _entries(file: str, kind: str, listed: Iterable[Any], expected: str) -> Iterator[CocoRecord]:
     """Each object of a list."""
     for place, values in enumerate(listed, 1):
         if not isinstance(values, dict):
             raise InputError(f"{file}: {kind} {place} is no object; {expected}", kind="mismatch")
-        yield Entry(file, kind, place, expected, values)
+        yield CocoRecord(file, kind, place, expected, values)
 
 
 def _categories(file: str, listed: Iterable[Any]) -> Iterator[Category]:
@@ -179,15 +179,15 @@ def _categories(file: str, listed: Iterable[Any]) -> Iterator[Category]:
         raise InputError(f"{file} has no categories", kind="mismatch")
 
 
-def _images(file: str, listed: Iterable[Any]) -> dict[Hashable, Image]:
+def _images(file: str, listed: Iterable[Any]) -> dict[Hashable, CocoImage]:
     """The pictures by image_id."""
-    entries = dict[Hashable, Entry]()
+    entries = dict[Hashable, CocoRecord]()
     for entry in _entries(file, "image", listed, INSTANCES):
         if entries.setdefault(id_ := entry.key("id"), entry) is not entry:
             raise entry.unfit(f"has the id {id_!r}, which is there twice")
     in_order = sorted(entries, key=lambda id_: (isinstance(id_, str), id_))
     return {
-        id_: Image(
+        id_: CocoImage(
             str(PurePosixPath(str(entries[id_].values.get("file_name", id_))).with_suffix("")),
             order,
             *(
@@ -201,12 +201,12 @@ def _images(file: str, listed: Iterable[Any]) -> dict[Hashable, Image]:
 
 def _listed(
     role: str,
-    entries: Iterable[Entry],
-    images: Mapping[Hashable, Image],
+    entries: Iterable[CocoRecord],
+    images: Mapping[Hashable, CocoImage],
     places: Mapping[Any, int],
-) -> dict[Hashable, Listed]:
+) -> dict[Hashable, CocoFile]:
     """By image_id, what one side lists."""
-    found, ids = defaultdict[Hashable, Listed](Listed), set[Hashable]()
+    found, ids = defaultdict[Hashable, CocoFile](CocoFile), set[Hashable]()
     for entry in entries:
         image, category = entry.key("image_id"), entry.key("category_id")
         if image not in images:
@@ -229,7 +229,7 @@ def _listed(
     return found
 
 
-def _placed(role: str, entry: Entry, image: Image, mask: Any) -> tuple[list[float], float]:
+def _placed(role: str, entry: CocoRecord, image: CocoImage, mask: Any) -> tuple[list[float], float]:
     """The box of an entry and its area, as pycocotools has them.
 
     A detection has the area of its box, or without one that of its mask; an object that of its
@@ -245,7 +245,7 @@ def _placed(role: str, entry: Entry, image: Image, mask: Any) -> tuple[list[floa
     return box, box[2] * box[3]
 
 
-def _boxes(image: Image, where: str, listed: Listed) -> Boxes:
+def _boxes(image: CocoImage, where: str, listed: CocoFile) -> Boxes:
     boxes = np.array(listed.boxes, np.float64).reshape(-1, 4)
     masks = None
     if listed.masks and all(each is not None for each in listed.masks):

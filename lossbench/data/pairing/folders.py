@@ -11,7 +11,7 @@ from unicodedata import normalize
 from lossbench.data.pairing.pairs import Files, Index, Pairing, Unpaired, ordered_classes
 from lossbench.data.pairing.patterns import matcher
 from lossbench.data.pairing.suggest_pattern import no_match
-from lossbench.data.sources.locations import Places, Source, label
+from lossbench.data.sources.locations import LocationIndex, Source, label
 from lossbench.data.sources.suffixes import ENDINGS, split_ending
 from lossbench.errors import InputError, SettingError
 
@@ -36,7 +36,7 @@ def pair(
         if True in on_files:
             raise SettingError("give folders for all inputs, or arrays for all of them")
         return _pair_arrays(folders)
-    result, places = Pairing(), Places()
+    result, places = Pairing(), LocationIndex()
     named = {role: label(folder) for role, folder in folders.items()}
     indices = {
         role: _index(role, os.fspath(folder), patterns.get(role), places, result.left_out)
@@ -138,7 +138,7 @@ def _alone(index: Index, given: Any) -> bool:
 
 
 def _index(
-    role: str, folder: str, pattern: str | None, places: Places, left_out: Counter[str]
+    role: str, folder: str, pattern: str | None, places: LocationIndex, left_out: Counter[str]
 ) -> Index:
     """The files of one role by id and class."""
     if pattern and "{class}" in pattern and role not in ("pred", "target"):

@@ -44,7 +44,7 @@ def by_pattern(pattern: str, ids: Iterable[str]) -> dict[str, str]:
     rule = compiled(normalize("NFC", pattern))
     names = list(rule.groupindex)
     named = names[:-1] or names
-    groups, known = dict[str, str](), Names()
+    groups, known = dict[str, str](), GroupNames()
     for each in ids:
         found = rule.fullmatch(each)
         if found is None:
@@ -55,7 +55,7 @@ def by_pattern(pattern: str, ids: Iterable[str]) -> dict[str, str]:
     return groups
 
 
-class Names:
+class GroupNames:
     """The names of groups, each made once; no two groups share one."""
 
     def __init__(self) -> None:

@@ -11,11 +11,11 @@ from itertools import chain
 from typing import IO
 from unicodedata import normalize
 
-from lossbench.data.pairing.groups import Names
+from lossbench.data.pairing.groups import GroupNames
 from lossbench.data.pairing.manifest_header import Header, read_header
 from lossbench.data.pairing.manifest_parquet import parquet_rows
 from lossbench.data.pairing.pairs import Pairing, Pairs, Unpaired
-from lossbench.data.sources.locations import Places, Source, label
+from lossbench.data.sources.locations import LocationIndex, Source, label
 from lossbench.data.sources.remote import Remote, below, is_url
 from lossbench.data.sources.suffixes import ENDINGS, split_ending
 from lossbench.errors import InputError
@@ -46,9 +46,13 @@ def read_manifest(
     standard = path == STANDARD_INPUT
     name, folder = ("stdin", "") if standard else (str(label(path)), os.path.dirname(path))
     unit = "row" if path.lower().endswith(PARQUET) else "line"
-    places, pairs, numbers = Places(), Pairs(), array("Q")  # pairs, and the number of each line
+    places, pairs, numbers = (
+        LocationIndex(),
+        Pairs(),
+        array("Q"),
+    )  # pairs, and the number of each line
     unpaired = dict[int, Unpaired]()  # by place
-    groups, names = dict[str, str](), Names()
+    groups, names = dict[str, str](), GroupNames()
     joined = _below(folder)
     rows = _lines(path, name)
     number, titles = next(rows)
@@ -195,7 +199,7 @@ def _lacking(sample: str, where: str, cells: Sequence[str], header: Header) -> U
 
 
 def _files(
-    cells: Sequence[str], header: Header, joined: Callable[[str], str], places: Places
+    cells: Sequence[str], header: Header, joined: Callable[[str], str], places: LocationIndex
 ) -> dict[str, tuple[Source, ...]]:
     """The files of a line by role."""
     return {

@@ -10,7 +10,7 @@ from functools import cached_property
 from unicodedata import normalize
 
 from lossbench.data.pairing.pairs import ordered_classes
-from lossbench.errors import InputError, SettingError, nearest
+from lossbench.errors import InputError, SettingError, did_you_mean
 
 SIDES = {"pred": "pred", "gt": "target", "target": "target"}
 OF_CLASS = re.compile(r"(pred|gt|target)\[(.+)\]", re.IGNORECASE)
@@ -67,7 +67,8 @@ def read_header(
     for role, name in (("pred", "pred"), ("target", "gt")):
         if not files[role]:
             raise InputError(
-                f"{where} has no column {name!r}{nearest(name, names)}: expected a header such as"
+                f"{where} has no column {name!r}{did_you_mean(name, names)}:"
+                f" expected a header such as"
                 f" id,pred,gt and found {', '.join(names)}",
                 kind="mismatch",
             )
@@ -86,7 +87,7 @@ def read_header(
         if names.count(column) != 1:
             found_ones = "two such columns" if column in names else "no such column"
             raise SettingError(
-                f"--group-by {column}: {where} has {found_ones}{nearest(column, names)};"
+                f"--group-by {column}: {where} has {found_ones}{did_you_mean(column, names)};"
                 f" it has {', '.join(names)}"
             )
     used = {number, *map(names.index, group_by)}

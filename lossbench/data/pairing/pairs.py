@@ -11,7 +11,7 @@ from typing import Any, overload
 
 from lossbench.data.sources.locations import Source
 from lossbench.errors import InputError
-from lossbench.runtime.string_list import Texts
+from lossbench.runtime.string_list import StringList
 
 Files = tuple[tuple[str, Source], ...]  # each with its class, "" without classes
 Index = dict[str, Files]  # by id
@@ -29,11 +29,11 @@ class Pair:
     segments: dict[str, Segments] = field(default_factory=dict)  # by role, where a file lists them
 
 
-class Column:
+class PathColumn:
     """The files of one role: paths as bytes, anything else as it is."""
 
     def __init__(self) -> None:
-        self.paths, self.others = Texts(), dict[int, Any]()
+        self.paths, self.others = StringList(), dict[int, Any]()
 
     def append(self, sources: tuple[Source, ...]) -> None:
         path = sources[0] if len(sources) == 1 and type(sources[0]) is str else None
@@ -50,7 +50,7 @@ class Pairs(Sequence[Pair]):
     """Pairs that all have the same roles; a slice of them shares their memory."""
 
     def __init__(self, pairs: Iterable[Pair] = ()) -> None:
-        self.ids, self.roles = Texts(), defaultdict[str, Column](Column)
+        self.ids, self.roles = StringList(), defaultdict[str, PathColumn](PathColumn)
         self.segments = dict[int, dict[str, Segments]]()
         self.order: Sequence[int] = range(0)
         for pair in pairs:

@@ -23,7 +23,7 @@ EXPECTED = (
 
 
 @dataclass(frozen=True)
-class Picture:
+class PanopticImage:
     """A PNG, and what its JSON file lists: id -> category id, whether it is a crowd."""
 
     name: str
@@ -76,7 +76,7 @@ def _add(
     pairing: Pairing,
     image: str,
     files: Mapping[str, str],
-    both: Mapping[str, Picture | None],
+    both: Mapping[str, PanopticImage | None],
 ) -> None:
     """One image to the pairs, or to those that cannot be evaluated."""
     found = {role: picture for role, picture in both.items() if picture}
@@ -118,11 +118,13 @@ def _unfit(role: str, file: str, error: Exception) -> InputError:
     return InputError(f"{file} {lack}; {EXPECTED}", kind="mismatch", role=role)
 
 
-def _pictures(role: str, file: str, loaded: Any, places: Mapping[int, int]) -> dict[str, Picture]:
+def _pictures(
+    role: str, file: str, loaded: Any, places: Mapping[int, int]
+) -> dict[str, PanopticImage]:
     """The PNGs of one side by image_id."""
     beside = os.path.splitext(file)[0]
     folder = beside if os.path.isdir(beside) else os.path.dirname(file)
-    pictures: dict[str, Picture] = {}
+    pictures: dict[str, PanopticImage] = {}
     try:
         for each in loaded["annotations"]:
             image = str(each["image_id"])
@@ -149,7 +151,7 @@ def _pictures(role: str, file: str, loaded: Any, places: Mapping[int, int]) -> d
                     role=role,
                 )
             known = {id_: (places[category], crowd) for id_, (category, crowd) in segments.items()}
-            pictures[image] = Picture(name, os.path.join(folder, name), known)
+            pictures[image] = PanopticImage(name, os.path.join(folder, name), known)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unfit(role, file, error) from None
     return pictures

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.data.arrays.strips import strips
-from lossbench.data.formats.decode import Array, Picture
+from lossbench.data.formats.decode import Picture
 from lossbench.errors import InputError
+from lossbench.runtime.array_types import AnyArray
 
 ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette", "instances")
 HARD = ("labels", "mask", "palette")
@@ -24,7 +25,7 @@ CHANNELS = 4  # a last axis no longer than this holds channels
 
 
 @dataclass(frozen=True)
-class Reading:
+class InputEncoding:
     """What the stored numbers of one role mean, decided once for the run.
 
     Attributes:
@@ -93,7 +94,7 @@ class Reading:
         ranges = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.ignore)
         return f", ignore {ranges}" if ranges else ""
 
-    def plane(self, picture: Picture) -> Array:
+    def plane(self, picture: Picture) -> AnyArray:
         """The one number a pixel, or the channels of an image (first), that the encoding asks for.
 
         Raises:
@@ -123,7 +124,7 @@ class Reading:
             return array  # its channels are first already
         return self._image(array) if self.encoding == "image" else array
 
-    def coded(self, stored: Array) -> NDArray[np.integer[Any]]:
+    def coded(self, stored: AnyArray) -> NDArray[np.integer[Any]]:
         """Class indices; `classes` where ignored, `classes + 1` where a value has no meaning."""
         if stored.dtype != np.uint8:  # labels are small, whatever stores them
             with np.errstate(invalid="ignore"):
@@ -147,14 +148,14 @@ class Reading:
             codes[self.ignored(stored)] = self.classes
         return codes.astype(self._lookup.dtype)
 
-    def ignored(self, stored: Array) -> NDArray[np.bool_]:
+    def ignored(self, stored: AnyArray) -> NDArray[np.bool_]:
         """Where a stored value takes the pixel out."""
         inside = np.zeros(stored.shape, np.bool_)
         for low, high in self.ignore:
             inside |= (stored >= low) & (stored <= high)
         return inside
 
-    def numbers(self, stored: Array) -> Array:
+    def numbers(self, stored: AnyArray) -> AnyArray:
         """Stored numbers as probabilities, logits or image values.
 
         Raises:
@@ -176,7 +177,7 @@ class Reading:
             )
         return numbers
 
-    def refuse(self, stored: Array, codes: Array) -> InputError:
+    def refuse(self, stored: AnyArray, codes: AnyArray) -> InputError:
         """The error for values without a meaning, which the codes have found."""
         strange, counts = np.unique(stored[codes > self.classes], return_counts=True)
         form = "#{:06x}" if self.colours else "{:g}" if strange.dtype.kind == "f" else "{}"
@@ -201,7 +202,7 @@ class Reading:
     def unfit(self, message: str) -> InputError:
         return InputError(message, kind="mismatch", role=self.role)
 
-    def apart(self, stored: Array) -> list[tuple[int, NDArray[np.bool_], int]] | None:
+    def apart(self, stored: AnyArray) -> list[tuple[int, NDArray[np.bool_], int]] | None:
         """The class of each of few values, its pixels and how many: faster than looking them up.
 
         None where they do not account for every pixel.
@@ -231,7 +232,7 @@ class Reading:
             table[max(low, 0) : max(high + 1, 0)] = self.classes
         return table
 
-    def _coloured(self, picture: Picture) -> Array:
+    def _coloured(self, picture: Picture) -> AnyArray:
         array = picture.array
         if array.shape[-1] == 4:
             array = self._opaque(array)[..., :3]
@@ -250,7 +251,7 @@ class Reading:
             ' classes, name them: --classes \'{background: "#000000", road: "#804080"}\''
         )
 
-    def _identities(self, picture: Picture) -> Array:
+    def _identities(self, picture: Picture) -> AnyArray:
         """The number of each pixel: a palette's index, or of a colour R + 256·G + 65536·B."""
         array = picture.array
         if picture.colour != self.colours:
@@ -264,22 +265,22 @@ class Reading:
             return array
         return _one_number(array[..., ::-1])
 
-    def _image(self, array: Array) -> Array:
+    def _image(self, array: AnyArray) -> AnyArray:
         """Channels first: (H, W) has one, a last axis of up to 4 holds them."""
         if array.ndim < 3 or array.ndim == self.places:
             return array[None]
         return np.moveaxis(array, -1, 0) if array.shape[-1] <= CHANNELS else array
 
-    def _opaque(self, array: Array) -> Array:
+    def _opaque(self, array: AnyArray) -> AnyArray:
         if (array[..., -1] != 255).any():
             raise self.unfit("has transparent pixels, whose value is not defined; flatten it")
         return array
 
-    def _both_float(self, array: Array) -> bool:
+    def _both_float(self, array: AnyArray) -> bool:
         return array.dtype.kind == "f" and self.dtype.startswith("float")
 
 
-def _one_number(colours: Array) -> NDArray[np.uint32]:
+def _one_number(colours: AnyArray) -> NDArray[np.uint32]:
     """Colours (…, 3) as 0xRRGGBB."""
     numbers = colours[..., 0].astype(np.uint32)
     for channel in (1, 2):

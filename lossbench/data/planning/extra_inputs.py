@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lossbench.data.pairing.pairs import Pair
-from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.probe import look
 
@@ -30,9 +30,9 @@ def plan_roles(plan: Plan, pairs: Sequence[Pair], forms: Mapping[str, str]) -> P
     return replace(plan, roles=tuple(found))
 
 
-def _reading(plan: Plan, pairs: Sequence[Pair], role: str, form: str) -> Reading:
+def _reading(plan: Plan, pairs: Sequence[Pair], role: str, form: str) -> InputEncoding:
     if form == "Scores":
-        return Reading(role, "scores", look(pairs, role).dtype)
+        return InputEncoding(role, "scores", look(pairs, role).dtype)
     like = plan.target if role.startswith("target_") else plan.pred
     if like.hard:
         return replace(like, role=role, ignore=())

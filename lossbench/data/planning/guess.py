@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lossbench.data.planning.classes import Classes
-from lossbench.data.planning.probe import Seen
+from lossbench.data.planning.probe import FileProbe
 from lossbench.errors import SettingError
 
 GRADES = 64  # a ground truth with more grey levels than this is taken for an image
@@ -23,7 +23,7 @@ SLICES = 32  # a stack with more than these along its first axis is taken for a 
 Ranges = tuple[tuple[int, int], ...]
 
 
-def guess_instances(seen: Seen, ranges: Ranges, coded: bool) -> str:
+def guess_instances(seen: FileProbe, ranges: Ranges, coded: bool) -> str:
     """Whether a side holds masks or numbers of instances."""
     if coded or seen.colour:
         return "instances"
@@ -34,7 +34,7 @@ def guess_instances(seen: Seen, ranges: Ranges, coded: bool) -> str:
 
 
 def guess_target(
-    target: Seen, task: str | None, classes: Classes | None, ranges: Ranges, one_hot: bool
+    target: FileProbe, task: str | None, classes: Classes | None, ranges: Ranges, one_hot: bool
 ) -> str:
     """What the ground truth holds; `one_hot` if its shape allows classes along the first axis."""
     if task == "image":
@@ -84,7 +84,7 @@ def is_sparse(values: set[int]) -> bool:
     return len(values) * 4 <= max(values)
 
 
-def largest_label(seen: Seen) -> float:
+def largest_label(seen: FileProbe) -> float:
     """The largest value that can be stored."""
     return 1.0 if seen.floats else float(np.iinfo(seen.dtype).max)
 
@@ -95,7 +95,7 @@ def guess_void(values: set[int], most: int) -> bool:
     return VOID in values and bool(labels - {0}) and max(labels) <= most
 
 
-def guess_task(encoding: str, pred: Seen, target: Seen, class_files: bool) -> str:
+def guess_task(encoding: str, pred: FileProbe, target: FileProbe, class_files: bool) -> str:
     """What the ground truth's encoding and the shapes of arrays are for."""
     if encoding == "image":
         return "image"
@@ -114,7 +114,7 @@ def guess_task(encoding: str, pred: Seen, target: Seen, class_files: bool) -> st
     return "multilabel" if stacked and few else "binary"
 
 
-def guess_pred(pred: Seen, task: str, stack: bool, gt: str) -> str:
+def guess_pred(pred: FileProbe, task: str, stack: bool, gt: str) -> str:
     """What predictions hold, given the task; `stack` if they have an axis more than the truth."""
     if task == "image":
         return "image"

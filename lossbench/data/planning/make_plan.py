@@ -10,7 +10,7 @@ from typing import Any
 
 from lossbench.data.pairing.pairs import Category, Pair
 from lossbench.data.planning.classes import MOST, Classes, numbered
-from lossbench.data.planning.encoding import HARD, Reading
+from lossbench.data.planning.encoding import HARD, InputEncoding
 from lossbench.data.planning.guess import (
     DIM,
     LABELS,
@@ -24,8 +24,8 @@ from lossbench.data.planning.guess import (
     is_sparse,
 )
 from lossbench.data.planning.plan import MAPS, MASKS, Plan
-from lossbench.data.planning.probe import Seen, look
-from lossbench.errors import SettingError, nearest
+from lossbench.data.planning.probe import FileProbe, look
+from lossbench.errors import SettingError, did_you_mean
 
 
 def make_plan(
@@ -131,7 +131,7 @@ def _spacing(found: set[str]) -> str:
 
 def _plan_instances(
     pairs: Sequence[Pair],
-    sides: tuple[Seen, Seen],
+    sides: tuple[FileProbe, FileProbe],
     encodings: tuple[str | None, str | None],
     classes: Classes | None,
     ranges: Ranges,
@@ -157,11 +157,11 @@ def _plan_instances(
         )
     for name in set(things or ()) - set(classes.names):
         raise SettingError(
-            f"--things {name!r} is no class{nearest(name, classes.names)};"
+            f"--things {name!r} is no class{did_you_mean(name, classes.names)};"
             f" there are {', '.join(classes.names)}"
         )
 
-    def reading(role: str, seen: Seen, given: str | None) -> Reading:
+    def reading(role: str, seen: FileProbe, given: str | None) -> InputEncoding:
         encoding = given or guess_instances(seen, ranges if role == "target" else (), coded)
         if encoding not in (("instances",) if coded else ("instances", "mask")):
             what = "predictions" if role == "pred" else "the ground truth"
@@ -173,7 +173,7 @@ def _plan_instances(
             white = Classes(("background", "instance"), ())
             ignore = ranges if role == "target" else ()
             return _reading(role, "mask", seen, white, ignore, "binary", False)
-        return Reading(
+        return InputEncoding(
             role,
             encoding,
             seen.dtype,
@@ -196,7 +196,7 @@ def _plan_instances(
     )
 
 
-def _divided_classes(sides: Sequence[Seen], ranges: Ranges, divisor: int) -> Classes:
+def _divided_classes(sides: Sequence[FileProbe], ranges: Ranges, divisor: int) -> Classes:
     """The classes that the sample's labels have, by number."""
     if any(seen.colour for seen in sides):
         raise SettingError("colours as labels need their classes: --classes '{24: person, …}'")
@@ -229,8 +229,8 @@ def parse_ignore(given: Any) -> Ranges | None:
 
 def _name_classes(
     task: str,
-    stacks: Sequence[Seen],
-    labels: Sequence[Seen],
+    stacks: Sequence[FileProbe],
+    labels: Sequence[FileProbe],
     classes: Classes | None,
     class_files: Sequence[str],
     ranges: Ranges,
@@ -271,16 +271,16 @@ def _name_classes(
 def _reading(
     role: str,
     encoding: str,
-    seen: Seen,
+    seen: FileProbe,
     classes: Classes,
     ignore: Ranges,
     task: str,
     stacked: bool,
-) -> Reading:
+) -> InputEncoding:
     """How a role is read, its values settled."""
     if encoding not in HARD:
         scale = seen.full(role, encoding)
-        return Reading(
+        return InputEncoding(
             role, encoding, seen.dtype, scale, (), 0, False, ignore, stacked, seen.places
         )
     values, colours, count = classes.values, classes.colours, len(classes.names)
@@ -289,12 +289,12 @@ def _reading(
         values, colours = ((0, 0), (_white(seen, ignore), 1)), False
     elif role == "pred" and _indexed(seen, classes):
         values, colours = numbered(count).values, False
-    return Reading(
+    return InputEncoding(
         role, encoding, seen.dtype, 1.0, values, count, colours, ignore, stacked, seen.places
     )
 
 
-def _white(seen: Seen, ignore: Ranges) -> int:
+def _white(seen: FileProbe, ignore: Ranges) -> int:
     """The stored value of a mask's foreground."""
     values = seen.without(ignore) - {0}
     if len(values) == 1:
@@ -304,7 +304,7 @@ def _white(seen: Seen, ignore: Ranges) -> int:
     return VOID if seen.images and seen.dtype == "uint8" else 1
 
 
-def _indexed(seen: Seen, classes: Classes) -> bool:
+def _indexed(seen: FileProbe, classes: Classes) -> bool:
     """Whether predicted labels are class indices where the ground truth stores other values."""
     if classes.colours:
         return not (seen.colour or seen.palette)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.encoding import InputEncoding
 
 # Cells of the largest table that is kept whole, and of the largest of which cells are counted.
 WHOLE = {"multiclass": 1 << 16, "image": 511}
@@ -45,8 +45,8 @@ class Plan:
     """
 
     task: str
-    pred: Reading
-    target: Reading
+    pred: InputEncoding
+    target: InputEncoding
     names: tuple[str, ...]
     channels: int
     masks: tuple[str, ...] = ()
@@ -57,7 +57,7 @@ class Plan:
     pixels: bool = True
     divisor: int | None = None
     things: tuple[str, ...] | None = None
-    roles: tuple[Reading, ...] = ()
+    roles: tuple[InputEncoding, ...] = ()
     stored: int = field(default=0, compare=False)
     notes: tuple[str, ...] = field(default=(), compare=False)
 
@@ -67,12 +67,12 @@ class Plan:
         several = self.task == "instances" and len(self.names) > 1
         return several or self.task in ("multiclass", "multilabel", "detection")
 
-    def reading(self, role: str) -> Reading | None:
+    def reading(self, role: str) -> InputEncoding | None:
         """How a role is read; None for masks and maps, which are one number a pixel."""
         return self._readings.get(role)
 
     @cached_property
-    def _readings(self) -> dict[str, Reading]:
+    def _readings(self) -> dict[str, InputEncoding]:
         every = {each.role: each for each in self.roles}
         return {"pred": self.pred, "target": self.target, **every}
 

@@ -11,12 +11,13 @@ import numpy as np
 
 from lossbench.data.arrays.byte_histogram import histogram
 from lossbench.data.arrays.strips import strips
-from lossbench.data.formats.decode import Array, Picture, read
+from lossbench.data.formats.decode import Picture, read
 from lossbench.data.formats.nifti import shown
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.encoding import CHANNELS
 from lossbench.data.sources.locations import is_lost, label
 from lossbench.errors import InputError, SettingError
+from lossbench.runtime.array_types import AnyArray
 
 SAMPLE, NEAR = 16, 64  # pairs that are looked at, and among how many each is looked for
 WHITE = 255
@@ -24,7 +25,7 @@ MANY = 1 << 12  # distinct values that are worth remembering
 
 
 @dataclass
-class Seen:
+class FileProbe:
     """What the files of one role hold.
 
     Pictures of several numbers a pixel count only where there are no others: one colour picture
@@ -146,7 +147,7 @@ class Seen:
         """The values outside all ranges."""
         return {v for v in self.values if not any(low <= v <= high for low, high in ranges)}
 
-    def _add_numbers(self, array: Array) -> None:
+    def _add_numbers(self, array: AnyArray) -> None:
         self.filled += bool(array.any())
         self.low, self.high = min(self.low, array.min()), max(self.high, array.max())
         sums = array.sum(0, dtype=np.float64)
@@ -160,12 +161,12 @@ class Seen:
             self.values |= values
 
 
-def _whole(numbers: Array) -> bool:
+def _whole(numbers: AnyArray) -> bool:
     """Whether there are only whole numbers."""
     return bool(np.isfinite(numbers).all() and (numbers == np.round(numbers)).all())
 
 
-def _distinct(array: Array) -> Array:
+def _distinct(array: AnyArray) -> AnyArray:
     """The distinct values, sorted."""
     if array.dtype == np.uint8:
         return np.flatnonzero(reduce(np.add, (histogram(strip) for (strip,) in strips(array))))
@@ -175,13 +176,13 @@ def _distinct(array: Array) -> Array:
     return np.unique(array.ravel("K"))
 
 
-def look(pairs: Sequence[Pair], role: str) -> Seen:
+def look(pairs: Sequence[Pair], role: str) -> FileProbe:
     """Decode a sample; files that cannot be read are reported when their turn comes.
 
     Raises:
         InputError: none of them can.
     """
-    seen, failure = Seen(), InputError(f"there is nothing to read ({role})")
+    seen, failure = FileProbe(), InputError(f"there is nothing to read ({role})")
     for pair in spread(pairs):
         for source in pair.sources[role]:
             try:

@@ -23,7 +23,7 @@ Source = Any  # a local path as text, a file that is away, or an array in memory
 
 
 @dataclass
-class Places:
+class LocationIndex:
     """What was found on the way to the files of a run.
 
     Attributes:
@@ -80,7 +80,7 @@ class Places:
             if name not in self.archives:
                 if far:
                     called = remote.shown(name)
-                    with remote.told(f"{called} "), remote.open_url(name) as stream:
+                    with remote.with_context(f"{called} "), remote.open_url(name) as stream:
                         self.archives[name] = archive(called, stream)
                 else:
                     self.archives[name] = archive(name)

@@ -48,7 +48,7 @@ class Remote:
         Raises:
             InputError: it is not there, or does not come.
         """
-        with told(""), ONE_BY_ONE if CHAIN in self.name else nullcontext():
+        with with_context(""), ONE_BY_ONE if CHAIN in self.name else nullcontext():
             system, path = _system(self.url)
             return bytes(system.cat_file(path))
 
@@ -122,7 +122,7 @@ def listed(url: str) -> Iterator[tuple[Remote, str]]:
     if split_ending(written)[1].lower() in ENDINGS:
         yield Remote(url), posixpath.basename(written)
         return
-    with told(f"{shown(url)} "):
+    with with_context(f"{shown(url)} "):
         system, root = _system(url)
         web = _protocol(url).startswith("http")
         folders = [root]
@@ -139,7 +139,7 @@ def listed(url: str) -> Iterator[tuple[Remote, str]]:
 
 
 @contextmanager
-def told(before: str) -> Iterator[None]:
+def with_context(before: str) -> Iterator[None]:
     """What goes wrong on the way to a URL as one sentence that begins with `before`."""
     try:
         yield

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from lossbench.catalog.columns import Term
 from lossbench.catalog.compatibility import judged
 from lossbench.errors import InputError
+from lossbench.runtime.array_types import FloatArray
 
-Array = NDArray[np.float64]
 Numbers = tuple[float, ...]
 
 
-def settled(term: Term, support: Array, valid: Array, task: str) -> dict[str, Numbers]:
+def resolve_automatic_options(
+    term: Term, support: FloatArray, valid: FloatArray, task: str
+) -> dict[str, Numbers]:
     """The automatic options of a term as numbers, one for each class that it judges.
 
     Args:
@@ -55,7 +57,7 @@ def probes(term: Term, classes: int) -> list[Mapping[str, Any]]:
     return [{**options, name: tuple(row)} for row in units(classes).tolist()]
 
 
-def units(classes: int) -> Array:
+def units(classes: int) -> FloatArray:
     """The numbers of the probes, (classes + 1, classes)."""
     return np.vstack([np.zeros(classes), np.eye(classes)])
 
@@ -71,13 +73,13 @@ def linear(results: Sequence[Any], numbers: Sequence[float]) -> Any:
     return first
 
 
-def inverse_frequency(support: Array, valid: Array) -> Numbers:
+def inverse_frequency(support: FloatArray, valid: FloatArray) -> Numbers:
     """w_c = N/(K·n_c) over the data set, K the classes present; an absent class weighs 0."""
     counts, every, present = _counts(support, valid)
     return _filled(present, every[present] / (present.sum() * counts[present]))
 
 
-def median_frequency(support: Array, valid: Array) -> Numbers:
+def median_frequency(support: FloatArray, valid: FloatArray) -> Numbers:
     """w_c = median of f over the classes present / f_c, f_c = pixels of c / valid pixels of the
     samples that contain c (Eigen & Fergus 2015)."""
     counts, _, present = _counts(support, valid)
@@ -85,25 +87,25 @@ def median_frequency(support: Array, valid: Array) -> Numbers:
     return _filled(present, np.median(share) / share if len(share) else share)
 
 
-def root_frequency(support: Array, valid: Array) -> Numbers:
+def root_frequency(support: FloatArray, valid: FloatArray) -> Numbers:
     """w_c = √(N/n_c) (Wong et al. 2018)."""
     counts, every, present = _counts(support, valid)
     return _filled(present, np.sqrt(every[present] / counts[present]))
 
 
-def negatives_over_positives(support: Array, valid: Array) -> Numbers:
+def negatives_over_positives(support: FloatArray, valid: FloatArray) -> Numbers:
     """w⁺ = #neg/#pos of each label; 0 where there is no positive that it could weigh."""
     counts, every, present = _counts(support, valid)
     return _filled(present, (every - counts)[present] / counts[present])
 
 
-def share_without(support: Array, valid: Array) -> Numbers:
+def share_without(support: FloatArray, valid: FloatArray) -> Numbers:
     """α = #neg/N of each label, so that both sides weigh the same."""
     counts, every, _ = _counts(support, valid)
     return _filled(every > 0, (1 - counts / np.maximum(every, 1e-300))[every > 0])
 
 
-RULES: dict[tuple[str, str], Callable[[Array, Array], Numbers]] = {
+RULES: dict[tuple[str, str], Callable[[FloatArray, FloatArray], Numbers]] = {
     ("class_weights", "auto"): inverse_frequency,
     ("class_weights", "median_frequency"): median_frequency,
     ("class_weights", "root_frequency"): root_frequency,
@@ -112,12 +114,14 @@ RULES: dict[tuple[str, str], Callable[[Array, Array], Numbers]] = {
 }
 
 
-def _counts(support: Array, valid: Array) -> tuple[Array, Array, NDArray[np.bool_]]:
+def _counts(
+    support: FloatArray, valid: FloatArray
+) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
     counts = support.sum(0)
     return counts, valid.sum(0), counts > 0
 
 
-def _filled(present: NDArray[np.bool_], numbers: Array) -> Numbers:
+def _filled(present: NDArray[np.bool_], numbers: FloatArray) -> Numbers:
     """The numbers of the classes present, 0 for the others."""
     every = np.zeros(len(present))
     every[present] = numbers

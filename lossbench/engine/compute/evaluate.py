@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lossbench.catalog.columns import Term
 from lossbench.catalog.compatibility import judged
-from lossbench.data.counting.instance_overlap import Joint
+from lossbench.data.counting.instance_overlap import InstanceOverlap
 from lossbench.data.formats.boxes import Detections
 from lossbench.data.loading.records import Record
 from lossbench.data.loading.sample import Pixels
@@ -28,11 +28,11 @@ from lossbench.engine.compute.tensors import (
     record_values,
     segment_values,
 )
-from lossbench.engine.state.loaded_batch import Chunk
-from lossbench.engine.state.scores import Array, Rows
+from lossbench.engine.state.loaded_batch import LoadedBatch
+from lossbench.engine.state.scores import BatchScores
 from lossbench.errors import InputError, LossbenchError
 from lossbench.interface.dispatch import (
-    asked,
+    call_signature,
     conclude,
     finish,
     finishing,
@@ -45,20 +45,21 @@ from lossbench.interface.dispatch import (
     state,
 )
 from lossbench.interface.reduction import Sums
-from lossbench.interface.sample_batch import Values
+from lossbench.interface.sample_batch import SampleBatch
+from lossbench.runtime.array_types import FloatArray
 
 if TYPE_CHECKING:
     from lossbench.engine.compute.feature_batches import Extraction
 
 
-def get_ready(terms: Sequence[Term]) -> None:
+def import_losses(terms: Sequence[Term]) -> None:
     """Import every loss: what is wrong with a plugin is told before anything is evaluated."""
     for term in terms:
-        asked(loss_function(term.entry))
+        call_signature(loss_function(term.entry))
 
 
 @contextmanager
-def blamed(term: Term) -> Iterator[None]:
+def as_sample_error(term: Term) -> Iterator[None]:
     """What a user's own loss raises becomes the error of a sample.
 
     Raises:
@@ -84,9 +85,9 @@ def evaluate_parts(
     plan: Plan,
     terms: Sequence[Term],
     device: str,
-    chunk: Chunk,
+    chunk: LoadedBatch,
     extraction: Extraction | None = None,
-) -> list[tuple[Chunk, Rows]]:
+) -> list[tuple[LoadedBatch, BatchScores]]:
     """A chunk with its rows, in parts: samples that are not equally long do not come together.
 
     Features are made of several samples together.
@@ -99,7 +100,7 @@ def evaluate_parts(
             on_pixels = [term for term in terms if not on_tables(plan, term)]
             parts = chunk.apart(together(on_pixels, chunk.pixels, device))
         with out_of_memory(device):
-            return [(part, evaluate_chunk(plan, terms, device, part)) for part in parts]
+            return [(part, evaluate_batch(plan, terms, device, part)) for part in parts]
     failed, *parts = chunk.apart()
     with torch.inference_mode(), out_of_memory(device):
         values = [
@@ -107,22 +108,26 @@ def evaluate_parts(
         ]
         with extraction.of(values) as samples:
             rows = [
-                evaluate_chunk(plan, terms, device, part, sample)
+                evaluate_batch(plan, terms, device, part, sample)
                 for part, sample in zip(parts, samples, strict=True)
             ]
-    return [(failed, Rows()), *zip(parts, rows, strict=True)]
+    return [(failed, BatchScores()), *zip(parts, rows, strict=True)]
 
 
-def evaluate_chunk(
-    plan: Plan, terms: Sequence[Term], device: str, chunk: Chunk, values: Values | None = None
-) -> Rows:
+def evaluate_batch(
+    plan: Plan,
+    terms: Sequence[Term],
+    device: str,
+    chunk: LoadedBatch,
+    values: SampleBatch | None = None,
+) -> BatchScores:
     """Every term on every sample of a chunk.
 
     Counted samples are evaluated together, samples of pixels come alone or are of one size: rows
     are never padded, and a value does not depend on its neighbours. A sample's values may have been
     made already.
     """
-    rows, made = Rows(), values
+    rows, made = BatchScores(), values
     with torch.inference_mode():
         if chunk.tables is not None:
             counted = [term for term in terms if on_tables(plan, term)]
@@ -141,7 +146,7 @@ def evaluate_chunk(
             (sample,) = chunk.pixels
             if made is not None:
                 values = made
-            elif isinstance(sample, Joint):
+            elif isinstance(sample, InstanceOverlap):
                 values = segment_values(plan, sample, int(chunk.sizes[0]), device)
             elif isinstance(sample, Detections):
                 values = detection_values(plan, sample, device)
@@ -164,12 +169,14 @@ def on_tables(plan: Plan, term: Term) -> bool:
     return plan.counted and term.countable(plan.task)
 
 
-def evaluate_terms(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term]) -> None:
+def evaluate_terms(
+    rows: BatchScores, values: SampleBatch, plan: Plan, terms: Sequence[Term]
+) -> None:
     alike: dict[Any, list[tuple[Term, Any]]] = {}
     for term in terms:
         if term.together:
             continue
-        with blamed(term):
+        with as_sample_error(term):
             if term.automatic:
                 rows.unfinished[term] = [_numbers(each) for each in _probed(term, values)]
                 continue
@@ -190,7 +197,9 @@ def _finishing(term: Term, result: Any, plan: Plan) -> Any:
     return kind, repr(options), (result.top if isinstance(result, Sums) else result).shape
 
 
-def _finish(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term], found: Any) -> None:
+def _finish(
+    rows: BatchScores, values: SampleBatch, plan: Plan, terms: Sequence[Term], found: Any
+) -> None:
     """Terms that are finished alike, as if they were more samples of one."""
     (first, *others), (stacked, *_) = terms, found
     count = 1 + len(others)
@@ -202,7 +211,7 @@ def _finish(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term], found
     def support() -> Tensor:
         return values.support.repeat(count, 1)
 
-    with blamed(first):
+    with as_sample_error(first):
         sample, classes = finish(
             loss_function(first.entry), stacked, support, first.options, plan.task
         )
@@ -216,7 +225,7 @@ def _finish(rows: Rows, values: Values, plan: Plan, terms: Sequence[Term], found
         rows.classes |= zip(terms, of_terms, strict=True)
 
 
-def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:
+def _evaluate_added(rows: BatchScores, added: Added, plan: Plan) -> None:
     """Terms of samples from what adds up of each, which is kept as well."""
     rows.states[""] = {"support": to_array(added.support)}
     for term, states in added.states.items():
@@ -229,7 +238,7 @@ def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:
             ]
             continue
         (one,) = states
-        with blamed(term):
+        with as_sample_error(term):
             sample, classes = conclude(function, one, added.support.clone, term.options, plan.task)
         rows.values[term] = to_array(sample)
         if plan.by_class and classes is not None:
@@ -238,7 +247,7 @@ def _evaluate_added(rows: Rows, added: Added, plan: Plan) -> None:
         rows.support, rows.valid = to_array(added.support), to_array(added.valid)
 
 
-def _probed(term: Term, values: Values) -> list[Any]:
+def _probed(term: Term, values: SampleBatch) -> list[Any]:
     """What a term with unknown options returns with each of the probes."""
     function, options = loss_function(term.entry), term.options
     if not term.inside:
@@ -248,12 +257,12 @@ def _probed(term: Term, values: Values) -> list[Any]:
     return raw_of_each(function, values, options, name, several.to(values.weight.device))
 
 
-def _numbers(result: Any) -> tuple[Array, ...]:
+def _numbers(result: Any) -> tuple[FloatArray, ...]:
     """What a loss returned for each sample, as arrays."""
     return tuple(map(to_array, result if isinstance(result, Sums) else (result,)))
 
 
-def _check_shapes(term: Term, values: Values, sample: Any, classes: Any) -> None:
+def _check_shapes(term: Term, values: SampleBatch, sample: Any, classes: Any) -> None:
     """A user's own loss must have come to one value a sample, and one a class where it has any."""
     wanted = [(len(values.weight),), tuple(values.support.shape)]
     for each, shape in zip((sample, classes), wanted, strict=True):
@@ -263,25 +272,25 @@ def _check_shapes(term: Term, values: Values, sample: Any, classes: Any) -> None
             )
 
 
-def add_states(rows: Rows, values: Values, terms: Sequence[Term]) -> None:
+def add_states(rows: BatchScores, values: SampleBatch, terms: Sequence[Term]) -> None:
     """What adds up of one sample's pixels; with probes, one after another along the second axis."""
     rows.states[""] = {"support": to_array(values.support)}
     for term in terms:
         function = loss_function(term.entry)
         if joins(function):
-            with blamed(term):
+            with as_sample_error(term):
                 for name, listed in lists(function, values, term.options).items():
                     rows.views[f"{term.key}/{name}"] = listed
             continue
         options = probes(term, judged(term, values.task, values.support.shape[1]))
-        with blamed(term):
+        with as_sample_error(term):
             added = [state(function, values, each) for each in options]
             found = [each for each in added if each is not None]
             if found:
                 rows.states[term.key] = _fields(found)
 
 
-def _fields(states: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
+def _fields(states: Sequence[Mapping[str, Any]]) -> dict[str, FloatArray]:
     """The fields of views by name, those of several probes along the second axis."""
     return {
         f"{name}.{quantity}": np.stack(
@@ -292,6 +301,6 @@ def _fields(states: Sequence[Mapping[str, Any]]) -> dict[str, Array]:
     }
 
 
-def to_array(tensor: Tensor) -> Array:
-    array: Array = tensor.to("cpu", torch.float64).numpy()
+def to_array(tensor: Tensor) -> FloatArray:
+    array: FloatArray = tensor.to("cpu", torch.float64).numpy()
     return array

@@ -14,10 +14,10 @@ from torch import Tensor
 from lossbench.catalog.columns import Term
 from lossbench.catalog.feature_needs import parameters, together
 from lossbench.errors import InputError
-from lossbench.interface.sample_batch import Values
+from lossbench.interface.sample_batch import SampleBatch
 from lossbench.networks.architectures import NETWORKS, Recipe
 from lossbench.networks.extractor import FREE, Networks
-from lossbench.views.features import Deep, pictures
+from lossbench.views.features import NetworkFeatures, pictures
 
 Asked = dict[tuple[str, Recipe], tuple[str, ...]]  # layers by role and recipe
 
@@ -36,7 +36,7 @@ class Extraction:
         self.room = Room(free_memory(here.device))
 
     @contextmanager
-    def of(self, samples: Sequence[Values]) -> Iterator[list[Values]]:
+    def of(self, samples: Sequence[SampleBatch]) -> Iterator[list[SampleBatch]]:
         """Samples with their features, which are gone after the block.
 
         A GPU takes images of one size together, a CPU one at a time. Threads wait for each other
@@ -47,7 +47,7 @@ class Extraction:
         """
         wanted = [self._wanted(each) for each in samples]
         with self.room.reserved(sum(_cost(*each) for each in wanted)):
-            found: list[Deep] = [Deep(self.networks) for _ in samples]
+            found: list[NetworkFeatures] = [NetworkFeatures(self.networks) for _ in samples]
             for key in dict.fromkeys(key for _, asked in wanted for key in asked):
                 role, recipe = key
                 places = [at for at, (_, asked) in enumerate(wanted) if key in asked]
@@ -59,7 +59,7 @@ class Extraction:
                     found[at].known[key] = maps
             yield [replace(v, deep=deep) for v, deep in zip(samples, found, strict=True)]
 
-    def _wanted(self, values: Values) -> tuple[dict[str, Tensor], Asked]:
+    def _wanted(self, values: SampleBatch) -> tuple[dict[str, Tensor], Asked]:
         """The pictures of a sample by role, and the layers of each by recipe."""
         asked: Asked = {}
         for (role, recipe), layers in self.wanted.items():
@@ -72,7 +72,7 @@ class Extraction:
         return images, asked
 
 
-def _checked(role: str, values: Values) -> Tensor:
+def _checked(role: str, values: SampleBatch) -> Tensor:
     """An input as a picture in float32."""
     try:
         image = pictures(values.sides[role])

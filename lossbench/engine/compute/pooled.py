@@ -17,39 +17,40 @@ from lossbench.catalog.compatibility import judged
 from lossbench.data.counting.sparse_histogram import Cells
 from lossbench.data.loading.records import Record
 from lossbench.data.planning.plan import Plan
-from lossbench.engine.compute.class_weights import Numbers, linear, settled
+from lossbench.engine.compute.class_weights import Numbers, linear, resolve_automatic_options
 from lossbench.engine.compute.device import one_thread
 from lossbench.engine.compute.evaluate import (
     add_states,
-    blamed,
+    as_sample_error,
     evaluate_terms,
     is_plugin,
     on_tables,
     to_array,
 )
 from lossbench.engine.compute.tensors import counted_values, record_values
-from lossbench.engine.state.accumulators import Pools
-from lossbench.engine.state.scores import Array, Rows
+from lossbench.engine.state.accumulators import Accumulators
+from lossbench.engine.state.scores import BatchScores
 from lossbench.errors import InputError
 from lossbench.interface.annotations import Gathered
-from lossbench.interface.dispatch import asked, conclude, finish, loss_function, state
+from lossbench.interface.dispatch import call_signature, conclude, finish, loss_function, state
 from lossbench.interface.reduction import Sums
+from lossbench.runtime.array_types import FloatArray
 
 if TYPE_CHECKING:
-    from lossbench.engine.state.scores import Pending
+    from lossbench.engine.state.scores import DeferredTerms
 
 BLOCK = 256  # rows that are held against all others at a time
 
 
 def gathered(
     plan: Plan, terms: Sequence[Term], device: str, samples: Sequence[Record]
-) -> Iterator[tuple[slice, Rows]]:
+) -> Iterator[tuple[slice, BatchScores]]:
     """Terms that need all samples of a run, a block of rows at a time, in their order."""
     with torch.inference_mode(), one_thread():
         every = record_values(plan, samples, device)
         pred, target = (every.sides[role].vector for role in ("pred", "target"))
         for start in range(0, len(samples), BLOCK):
-            rows, block = Rows(), slice(start, start + BLOCK)
+            rows, block = BatchScores(), slice(start, start + BLOCK)
             values = replace(
                 record_values(plan, samples[block], device),
                 gathered=Gathered(pred, target, torch.arange(len(samples), device=device)[block]),
@@ -63,7 +64,7 @@ def pooled(
     plan: Plan,
     terms: Mapping[Term, Mapping[str, Any]],
     device: str,
-    pools: Pools,
+    pools: Accumulators,
 ) -> dict[Term, tuple[float, list[float]]]:
     """The value of every term over all samples as one, and of each class; nan where undefined.
 
@@ -80,7 +81,7 @@ def pooled(
         for term, options in terms.items():
             function = loss_function(term.entry)
             added: Mapping[str, Any] | None = None
-            with suppress(InputError), blamed(term):
+            with suppress(InputError), as_sample_error(term):
                 if not on_tables(plan, term):
                     added, support = rebuild_views(pools, term, options, device)
                 elif whole is not None:
@@ -94,15 +95,15 @@ def pooled(
 
 
 def finish_balanced(
-    term: Term, pending: Pending, plan: Plan, device: str
-) -> tuple[Array, Array | None, dict[str, Numbers]]:
+    term: Term, pending: DeferredTerms, plan: Plan, device: str
+) -> tuple[FloatArray, FloatArray | None, dict[str, Numbers]]:
     """A term with options that follow from the whole data set, now that all of it is known.
 
     Returns:
         Values (n,), class values (n, K) or None, and the options' numbers.
     """
     support, valid = pending.support, pending.valid
-    numbers = settled(term, support, valid, plan.task)
+    numbers = resolve_automatic_options(term, support, valid, plan.task)
     results = [
         [torch.as_tensor(each, device=device) for each in fields]
         for fields in pending.results[term]
@@ -113,7 +114,7 @@ def finish_balanced(
         support = np.concatenate([valid - support, support], 1)
     on_device = torch.as_tensor(support, device=device)
     options = {**term.options, **numbers}
-    with blamed(term):
+    with as_sample_error(term):
         sample, classes = finish(
             loss_function(term.entry), result, lambda: on_device, options, plan.task
         )
@@ -122,10 +123,10 @@ def finish_balanced(
 
 
 def rebuild_views(
-    pools: Pools, term: Term, options: Mapping[str, Any], device: str
+    pools: Accumulators, term: Term, options: Mapping[str, Any], device: str
 ) -> tuple[Mapping[str, Any] | None, Tensor]:
     """A term's views over all samples: joined, or from the sums of their fields."""
-    sums, forms = pools.sums.sums, asked(loss_function(term.entry)).inputs
+    sums, forms = pools.sums.sums, call_signature(loss_function(term.entry)).inputs
     if "" not in sums:
         return None, torch.empty(0)
     support = torch.as_tensor(sums[""]["support"].value(), device=device)[None]

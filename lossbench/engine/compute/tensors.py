@@ -1,4 +1,4 @@
-"""From counts and pixels to `Values` on a device."""
+"""From counts and pixels to `SampleBatch` on a device."""
 
 from __future__ import annotations
 
@@ -12,17 +12,23 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lossbench.data.counting.instance_overlap import NOTHING, VOID
-from lossbench.data.counting.instance_overlap import Joint as Counted
+from lossbench.data.counting.instance_overlap import NOTHING, VOID, InstanceOverlap
 from lossbench.data.formats.boxes import Detections, by_class
 from lossbench.data.loading.records import Record
 from lossbench.data.loading.sample import Pixels
-from lossbench.data.planning.encoding import Reading
+from lossbench.data.planning.encoding import InputEncoding
 from lossbench.data.planning.plan import MATCH, Plan
 from lossbench.engine.compute.device_transfer import moved
 from lossbench.geometry.box_matching import NONE, matched
-from lossbench.interface.cell_cache import MOST_PIXELS, Shares
-from lossbench.interface.sample_batch import BoxPairs, Joint, Named, Side, Task, Values
+from lossbench.interface.cell_cache import MOST_PIXELS, CellCache
+from lossbench.interface.sample_batch import (
+    AlignedBoxes,
+    Input,
+    NamedTensors,
+    SampleBatch,
+    SegmentPairs,
+    Task,
+)
 
 PRED_CELLS = (0.0, 0.0, 1.0, 1.0)  # of one class against the rest: TN, FN, FP, TP
 TARGET_CELLS = (0.0, 1.0, 0.0, 1.0)
@@ -30,7 +36,7 @@ TARGET_CELLS = (0.0, 1.0, 0.0, 1.0)
 
 def counted_values(
     plan: Plan, tables: Any, sizes: Any, device: str, *, shared: bool = True
-) -> Values:
+) -> SampleBatch:
     """Tables of counts, one a sample, as values with weights.
 
     Args:
@@ -65,20 +71,20 @@ def counted_values(
     else:
         grid = _grid(plan, places, counts.shape[1], device)
     if plan.task == "multiclass":
-        return Values(grid.sides, _against_the_rest(counts), total, joint=counts)
+        return SampleBatch(grid.sides, _against_the_rest(counts), total, joint=counts)
     shares = grid.shares if max(sizes) <= MOST_PIXELS else None
-    return Values(grid.sides, counts, total, differences=grid.differences, shares=shares)
+    return SampleBatch(grid.sides, counts, total, differences=grid.differences, shares=shares)
 
 
-class Grid(NamedTuple):
+class CellGrid(NamedTuple):
     """What the cells of tables stand for, and what a pixel in each of them adds to views."""
 
-    sides: dict[str, Side]
+    sides: dict[str, Input]
     differences: Tensor | None
-    shares: Shares | None = None
+    shares: CellCache | None = None
 
 
-def _grid(plan: Plan, places: Any, classes: int, device: str) -> Grid:
+def _grid(plan: Plan, places: Any, classes: int, device: str) -> CellGrid:
     """The cells at some places; those of label maps are the four of a class against the rest."""
     task = cast(Task, plan.task)
 
@@ -89,27 +95,27 @@ def _grid(plan: Plan, places: Any, classes: int, device: str) -> Grid:
     if task == "image":
         top = plan.cells // 2
         differences = numbers((places - top) / top)
-        return Grid({"target": Side(torch.zeros_like(differences), task)}, differences)
+        return CellGrid({"target": Input(torch.zeros_like(differences), task)}, differences)
     if task == "multiclass":
         rows = {"pred": PRED_CELLS, "target": TARGET_CELLS}
-        sides = {role: Side(numbers(row), task, cells=True) for role, row in rows.items()}
-        return Grid(sides, None)
+        sides = {role: Input(numbers(row), task, cells=True) for role, row in rows.items()}
+        return CellGrid(sides, None)
     true, grey = np.divmod(places, plan.pred.levels)
-    pred = Side(numbers(grey / (plan.pred.levels - 1)), task)
-    target = Side(numbers(true / (plan.target.levels - 1)), task)
-    return Grid({"pred": pred, "target": target}, None)
+    pred = Input(numbers(grey / (plan.pred.levels - 1)), task)
+    target = Input(numbers(true / (plan.target.levels - 1)), task)
+    return CellGrid({"pred": pred, "target": target}, None)
 
 
 @lru_cache(maxsize=8)
-def _whole_grid(plan: Plan, cells: int, classes: int, device: str) -> Grid:
+def _whole_grid(plan: Plan, cells: int, classes: int, device: str) -> CellGrid:
     """Every cell: the same for all samples of a run, so that much of a loss is computed once."""
     grid = _grid(plan, np.arange(cells), classes, device)
     if plan.task == "multiclass" or classes > 1:
         return grid
-    return grid._replace(shares=Shares(_one_in_each(grid)))
+    return grid._replace(shares=CellCache(_one_in_each(grid)))
 
 
-def _one_in_each(grid: Grid) -> Values:
+def _one_in_each(grid: CellGrid) -> SampleBatch:
     """A sample for each cell, of one pixel that is in it, and one whose only pixel is ignored."""
 
     def apart(cells: Tensor) -> Tensor:
@@ -120,7 +126,7 @@ def _one_in_each(grid: Grid) -> Values:
     weight = pixels.clone()
     weight[-1] = 0
     differences = None if grid.differences is None else apart(grid.differences)
-    return Values(sides, weight, pixels[:, 0, 0], differences=differences)
+    return SampleBatch(sides, weight, pixels[:, 0, 0], differences=differences)
 
 
 def _against_the_rest(joint: Tensor) -> Tensor:
@@ -130,7 +136,7 @@ def _against_the_rest(joint: Tensor) -> Tensor:
     return torch.stack([every - pred - target + hits, target - hits, pred - hits, hits], -1)
 
 
-def pixel_values(plan: Plan, samples: Sequence[Pixels], device: str) -> Values:
+def pixel_values(plan: Plan, samples: Sequence[Pixels], device: str) -> SampleBatch:
     """Pixels as values, of one sample or of several that `form` says are alike."""
     task, (first, *_) = cast(Task, plan.task), samples
     classes = len(plan.names) if task == "multiclass" else 0
@@ -156,7 +162,7 @@ def pixel_values(plan: Plan, samples: Sequence[Pixels], device: str) -> Values:
     }
     found = dict(zip(maps, (each.double() for each in tensors[len(readings) :]), strict=True))
     found |= {name: found[name].expand(-1, *each.shape) for name, each in alike.items()}
-    return Values(
+    return SampleBatch(
         sides,
         found["weight"],
         torch.full((len(samples),), first.weight.shape[1], dtype=torch.float64, device=device),
@@ -171,7 +177,7 @@ def once(rows: Any) -> bool:
     return bool(rows.strides[-1] == 0)
 
 
-def segment_values(plan: Plan, sample: Counted, size: int, device: str) -> Values:
+def segment_values(plan: Plan, sample: InstanceOverlap, size: int, device: str) -> SampleBatch:
     """One sample's segments as values: a table cell for each pair that shares pixels.
 
     Args:
@@ -186,9 +192,9 @@ def segment_values(plan: Plan, sample: Counted, size: int, device: str) -> Value
         indices = torch.as_tensor(classes + 1, device=device)
         return functional.one_hot(indices, len(plan.names) + 1)[:, 1:].to(torch.float64)
 
-    def side(segments: Any, classes: Any) -> Side:
+    def side(segments: Any, classes: Any) -> Input:
         found = np.append(classes, NOTHING)[segments.clip(NOTHING)]  # the last one is nothing's
-        return Side(hot(found).T[None], "instances")
+        return Input(hot(found).T[None], "instances")
 
     count, pred, target, crowd = (
         torch.as_tensor(each, device=device)
@@ -202,11 +208,11 @@ def segment_values(plan: Plan, sample: Counted, size: int, device: str) -> Value
         "target": side(sample.target, sample.target_class),
     }
     weight = count.to(torch.float64).where(target != VOID, 0.0)
-    return Values(
+    return SampleBatch(
         sides,
         weight[None, None],
         torch.full((1,), size, dtype=torch.float64, device=device),
-        segments=Joint(
+        segments=SegmentPairs(
             count.to(torch.float64),
             pred,
             target,
@@ -218,7 +224,7 @@ def segment_values(plan: Plan, sample: Counted, size: int, device: str) -> Value
     )
 
 
-def detection_values(plan: Plan, sample: Detections, device: str) -> Values:
+def detection_values(plan: Plan, sample: Detections, device: str) -> SampleBatch:
     """One sample's boxes as values: an element for each object, and each detection that is none.
 
     Prediction and target of an element are its score, 0 where it was missed, and 0 or 1. Crowds,
@@ -249,14 +255,14 @@ def detection_values(plan: Plan, sample: Detections, device: str) -> Values:
     hot = functional.one_hot(indices, len(plan.names)).T[None].to(torch.float64)
     scores = np.append(sample.pred.score, 0.0)[found]
     sides = {
-        "pred": Side(numbers(scores)[:, None] * hot, "detection"),
-        "target": Side(numbers(there != NONE)[:, None] * hot, "detection"),
+        "pred": Input(numbers(scores)[:, None] * hot, "detection"),
+        "target": Input(numbers(there != NONE)[:, None] * hot, "detection"),
     }
-    return Values(
+    return SampleBatch(
         sides,
         hot,
         torch.full((1,), len(classes), dtype=torch.float64, device=device),
-        boxes=BoxPairs(
+        boxes=AlignedBoxes(
             placed(sample.pred.corners, found),
             placed(sample.target.corners, there),
             numbers(found != NONE, torch.bool),
@@ -267,11 +273,11 @@ def detection_values(plan: Plan, sample: Detections, device: str) -> Values:
     )
 
 
-def record_values(plan: Plan, samples: Sequence[Record], device: str) -> Values:
+def record_values(plan: Plan, samples: Sequence[Record], device: str) -> SampleBatch:
     """Vectors of one length, or one sample of scores or of tensors by name, as values."""
     task = cast(Task, plan.task)
 
-    def side(role: str) -> Side:
+    def side(role: str) -> Input:
         if task == "records":
             (sample,) = samples
             tensors = {
@@ -280,16 +286,18 @@ def record_values(plan: Plan, samples: Sequence[Record], device: str) -> Values:
                 ]
                 for name, each in sample.roles[role].items()
             }
-            return Side(torch.zeros(1, 1, 1, device=device), task, named=Named(role, tensors))
+            return Input(
+                torch.zeros(1, 1, 1, device=device), task, named=NamedTensors(role, tensors)
+            )
         rows = np.stack([sample.roles[role][""] for sample in samples])
         numbers = torch.as_tensor(rows, dtype=torch.float64, device=device)
-        return Side(numbers.movedim(1, 2) if task == "vectors" else numbers, task)
+        return Input(numbers.movedim(1, 2) if task == "vectors" else numbers, task)
 
     ones = torch.ones(len(samples), dtype=torch.float64, device=device)
-    return Values({role: side(role) for role in samples[0].roles}, ones[:, None, None], ones)
+    return SampleBatch({role: side(role) for role in samples[0].roles}, ones[:, None, None], ones)
 
 
-def _side(given: Tensor, reading: Reading, task: Task, *, labelled: int, space: Any) -> Side:
+def _side(given: Tensor, reading: InputEncoding, task: Task, *, labelled: int, space: Any) -> Input:
     """(B, C, N) float64, 0 and 1 as bytes, or labels (B, N) of several classes."""
     if labelled:
         given = given[:, 0]
@@ -297,4 +305,4 @@ def _side(given: Tensor, reading: Reading, task: Task, *, labelled: int, space: 
         given = given.to(torch.uint8)
     else:
         given = given.to(torch.float64)
-    return Side(given, task, reading.encoding == "logits", space=space, labelled=labelled)
+    return Input(given, task, reading.encoding == "logits", space=space, labelled=labelled)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from lossbench.data.counting.sparse_histogram import Cells
 from lossbench.data.planning.plan import Plan
-from lossbench.interface.row_list import Listed
+from lossbench.interface.row_list import RowList
 from lossbench.results.json_numbers import jsonable
+from lossbench.runtime.array_types import FloatArray
 
-Array = NDArray[np.float64]
 Arrays = dict[str, NDArray[Any]]
 COMPACT = 8
 MOST_LISTED = 1 << 24  # rows of all rankings of a run together, some 40 bytes each
@@ -25,12 +25,12 @@ class ExactSum:
     """A sum of float64 arrays of one shape, kept as parts that do not overlap (Shewchuk 1997)."""
 
     def __init__(self) -> None:
-        self.parts: list[Array] = []
-        self.unbounded: Array | None = None  # the sum of what is not finite
+        self.parts: list[FloatArray] = []
+        self.unbounded: FloatArray | None = None  # the sum of what is not finite
 
-    def add(self, numbers: Array) -> None:
+    def add(self, numbers: FloatArray) -> None:
         """Add an array; nothing is rounded away."""
-        carried, parts = self._finite(np.array(numbers, np.float64)), list[Array]()
+        carried, parts = self._finite(np.array(numbers, np.float64)), list[FloatArray]()
         with np.errstate(over="ignore", invalid="ignore"):
             for part in self.parts:
                 added = self._finite(carried + part)
@@ -50,7 +50,7 @@ class ExactSum:
         if other.unbounded is not None:
             self.add(other.unbounded)
 
-    def canonical(self) -> Array:
+    def canonical(self) -> FloatArray:
         """The parts of every number, largest first, along a last axis: the same for equal sums."""
         expanded = self._expanded()
         if self.unbounded is not None:
@@ -58,14 +58,14 @@ class ExactSum:
             expanded[..., 0] += self.unbounded
         return expanded
 
-    def value(self) -> Array:
+    def value(self) -> FloatArray:
         """The sum, rounded once."""
         stacked = np.stack(self.parts, -1)
         sums = [math.fsum(row) for row in stacked.reshape(-1, len(self.parts)).tolist()]
         finite = np.array(sums).reshape(stacked.shape[:-1])
         return finite if self.unbounded is None else finite + self.unbounded
 
-    def _finite(self, numbers: Array) -> Array:
+    def _finite(self, numbers: FloatArray) -> FloatArray:
         """Numbers with those that are not finite taken out and added on their own."""
         strange = ~np.isfinite(numbers)
         if strange.any():
@@ -75,7 +75,7 @@ class ExactSum:
             numbers = np.where(strange, 0.0, numbers)
         return numbers
 
-    def _expanded(self) -> Array:
+    def _expanded(self) -> FloatArray:
         stacked = np.stack(self.parts, -1)
         rows = [_expansion(row.tolist()) for row in stacked.reshape(-1, len(self.parts))]
         longest = max(map(len, rows), default=1)
@@ -198,10 +198,10 @@ class ViewPool:
     """What does not add up but can be listed, of all samples; nothing where that is too much."""
 
     def __init__(self) -> None:
-        self.lists: dict[str, list[Listed]] = {}  # loss/parameter -> views of samples
+        self.lists: dict[str, list[RowList]] = {}  # loss/parameter -> views of samples
         self.rows = 0
 
-    def add(self, views: Mapping[str, Listed]) -> None:
+    def add(self, views: Mapping[str, RowList]) -> None:
         """Add the views of a sample."""
         for name, listed in views.items():
             self.lists.setdefault(name, []).append(listed)
@@ -215,14 +215,14 @@ class ViewPool:
         self.rows += other.rows
         self._bound()
 
-    def joined(self, name: str) -> Listed | None:
+    def joined(self, name: str) -> RowList | None:
         """A view of all samples; None where there is none."""
-        return Listed.joined(self.lists[name]) if name in self.lists else None
+        return RowList.joined(self.lists[name]) if name in self.lists else None
 
     def pack(self) -> Arrays:
         found: Arrays = {"rows": np.array(self.rows)}
         for name, lists in self.lists.items():
-            for kind, arrays in Listed.joined(lists)._asdict().items():
+            for kind, arrays in RowList.joined(lists)._asdict().items():
                 found |= {f"{name}/{kind}/{key}": array for key, array in arrays.items()}
         return found
 
@@ -233,7 +233,7 @@ class ViewPool:
             if place != "rows":
                 name, kind, key = place.rsplit("/", 2)
                 found.setdefault(name, {"rows": {}, "totals": {}})[kind][key] = array
-        self.lists = {name: [Listed(**each)] for name, each in found.items()}
+        self.lists = {name: [RowList(**each)] for name, each in found.items()}
 
     def _bound(self) -> None:
         if self.rows > MOST_LISTED:
@@ -241,14 +241,14 @@ class ViewPool:
 
 
 @dataclass
-class Pools:
+class Accumulators:
     """Everything that is put together over samples."""
 
     tables: TablePool = field(default_factory=TablePool)
     sums: SumPool = field(default_factory=SumPool)
     views: ViewPool = field(default_factory=ViewPool)
 
-    def extend(self, other: Pools) -> None:
+    def extend(self, other: Accumulators) -> None:
         """Add what other samples came to."""
         for name, pool in vars(self).items():
             pool.extend(getattr(other, name))

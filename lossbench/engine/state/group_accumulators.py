@@ -9,16 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lossbench.catalog.columns import Term
-from lossbench.engine.state.accumulators import Arrays, Pools, within
-from lossbench.engine.state.loaded_batch import Chunk
+from lossbench.engine.state.accumulators import Accumulators, Arrays, within
+from lossbench.engine.state.loaded_batch import LoadedBatch
+from lossbench.runtime.array_types import FloatArray
 
 if TYPE_CHECKING:
-    from lossbench.engine.state.scores import Rows
+    from lossbench.engine.state.scores import BatchScores
 
-Array = NDArray[np.float64]
 Pooled = Mapping[Term, tuple[float, list[float]]]
 
 
@@ -35,27 +34,27 @@ class Grouping:
 
     of: Mapping[str, str]  # by id
     sizes: Mapping[str, int]
-    pooled: Callable[[Pools], Pooled]
+    pooled: Callable[[Accumulators], Pooled]
     wait: bool
 
 
-class GroupPools:
+class GroupAccumulators:
     """A pool for each group of which some pairs, but not all, have been read."""
 
     def __init__(self, grouping: Grouping) -> None:
         self.grouping = grouping
         self.read = Counter[str]()
-        self.pools: dict[str, Pools] = {}
+        self.pools: dict[str, Accumulators] = {}
         self.values: dict[str, Pooled] = {}
 
-    def add(self, ids: Sequence[str], chunk: Chunk, rows: Rows) -> None:
+    def add(self, ids: Sequence[str], chunk: LoadedBatch, rows: BatchScores) -> None:
         """The samples of a chunk of so many pairs, each to its group."""
         groups = [self.grouping.of[each] for each in ids]
         shares = defaultdict(list)
         for row, place in enumerate(chunk.places):
             shares[groups[place]].append(row)
         for group, members in shares.items():
-            pools = self.pools.setdefault(group, Pools())
+            pools = self.pools.setdefault(group, Accumulators())
             if chunk.tables is not None:
                 pools.tables.add([chunk.tables[row] for row in members], chunk.sizes[members])
             for _ in members:
@@ -69,10 +68,10 @@ class GroupPools:
         read = [*chunk.places, *(place for place, _ in chunk.failures)]
         self._count(Counter(groups[place] for place in read))
 
-    def extend(self, other: GroupPools) -> None:
+    def extend(self, other: GroupAccumulators) -> None:
         """Add what other samples came to."""
         for group, pools in other.pools.items():
-            self.pools.setdefault(group, Pools()).extend(pools)
+            self.pools.setdefault(group, Accumulators()).extend(pools)
         self.values |= other.values
         self._count(other.read)
 
@@ -95,12 +94,12 @@ class GroupPools:
         for group, row in words["values"].items():
             self.values[group] = {terms[key]: tuple(found) for key, found in row.items()}
         for number, group in enumerate(words["open"]):
-            self.pools[group] = Pools()
+            self.pools[group] = Accumulators()
             self.pools[group].unpack(within(arrays, str(number)))
 
     def finish(
         self, names: Sequence[str], without: Container[str], terms: Mapping[Term, int]
-    ) -> dict[Term, tuple[Array, Array | None, float, None]]:
+    ) -> dict[Term, tuple[FloatArray, FloatArray | None, float, None]]:
         """Each term's values by group, as `combine` takes them.
 
         Args:

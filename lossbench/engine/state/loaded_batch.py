@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lossbench.data.counting.instance_overlap import Joint
+from lossbench.data.counting.instance_overlap import InstanceOverlap
 from lossbench.data.counting.joint_histogram import Table
 from lossbench.data.counting.sparse_histogram import Cells
 from lossbench.data.formats.boxes import Detections
@@ -25,7 +25,7 @@ FETCHED = 16  # pairs whose files at a URL are on their way together
 
 
 @dataclass(frozen=True)
-class Chunk:
+class LoadedBatch:
     """Some pairs after reading: their tables stacked, their pixels, and what failed.
 
     `places` says which pair of the task each sample is; `sizes` how many pixels it has.
@@ -33,12 +33,12 @@ class Chunk:
 
     places: tuple[int, ...]
     tables: NDArray[np.uint32] | tuple[Cells, ...] | None
-    pixels: tuple[Pixels | Joint | Record | Detections, ...]
+    pixels: tuple[Pixels | InstanceOverlap | Record | Detections, ...]
     sizes: NDArray[np.int64]
     failures: tuple[tuple[int, Failure], ...]
 
     @classmethod
-    def joined(cls, chunks: Sequence[Chunk], counts: Sequence[int]) -> Chunk:
+    def joined(cls, chunks: Sequence[LoadedBatch], counts: Sequence[int]) -> LoadedBatch:
         """Chunks of so many pairs each as one."""
         numbered = list(zip(accumulate(counts, initial=0), chunks, strict=False))
         tables = [each.tables for each in chunks if each.tables is not None]
@@ -52,13 +52,13 @@ class Chunk:
             tuple((start + place, why) for start, each in numbered for place, why in each.failures),
         )
 
-    def apart(self, groups: Sequence[Sequence[int]] | None = None) -> list[Chunk]:
+    def apart(self, groups: Sequence[Sequence[int]] | None = None) -> list[LoadedBatch]:
         """Each group of samples, or each sample, in a chunk of its own; first, what failed."""
         groups = [[row] for row in range(len(self.places))] if groups is None else groups
         return [
-            Chunk((), None, (), self.sizes[:0], self.failures),
+            LoadedBatch((), None, (), self.sizes[:0], self.failures),
             *(
-                Chunk(
+                LoadedBatch(
                     tuple(self.places[row] for row in rows),
                     _taken(self.tables, rows),
                     tuple(self.pixels[row] for row in rows) if self.pixels else (),
@@ -70,12 +70,12 @@ class Chunk:
         ]
 
 
-def read_chunk(plan: Plan, pairs: Sequence[Pair]) -> Chunk:
+def load_batch(plan: Plan, pairs: Sequence[Pair]) -> LoadedBatch:
     """Decode some pairs and, where the plan says so, count them."""
     made = [make_sample(plan, pair) for pair in _near(list(pairs))]
     good = [(place, each) for place, each in enumerate(made) if not isinstance(each, Failure)]
     tables = [each.table for _, each in good if each.table is not None]
-    return Chunk(
+    return LoadedBatch(
         tuple(place for place, _ in good),
         _stacked(tables),
         tuple(each.pixels for _, each in good if each.pixels is not None),

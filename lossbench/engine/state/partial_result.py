@@ -11,26 +11,25 @@ from typing import TYPE_CHECKING, Any, cast
 from zipfile import BadZipFile
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lossbench.catalog.columns import Term
 from lossbench.data.loading.records import Record
 from lossbench.data.pairing.pairs import Pair
-from lossbench.engine.state.accumulators import Arrays, Pools, within
-from lossbench.engine.state.group_accumulators import Grouping, GroupPools
-from lossbench.engine.state.loaded_batch import Chunk
-from lossbench.engine.state.scores import Pending
+from lossbench.engine.state.accumulators import Accumulators, Arrays, within
+from lossbench.engine.state.group_accumulators import GroupAccumulators, Grouping
+from lossbench.engine.state.loaded_batch import LoadedBatch
+from lossbench.engine.state.scores import DeferredTerms
 from lossbench.results.result import Failed
+from lossbench.runtime.array_types import FloatArray
 
 if TYPE_CHECKING:
-    from lossbench.engine.state.scores import Rows, Unfinished
+    from lossbench.engine.state.scores import BatchScores, Unfinished
 
-Array = NDArray[np.float64]
 WORDS = "words"  # the array that holds everything else, as JSON
 
 
 @dataclass
-class Part:
+class PartialResult:
     """The samples of the pairs from `start` to before `stop`, and what of them adds up.
 
     Attributes:
@@ -47,12 +46,12 @@ class Part:
 
     start: int
     stop: int
-    groups: GroupPools | None = None
-    values: dict[Term, Array] = field(default_factory=dict)
-    classes: dict[Term, Array] = field(default_factory=dict)
+    groups: GroupAccumulators | None = None
+    values: dict[Term, FloatArray] = field(default_factory=dict)
+    classes: dict[Term, FloatArray] = field(default_factory=dict)
     failed: list[Failed] = field(default_factory=list)
-    pending: list[Pending] = field(default_factory=list)
-    pools: Pools = field(default_factory=Pools)
+    pending: list[DeferredTerms] = field(default_factory=list)
+    pools: Accumulators = field(default_factory=Accumulators)
     kept: dict[int, Record] = field(default_factory=dict)
     files: str = ""
 
@@ -60,11 +59,13 @@ class Part:
         self.good = np.zeros(self.stop - self.start, bool)
 
     @classmethod
-    def empty(cls, start: int, stop: int, grouping: Grouping | None) -> Part:
+    def empty(cls, start: int, stop: int, grouping: Grouping | None) -> PartialResult:
         """A range of which nothing is known yet."""
-        return cls(start, stop, GroupPools(grouping) if grouping else None)
+        return cls(start, stop, GroupAccumulators(grouping) if grouping else None)
 
-    def add(self, start: int, pairs: Sequence[Pair], chunk: Chunk, rows: Rows, keep: bool) -> None:
+    def add(
+        self, start: int, pairs: Sequence[Pair], chunk: LoadedBatch, rows: BatchScores, keep: bool
+    ) -> None:
         """What became of some pairs of the range, the first of which is at `start`."""
         for place, failure in chunk.failures:
             self.failed.append(
@@ -88,7 +89,7 @@ class Part:
         for term, classes in rows.classes.items():
             self._row(self.classes, term, classes.shape[1:])[places] = classes
         if rows.unfinished:
-            self.pending.append(Pending.of(places + self.start, rows))
+            self.pending.append(DeferredTerms.of(places + self.start, rows))
         if keep:
             samples = cast(tuple[Record, ...], chunk.pixels)
             self.kept |= dict(zip((places + self.start).tolist(), samples, strict=True))
@@ -97,7 +98,7 @@ class Part:
         if chunk.tables is not None:
             self.pools.tables.add(chunk.tables, chunk.sizes)
 
-    def extend(self, other: Part) -> None:
+    def extend(self, other: PartialResult) -> None:
         """What a part of the range came to."""
         place = slice(other.start - self.start, other.stop - self.start)
         self.good[place] = other.good
@@ -115,13 +116,15 @@ class Part:
     def cut(self, stop: int) -> None:
         """End here, before what is not known yet."""
         if self.pending:
-            self.pending = [Pending.joined(self.pending)]
+            self.pending = [DeferredTerms.joined(self.pending)]
         count = stop - self.start
         self.stop, self.good = stop, self.good[:count]
         for rows in (self.values, self.classes):
             rows |= {term: each[:count] for term, each in rows.items()}
 
-    def _row(self, rows: dict[Term, Array], term: Term, shape: Sequence[int] = ()) -> Array:
+    def _row(
+        self, rows: dict[Term, FloatArray], term: Term, shape: Sequence[int] = ()
+    ) -> FloatArray:
         if term not in rows:
             rows[term] = np.full((self.stop - self.start, *shape), math.nan)
         return rows[term]
@@ -139,7 +142,7 @@ class Part:
         arrays |= {f"classes/{term.key}": each for term, each in self.classes.items()}
         arrays |= {f"pools/{key}": each for key, each in self.pools.pack().items()}
         if self.pending:
-            pending = Pending.joined(self.pending)
+            pending = DeferredTerms.joined(self.pending)
             arrays |= {"support": pending.support, "valid": pending.valid}
             arrays |= {
                 f"pending/{term.key}/{probe}/{number}": each
@@ -163,7 +166,9 @@ class Part:
         return target.getvalue()
 
     @classmethod
-    def unpack(cls, packed: bytes, terms: Iterable[Term], grouping: Grouping | None) -> Part:
+    def unpack(
+        cls, packed: bytes, terms: Iterable[Term], grouping: Grouping | None
+    ) -> PartialResult:
         """What was packed, of a run with the same terms.
 
         Raises:
@@ -186,7 +191,7 @@ class Part:
         if "support" in arrays:
             results = _results(within(arrays, "pending"), known)
             places = part.start + np.flatnonzero(part.good)
-            part.pending = [Pending(places, results, arrays["support"], arrays["valid"])]
+            part.pending = [DeferredTerms(places, results, arrays["support"], arrays["valid"])]
         if "kept places" in arrays:
             roles = within(arrays, "kept")
             part.kept = {

@@ -27,10 +27,10 @@ from lossbench.catalog.grammar import fold
 from lossbench.catalog.registry import Entry
 from lossbench.engine.compute.device import pick_device
 from lossbench.engine.compute.tensors import counted_values
-from lossbench.engine.state.loaded_batch import read_chunk
+from lossbench.engine.state.loaded_batch import load_batch
 from lossbench.errors import LossbenchError
 from lossbench.interface.dispatch import evaluate, loss_function
-from lossbench.interface.sample_batch import Values
+from lossbench.interface.sample_batch import SampleBatch
 
 TASKS = ("binary", "multiclass", "multilabel", "image", "vectors", "scores")
 CLASSES = {"binary": 1, "multiclass": 4, "multilabel": 4, "image": 3}
@@ -150,7 +150,7 @@ def trained(
 
 
 @cache
-def tables(task: str, device: str) -> Values | None:
+def tables(task: str, device: str) -> SampleBatch | None:
     """Tables of counts of a run's samples."""
     if task not in CLASSES:
         return None
@@ -170,7 +170,7 @@ def tables(task: str, device: str) -> Values | None:
         )
     classes = CLASSES[task] if task == "multiclass" else None
     plan = lossbench.plan(pred, target, task=task, classes=classes)
-    chunk = read_chunk(plan.plan, plan.pairing.pairs)
+    chunk = load_batch(plan.plan, plan.pairing.pairs)
     if chunk.tables is None:
         return None
     return counted_values(plan.plan, chunk.tables, chunk.sizes, device)
@@ -188,7 +188,7 @@ def on_tables(entry: Entry, task: str, device: str, repeat: int) -> float | None
         return timed(lambda: value_of(column, values, task), device, repeat) * 1e6 / TABLES
 
 
-def value_of(column: Column, values: Values, task: str) -> Tensor:
+def value_of(column: Column, values: SampleBatch, task: str) -> Tensor:
     """A loss on tables."""
 
     def of_term(term: Term) -> Tensor:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lossbench.interface.dispatch import evaluate
-from lossbench.interface.sample_batch import Side, Values
+from lossbench.interface.sample_batch import Input, SampleBatch
 from lossbench.losses.surface import assd, boundary_iou, hausdorff, hd95, nsd
 
 with warnings.catch_warnings():
@@ -77,13 +77,13 @@ def ours(pred: Mask, target: Mask) -> None:
     """All five, from masks as a run has them."""
     with torch.inference_mode():
         sides = {
-            role: Side(
+            role: Input(
                 torch.as_tensor(mask.view(np.uint8)).reshape(1, 1, -1), "binary", space=mask.shape
             )
             for role, mask in (("pred", pred), ("target", target))
         }
         weight = torch.ones(1, 1, 1, dtype=torch.float64).expand(1, 1, pred.size)
-        values = Values(sides, weight, torch.tensor([pred.size]))
+        values = SampleBatch(sides, weight, torch.tensor([pred.size]))
         for measure in MEASURES:
             evaluate(measure, values, OPTIONS)
 
