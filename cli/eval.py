@@ -301,25 +301,25 @@ def command(context: click.Context, /, **options: Any) -> int:
     gc.freeze()
     gc.enable()
     lossbench.keep_buffers()
-    journal: Checkpoint | None = None
+    checkpoint: Checkpoint | None = None
     done = False
     try:
         if regular := _regular(shown["output"]):
-            journal = run.journal(f"{regular[0]}.part", shown["resume"])
-            _tell_aside(journal, shown)
+            checkpoint = run.checkpoint(f"{regular[0]}.part", shown["resume"])
+            _tell_aside(checkpoint, shown)
         # What a plugin prints is no part of the result.
         with redirect_stdout(sys.stderr), _progress(run, shown) as progress:
-            result = run.evaluate(progress, journal)
+            result = run.evaluate(progress, checkpoint)
         status = emit_result(run, result, shown)
         done = True
     except (KeyboardInterrupt, Terminated):
-        where = f"in {journal.path}" if journal else "kept without --output"
-        going_on = "; --resume goes on from there" if journal and journal.samples else ""
-        note(f"stopped; {journal.samples if journal else 0:,} samples are {where}{going_on}")
+        where = f"in {checkpoint.path}" if checkpoint else "kept without --output"
+        going_on = "; --resume goes on from there" if checkpoint and checkpoint.samples else ""
+        note(f"stopped; {checkpoint.samples if checkpoint else 0:,} samples are {where}{going_on}")
         raise
     finally:
-        if journal:
-            journal.close(done)
+        if checkpoint:
+            checkpoint.close(done)
     return status
 
 
@@ -421,10 +421,10 @@ def _regular(outputs: Sequence[str]) -> list[str]:
     return [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
 
 
-def _tell_aside(journal: Checkpoint, shown: Mapping[str, Any]) -> None:
+def _tell_aside(checkpoint: Checkpoint, shown: Mapping[str, Any]) -> None:
     """That what a stopped run has finished is elsewhere while this one goes on."""
-    if journal.aside and not shown["quiet"]:
-        old = f"{journal.path} of a stopped run is {journal.old} until this one is done"
+    if checkpoint.aside and not shown["quiet"]:
+        old = f"{checkpoint.path} of a stopped run is {checkpoint.old} until this one is done"
         note(printable(f"note: {old}; --resume would go on from it"))
 
 

@@ -103,7 +103,7 @@ def test_a_stopped_run_goes_on_here(cluster: LocalCluster, tmp_path: Path) -> No
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run.evaluate(stop, run.journal(path))
+        run.evaluate(stop, run.checkpoint(path))
     journal = lossbench.plan(*folders, ["dice"]).journal(path, resume=True)
     totals: list[int] = []
     here = lossbench.plan(*folders, ["dice"])

@@ -1177,12 +1177,12 @@ def test_what_a_stopped_run_has_finished_is_not_overwritten(
     assert part.read_bytes() == left
     run = lossbench.plan(pixels / "pred", pixels / "gt", ["dice", "l1"])
     for _ in range(2):  # what has less is not set aside in place of it
-        less = run.journal(str(part))
+        less = run.checkpoint(str(part))
         less.file.write(FINISHED)
         less.close(done=False)
         assert old.read_bytes() == left
         assert part.exists()
-    more = run.journal(str(part), resume=True)
+    more = run.checkpoint(str(part), resume=True)
     assert part.stat().st_size == more.known <= len(left)
     assert len(list(more.parts())) == len(list(frames(part))) - 1 > 0
     more.close(done=True)

@@ -1019,7 +1019,7 @@ def test_a_killed_run_goes_on_unless_its_files_changed(
 
     def resumed() -> tuple[Side, int]:
         run = lossbench.plan(*files, [AP, "giou", "bce(pos_weight=auto)"])
-        journal = run.journal(str(path), resume=True)
+        journal = run.checkpoint(str(path), resume=True)
         told: list[int] = []
         result = run.evaluate(lambda step: told.append(step.done), journal).as_json()
         journal.file.close()

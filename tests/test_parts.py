@@ -379,7 +379,7 @@ def test_a_run_goes_on_from_any_moment(
     expected = run.evaluate().as_json()
     path = tmp_path_factory.mktemp("part") / "r.json.part"
     for _ in range(data.draw(st.integers(1, 2))):
-        journal = run.journal(str(path), resume=True)
+        journal = run.checkpoint(str(path), resume=True)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("lossbench.engine.pipeline.PART_SECONDS", 0.0)
             with suppress(Stopped):
@@ -387,7 +387,7 @@ def test_a_run_goes_on_from_any_moment(
         journal.file.close()
         cut = data.draw(st.integers(0, path.stat().st_size))
         os.truncate(path, cut)
-    found = run.evaluate(None, run.journal(str(path), resume=True)).as_json()
+    found = run.evaluate(None, run.checkpoint(str(path), resume=True)).as_json()
     for model in (expected, found):
         del model["session"]
     assert json.dumps(found) == json.dumps(expected)
@@ -421,12 +421,12 @@ def test_only_what_is_left_is_read_again(monkeypatch: pytest.MonkeyPatch, tmp_pa
     folders = many(tmp_path, 12)
     run = lossbench.plan(*folders, ["dice"])
     path = str(tmp_path / "r.json.part")
-    journal = run.journal(path)
+    journal = run.checkpoint(path)
     with pytest.raises(Stopped):
         run.evaluate(stopped_after(7), journal)
     journal.file.close()
     told: list[int] = []
-    again = run.journal(path, resume=True)
+    again = run.checkpoint(path, resume=True)
     run.evaluate(lambda step: told.append(step.total), again)
     assert told == [4] * 4  # of twelve, seven were told and one more was finished
     assert again.samples == 12
@@ -437,9 +437,9 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
     run = lossbench.plan(*folders, ["dice"])
     path = str(tmp_path / "r.json.part")
     with pytest.raises(Stopped):
-        run.evaluate(stopped_after(6), run.journal(path))
+        run.evaluate(stopped_after(6), run.checkpoint(path))
     np.save(folders[0] / "0002.npy", np.zeros((96, 96)))
-    found = run.evaluate(None, run.journal(path, resume=True))
+    found = run.evaluate(None, run.checkpoint(path, resume=True))
     assert found.values["dice"].samples == run.evaluate().values["dice"].samples
     assert found.values["dice"].samples[2] == 1
 
@@ -457,7 +457,7 @@ def test_another_run_is_refused(
 ) -> None:
     path = str(tmp_path / "r.json.part")
     run = lossbench.plan(*BINARY, ["dice"])
-    run.journal(path).file.close()
+    run.checkpoint(path).file.close()
     with pytest.raises(lossbench.InputError, match=f"is of another run, with another {what}"):
         lossbench.plan(*BINARY, losses, **how).journal(path, resume=True)
 
@@ -476,7 +476,7 @@ def test_a_signal_just_after_a_part_was_written_finds_it_counted(
 ) -> None:
     path = str(tmp_path / "r.json.part")
     run = lossbench.plan(*BINARY, ["dice"])
-    journal = run.journal(path)
+    journal = run.checkpoint(path)
     append = Checkpoint._append
 
     def interrupted(self: Checkpoint, payload: bytes) -> None:
@@ -489,7 +489,7 @@ def test_a_signal_just_after_a_part_was_written_finds_it_counted(
             run.evaluate(None, journal)
     journal.file.close()
     assert journal.samples == len(list(run.pairing.pairs))
-    again = run.journal(path, resume=True)
+    again = run.checkpoint(path, resume=True)
     run.evaluate(None, again)
     assert again.samples == journal.samples
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lossbench.catalog.columns import Term
 from lossbench.data.pairing.pairs import Pair
@@ -25,13 +25,11 @@ from lossbench.engine.finalize import grouped
 from lossbench.engine.fingerprints import stamp
 from lossbench.engine.pipeline import PassInfo, Pipeline, Take
 from lossbench.engine.progress import Watch
+from lossbench.engine.run_spec import RunSpec
 from lossbench.engine.settings import Settings
 from lossbench.engine.state.group_accumulators import Grouping
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError, LossbenchError, SettingError
-
-if TYPE_CHECKING:
-    from lossbench.engine.run import Run
 
 LOCAL, DASK = "local", "dask"
 PER_THREAD = 8  # ranges for each thread, so that none waits long for the last one
@@ -90,7 +88,7 @@ def evaluate_range(
 
 
 def go_on_cluster(
-    run: Run,
+    run: RunSpec,
     ranges: Sequence[PairRange],
     groups: Grouping | None,
     take: Take,
@@ -172,7 +170,7 @@ def _shares(
     return of, {group: groups.sizes[group] for group in of.values()}
 
 
-def _check(run: Run) -> None:
+def _check(run: RunSpec) -> None:
     """Files that a worker cannot read are told of at once."""
     if run.pairing.confined and any(_in_memory(pair) for pair in run.pairing.pairs[:1]):
         raise SettingError("files at memory:// are read by this process alone; leave out --engine")

@@ -5,26 +5,24 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lossbench.catalog.columns import Term
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.convention_columns import table
+from lossbench.engine.run_spec import RunSpec
 from lossbench.engine.state.accumulators import Accumulators
 from lossbench.engine.state.group_accumulators import Grouping, Pooled
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.engine.state.scores import DeferredTerms
 from lossbench.results.result import ColumnValues, Failed, Result, combine
 
-if TYPE_CHECKING:
-    from lossbench.engine.run import Run
-
 Options = dict[Term, dict[str, Any]]
 
 
-def grouping(run: Run, options: Options, device: Callable[[], str]) -> Grouping | None:
+def grouping(run: RunSpec, options: Options, device: Callable[[], str]) -> Grouping | None:
     """The groups of a run's samples, where it has some."""
     of = run.pairing.groups
     sizes = Counter(of[each] for each in run.pairing.pairs.named()) if of else {}
@@ -58,7 +56,7 @@ def grouped(
     return Grouping(of, sizes, value, wait=any(term.automatic for term in options))
 
 
-def conclude(run: Run, whole: PartialResult, options: Options, device: str) -> Result:
+def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) -> Result:
     """The result of a run; gates are not decided yet.
 
     Args:
@@ -113,7 +111,7 @@ def conclude(run: Run, whole: PartialResult, options: Options, device: str) -> R
     )
 
 
-def _gather(run: Run, whole: PartialResult, device: str) -> None:
+def _gather(run: RunSpec, whole: PartialResult, device: str) -> None:
     """Terms that need all samples of the run, now that they are here."""
     terms = [term for term in run.terms if term.gathers]
     if not (terms and whole.kept):
@@ -131,7 +129,7 @@ def _gather(run: Run, whole: PartialResult, device: str) -> None:
         whole.pools.sums.add({name: state for name, state in rows.states.items() if name})
 
 
-def _settle(run: Run, whole: PartialResult, options: Options, device: str) -> None:
+def _settle(run: RunSpec, whole: PartialResult, options: Options, device: str) -> None:
     """Terms with options that follow from all of the data."""
     if not whole.pending:
         return
@@ -148,7 +146,9 @@ def _settle(run: Run, whole: PartialResult, options: Options, device: str) -> No
             whole.classes[term][whole.good] = classes
 
 
-def _pooled(run: Run, whole: PartialResult, options: Options, device: str) -> Mapping[Term, Any]:
+def _pooled(
+    run: RunSpec, whole: PartialResult, options: Options, device: str
+) -> Mapping[Term, Any]:
     """The value of every term over all samples as one."""
     from lossbench.engine.compute.pooled import pooled
 
@@ -165,7 +165,7 @@ def _share(whole: PartialResult, pooled: Mapping[Term, Any], by_class: bool) -> 
 
 
 def _group_columns(
-    run: Run, whole: PartialResult, ids: Sequence[str], worst: Sequence[str]
+    run: RunSpec, whole: PartialResult, ids: Sequence[str], worst: Sequence[str]
 ) -> dict[str, ColumnValues]:
     """By column: the value of each group's pixels as one, groups sorted.
 
@@ -181,7 +181,7 @@ def _group_columns(
     return {column.name: combine(column, terms) for column in run.columns}
 
 
-def _judged(run: Run, failed: Sequence[Failed]) -> tuple[list[Failed], list[Failed], list[str]]:
+def _judged(run: RunSpec, failed: Sequence[Failed]) -> tuple[list[Failed], list[Failed], list[str]]:
     """What to do with pairs that have no values, sorted by id.
 
     Returns:
@@ -204,7 +204,7 @@ def _judged(run: Run, failed: Sequence[Failed]) -> tuple[list[Failed], list[Fail
 
 
 def _add_worst(
-    run: Run, ids: list[str], rows: Sequence[ColumnValues], worst: Sequence[str]
+    run: RunSpec, ids: list[str], rows: Sequence[ColumnValues], worst: Sequence[str]
 ) -> list[str]:
     """Missing predictions as rows at the bad end of the range; nothing is pooled with them."""
     every = [*ids, *worst]
@@ -222,7 +222,7 @@ def _add_worst(
     return [every[place] for place in order]
 
 
-def _state(run: Run, whole: PartialResult) -> dict[str, Any]:
+def _state(run: RunSpec, whole: PartialResult) -> dict[str, Any]:
     """What adds up over shards: tables of counts, or exact sums."""
     plan, pools = run.plan, whole.pools
     found: dict[str, Any] = {}

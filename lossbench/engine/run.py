@@ -1,36 +1,30 @@
-"""A run that is ready to start, and how it goes."""
+"""A run: its specification executed, here or on a cluster, with or without a checkpoint."""
 
 from __future__ import annotations
 
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from lossbench.catalog.columns import Column, Term, named
-from lossbench.catalog.feature_needs import parameters
-from lossbench.data.pairing.pairs import Pair, Pairing
-from lossbench.data.planning.plan import Plan
-from lossbench.data.sources.locations import label
+from lossbench.catalog.columns import Term
+from lossbench.data.pairing.pairs import Pair
 from lossbench.engine.batching import PairRange
 from lossbench.engine.checkpoint import Checkpoint, unchanged
-from lossbench.engine.convention_columns import ConventionColumn
 from lossbench.engine.dask_engine import LOCAL, go_on_cluster
 from lossbench.engine.finalize import Options, conclude, grouping
 from lossbench.engine.fingerprints import local_state
 from lossbench.engine.pipeline import PassInfo, Pipeline, Take
 from lossbench.engine.progress import Progress, Watch
-from lossbench.engine.settings import Settings
-from lossbench.engine.shards import as_shard, share
+from lossbench.engine.run_spec import RunSpec
+from lossbench.engine.shards import as_shard
 from lossbench.engine.state.group_accumulators import Grouping
 from lossbench.engine.state.partial_result import PartialResult
-from lossbench.networks.weights import PUBLISHED, Published
 from lossbench.networks.weights import digest as file_digest
 from lossbench.results.baseline import baseline_value
 from lossbench.results.gates import Check, decide
@@ -38,69 +32,20 @@ from lossbench.results.json_numbers import jsonable
 from lossbench.results.result import Result, describe_column, digest
 from lossbench.version import __version__
 
-# Settings that are told elsewhere in a result, or change nothing in it.
-UNTOLD = (
-    "inputs", "device", "workers", "batch_size", "baseline", "weights", "offline", "shard",
-    "engine"
-)  # fmt: skip
 
-
-@dataclass(frozen=True)
-class Run:
-    """A run that is ready to start: all of it was checked without importing torch.
-
-    Attributes:
-        plan: how bytes become numbers.
-        pairing: which files belong together.
-        columns: what will be computed.
-        settings: what was asked for.
-        losses: as they were asked for, or the task's usual ones.
-    """
-
-    pred: Any
-    target: Any
-    losses: Sequence[str]
-    settings: Settings
-    pairing: Pairing
-    plan: Plan
-    columns: list[Column]
-    checks: list[Check]
-    baseline: Mapping[str, Any] | None
-    elsewhere: Sequence[ConventionColumn] = ()
-
-    @property
-    def device(self) -> str:
-        """Where it will be computed, as far as that is known without torch."""
-        return self.settings.likely_device
-
-    @property
-    def to_fetch(self) -> list[Published]:
-        """Weights that are in no cache: `evaluate` downloads them, unless it was done before."""
-        given = self.settings.weights
-        names = {
-            name: None for term in self.terms for name in parameters(term) if name not in given
-        }
-        return [PUBLISHED[name] for name in names if PUBLISHED[name].path is None]
-
-    @property
-    def terms(self) -> list[Term]:
-        """Every loss that is computed, of other conventions too."""
-        every = [*self.columns, *(each.column for each in self.elsewhere)]
-        return [term for column in every for term in column.terms]
-
-    @property
-    def share(self) -> tuple[int, int]:
-        """From which to before which pair this run goes: all of them, or those of a shard."""
-        return share(self.settings.shard, len(self.pairing.pairs))
+class Run(RunSpec):
+    """A checked specification that can be executed."""
 
     def evaluate(
-        self, progress: Callable[[Progress], None] | None = None, journal: Checkpoint | None = None
+        self,
+        progress: Callable[[Progress], None] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> Result:
         """Read every pair once and compute everything.
 
         Args:
             progress: called after each batch.
-            journal: keeps what is finished, in case the run does not end, and may know some of it.
+            checkpoint: keeps finished parts, and may know some from an earlier run.
         """
         started, clock = datetime.now(UTC), time.perf_counter()
         options = {term: term.options for term in self.terms}
@@ -109,18 +54,18 @@ class Run:
         device = self._chosen_device if here else lambda: "cpu"
         groups = grouping(self, options, device)
         whole = PartialResult.empty(*self.share, groups)
-        known = self._known(journal, whole, list(options), groups) if journal else []
+        known = self._known(checkpoint, whole, list(options), groups) if checkpoint else []
 
         def take(part: PartialResult) -> None:
-            if journal:
-                journal.add(part)
+            if checkpoint:
+                checkpoint.add(part)
             whole.extend(part)
 
         ranges = self._left(known)
         left = sum(len(pairs) for _, pairs in ranges)
         watch = Watch(self.columns, left, progress) if progress else None
         engine = go_here if here or not ranges else go_on_cluster
-        ended = engine(self, ranges, groups, take, watch, stamped=journal is not None)
+        ended = engine(self, ranges, groups, take, watch, stamped=checkpoint is not None)
         run = self.describe()
         if ended.weights is not None:
             run["weights"] = ended.weights
@@ -157,18 +102,18 @@ class Run:
 
     def _known(
         self,
-        journal: Checkpoint,
+        checkpoint: Checkpoint,
         whole: PartialResult,
         terms: Sequence[Term],
         groups: Grouping | None,
     ) -> list[tuple[int, int]]:
         """Ranges that were finished before, of files that have not changed since."""
         found = []
-        for packed in journal.parts():
+        for packed in checkpoint.parts():
             part = PartialResult.unpack(packed, terms, groups)
             if unchanged(part, self.pairing.pairs):
                 whole.extend(part)
-                journal.count(part)
+                checkpoint.count(part)
                 found.append((part.start, part.stop))
         return found
 
@@ -182,7 +127,7 @@ class Run:
             at = stop
         return ranges
 
-    def journal(self, path: str, resume: bool = False) -> Checkpoint:
+    def checkpoint(self, path: str, resume: bool = False) -> Checkpoint:
         """A file that keeps what is finished; hand it to `evaluate`.
 
         Args:
@@ -205,31 +150,6 @@ class Run:
             "versions": _versions(),
         }
         return Checkpoint(path, identity, resume)
-
-    def column(self, name: str) -> Column:
-        """A column by its name; an unknown one is an error."""
-        return named(self.columns, name)
-
-    def describe(self) -> dict[str, Any]:
-        """What is read and how, as the result file holds it."""
-        settings = {
-            name: value for name, value in vars(self.settings).items() if name not in UNTOLD
-        }
-        settings["manifest"] = _named(self.settings.manifest)
-        return {
-            "pred": _named(self.pred),
-            "target": _named(self.target),
-            "inputs": {role: _named(given) for role, given in self.settings.inputs.items()},
-            "plan": {
-                "text": str(self.plan),
-                "task": self.plan.task,
-                "pred": str(self.plan.pred),
-                "target": str(self.plan.target),
-                "counted": self.plan.counted,
-            },
-            "settings": settings,
-            "convention": self.settings.preset.name,
-        }
 
     def _baseline(self, check: Check) -> float:
         """The same quantity in the baseline."""
@@ -256,11 +176,6 @@ def go_here(
 
 def _is_file(given: Any) -> bool:
     return isinstance(given, str | os.PathLike) and os.path.isfile(given)
-
-
-def _named(given: Any) -> str | None:
-    """A folder as it was given; None for arrays in memory."""
-    return label(given) if isinstance(given, str | os.PathLike) else None
 
 
 def _versions() -> dict[str, str]:

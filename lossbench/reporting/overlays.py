@@ -21,7 +21,7 @@ from lossbench.results.reader import Model
 from lossbench.runtime.array_types import AnyArray
 
 if TYPE_CHECKING:
-    from lossbench.engine.run import Run
+    from lossbench.engine.run_spec import RunSpec
 
 Colour = tuple[int, int, int]
 Image = NDArray[np.uint8]  # (…, 3)
@@ -125,7 +125,7 @@ def _gallery(
     return Overlays(samples, LEGENDS[task], dict(zip(names, colours(plan), strict=False)), notes)
 
 
-def _run(told: Model, pred: str | None, target: str | None) -> Run:
+def _run(told: Model, pred: str | None, target: str | None) -> RunSpec:
     """The run once more, prepared where its files are now."""
     from lossbench.catalog.plugins import using
     from lossbench.engine.prepare import prepare
@@ -148,7 +148,7 @@ def _run(told: Model, pred: str | None, target: str | None) -> Run:
         return prepare(here, there, losses, Settings(**given, **how, extra="skip"))
 
 
-def _threshold(run: Run, by: str) -> float:
+def _threshold(run: RunSpec, by: str) -> float:
     """From which probability on a column's losses call a pixel foreground.
 
     Where they differ or do not decide, it is the run's.
