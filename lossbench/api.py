@@ -10,7 +10,6 @@ from lossbench.catalog import registry
 from lossbench.catalog.conventions import CONVENTIONS, Convention
 from lossbench.catalog.plugins import using
 from lossbench.catalog.registry import Entry
-from lossbench.config import keys
 from lossbench.errors import SettingError
 
 if TYPE_CHECKING:
@@ -371,6 +370,7 @@ def gather_settings(
 
 def schema(name: str = "config") -> dict[str, Any]:
     """The JSON Schema of a config or of a result file: `config` or `result`."""
+    from lossbench.config import keys
     from lossbench.output.schema import result_schema
 
     schemas = {"config": keys.schema, "result": result_schema}

@@ -13,12 +13,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+from helpers.paths import DATA
 from lossbench_cli import main as edge
 from PIL import Image
-
-REPOSITORY = Path(__file__).parent.parent
-SAMPLES = REPOSITORY / "sample_data"
-DATA = REPOSITORY.parent / "shared" / "data"
 
 # Tests run side by side, each on small tensors, where torch's threads only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

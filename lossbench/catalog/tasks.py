@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
+import sys
 
-TINY = np.finfo(np.float64).tiny
+TINY = sys.float_info.min
 
 
 USUAL = {

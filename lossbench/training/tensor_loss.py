@@ -157,7 +157,7 @@ def _of_records(
 
 def _box_values(name: str, pred: Tensor, target: Tensor, terms: Iterable[Term]) -> SampleBatch:
     """Pairs of boxes (B, 4), each of them a sample."""
-    if any("Matched" not in term.entry.forms for term in terms):
+    if any("BoxPairs" not in term.entry.forms for term in terms):
         raise SettingError(
             f"{name} judges scores, too: of tensors only losses of boxes are taken, each pair"
             " (B, 4) matched beforehand"

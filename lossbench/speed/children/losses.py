@@ -84,7 +84,7 @@ def inputs(entry: Entry, task: str, size: int, device: str) -> tuple[Tensor, dic
         how |= {"encoding": "logits" if logits else "probability", "task": task}
         pred = pred if logits else pred.softmax(1) if task == "multiclass" else pred.sigmoid()
     forms = dict(entry.asks)
-    if forms.get("target") == "Label" or "Mined" in entry.forms:
+    if forms.get("target") == "Label" or "TripletSums" in entry.forms:
         how["target"] = torch.arange(len(pred), device=device) % 10
     for role, form in entry.roles.items():
         if form == "Label":

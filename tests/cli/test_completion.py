@@ -1,0 +1,240 @@
+"""What TAB offers: the protocol between click's scripts and the command, for three shells."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.shell_completion import split_arg_string
+from lossbench_cli.completion import AGGREGATES, COUNTS, ROLES
+from lossbench_cli.main import COMMANDS
+
+import lossbench
+from lossbench.catalog import tasks
+from lossbench.engine import settings
+from lossbench.results import aggregates
+
+SHELLS = ("bash", "zsh", "fish")
+HEAVY = {"torch", "numpy", "rich", "scipy", "PIL", "yaml"}
+EVAL = "lossbench eval pred gt "
+LOSSES = {
+    name for entry in lossbench.list_losses() for name in (entry.name, *entry.aliases)
+}  # what may be typed, as the library says
+
+
+def asked(instruction: str, line: str = "", **how: object) -> subprocess.CompletedProcess[str]:
+    """The command as a shell's script calls it, for a line with the cursor at its end."""
+    words = split_arg_string(line)
+    words += [""] * (line.endswith(" ") and line.count("'") % 2 == 0)
+    place = str(len(words) - 1)
+    if instruction.startswith("fish"):  # the last word as it is typed, with its open quote
+        place = re.search(r"""('[^']*|"[^"]*|\S*)$""", line)[0]  # type: ignore[index]
+    environment = {**os.environ, "_LOSSBENCH_COMPLETE": instruction}
+    if line:
+        environment |= {"COMP_WORDS": line, "COMP_CWORD": place}
+    return subprocess.run(
+        [sys.executable, *how.pop("python", ()), "-m", "lossbench_cli"],  # type: ignore[misc]
+        env=environment, capture_output=True, text=True, check=False, timeout=60, **how,
+    )  # type: ignore[call-overload]  # fmt: skip
+
+
+def offered(line: str, shell: str = "bash", **how: object) -> list[str]:
+    """The values that a shell is given for a line."""
+    done = asked(f"{shell}_complete", line, **how)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.removesuffix("\n").splitlines()
+    if shell == "zsh":  # type, value with colons escaped, help
+        return [value.replace(r"\:", ":") for value in lines[1::3]]
+    return [each.partition(",")[2].partition("\t")[0] for each in lines]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("lossbench ", set(COMMANDS)),
+        ("lossbench ex", {"explain"}),
+        ("lossbench losses --fam", {"--family"}),
+        ("lossbench losses --family over", {"overlap"}),
+        (EVAL + "--pred-e", {"--pred-encoding"}),
+        (EVAL + "--task m", {"multiclass", "multilabel"}),
+        (EVAL + "-l ", LOSSES),
+        (EVAL + "--loss tver", {n for n in LOSSES if n.startswith("tver")}),
+        (EVAL + "-l 0.5*tver", {f"0.5*{n}" for n in LOSSES if n.startswith("tver")}),
+        (EVAL + "-l 'bce + (tver", {f"bce + ({n}" for n in LOSSES if n.startswith("tver")}),
+        (EVAL + "-l 'seg = 2 * ", {f"seg = 2 * {n}" for n in LOSSES}),
+        (EVAL + "-l 'dice(smooth_n", {"dice(smooth_nr=", "dice(smooth_nr=none"}),
+        (EVAL + "-l 'dice(log=true, smooth_n",
+         {"dice(log=true, smooth_nr=", "dice(log=true, smooth_nr=none"}),
+        (EVAL + "-l 'dice(log=", {"dice(log=true", "dice(log=false"}),
+        (EVAL + "-l 'bce + dice(intersection=m", {"bce + dice(intersection=min"}),
+        (EVAL + "-l 'dice ", set()),
+        (EVAL + "-l 'no_such(", set()),
+        (EVAL + "-l 0.5", set()),
+        ("lossbench explain tver", {n for n in LOSSES if n.startswith("tver")}),
+        ("lossbench gradcheck 'tversky(bet", {"tversky(beta=", "tversky(beta=0.5"}),
+        (EVAL + "--gate tver", {n for n in LOSSES if n.startswith("tver")}),
+        (EVAL + "--gate miss", {"missing"}),
+        (EVAL + "--gate dice.", {f"dice.{each}" for each in AGGREGATES}),
+        (EVAL + "--gate 'dice(smooth=1).ci", {f"dice(smooth=1).ci_{n}" for n in ("low", "high")}),
+        (EVAL + "--gate 'dice[road].pool", {"dice[road].pooled"}),
+        (EVAL + "--gate 'dice.mean <= ba", {"dice.mean <= baseline"}),
+        (EVAL + "--gate 'dice.mean <= 0.1 + ba", {"dice.mean <= 0.1 + baseline"}),
+        (EVAL + "--input wei", {"weight=", "weight=a/", "weight=ab/"}),
+        (EVAL + "--input weight=a", {"weight=a/", "weight=ab/"}),
+        (EVAL + "--input weight=a/", {"weight=a/inner/"}),
+    ],
+)  # fmt: skip
+def test_a_shell_is_offered(shell: str, line: str, wanted: set[str], tmp_path: Path) -> None:
+    for folder in ("a/inner", "ab", ".hidden"):
+        (tmp_path / folder).mkdir(parents=True)
+    found = offered(line, shell, cwd=tmp_path)
+    assert set(found) == wanted
+    assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_losses_of_a_plugin_are_offered_and_it_is_not_run(shell: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("raise RuntimeError\ndef mine(pred, target, *, how='mean'): ...\n", "utf-8")
+    assert offered(f"{EVAL}--plugin {file} -l min", shell) == ["mine"]
+    assert set(offered(f"{EVAL}--plugin {file} -l 'mine(h", shell)) == {
+        "mine(how=", "mine(how=mean",
+    }  # fmt: skip
+    assert offered(f"lossbench explain --plugin {file} min", shell) == ["mine"]
+
+
+@pytest.mark.parametrize("broken", ["def f(:", "def dice(pred, target): ...", ""])
+def test_a_plugin_that_cannot_be_read_hides_nothing(broken: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(broken, "utf-8")
+    assert "dice" in offered(f"{EVAL}--plugin {tmp_path}/mine.py -l dic")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_files_are_left_to_the_shell(shell: str) -> None:
+    for option in ("", "--baseline ", "--plugin ", "-o "):
+        done = asked(f"{shell}_complete", f"lossbench eval pred {option}so")
+        assert re.split("[,\n]", done.stdout)[:2] == ["file", "so"]
+
+
+def test_the_words_of_bash_are_put_together_again() -> None:
+    """Bash hands = and : over as words of their own and replaces only what follows them."""
+
+    def of_words(*words: str) -> list[str]:
+        environment = {"COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+        done = subprocess.run(
+            [sys.executable, "-m", "lossbench_cli"],
+            env={**os.environ, **environment, "_LOSSBENCH_COMPLETE": "bash_complete"},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+    start = ("lossbench", "eval", "pred", "gt")
+    tversky = sorted(name for name in LOSSES if name.startswith("tver"))
+    assert sorted(of_words(*start, "--loss", "=", "tver")) == tversky
+    assert sorted(of_words(*start, "--loss", "=", "seg", "=", "tver")) == tversky
+    assert sorted(of_words(*start, "-l", "seg", "=", "tver")) == tversky
+    assert set(of_words(*start, "--loss", "=")) == LOSSES
+    assert of_words(*start, "--input", "pos_w")[0] == "pos_weight="
+    assert of_words(*start, "--task", "=", "im") == ["image"]
+    assert of_words(*start, "--loss", "=", "'dice(log=t") == ["dice(log=true"]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """A folder with the command as a shell finds it."""
+    script = tmp_path / "bin" / "lossbench"
+    script.parent.mkdir()
+    script.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m lossbench_cli "$@"\n')
+    script.chmod(0o755)
+    return script.parent
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_script_of_a_shell_is_sound(shell: str, program: Path) -> None:
+    done = asked(f"{shell}_source")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "_LOSSBENCH_COMPLETE" in done.stdout
+    if not shutil.which(shell):
+        pytest.skip(f"{shell} is not installed")
+    checked = subprocess.run(
+        [shell, "-n"], input=done.stdout, capture_output=True, text=True, check=False
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_bash_completes_with_the_script(program: Path) -> None:
+    """The function that bash calls, in bash, with the words as bash cuts them."""
+    script = r"""
+        eval "$(_LOSSBENCH_COMPLETE=bash_source lossbench)"
+        complete -p lossbench
+        COMP_WORDS=(lossbench eval a b -l "'0.5*dice(smooth=1) + 0.5*tver"); COMP_CWORD=5
+        _lossbench_completion lossbench
+        printf '%s\n' "${COMPREPLY[@]}"
+    """
+    path = f"{program}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "--norc", "-c", script],
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    registered, *replies = done.stdout.splitlines()
+    assert registered == "complete -o nosort -F _lossbench_completion lossbench"
+    assert replies == [
+        f"0.5*dice(smooth=1) + 0.5*{name}" for name in LOSSES if name.startswith("tver")
+    ]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    "line", ["lossbench ", EVAL + "-l 'dice(", EVAL + "--gate dice.", EVAL + "--input "]
+)
+def test_completion_imports_nothing_heavy(shell: str, line: str) -> None:
+    done = asked(f"{shell}_complete", line, python=("-X", "importtime"))
+    names = [part.rpartition("|")[2].strip() for part in done.stderr.splitlines()]
+    imported = {name.partition(".")[0] for name in names}
+    assert "click" in imported  # the report is there and was read
+    assert not imported & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("instruction", "status"), [("tcsh_source", 1), ("bash_complete", 2), ("bash_nothing", 1)]
+)
+def test_a_wrong_instruction_is_no_traceback(instruction: str, status: int) -> None:
+    done = asked(instruction)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    "line",
+    [
+        EVAL + "-l ')))",
+        EVAL + "-l 'dice((([",
+        EVAL + "-l 'dice(\"x",
+        EVAL + "-l '=",
+        EVAL + "-l 'ä",
+        EVAL + "--no-such ",
+        EVAL + "--input nonsense=/no/such",
+        EVAL + "--top nonsense -l '",
+        "lossbench nonsense x",
+    ],
+)
+def test_nonsense_is_no_traceback(shell: str, line: str) -> None:
+    done = asked(f"{shell}_complete", line)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_words_are_those_of_the_library() -> None:
+    assert set(AGGREGATES) == set(aggregates.AGGREGATES)
+    assert set(COUNTS) == set(tasks.COUNTS)
+    assert set(ROLES) == set(settings.ROLES)

@@ -1,0 +1,213 @@
+"""What a command must not wait for: torch where nothing is computed, and more where it can."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import lossbench_cli
+import pytest
+from helpers.option_values import ENTRIES, JUDGED
+from helpers.paths import PLUGINS, SAMPLES
+
+from lossbench.runtime.torch_import import SHAPES
+
+IMAGES = (str(SAMPLES / "image" / "pred"), str(SAMPLES / "image" / "gt"))
+PLUGIN = str(PLUGINS / "plain.py")
+Command = Callable[..., subprocess.CompletedProcess[str]]
+HEAVY = {"torch", "numpy", "rich", "scipy", "PIL", "yaml"}
+
+
+def imported(*arguments: str, status: int = 0) -> set[str]:
+    """The top-level packages that a Python process imports."""
+    return {name.partition(".")[0] for name in modules(*arguments, status=status)}
+
+
+def modules(*arguments: str, status: int = 0) -> set[str]:
+    """The modules that a Python process imports, as the interpreter reports them."""
+    command = [sys.executable, "-X", "importtime", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == status, done.stderr[-500:]
+    lines = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
+    return {line.rpartition("|")[2].strip() for line in lines}
+
+
+def by_command(*arguments: str, status: int = 0) -> set[str]:
+    found = imported("-m", "lossbench_cli", *arguments, status=status)
+    assert "click" in found  # the report is there and was read
+    return found
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["--version"], ["eval", "--help"], ["losses"], ["losses", "-h"],
+     ["losses", "--family", "scores"], ["explain", "dice"], ["gradcheck", "--help"],
+     ["speed", "--help"], ["compare", "--help"], ["report", "--help"],
+     ["losses", "--plugin", PLUGIN], ["explain", "worst_pixel", "--plugin", PLUGIN]],
+    ids=" ".join,
+)  # fmt: skip
+def test_help_and_the_catalogue_import_nothing_heavy(arguments: list[str]) -> None:
+    assert not by_command(*arguments) & HEAVY
+
+
+@pytest.mark.parametrize(
+    ("sample", "arguments"),
+    [
+        ("image", []),
+        ("image", ["--loss", "l1", "--gate", "l2.mean <= 0.5"]),
+        ("binary", ["--loss", "seg = dice + 0.5*bce"]),
+        ("multiclass", ["--per-class"]),
+    ],
+)
+def test_a_dry_run_imports_no_torch(sample: str, arguments: list[str]) -> None:
+    folders = [str(SAMPLES / sample / role) for role in ("pred", "gt")]
+    found = by_command("eval", *folders, "--dry-run", *arguments)
+    assert not found & {"torch", "rich", "scipy"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["eval", *IMAGES, "--loss", "l3"], 2),
+        (["eval", *IMAGES, "--gate", "l1.mean >= 0.1"], 2),
+        (["eval", *IMAGES, "--wokers", "2"], 2),
+        (["eval", "no/such/folder", IMAGES[1]], 3),
+    ],
+    ids=["loss", "gate", "option", "folder"],
+)
+def test_a_mistake_is_told_without_waiting_for_torch(arguments: list[str], status: int) -> None:
+    assert "torch" not in by_command(*arguments, status=status)
+
+
+def test_a_comparison_imports_no_torch(tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "lossbench_cli", "eval", *IMAGES, "-q", "-o"]
+    subprocess.run([*run, str(tmp_path / "run.json")], check=True, capture_output=True)
+    found = by_command("compare", *[str(tmp_path / "run.json")] * 2)
+    assert "numpy" in found
+    assert not found & {"torch", "scipy", "PIL"}
+
+
+def test_a_page_imports_no_torch(tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "lossbench_cli", "eval", *IMAGES, "-q", "-o"]
+    subprocess.run([*run, str(tmp_path / "run.json")], check=True, capture_output=True)
+    page = str(tmp_path / "page.html")
+    found = by_command("report", str(tmp_path / "run.json"), *IMAGES, "-o", page)
+    assert "PIL" in found  # pictures were drawn
+    assert not found & {"torch", "scipy", "rich"}
+    assert "PIL" not in by_command("report", str(tmp_path / "run.json"), "--pictures", "0")
+
+
+def test_nibabel_is_imported_for_nifti_alone() -> None:
+    scans = [str(SAMPLES / "medical" / role) for role in ("pred", "gt")]
+    assert "nibabel" not in by_command("eval", *IMAGES, "--dry-run")
+    found = by_command("eval", *scans, "--dry-run")
+    assert "nibabel" in found
+    assert not found & {"torch", "rich"}
+
+
+def test_the_library_imports_nothing_heavy_until_it_is_asked() -> None:
+    code = "import lossbench; lossbench.list_losses(); lossbench.find_loss('f1')"
+    found = imported("-c", code)
+    assert "lossbench" in found
+    assert not found & HEAVY
+
+
+def test_planning_a_run_imports_no_torch() -> None:
+    found = imported("-c", f"import lossbench; lossbench.plan{IMAGES!r}")
+    assert "numpy" in found
+    assert "torch" not in found
+
+
+def test_a_process_that_reads_imports_no_torch() -> None:
+    found = imported("-c", "import lossbench.engine.reader_pool")
+    assert "PIL" in found
+    assert "torch" not in found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads are counted in /proc")
+def test_numpy_starts_no_threads() -> None:
+    code = "import lossbench_cli, numpy, os; print(len(os.listdir('/proc/self/task')))"
+    usual = {name: value for name, value in os.environ.items() if "_NUM_THREADS" not in name}
+    done = subprocess.run([sys.executable, "-c", code], env=usual, capture_output=True, check=True)
+    assert int(done.stdout) == 1
+
+
+def test_a_user_says_how_many_threads_numpy_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    importlib.reload(lossbench_cli)
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+
+
+def test_computing_does_import_torch() -> None:
+    """The control: what the other tests look for is seen where it is there."""
+    assert "torch" in by_command("eval", *IMAGES, "--loss", "l1")
+
+
+def test_the_command_leaves_out_what_compilers_need() -> None:
+    assert SHAPES in modules("-c", "import torch")
+    found = modules("-m", "lossbench_cli", "eval", *IMAGES, "--loss", "l1")
+    assert "torch.nn.functional" in found
+    assert SHAPES not in found
+
+
+def test_torch_is_whole_where_it_is_asked_to_be() -> None:
+    """The distances of points without coordinates have a shape that only compilers ask for."""
+    code = """
+import sys
+from lossbench.runtime.torch_import import SHAPES, Later, torch_for_numbers, whole_torch
+torch_for_numbers()
+import torch
+torch_for_numbers()
+assert isinstance(sys.modules[SHAPES], Later)
+{asked}
+assert not isinstance(sys.modules[SHAPES], Later)
+points = torch.empty(5, 3, device="meta")
+print(*torch.cdist(points, points[:2]).shape)
+"""
+    for asked in ("whole_torch()", "sys.modules[SHAPES].meta_index_Tensor"):
+        run = [sys.executable, "-c", code.format(asked=asked)]
+        assert subprocess.run(run, check=True, capture_output=True).stdout == b"5 2\n"
+
+
+@pytest.mark.parametrize("task", JUDGED)
+def test_no_loss_misses_what_the_command_leaves_out(
+    task: str, lossbench_command: Command, lossbench_process: Command
+) -> None:
+    named = [
+        name
+        for name, entry in ENTRIES.items()
+        if task in entry.tasks and not entry.roles and "Logits" not in entry.inputs.values()
+    ]
+    named[named.index("ms_ssim")] += "(window=3)"
+    if task == "multiclass":
+        named += ["cross_entropy(class_weights=auto)"]
+    losses = [word for name in named for word in ("--loss", name)]
+    if task == "multilabel":
+        losses += ["--pred-pattern", "{id}_{class}", "--gt-pattern", "{id}_{class}"]
+    arguments = ["eval", *(SAMPLES / task / role for role in ("pred", "gt")), *losses]
+    here, there = (run(*arguments, "-f", "json") for run in (lossbench_command, lossbench_process))
+    assert here.returncode == there.returncode == 0, there.stderr
+    documents = [json.loads(each.stdout) for each in (here, there)]
+    for document in documents:
+        del document["session"]
+    assert documents[0] == documents[1]
+    assert len(documents[0]["aggregate"]) == len(named) > 5
+
+
+def test_a_user_s_own_loss_finds_torch_whole(tmp_path: Path, lossbench_process: Command) -> None:
+    source = """
+import torch
+
+def columns(pred, target):
+    points = torch.empty(5, 3, device="meta")
+    return torch.cdist(points, points[:2]).shape[1]
+"""
+    (tmp_path / "mine.py").write_text(source)
+    how = ["-l", "columns", "--plugin", tmp_path / "mine.py", "--gate", "columns.mean == 2"]
+    done = lossbench_process("eval", *IMAGES, *how)
+    assert done.returncode == 0, done.stderr
