@@ -459,7 +459,7 @@ def test_another_run_is_refused(
     run = lossbench.plan(*BINARY, ["dice"])
     run.checkpoint(path).file.close()
     with pytest.raises(lossbench.InputError, match=f"is of another run, with another {what}"):
-        lossbench.plan(*BINARY, losses, **how).journal(path, resume=True)
+        lossbench.plan(*BINARY, losses, **how).checkpoint(path, resume=True)
 
 
 def test_a_file_of_something_else_is_begun_anew(
@@ -509,7 +509,7 @@ def test_a_run_that_cannot_begin_leaves_what_another_has_finished(
 ) -> None:  # fmt: skip
     path = tmp_path / "r.json.part"
     stopped = lossbench.plan(*BINARY, ["dice"])
-    journal = stopped.journal(str(path))
+    journal = stopped.checkpoint(str(path))
     stopped.evaluate(None, journal)
     journal.close(done=False)
     left, usual = path.read_bytes(), getattr(owner, step)
@@ -522,7 +522,7 @@ def test_a_run_that_cannot_begin_leaves_what_another_has_finished(
     with monkeypatch.context() as patched:
         patched.setattr(owner, step, failing)
         with pytest.raises(told):
-            lossbench.plan(*BINARY, ["iou"]).journal(str(path))
+            lossbench.plan(*BINARY, ["iou"]).checkpoint(str(path))
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == left
 
