@@ -31,7 +31,7 @@ PREDS = ("pred", "preds", "prediction", "predictions", "predicted", "y_pred", "y
 TARGETS = ("target", "targets", "gt", "truth", "ground_truth", "y_true", "label", "labels")
 SCALARS = {"bool", "bytes", "complex", "float", "int", "str"}  # a function of these is no loss
 SPELLINGS = {"list": "Sequence", "List": "Sequence"}  # in annotations of options
-MARKS = ("loss", "lossbench.losses.loss")
+MARKS = ("loss", "lossbench.losses.loss", "lossbench.plugin_api.loss")
 
 
 def _texts(value: Any) -> bool:

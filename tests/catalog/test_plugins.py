@@ -283,9 +283,7 @@ def test_views_of_its_own_options_and_combinations() -> None:
 
 def test_what_a_loss_on_tables_raises_fails_one_sample_whatever_the_batch(write: Write) -> None:
     file = write("""
-        from lossbench.losses import loss
-        from lossbench.interface.annotations import PerClass
-        from lossbench.views.overlap import Overlap
+        from lossbench.plugin_api import Overlap, PerClass, loss
 
         @loss()
         def picky(overlap: Overlap) -> PerClass:
@@ -311,9 +309,7 @@ def test_what_a_loss_on_tables_raises_fails_one_sample_whatever_the_batch(write:
 )  # fmt: skip
 def test_a_loss_in_forms_that_returns_something_else_is_told(body: str, write: Write) -> None:
     file = write(f"""
-        from lossbench.losses import loss
-        from lossbench.interface.annotations import PerClass
-        from lossbench.views.overlap import Overlap
+        from lossbench.plugin_api import Overlap, PerClass, loss
 
         @loss()
         def told(overlap: Overlap) -> PerClass:
@@ -463,10 +459,7 @@ WRONG = {
     "HEAD\ndef f(pred: P, target: P, *, k=1) -> PerPixel: ...": "without a type",
     "HEAD\ndef f(pred: P, target: P, k: int = 1) -> PerPixel: ...": "behind a",
 }  # fmt: skip
-HEAD = (
-    "from lossbench.losses import loss;"
-    " from lossbench.interface.annotations import Probability as P, PerPixel"
-)
+HEAD = "from lossbench.plugin_api import PerPixel, Probability as P, loss"
 DEF = "def f(pred, target): ..."
 
 
@@ -537,7 +530,7 @@ def test_annotations_that_mean_nothing_are_told(write: Write) -> None:
         from __future__ import annotations
         from typing import TYPE_CHECKING
         if TYPE_CHECKING:
-            from lossbench.interface.annotations import PerPixel, Probability
+            from lossbench.plugin_api import PerPixel, Probability
         def told(pred: Probability, target: Probability) -> PerPixel: ...
     """)
     with pytest.raises(lossbench.SettingError, match="annotations of told cannot be resolved"):
@@ -550,7 +543,7 @@ def test_annotations_that_mean_nothing_are_told(write: Write) -> None:
      ("raise ValueError('x')", r"line 4: ValueError: x"), ("return 'dise'", "did you mean 'dice'")],
 )  # fmt: skip
 def test_a_combination_that_is_none_is_told(body: str, message: str, write: Write) -> None:
-    head = "from lossbench.losses import Expression, loss"
+    head = "from lossbench.plugin_api import Expression, loss"
     file = write(f"{head}\n@loss()\ndef told() -> Expression:\n    {body}")
     with pytest.raises(lossbench.SettingError, match=message):
         lossbench.plan([GREY], [MASK], "told", task="binary", plugins=file)
@@ -721,8 +714,7 @@ def test_the_shipped_catalogue_alone_is_what_is_there_without_any() -> None:
 
 
 SPOILING = '''
-from lossbench.losses import loss
-from lossbench.interface.annotations import PerPixel, Probability
+from lossbench.plugin_api import PerPixel, Probability, loss
 
 @loss(tasks=["binary"], range=(0, None))
 def spoil(pred: Probability, target: Probability) -> PerPixel:

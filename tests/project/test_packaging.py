@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 import sysconfig
@@ -17,9 +18,10 @@ from shutil import copy2
 from typing import Any, get_type_hints
 
 import pytest
-from helpers.paths import REPOSITORY
+from helpers.paths import PLUGINS, REPOSITORY
 
 import lossbench
+from lossbench import plugin_api
 from lossbench.catalog import registry
 from lossbench.catalog.registry import MAYBE, Entry
 from lossbench.interface.annotations import Weight
@@ -66,6 +68,7 @@ ALLOWED_TO_CLI = {
 }
 # What may import torch where the module itself is imported: the rest does it when it computes.
 COMPUTING = (
+    "plugin_api.py",
     "losses",
     "views",
     "geometry",
@@ -109,6 +112,22 @@ def imports(node: ast.AST) -> Iterator[tuple[str, str]]:
 
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"), filename=str(path))
+
+
+def test_the_surface_for_plugins_is_what_docs_list() -> None:
+    """Annotations, views and operations stand in the table of docs/plugins.md, and no others."""
+    page = (REPOSITORY / "docs" / "plugins.md").read_text("utf-8")
+    rows = re.findall(r"^\| (`.*?`) \|", page, flags=re.MULTILINE)
+    documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert documented == set(plugin_api.__all__)
+    offered = {name for name in vars(plugin_api) if not name.startswith("_")} - {"annotations"}
+    assert offered == documented
+
+
+def test_plugins_of_the_tests_import_nothing_else() -> None:
+    for path in PLUGINS.glob("*.py"):
+        ours = {module for module, _ in imports(parsed(path)) if module.startswith("lossbench")}
+        assert ours <= {"lossbench", "lossbench.plugin_api"}, path
 
 
 def test_every_package_has_its_init() -> None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-import lossbench.interface.annotations as words
-from lossbench import interface
-from lossbench.interface.annotations import PerClass, Share
-from lossbench.interface.annotations import Probability as Chance
-from lossbench.interface.stable_math import ratio, total
-from lossbench.losses import Expression, loss
-from lossbench.losses import loss as mark
-from lossbench.views.overlap import Overlap
+import lossbench.plugin_api as words
+from lossbench import plugin_api
+from lossbench.plugin_api import Expression, Overlap, PerClass, Share, loss, ratio, total
+from lossbench.plugin_api import Probability as Chance
+from lossbench.plugin_api import loss as mark
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +70,7 @@ def area(moments: Moments, *, unit: Literal["share", "percent"] = "share") -> "P
 
 @loss()
 def my_brier(
-    pred: Chance, target: interface.annotations.Probability, *, scale: words.NonNegative = 1.0
+    pred: Chance, target: plugin_api.Probability, *, scale: words.NonNegative = 1.0
 ) -> words.PerPixel:
     """Brier score.
 
