@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,10 +34,7 @@ FIELDS = {
 
 
 def plan_detections(
-    pairs: Sequence[Pair],
-    categories: Sequence[Category],
-    classes: Classes | None,
-    given: Iterable[str],
+    pairs: Sequence[Pair], categories: Sequence[Category], classes: Classes | None
 ) -> Plan:
     """How boxes are read.
 
@@ -45,14 +42,11 @@ def plan_detections(
         pairs: the files, or boxes that a COCO JSON file lists.
         categories: the classes that such a file names.
         classes: those that the user names.
-        given: options of the run that have no meaning here, as they are typed.
 
     Raises:
         InputError: no file of a role can be read.
         SettingError: the classes are not known.
     """
-    for option in given:
-        raise SettingError(f"{option} has no meaning on a detection task")
     if categories:
         if classes:
             raise SettingError("COCO's instances name the categories; leave out --classes")

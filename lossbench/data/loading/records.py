@@ -26,30 +26,25 @@ class Record:
     roles: Mapping[str, Tensors]
 
 
-def plan_records(
-    task: str, pairs: Sequence[Pair], asked: Iterable[tuple[str, str, str]], given: Iterable[str]
-) -> Plan:
+def plan_records(task: str, pairs: Sequence[Pair], asks: Iterable[tuple[str, str, str]]) -> Plan:
     """How vectors, scores or records are read.
 
     Args:
         task: one of TASKS.
         pairs: the files.
-        asked: a loss, the role of one of its inputs, and the form that it wants that in.
-        given: options of the run that have no meaning here, as they are typed.
+        asks: loss, role and form of every input that a loss names.
 
     Raises:
         InputError: no file of a role can be read.
         SettingError: what the files hold is not what a loss asks for.
     """
-    for option in given:
-        raise SettingError(f"{option} has no meaning on a {task} task")
     readings = {role: _look(pairs, role, task) for role in pairs[0].sources}
     if task == "vectors" and readings["pred"].length > 1:
         readings = {
             role: replace(each, encoding="label") if each.length == 1 else each
             for role, each in readings.items()
         }
-    _check(readings, asked)
+    _check(readings, asks)
     others = [each for role, each in readings.items() if role not in ("pred", "target")]
     return Plan(task, readings["pred"], readings["target"], (), 1, roles=tuple(others))
 
@@ -97,10 +92,10 @@ def _look(pairs: Sequence[Pair], role: str, task: str) -> InputEncoding:
     return InputEncoding(role, task, types.most_common(1)[0][0], length=length)
 
 
-def _check(readings: Mapping[str, InputEncoding], asked: Iterable[tuple[str, str, str]]) -> None:
+def _check(readings: Mapping[str, InputEncoding], asks: Iterable[tuple[str, str, str]]) -> None:
     """Hold the lengths of vectors against what the losses ask for."""
     length = readings["pred"].length
-    for loss, role, form in asked:
+    for loss, role, form in asks:
         found = readings.get(role)
         if found is None or found.encoding not in ("vectors", "label"):
             continue

@@ -1,0 +1,192 @@
+"""The one door of the data room: pair the files of a run, and make its reading plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from lossbench.data.formats.boxes import Boxes
+from lossbench.data.formats.coco_masks import NEEDED, is_installed
+from lossbench.data.loading.detections import plan_detections
+from lossbench.data.loading.records import TASKS as RECORDS
+from lossbench.data.loading.records import plan_records
+from lossbench.data.pairing.coco import is_results, read_coco
+from lossbench.data.pairing.folders import pair
+from lossbench.data.pairing.groups import by_pattern, manifest_columns
+from lossbench.data.pairing.manifest import read_manifest
+from lossbench.data.pairing.pairs import Pairing
+from lossbench.data.pairing.panoptic import is_json, read_panoptic
+from lossbench.data.planning.classes import Classes, parse_classes
+from lossbench.data.planning.extra_inputs import plan_roles
+from lossbench.data.planning.make_plan import make_plan
+from lossbench.data.planning.plan import MAPS, MASKS, Plan
+from lossbench.errors import InputError, SettingError
+
+TASKS_WITHOUT_PIXELS = (*RECORDS, "detection")
+
+
+@dataclass(frozen=True)
+class ReadingSettings:
+    """The settings that say which files there are and how they are read, as the user wrote them."""
+
+    inputs: Mapping[str, Any]
+    manifest: str | None
+    group_by: str | None
+    pred_pattern: str | None
+    gt_pattern: str | None
+    missing: str
+    task: str | None
+    classes: Any
+    ignore: Any
+    pred_encoding: str | None
+    gt_encoding: str | None
+    resize: str | None
+    divisor: int | None
+    things: str | Sequence[str] | None
+
+    @cached_property
+    def named_classes(self) -> Classes | None:
+        """The classes that the user names."""
+        return parse_classes(self.classes)
+
+
+def pair_inputs(pred: Any, target: Any, settings: ReadingSettings, roles: Sequence[str]) -> Pairing:
+    """Pair the files of two folders, two JSON files or a manifest, and group the pairs.
+
+    Args:
+        pred: predictions: a folder, a file or arrays; None with a manifest.
+        target: likewise the ground truth.
+        settings: which files there are.
+        roles: roles beside pred and target that a manifest's columns may name.
+
+    Raises:
+        InputError: files are missing, or no pair is left to evaluate.
+        SettingError: settings contradict each other.
+    """
+    classes = settings.named_classes.names if settings.named_classes else ()
+    sides = [name for name, side in (("PRED", pred), ("GT", target)) if side is not None]
+    columns = manifest_columns(settings.group_by)
+    if settings.manifest is not None:
+        if sides:
+            raise SettingError(f"give {' and '.join(sides)} or --manifest, not both")
+        pairing = read_manifest(settings.manifest, roles, classes, columns)
+    elif len(sides) < 2:
+        raise SettingError("give PRED and GT, or --manifest with both in its columns")
+    elif is_json(pred) or is_json(target):
+        pairing = _pair_json_files(pred, target, settings)
+    else:
+        patterns = dict.fromkeys(settings.inputs, settings.gt_pattern)
+        pairing = pair(
+            {"pred": pred, "target": target, **settings.inputs},
+            {"pred": settings.pred_pattern, "target": settings.gt_pattern, **patterns},
+            classes,
+        )
+    if settings.group_by is not None and not columns:
+        ids = list(pairing.pairs.named())
+        if settings.missing == "worst":
+            ids += [each.id for each in pairing.unpaired if each.kind == "missing"]
+        pairing.groups = by_pattern(settings.group_by, ids)
+    if not pairing.pairs:
+        first = pairing.unpaired[0]
+        raise InputError(f"no pair is left to evaluate: {first.message}", kind=first.kind)
+    return pairing
+
+
+def holds_boxes(pairing: Pairing) -> bool:
+    """Whether predictions are the boxes of a COCO file."""
+    return any(isinstance(source, Boxes) for source in pairing.pairs[0].sources["pred"])
+
+
+def plan_inputs(
+    pairing: Pairing,
+    settings: ReadingSettings,
+    task: str | None,
+    *,
+    asks: Iterable[tuple[str, str, str]],
+    role_forms: Mapping[str, str],
+    masks: bool,
+) -> Plan:
+    """Make the reading plan: how the bytes of each role become numbers.
+
+    Args:
+        pairing: the files.
+        settings: how the files are read; silent settings are found out from a sample of the files.
+        task: the task, None to find it out from the files.
+        asks: loss, role and form of every input that a loss names.
+        role_forms: the form in which losses want a further role.
+        masks: whether a loss compares the masks of detections.
+
+    Raises:
+        InputError: no file of a role can be read.
+        SettingError: a setting has no meaning on the task, or the files do not tell their meaning.
+    """
+    if task is None or task not in TASKS_WITHOUT_PIXELS:
+        plan = make_plan(
+            pairing.pairs,
+            task=task,
+            classes=settings.named_classes,
+            ignore=settings.ignore,
+            pred_encoding=settings.pred_encoding,
+            gt_encoding=settings.gt_encoding,
+            class_files=pairing.classes,
+            resize=settings.resize,
+            divisor=settings.divisor,
+            things=_split_names(settings.things),
+            categories=pairing.categories,
+        )
+        return plan_roles(plan, pairing.pairs, role_forms)
+    _refuse_pixel_settings(pairing, settings, task)
+    if task in RECORDS:
+        return plan_records(task, pairing.pairs, asks)
+    if masks and not is_installed():
+        raise SettingError(NEEDED)
+    return plan_detections(pairing.pairs, pairing.categories, settings.named_classes)
+
+
+def _pair_json_files(pred: Any, target: Any, settings: ReadingSettings) -> Pairing:
+    """The pairs of two JSON files: COCO's detections, or panoptic ones."""
+    if not (is_json(pred) and is_json(target)):
+        raise SettingError(
+            "PRED and GT are both JSON files (COCO's results.json and instances.json, or panoptic"
+            " ones, each with its PNGs beside it), or neither is"
+        )
+    if settings.inputs or settings.pred_pattern or settings.gt_pattern:
+        raise SettingError(
+            "--input and patterns are for folders; JSON files name their images themselves"
+        )
+    files = os.fspath(pred), os.fspath(target)
+    if settings.task != "detection" and not is_results(files[0]):
+        return read_panoptic(*files)
+    pairing = read_coco(*files)
+    if settings.task not in (None, "detection"):
+        raise SettingError(f"COCO's results are for a detection task, not for {settings.task}")
+    return pairing
+
+
+def _refuse_pixel_settings(pairing: Pairing, settings: ReadingSettings, task: str) -> None:
+    """Refuse settings that say how pixels are read, on a task without pixels."""
+    values = {
+        "--classes": None if task == "detection" else settings.classes,
+        "--ignore": settings.ignore,
+        "--pred-encoding": settings.pred_encoding,
+        "--gt-encoding": settings.gt_encoding,
+        "--resize": settings.resize,
+        "--divisor": settings.divisor,
+        "--things": settings.things,
+        **{f"--input {role}": role in pairing.pairs[0].sources or None for role in MASKS + MAPS},
+        "{class} in a pattern": pairing.classes or None,
+    }
+    for option, value in values.items():
+        if value is not None:
+            raise SettingError(f"{option} has no meaning on a {task} task")
+
+
+def _split_names(names: str | Sequence[str] | None) -> list[str] | None:
+    """Names with commas, one by one."""
+    if names is None:
+        return None
+    text = names if isinstance(names, str) else ",".join(names)
+    return [name.strip() for name in text.split(",") if name.strip()]
