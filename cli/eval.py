@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import lossbench
+from lossbench.data.planning.encoding import ENCODINGS
 from lossbench.errors import printable
 
 from .completion import expressions, files, gates, roles
@@ -37,7 +38,7 @@ TASKS = (
     "scores",
     "records",
 )
-ENCODINGS = ("labels", "mask", "probability", "logits", "image", "palette", "instances")
+ENCODING = click.Choice(tuple(ENCODINGS))
 WHOLE = tuple(  # endings of files that lossbench merge reads
     ending for name in ("json", "jsonl", "parquet") for ending in lossbench.list_formats()[name]
 )
@@ -167,8 +168,8 @@ def _workers(context: click.Context, _: click.Parameter, given: str) -> int | No
     show_default=True,
     help="Whose defaults the losses have: torch, monai, smp, nnunet, …; all for a row of each.",
 )
-@click.option("--pred-encoding", type=click.Choice(ENCODINGS), help="What predictions hold.")
-@click.option("--gt-encoding", type=click.Choice(ENCODINGS), help="What the ground truth holds.")
+@click.option("--pred-encoding", type=ENCODING, help="What predictions hold.")
+@click.option("--gt-encoding", type=ENCODING, help="What the ground truth holds.")
 @click.option(
     "--pred-pattern",
     metavar="PATTERN",

@@ -27,11 +27,12 @@ from lossbench.config.value_types import (
     text,
     whole,
 )
+from lossbench.data.planning.encoding import ENCODINGS
 from lossbench.output import FORMATS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-ENCODING = choice("labels", "mask", "probability", "logits", "image", "palette", "instances")
+ENCODING = choice(*ENCODINGS)
 
 PATTERN = text("a pattern such as '{id}_pred.png', in quotes")
 

@@ -65,8 +65,8 @@ class Settings:
     def __post_init__(self) -> None:
         choices = {
             "task": TASKS,
-            "pred_encoding": ENCODINGS,
-            "gt_encoding": ENCODINGS,
+            "pred_encoding": tuple(ENCODINGS),
+            "gt_encoding": tuple(ENCODINGS),
             "resize": tuple(FILTERS),
             **POLICIES,
         }

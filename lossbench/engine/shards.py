@@ -10,7 +10,7 @@ from typing import Any
 
 from lossbench.catalog.columns import Term
 from lossbench.data.pairing.pairs import Pair, Pairing, Pairs, Unpaired
-from lossbench.data.planning.encoding import InputEncoding
+from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError, SettingError

@@ -14,7 +14,7 @@ from PIL import Image as Pictures
 
 from lossbench.catalog.tasks import of_truth
 from lossbench.data.loading.sample import Failure, Pixels, make_sample
-from lossbench.data.planning.encoding import InputEncoding
+from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.errors import LossbenchError, SettingError
 from lossbench.results.reader import Model
@@ -119,7 +119,7 @@ def _gallery(
     for reading in (plan.pred, plan.target):
         if str(reading) != told["plan"][reading.role]:
             notes.append(f"{reading.role} is read as {reading} for pictures")
-    if task in ("binary", "multilabel") and not plan.pred.hard:
+    if task in ("binary", "multilabel") and not plan.pred.is_hard:
         notes.append(f"errors are those of p ≥ {threshold:g}")
     names = plan.names if plan.by_class else ()
     return Overlays(samples, LEGENDS[task], dict(zip(names, colours(plan), strict=False)), notes)
@@ -205,9 +205,9 @@ def _apart(plan: Plan, sides: Sequence[AnyArray], threshold: float) -> AnyArray:
 def _decided(plan: Plan, side: AnyArray, reading: InputEncoding, threshold: float) -> AnyArray:
     """The label of each pixel (N,), or which classes it is in (C, N)."""
     if plan.task == "multiclass":
-        labels: AnyArray = side[0] if reading.hard and not reading.stacked else side.argmax(0)
+        labels: AnyArray = side[0] if reading.is_hard and not reading.stacked else side.argmax(0)
         return labels
-    if reading.encoding == "logits":
+    if reading.is_logits:
         with np.errstate(over="ignore"):
             side = 1 / (1 + np.exp(-side.astype(np.float64)))
     return np.asarray(side >= threshold)

@@ -17,7 +17,7 @@ from lossbench.data.arrays.byte_histogram import LARGE, histogram
 from lossbench.data.counting import joint_histogram
 from lossbench.data.counting.joint_histogram import differences
 from lossbench.data.counting.sparse_histogram import occurring
-from lossbench.data.planning.encoding import InputEncoding
+from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.errors import InputError
 

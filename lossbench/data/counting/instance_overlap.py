@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lossbench.data.planning.encoding import InputEncoding
+from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.runtime.array_types import AnyArray
 
@@ -94,7 +94,7 @@ def _runs(rows: list[AnyArray]) -> tuple[Whole, Whole]:
 
 def _numbered(reading: InputEncoding, stored: AnyArray) -> AnyArray:
     """A map as it is; of a mask its 8-connected components, −1 where it is ignored."""
-    if reading.encoding != "mask":
+    if not reading.is_hard:
         return stored
     from scipy import ndimage
 
@@ -117,7 +117,7 @@ def _meaning(
         return _listed(reading, ids, listed)
     if plan.divisor:
         return _divided(plan, reading, ids)
-    void = ids < 0 if reading.encoding == "mask" else reading.ignored(ids)
+    void = ids < 0 if reading.is_hard else reading.ignored(ids)
     if (ids[~void] < 0).any():
         raise reading.unfit(f"holds the negative id {ids.min()}; --ignore takes it out")
     return _side(ids, np.zeros_like(ids), void, ids == 0)

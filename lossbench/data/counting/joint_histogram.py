@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lossbench.data.arrays.byte_histogram import LARGE, WORD, Bytes, histogram
 from lossbench.data.arrays.strips import strips
-from lossbench.data.planning.encoding import FEW
+from lossbench.data.planning.input_encoding import FEW_VALUES
 from lossbench.data.planning.plan import Plan
 from lossbench.errors import InputError
 from lossbench.runtime.array_types import AnyArray
@@ -85,7 +85,7 @@ def _counted(
     plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
 ) -> Table | None:
     """The joint table, (classes, levels); None where a value has no meaning."""
-    if plan.pred.hard or pred.size < LARGE:
+    if plan.pred.is_hard or pred.size < LARGE:
         return _indexed(plan, pred, target, ignored)
     table = _of_few(plan, pred, target) if ignored is None else None
     if table is not None:
@@ -102,7 +102,12 @@ def _of_few(plan: Plan, pred: AnyArray, target: AnyArray) -> Table | None:
     Where the others are sparse, eight pixels that are all zeros are only counted.
     """
     classes = dict(plan.target.values)
-    if len(classes) > FEW or 0 not in classes or plan.target.ignore or target.dtype != np.uint8:
+    if (
+        len(classes) > FEW_VALUES
+        or 0 not in classes
+        or plan.target.ignore
+        or target.dtype != np.uint8
+    ):
         return None
     table = np.zeros((plan.target.classes, plan.pred.levels), np.int64)
     background, left = classes.pop(0), int(np.count_nonzero(target))
@@ -129,11 +134,11 @@ def _indexed(
 ) -> Table | None:
     """The joint table by one number a pixel; None where a value has no meaning."""
     rows, columns = plan.target.classes, plan.pred.levels
-    width = columns + 2 if plan.pred.hard else columns
+    width = columns + 2 if plan.pred.is_hard else columns
     table = np.zeros((rows + 2) * width, np.int64)
     for times, (some_target, some_pred, *out) in runs(target, pred, ignored):
         true = _classes(plan, some_target, out[0] if out else None)
-        found = plan.pred.coded(some_pred) if plan.pred.hard else some_pred
+        found = plan.pred.coded(some_pred) if plan.pred.is_hard else some_pred
         kind = np.uint16 if table.size <= 1 << 16 else np.uint32
         index = np.multiply(true, width, dtype=kind) + found
         if table.size <= 256 and isinstance(times, int):

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lossbench.data.arrays.strips import strips
 from lossbench.data.counting.joint_histogram import Table, runs, weighed
-from lossbench.data.planning.encoding import InputEncoding
+from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.runtime.array_types import AnyArray
 
@@ -109,7 +109,7 @@ def _pairs(
 
 def _codes(reading: InputEncoding, stored: AnyArray) -> NDArray[np.uint32]:
     """Class indices, or the stored levels; one more than there are where a pixel is ignored."""
-    if reading.hard:
+    if reading.is_hard:
         return reading.coded(stored).astype(np.uint32)
     levels = stored.astype(np.uint32)
     if reading.ignore:

@@ -12,8 +12,8 @@ from lossbench.data.formats.boxes import Boxes, Detections
 from lossbench.data.formats.coco_masks import Segmentations
 from lossbench.data.formats.decode import read_record
 from lossbench.data.pairing.pairs import Category, Pair
-from lossbench.data.planning.classes import MOST, Classes
-from lossbench.data.planning.encoding import InputEncoding
+from lossbench.data.planning.classes import MAX_CLASSES, Classes
+from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.probe import spread
 from lossbench.data.sources.locations import label
@@ -114,8 +114,10 @@ def _lacking(name: str, role: str, arrays: Mapping[str, AnyArray]) -> InputError
 
 def _labelled(labels: set[int]) -> Classes:
     """A class for each label that occurs; one of objects where there are no labels."""
-    if len(labels) > MOST:
-        raise SettingError(f"boxes have {len(labels):,} labels; {MOST:,} classes are the most")
+    if len(labels) > MAX_CLASSES:
+        raise SettingError(
+            f"boxes have {len(labels):,} labels; {MAX_CLASSES:,} classes are the most"
+        )
     if not labels:
         return Classes(("object",), ((0, 0),))
     known = sorted(labels)

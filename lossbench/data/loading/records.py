@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from lossbench.data.formats.decode import read_record
 from lossbench.data.pairing.pairs import Pair
-from lossbench.data.planning.encoding import InputEncoding
+from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.probe import spread
 from lossbench.data.sources.locations import label

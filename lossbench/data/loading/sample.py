@@ -21,7 +21,7 @@ from lossbench.data.loading.detections import read_detections
 from lossbench.data.loading.records import TASKS as RECORDS
 from lossbench.data.loading.records import Record, read_tensors
 from lossbench.data.pairing.pairs import Pair
-from lossbench.data.planning.encoding import InputEncoding
+from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import is_lost, label
 from lossbench.errors import InputError, sized
@@ -266,7 +266,7 @@ def _pixels(plan: Plan, loaded: dict[str, AnyArray], spacing: tuple[float, ...] 
     ignored = _ignored(plan, loaded)
     if ignored is not None:
         weight = _put(weight, ignored.reshape(-1, count), 0)
-    if plan.target.hard:
+    if plan.target.is_hard:
         void = plan.target.classes
         codes = _overwritten(plan.target.coded(target), weight, void)
         if (codes > void).any():
@@ -277,7 +277,7 @@ def _pixels(plan: Plan, loaded: dict[str, AnyArray], spacing: tuple[float, ...] 
         if plan.target.ignore:
             weight = _put(weight, plan.target.ignored(target), 0)
         target = plan.target.numbers(_overwritten(target, weight))
-    if plan.pred.hard:
+    if plan.pred.is_hard:
         codes = _overwritten(plan.pred.coded(pred), weight)
         if (codes >= plan.pred.classes).any():
             raise plan.pred.refuse(pred, codes)
@@ -293,10 +293,10 @@ def _pixels(plan: Plan, loaded: dict[str, AnyArray], spacing: tuple[float, ...] 
 def _other(reading: InputEncoding, stored: AnyArray, weight: AnyArray) -> Other:
     """An input that a loss names; what weighs nothing is overwritten where it has the same size."""
     space, rows = stored.shape[int(reading.stacked) :], _rows(stored, reading)
-    codes = reading.coded(rows) if reading.hard else rows
+    codes = reading.coded(rows) if reading.is_hard else rows
     if rows.shape[1] == weight.shape[1]:
         codes = _overwritten(codes, weight)
-    if not reading.hard:
+    if not reading.is_hard:
         return Other(reading.numbers(codes), space)
     if (codes >= reading.classes).any():
         raise reading.refuse(rows, codes)

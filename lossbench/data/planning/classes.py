@@ -9,7 +9,7 @@ from typing import Any
 
 from lossbench.errors import InputError, SettingError
 
-MOST = 4096
+MAX_CLASSES = 4096
 COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
 
 
@@ -42,7 +42,7 @@ def parse_classes(given: Any) -> Classes | None:
         return None
     if isinstance(given, str):
         given = _read(given)
-    if isinstance(given, int) and not isinstance(given, bool) and 0 < given <= MOST:
+    if isinstance(given, int) and not isinstance(given, bool) and 0 < given <= MAX_CLASSES:
         return numbered(given)
     if isinstance(given, Mapping) and given:
         pairs = [_entry(key, value) for key, value in given.items()]
@@ -60,7 +60,7 @@ def parse_classes(given: Any) -> Classes | None:
         return numbered(len(given), given)
     raise SettingError(
         f"classes {given!r}: expected a number, names, {{value: name}} or {{name: [r, g, b]}};"
-        f" {MOST:,} at most"
+        f" {MAX_CLASSES:,} at most"
     )
 
 

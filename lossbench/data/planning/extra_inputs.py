@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from lossbench.data.pairing.pairs import Pair
-from lossbench.data.planning.encoding import InputEncoding
+from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
-from lossbench.data.planning.probe import look
+from lossbench.data.planning.probe import probe_files
 
 
 def plan_roles(plan: Plan, pairs: Sequence[Pair], forms: Mapping[str, str]) -> Plan:
@@ -32,16 +32,16 @@ def plan_roles(plan: Plan, pairs: Sequence[Pair], forms: Mapping[str, str]) -> P
 
 def _reading(plan: Plan, pairs: Sequence[Pair], role: str, form: str) -> InputEncoding:
     if form == "Scores":
-        return InputEncoding(role, "scores", look(pairs, role).dtype)
+        return InputEncoding(role, "scores", probe_files(pairs, role).dtype)
     like = plan.target if role.startswith("target_") else plan.pred
-    if like.hard:
+    if like.is_hard:
         return replace(like, role=role, ignore=())
-    seen = look(pairs, role)
+    seen = probe_files(pairs, role)
     return replace(
         like,
         role=role,
         dtype=seen.dtype,
-        scale=seen.full(role, like.encoding),
+        scale=seen.scale(role) if like.definition.is_scaled else 1.0,
         ignore=(),
         places=seen.places or like.places,
     )

@@ -1,4 +1,4 @@
-"""Make the reading plan from settings and sampled files."""
+"""Make the reading plan from settings and, where they are silent, from a sample of the files."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from functools import partial
 from typing import Any
 
 from lossbench.data.pairing.pairs import Category, Pair
-from lossbench.data.planning.classes import MOST, Classes, numbered
-from lossbench.data.planning.encoding import HARD, InputEncoding
+from lossbench.data.planning.classes import MAX_CLASSES, Classes, numbered
+from lossbench.data.planning.encoding import ENCODINGS, Encoding
 from lossbench.data.planning.guess import (
-    DIM,
-    LABELS,
-    VOID,
+    DARK_LIMIT,
+    IGNORED_LABEL,
     Ranges,
+    guess_ignored,
     guess_instances,
     guess_pred,
     guess_target,
     guess_task,
-    guess_void,
     is_sparse,
 )
+from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import MAPS, MASKS, Plan
-from lossbench.data.planning.probe import FileProbe, look
+from lossbench.data.planning.probe import WHITE, FileProbe, probe_files
 from lossbench.errors import SettingError, did_you_mean
 
 
@@ -42,14 +42,35 @@ def make_plan(
     things: Sequence[str] | None = None,
     categories: Sequence[Category] = (),
 ) -> Plan:
-    """Decide the plan from the settings and, where they are silent, from a sample of the files."""
+    """Make the plan of masks, maps and images.
+
+    Args:
+        pairs: the files.
+        task: the task, None to guess it.
+        classes: the classes that the user names.
+        ignore: ground-truth values to ignore, None to guess them.
+        pred_encoding: the encoding of predictions, None to guess it.
+        gt_encoding: likewise of the ground truth.
+        class_files: the classes that have files of their own.
+        resize: how predictions of another size are fitted.
+        divisor: the labels of instance maps are class · divisor + instance.
+        things: the classes that have instances.
+        categories: the classes that a panoptic JSON file lists.
+
+    Raises:
+        InputError: no file of a role can be read.
+        SettingError: settings contradict each other or the files.
+    """
     with ThreadPoolExecutor(2) as side_by_side:
-        pred, target = side_by_side.map(partial(look, pairs), ("pred", "target"))
+        pred, target = side_by_side.map(partial(probe_files, pairs), ("pred", "target"))
     pred.places, target.places = pred.places or target.places, target.places or pred.places
-    given = parse_ignore(ignore)
-    coded = bool(divisor or categories or "instances" in (pred_encoding, gt_encoding))
+    set_ranges = parse_ignore(ignore)
+    ranges = set_ranges or ()
+    of_instances = any(
+        name and ENCODINGS[name].is_instances for name in (pred_encoding, gt_encoding)
+    )
+    coded = bool(divisor or categories or of_instances)
     if task == "instances" or (coded and task is None):
-        encodings = (pred_encoding, gt_encoding)
         if categories:
             if classes or divisor or things is not None:
                 raise SettingError(
@@ -58,80 +79,95 @@ def make_plan(
                 )
             classes = Classes(
                 tuple(each.name for each in categories),
-                tuple((each.id, place) for place, each in enumerate(categories)),
+                tuple((each.id, index) for index, each in enumerate(categories)),
             )
             things = [each.name for each in categories if each.thing]
+        encodings = (pred_encoding, gt_encoding)
         return _plan_instances(
-            pairs, (pred, target), encodings, classes, given or (), resize, divisor, things
+            pairs, (pred, target), encodings, classes, ranges, resize, divisor, things
         )
     if coded or things is not None:
         raise SettingError(f"instances, --divisor and --things have no meaning on a {task} task")
-    ranges = given or ()
     one_hot = not target.flat and target.dimensions == pred.dimensions + (not pred.floats)
-    gt = gt_encoding or guess_target(target, task, classes, ranges, one_hot)
-    task = task or guess_task(gt, pred, target, bool(class_files))
-    if (task == "image") != (gt == "image") or gt == "logits":
-        raise SettingError(f"the ground truth cannot be {gt} on a {task} task")
-    stack = pred.dimensions == target.dimensions + 1
-    found = pred_encoding or guess_pred(pred, task, stack, gt)
-    if (task == "image") != (found == "image"):
-        raise SettingError(f"predictions cannot be {found} on a {task} task")
-    if resize == "bilinear" and found in HARD:
-        raise SettingError(f"--resize bilinear would make up {found}; use nearest")
+    truth = ENCODINGS[gt_encoding or guess_target(target, task, classes, ranges, one_hot)]
+    task = task or guess_task(truth, pred, target, bool(class_files))
+    if task not in truth.tasks or not truth.fits_truth:
+        raise SettingError(f"the ground truth cannot be {truth.name} on a {task} task")
+    class_axis = pred.dimensions == target.dimensions + 1
+    predicted = ENCODINGS[pred_encoding or guess_pred(pred, task, truth, class_axis)]
+    if task not in predicted.tasks:
+        raise SettingError(f"predictions cannot be {predicted.name} on a {task} task")
+    if resize == "bilinear" and predicted.is_hard:
+        raise SettingError(f"--resize bilinear would make up {predicted.name}; use nearest")
     notes = []
-    voids = target.masks == 0 and guess_void(target.values, 1 if gt == "mask" else LABELS)
-    if given is None and gt in HARD and voids:
-        ranges = ((VOID, VOID),)
-        notes.append(f"gt value {VOID} is taken for ignored; --ignore none makes it a class")
+    silent = set_ranges is None and target.masks == 0
+    if silent and guess_ignored(target.values, truth.ignored_above):
+        ranges = ((IGNORED_LABEL, IGNORED_LABEL),)
+        note = f"gt value {IGNORED_LABEL} is taken for ignored; --ignore none makes it a class"
+        notes.append(note)
     if target.jpeg and task != "image":
         notes.append(f"{target.jpeg} is a JPEG: its compression changes the values of a mask")
-    pred_stacked = task in ("multilabel", "image") or (task == "multiclass" and found not in HARD)
-    target_stacked = pred_stacked
+    pred_stacked = target_stacked = task in ("multilabel", "image")
     if task == "multiclass":
-        target_stacked = gt not in HARD or (
+        pred_stacked = not predicted.is_hard
+        target_stacked = not truth.is_hard or (
             not target.flat and target.dimensions == pred.dimensions + (not pred_stacked)
         )
-    sides = ((pred, pred_stacked), (target, target_stacked))
-    for seen, stacked in sides:
-        if task == "multiclass" and stacked and seen.flat and not class_files:
+    sides = ((pred, predicted, pred_stacked), (target, truth, target_stacked))
+    for probe, _, stacked in sides:
+        if task == "multiclass" and stacked and probe.flat and not class_files:
             raise SettingError(
-                f"{'predictions hold' if seen is pred else 'the ground truth holds'} one number a"
+                f"{'predictions hold' if probe is pred else 'the ground truth holds'} one number a"
                 " pixel, which is no probability of several classes; these come along a further"
                 " axis, the first of .npy and the last of NIfTI"
             )
-    stacks = [seen for seen, stacked in sides if stacked]
-    labels = [
-        seen
-        for (seen, stacked), encoding in zip(sides, (found, gt), strict=True)
-        if not (stacked or encoding == "mask")  # where 255 is no label
-    ]
-    named = _name_classes(task, stacks, labels, classes, class_files, ranges)
+    named = _name_classes(
+        task,
+        [probe for probe, _, stacked in sides if stacked],
+        [probe for probe, encoding, stacked in sides if not (stacked or encoding.is_mask)],
+        classes,
+        class_files,
+        ranges,
+    )
     roles = pairs[0].sources
     return Plan(
         task,
-        _reading("pred", found, pred, named, (), task, pred_stacked),
-        _reading("target", gt, target, named, ranges, task, target_stacked),
+        _read_as("pred", predicted, pred, named, (), task, pred_stacked),
+        _read_as("target", truth, target, named, ranges, task, target_stacked),
         named.names,
         {"image": target.channels, "binary": 1}.get(task, len(named.names)),
         tuple(role for role in MASKS if role in roles),
         tuple(role for role in MAPS if role in roles),
         resize,
-        _spacing(target.spacings),
+        _describe_spacing(target.spacings),
         stored=pred.stored + target.stored,
         notes=tuple(notes),
     )
 
 
-def _spacing(found: set[str]) -> str:
-    """The spacing of the ground truth in words."""
-    if not any(found):
-        return ""
-    return f"{found.pop()} mm" if len(found) == 1 else "from the headers (mm)"
+def parse_ignore(text: Any) -> Ranges | None:
+    """Labels to ignore: None to guess, `none`, a number, a range "250-255", or several of them.
+
+    Raises:
+        SettingError: none of these.
+    """
+    if text is None:
+        return None
+    ranges = []
+    for part in text if isinstance(text, list | tuple) else str(text).split(","):
+        match = re.fullmatch(r"\s*(-?\d+)\s*(?:-\s*(\d+))?\s*", str(part))
+        if match and int(match[1]) <= int(match[2] or match[1]):
+            ranges.append((int(match[1]), int(match[2] or match[1])))
+        elif str(part).strip().lower() != "none":
+            raise SettingError(
+                f"ignore {part!r}: expected a label, a range such as 250-255, or none"
+            )
+    return tuple(ranges)
 
 
 def _plan_instances(
     pairs: Sequence[Pair],
-    sides: tuple[FileProbe, FileProbe],
+    probes: tuple[FileProbe, FileProbe],
     encodings: tuple[str | None, str | None],
     classes: Classes | None,
     ranges: Ranges,
@@ -148,46 +184,46 @@ def _plan_instances(
     if things is not None and not coded:
         raise SettingError("--things needs classes: maps of class · N + instance have --divisor N")
     if coded and not listed and classes is None:
-        classes = _divided_classes(sides, ranges, divisor or 1)
-    classes = classes or numbered(1, ("instance",))
-    if classes.colours or (not coded and len(classes.names) > 1):
+        classes = _divided_classes(probes, ranges, divisor or 1)
+    named = classes or numbered(1, ("instance",))
+    if named.colours or (not coded and len(named.names) > 1):
         raise SettingError(
             "instance maps have one class, or classes in their numbers: class · N + instance with"
             " --divisor N, or panopticapi's PNGs with their JSON files for PRED and GT"
         )
-    for name in set(things or ()) - set(classes.names):
+    for name in set(things or ()) - set(named.names):
         raise SettingError(
-            f"--things {name!r} is no class{did_you_mean(name, classes.names)};"
-            f" there are {', '.join(classes.names)}"
+            f"--things {name!r} is no class{did_you_mean(name, named.names)};"
+            f" there are {', '.join(named.names)}"
         )
 
-    def reading(role: str, seen: FileProbe, given: str | None) -> InputEncoding:
-        encoding = given or guess_instances(seen, ranges if role == "target" else (), coded)
-        if encoding not in (("instances",) if coded else ("instances", "mask")):
+    def read_as(role: str, probe: FileProbe, name: str | None) -> InputEncoding:
+        ignore = ranges if role == "target" else ()
+        encoding = ENCODINGS[name or guess_instances(probe, ignore, coded)]
+        if "instances" not in encoding.tasks or (coded and not encoding.is_instances):
             what = "predictions" if role == "pred" else "the ground truth"
             raise SettingError(
-                f"{what} cannot be {encoding} on an instances task: give instance maps"
+                f"{what} cannot be {encoding.name} on an instances task: give instance maps"
                 + ("" if coded else ", or masks, whose components are instances")
             )
-        if encoding == "mask":
-            white = Classes(("background", "instance"), ())
-            ignore = ranges if role == "target" else ()
-            return _reading(role, "mask", seen, white, ignore, "binary", False)
+        if not encoding.is_instances:
+            of_mask = Classes(("background", "instance"), ())
+            return _read_as(role, encoding, probe, of_mask, ignore, "binary", False)
         return InputEncoding(
             role,
-            encoding,
-            seen.dtype,
-            values=classes.values,
-            classes=len(classes.names),
-            colours=seen.colour or listed,
-            ignore=ranges if coded or role == "target" else (),
+            encoding.name,
+            probe.dtype,
+            values=named.values,
+            classes=len(named.names),
+            colours=probe.colour or listed,
+            ignore=ranges if coded else ignore,
         )
 
     return Plan(
         "instances",
-        reading("pred", sides[0], encodings[0]),
-        reading("target", sides[1], encodings[1]),
-        classes.names,
+        read_as("pred", probes[0], encodings[0]),
+        read_as("target", probes[1], encodings[1]),
+        named.names,
         1,
         tuple(role for role in MASKS if role in roles),
         resize=resize,
@@ -196,35 +232,19 @@ def _plan_instances(
     )
 
 
-def _divided_classes(sides: Sequence[FileProbe], ranges: Ranges, divisor: int) -> Classes:
+def _divided_classes(probes: Sequence[FileProbe], ranges: Ranges, divisor: int) -> Classes:
     """The classes that the sample's labels have, by number."""
-    if any(seen.colour for seen in sides):
+    if any(probe.colour for probe in probes):
         raise SettingError("colours as labels need their classes: --classes '{24: person, …}'")
-    labels = {value for seen in sides for value in seen.values} - {0}
+    labels = {value for probe in probes for value in probe.values} - {0}
     ids = {value if value < divisor else value // divisor for value in labels}
-    found = sorted(each for each in ids if not any(low <= each <= high for low, high in ranges))
-    if not 0 < len(found) <= MOST:
+    kept = sorted(each for each in ids if not any(low <= each <= high for low, high in ranges))
+    if not 0 < len(kept) <= MAX_CLASSES:
         raise SettingError(
-            f"labels of class · {divisor} + instance have {len(found):,} classes in the sample;"
-            f" 1 to {MOST:,} are expected: is the divisor right?"
+            f"labels of class · {divisor} + instance have {len(kept):,} classes in the sample;"
+            f" 1 to {MAX_CLASSES:,} are expected: is the divisor right?"
         )
-    return Classes(tuple(map(str, found)), tuple((each, i) for i, each in enumerate(found)))
-
-
-def parse_ignore(given: Any) -> Ranges | None:
-    """Labels to ignore: None to guess, `none`, a number, a range "250-255", or several of them."""
-    if given is None:
-        return None
-    ranges = []
-    for part in given if isinstance(given, list | tuple) else str(given).split(","):
-        found = re.fullmatch(r"\s*(-?\d+)\s*(?:-\s*(\d+))?\s*", str(part))
-        if found and int(found[1]) <= int(found[2] or found[1]):
-            ranges.append((int(found[1]), int(found[2] or found[1])))
-        elif str(part).strip().lower() != "none":
-            raise SettingError(
-                f"ignore {part!r}: expected a label, a range such as 250-255, or none"
-            )
-    return tuple(ranges)
+    return Classes(tuple(map(str, kept)), tuple((each, i) for i, each in enumerate(kept)))
 
 
 def _name_classes(
@@ -235,9 +255,15 @@ def _name_classes(
     class_files: Sequence[str],
     ranges: Ranges,
 ) -> Classes:
-    """The classes of the run, as named or as the sample shows them.
+    """The classes of the run: those that the user names, or those in the sample.
 
-    `stacks` have a class along the first axis or one a file, `labels` have one number a pixel.
+    Args:
+        task: the task.
+        stacks: inputs with classes along the first axis, or one file a class.
+        labels: inputs with one number a pixel, except masks.
+        classes: the classes that the user names.
+        class_files: the classes that have files of their own.
+        ranges: the ignored values.
     """
     if task == "image":
         return Classes((), ())
@@ -248,65 +274,72 @@ def _name_classes(
         return named
     if class_files:
         return numbered(len(class_files), class_files)
-    lengths = {seen.leading for seen in stacks}
+    lengths = {probe.leading for probe in stacks}
     if classes:
         for length in lengths - {len(classes.names)}:
             raise SettingError(f"{len(classes.names)} classes are named, arrays hold {length}")
         return classes
-    if any(seen.colour for seen in labels):
+    if any(probe.colour for probe in labels):
         raise SettingError(
             "colour pictures as labels need their colours: --classes '{road: \"#804080\", …}'"
         )
-    found = {value for seen in labels for value in seen.without(ranges)}
-    volumes = any(seen.volumes for seen in labels) and not lengths
-    if volumes and max(found, default=0) >= DIM and is_sparse(found):
-        stored = sorted(value for value in found if value >= 0)
-        return Classes(tuple(map(str, stored)), tuple(zip(stored, range(MOST), strict=False)))
-    count = max(lengths, default=0) or max(2, max(found, default=0) + 1)
-    if count > MOST:
-        raise SettingError(f"labels go up to {count - 1:,}, {MOST:,} classes are the most")
+    values = {value for probe in labels for value in probe.without(ranges)}
+    volumes = any(probe.volumes for probe in labels) and not lengths
+    if volumes and max(values, default=0) >= DARK_LIMIT and is_sparse(values):
+        stored = sorted(value for value in values if value >= 0)
+        names = tuple(map(str, stored))
+        return Classes(names, tuple(zip(stored, range(MAX_CLASSES), strict=False)))
+    count = max(lengths, default=0) or max(2, max(values, default=0) + 1)
+    if count > MAX_CLASSES:
+        raise SettingError(f"labels go up to {count - 1:,}, {MAX_CLASSES:,} classes are the most")
     return numbered(count)
 
 
-def _reading(
+def _read_as(
     role: str,
-    encoding: str,
-    seen: FileProbe,
+    encoding: Encoding,
+    probe: FileProbe,
     classes: Classes,
     ignore: Ranges,
     task: str,
     stacked: bool,
 ) -> InputEncoding:
-    """How a role is read, its values settled."""
-    if encoding not in HARD:
-        scale = seen.full(role, encoding)
-        return InputEncoding(
-            role, encoding, seen.dtype, scale, (), 0, False, ignore, stacked, seen.places
-        )
-    values, colours, count = classes.values, classes.colours, len(classes.names)
-    if stacked or (encoding == "mask" and not colours):
-        count = count if task == "multiclass" and not stacked else 2  # whichever of them there are
-        values, colours = ((0, 0), (_white(seen, ignore), 1)), False
-    elif role == "pred" and _indexed(seen, classes):
+    """How a role is read: the encoding with the values of this run."""
+    values, count, colours = classes.values, len(classes.names), classes.colours
+    if not encoding.is_hard:
+        values, count, colours = (), 0, False
+    elif stacked or (encoding.is_mask and not colours):
+        count = count if task == "multiclass" and not stacked else 2  # of the classes, any two
+        values, colours = ((0, 0), (_foreground(probe, ignore), 1)), False
+    elif role == "pred" and _holds_indices(probe, classes):
         values, colours = numbered(count).values, False
+    scale = probe.scale(role) if encoding.is_scaled else 1.0
+    places = probe.places
     return InputEncoding(
-        role, encoding, seen.dtype, 1.0, values, count, colours, ignore, stacked, seen.places
+        role, encoding.name, probe.dtype, scale, values, count, colours, ignore, stacked, places
     )
 
 
-def _white(seen: FileProbe, ignore: Ranges) -> int:
+def _foreground(probe: FileProbe, ignore: Ranges) -> int:
     """The stored value of a mask's foreground."""
-    values = seen.without(ignore) - {0}
+    values = probe.without(ignore) - {0}
     if len(values) == 1:
         return values.pop()
-    if values & {1, VOID}:
-        return VOID if VOID in values else 1
-    return VOID if seen.images and seen.dtype == "uint8" else 1
+    if values & {1, WHITE}:
+        return WHITE if WHITE in values else 1
+    return WHITE if probe.images and probe.dtype == "uint8" else 1
 
 
-def _indexed(seen: FileProbe, classes: Classes) -> bool:
+def _holds_indices(probe: FileProbe, classes: Classes) -> bool:
     """Whether predicted labels are class indices where the ground truth stores other values."""
     if classes.colours:
-        return not (seen.colour or seen.palette)
+        return not (probe.colour or probe.palette)
     stored = {value for value, _ in classes.values}
-    return not seen.values <= stored and max(seen.values, default=0) < len(classes.names)
+    return not probe.values <= stored and max(probe.values, default=0) < len(classes.names)
+
+
+def _describe_spacing(spacings: set[str]) -> str:
+    """The voxel spacing of the ground truth, for people; "" if its files have none."""
+    if not any(spacings):
+        return ""
+    return f"{spacings.pop()} mm" if len(spacings) == 1 else "from the headers (mm)"

@@ -1,7 +1,7 @@
 """The reading plan: how bytes become numbers, decided once for the run from a sample of files.
 
-Where a setting does not say, up to 16 pairs, spread evenly over the sorted ids with the first and
-the last among them, are decoded and looked at. Every file is then held against the plan.
+Where no setting decides, up to 16 pairs are decoded and examined: the first, the last, and pairs
+spread evenly between them in the order of ids. Every file is then checked against the plan.
 """
 
 from __future__ import annotations
@@ -9,15 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from lossbench.data.planning.encoding import InputEncoding
+from lossbench.data.planning.input_encoding import InputEncoding
 
-# Cells of the largest table that is kept whole, and of the largest of which cells are counted.
-WHOLE = {"multiclass": 1 << 16, "image": 511}
-PAIRS = 512
-MOST_CELLS = 1 << 24
-MASKS = ("ignore", "valid")  # further roles: where pixels leave every sum
-MAPS = ("weight", "pos_weight", "instances")  # and numbers for each pixel
-MATCH = 0.5  # the IoU from which a box is that of an object, but for scores with their own
+DENSE_CELLS = {"multiclass": 1 << 16, "image": 511}  # a table with more cells is sparse
+DENSE_CELLS_ELSEWHERE = 512  # the same on other tasks
+COUNTABLE_CELLS = 1 << 24  # with more cells, no table is made
+MASKS = ("ignore", "valid")  # further roles whose masks take pixels out of every sum
+MAPS = ("weight", "pos_weight", "instances")  # further roles with one number per pixel
+MATCH = 0.5  # the IoU from which a box matches an object; scores may have thresholds of their own
 MATCHED = f"matched by class, best score first, IoU ≥ {MATCH}"
 
 
@@ -31,17 +30,17 @@ class Plan:
         target: how the ground truth is read.
         names: the classes; background and foreground of a binary task.
         channels: how many classes or channels a stacked input has.
-        masks: roles `ignore` and `valid` that are given.
-        maps: roles `weight`, `pos_weight` and `instances` that are given.
+        masks: the roles of MASKS that the run has.
+        maps: the roles of MAPS that the run has.
         resize: how a prediction of another size is fitted to its ground truth, if at all.
         spacing: of the ground truth's voxels, as text; "" where its files have none.
         counted: whether tables of counts are made.
         pixels: whether the pixels themselves are kept.
         divisor: labels of an instance map are class · divisor + instance; None: of one class.
-        things: the classes whose instances are told apart, where that is known.
-        roles: how the inputs are read that losses ask for by name, one reading a role.
-        stored: bytes of the arrays of a pair, as far as files have been looked at; 0: unknown.
-        notes: what a user should know of it.
+        things: the classes that have instances, where those are known.
+        roles: how the inputs that losses name are read.
+        stored: bytes of the arrays of a pair, as far as the sample shows; 0: unknown.
+        notes: remarks for the user.
     """
 
     task: str
@@ -68,7 +67,7 @@ class Plan:
         return several or self.task in ("multiclass", "multilabel", "detection")
 
     def reading(self, role: str) -> InputEncoding | None:
-        """How a role is read; None for masks and maps, which are one number a pixel."""
+        """How a role is read; None for masks and maps, which have one number per pixel."""
         return self._readings.get(role)
 
     @cached_property
@@ -78,9 +77,9 @@ class Plan:
 
     @property
     def cells(self) -> int:
-        """How many cells the table of a class or channel has; 0 where there is none.
+        """How many cells the table of a class or channel has; 0 where there is no table.
 
-        Target by prediction, or the differences of images.
+        A cell is a pair of target and prediction, or a difference of two images.
         """
         if self.task != "image":
             return self.target.levels * self.pred.levels
@@ -89,18 +88,18 @@ class Plan:
 
     @property
     def sparse(self) -> bool:
-        """Whether of a table only those cells are kept that occur."""
-        return self.counted and self.cells > WHOLE.get(self.task, PAIRS)
+        """Whether a table keeps only the cells that occur."""
+        return self.counted and self.cells > DENSE_CELLS.get(self.task, DENSE_CELLS_ELSEWHERE)
 
     @property
     def countable(self) -> bool:
         """Whether a table of a fixed length can stand for the pixels."""
-        if "weight" in self.maps or (self.pred.scale == 1 and not self.pred.hard):
+        if "weight" in self.maps or not self.pred.is_countable:
             return False
         if self.task not in ("binary", "multiclass", "multilabel", "image"):
             return False
         stacked = self.task == "multiclass" and (self.pred.stacked or self.target.stacked)
-        return not stacked and 0 < self.cells <= MOST_CELLS
+        return not stacked and 0 < self.cells <= COUNTABLE_CELLS
 
     def __str__(self) -> str:
         parts = [self.task]
@@ -109,7 +108,7 @@ class Plan:
             ("gt", self.target),
             *((each.role, each) for each in self.roles),
         ):
-            of = "components of " if self.task == "instances" and reading.hard else ""
+            of = "components of " if self.task == "instances" and reading.is_hard else ""
             parts.append(f"{side}: {of}{reading}")
         if self.task == "detection":
             parts.append(MATCHED)

@@ -14,7 +14,7 @@ from lossbench.data.arrays.strips import strips
 from lossbench.data.formats.decode import Picture, read
 from lossbench.data.formats.nifti import shown
 from lossbench.data.pairing.pairs import Pair
-from lossbench.data.planning.encoding import CHANNELS
+from lossbench.data.planning.input_encoding import CHANNELS
 from lossbench.data.sources.locations import is_lost, label
 from lossbench.errors import InputError, SettingError
 from lossbench.runtime.array_types import AnyArray
@@ -107,14 +107,14 @@ class FileProbe:
         """Whether all numbers can be probabilities."""
         return self.low >= 0 and self.high <= 1
 
-    def full(self, role: str, encoding: str) -> float:
-        """The stored number that means 1.
+    def scale(self, role: str) -> float:
+        """The stored number that stands for 1.
 
         Raises:
-            SettingError: it cannot be told, as so large a type is hardly used.
+            SettingError: the type can store far larger numbers than occur.
         """
         kind = np.dtype(self.dtype)
-        if kind.kind not in "ui" or encoding == "logits":
+        if kind.kind not in "ui":
             return 1.0
         if kind not in (np.uint8, np.uint16) and self.high < 256 ** (kind.itemsize // 2):
             side = {"pred": "predictions are", "target": "the ground truth is"}
@@ -176,7 +176,7 @@ def _distinct(array: AnyArray) -> AnyArray:
     return np.unique(array.ravel("K"))
 
 
-def look(pairs: Sequence[Pair], role: str) -> FileProbe:
+def probe_files(pairs: Sequence[Pair], role: str) -> FileProbe:
     """Decode a sample; files that cannot be read are reported when their turn comes.
 
     Raises:

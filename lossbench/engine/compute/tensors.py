@@ -16,7 +16,7 @@ from lossbench.data.counting.instance_overlap import NOTHING, VOID, InstanceOver
 from lossbench.data.formats.boxes import Detections, by_class
 from lossbench.data.loading.records import Record
 from lossbench.data.loading.sample import Pixels
-from lossbench.data.planning.encoding import InputEncoding
+from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import MATCH, Plan
 from lossbench.engine.compute.device_transfer import moved
 from lossbench.geometry.box_matching import NONE, matched
@@ -155,7 +155,7 @@ def pixel_values(plan: Plan, samples: Sequence[Pixels], device: str) -> SampleBa
             tensor,
             reading,
             task,
-            labelled=classes if reading.hard and not reading.stacked else 0,
+            labelled=classes if reading.is_hard and not reading.stacked else 0,
             space=first.side(reading.role)[1],
         )
         for reading, tensor in zip(readings, tensors, strict=False)
@@ -301,8 +301,8 @@ def _side(given: Tensor, reading: InputEncoding, task: Task, *, labelled: int, s
     """(B, C, N) float64, 0 and 1 as bytes, or labels (B, N) of several classes."""
     if labelled:
         given = given[:, 0]
-    elif reading.hard:
+    elif reading.is_hard:
         given = given.to(torch.uint8)
     else:
         given = given.to(torch.float64)
-    return Input(given, task, reading.encoding == "logits", space=space, labelled=labelled)
+    return Input(given, task, reading.is_logits, space=space, labelled=labelled)

@@ -1,0 +1,282 @@
+"""How the stored numbers of one role become values, and the refusal of files that do not fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lossbench.data.arrays.strips import strips
+from lossbench.data.formats.decode import Picture
+from lossbench.data.planning.encoding import ENCODINGS, NUMBERS, Encoding, colour_codes
+from lossbench.errors import InputError
+from lossbench.runtime.array_types import AnyArray
+
+FLAG = {"pred": "--pred-encoding", "target": "--gt-encoding"}
+LEVELS = {"uint8": 1 << 8, "uint16": 1 << 16}
+SHOWN = 5  # values that a message lists
+FEW_VALUES = 4  # up to this number, comparing is faster than looking up
+CHANNELS = 4  # a last axis no longer than this holds channels
+
+
+@dataclass(frozen=True)
+class InputEncoding:
+    """What the stored numbers of one role mean, decided once for the run.
+
+    Attributes:
+        role: pred, target, or the name that a loss gives a further input.
+        encoding: a name of ENCODINGS or NUMBERS; label is one number per sample.
+        dtype: how numbers are stored, such as uint8 or float32.
+        scale: the stored integer that stands for 1.
+        values: stored value -> class, of hard encodings.
+        classes: how many classes those values have.
+        colours: stored values are colours, 0xRRGGBB; of instances, R + 256·G + 65536·B.
+        ignore: ranges of stored values that take a pixel out, both ends included.
+        stacked: classes or channels come along the first axis, or one file a class.
+        places: how many axes of an image are spatial; None where each array tells.
+        length: how many numbers a vector has; 0 for all else.
+        tensors: the names of a record's tensors, as a sample of files has them.
+    """
+
+    role: str
+    encoding: str
+    dtype: str
+    scale: float = 1.0
+    values: tuple[tuple[int, int], ...] = ()
+    classes: int = 0
+    colours: bool = False
+    ignore: tuple[tuple[int, int], ...] = ()
+    stacked: bool = False
+    places: int | None = None
+    length: int = 0
+    tensors: tuple[str, ...] = ()
+
+    @property
+    def definition(self) -> Encoding:
+        """The row of the table of encodings."""
+        return ENCODINGS.get(self.encoding) or NUMBERS[self.encoding]
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether stored numbers are classes."""
+        return self.definition.is_hard
+
+    @property
+    def is_logits(self) -> bool:
+        """Whether values are logits."""
+        return self.definition.is_logits
+
+    @property
+    def is_countable(self) -> bool:
+        """Whether stored numbers are codes that a table can count."""
+        return self.is_hard or self.scale != 1
+
+    @cached_property
+    def levels(self) -> int:
+        """How many codes a stored number can have: classes, or grey levels; 0 for floats."""
+        return self.classes if self.is_hard else LEVELS.get(self.dtype, 0)
+
+    def __str__(self) -> str:
+        return f"{self.encoding} {self._stored()}{self._ignored()}"
+
+    def _stored(self) -> str:
+        """The stored numbers, for people."""
+        if self.is_hard:
+            return self._values()
+        if self.colours:
+            return "(R + 256·G + 65536·B)"
+        if self.scale != 1:
+            return f"({self.dtype}/{self.scale:.0f})"
+        if self.encoding == "vectors":
+            return f"({self.length} {self.dtype})"
+        return f"({self.dtype or ', '.join(self.tensors)})"
+
+    def _values(self) -> str:
+        """The stored values of all classes: a list of runs."""
+        stored = sorted(value for value, _ in self.values)
+        if self.colours:
+            return f"by {len(stored)} colours"
+        starts = [index for index, value in enumerate(stored) if value - 1 not in stored]
+        runs = [stored[a:b] for a, b in pairwise([*starts, len(stored)])]
+        parts = [f"{r[0]}…{r[-1]}" if len(r) > 2 else ",".join(map(str, r)) for r in runs]
+        is_one_run = len(parts) == 1 and len(stored) > 2
+        return parts[0] if is_one_run else "{" + ",".join(parts) + "}"
+
+    def _ignored(self) -> str:
+        """The ignored values, for people."""
+        ranges = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.ignore)
+        return f", ignore {ranges}" if ranges else ""
+
+    def plane(self, picture: Picture) -> AnyArray:
+        """The stored number of each pixel, or the channels of an image (first).
+
+        Raises:
+            InputError: the file is stored in another way than the plan reads.
+        """
+        array = picture.array
+        if self.definition.is_instances and picture.colour != self.colours:
+            what = f"a colour picture ({picture.mode})" if picture.colour else "no colour picture"
+            raise self.unfit(f"is {what} where the plan reads {self}")
+        if picture.mode == "LA":
+            array = self._opaque(array)[..., 0]
+        elif picture.colour or (self.colours and array.ndim > 2):
+            return self._from_colours(array, picture.mode)
+        elif picture.palette is not None and self.is_hard and self.colours:
+            return colour_codes(picture.palette)[array]
+        elif picture.palette is not None and self.definition.palette == "refused":
+            raise self.unfit(f"has a palette where the plan reads {self}")
+        elif picture.palette is not None and self.definition.palette == "colours":
+            return self._from_colours(picture.palette[array], picture.mode)
+        if self.is_hard and self.colours:
+            grey = array.astype(np.uint32)
+            return grey << 16 | grey << 8 | grey
+        if picture.grid and array.ndim > picture.grid.places:
+            return self._typed(array)  # channels are first already
+        return self._channels_first(self._typed(array))
+
+    def coded(self, stored: AnyArray) -> NDArray[np.integer[Any]]:
+        """Class indices; `classes` where ignored, `classes + 1` where a value has no meaning."""
+        if stored.dtype != np.uint8:  # labels are small, whatever stores them
+            with np.errstate(invalid="ignore"):
+                small = stored.astype(np.uint8)  # Pillow's own True is 255
+            stored = small if (small == stored).all() else stored
+        if stored.dtype == np.uint8:
+            masks = self._masks(stored)
+            if masks is None:
+                return self._lookup.take(stored)
+            codes = np.zeros(stored.shape, np.uint8)
+            for index, mask, count in masks:
+                if index and count:
+                    codes += mask.view(np.uint8) * np.uint8(index)
+            return codes
+        if stored.dtype == np.uint16:
+            return self._long_lookup.take(stored)
+        keys = np.array(sorted(self.values))
+        nearest = np.searchsorted(keys[:, 0], stored).clip(max=len(keys) - 1)
+        codes = np.where(keys[nearest, 0] == stored, keys[nearest, 1], self.classes + 1)
+        if self.ignore:
+            codes[self.ignored(stored)] = self.classes
+        return codes.astype(self._lookup.dtype)
+
+    def ignored(self, stored: AnyArray) -> NDArray[np.bool_]:
+        """Where a stored value takes the pixel out."""
+        inside = np.zeros(stored.shape, np.bool_)
+        for low, high in self.ignore:
+            inside |= (stored >= low) & (stored <= high)
+        return inside
+
+    def numbers(self, stored: AnyArray) -> AnyArray:
+        """Stored numbers as probabilities, logits or image values.
+
+        Raises:
+            InputError: a probability outside [0, 1], or something that is not a number.
+        """
+        numbers = stored / self.scale if self.scale != 1 else stored
+        if stored.dtype.kind == "f":
+            lost = sum(
+                part.size - np.count_nonzero(np.isfinite(part)) for (part,) in strips(numbers)
+            )
+            if lost:
+                raise self.unfit(f"holds {lost:,} values that are not finite numbers")
+        signed = stored.dtype.kind in "fi"
+        bounded = signed and self.definition.is_probability
+        if bounded and (numbers.min() < 0 or numbers.max() > 1):
+            outside = numbers.min() if numbers.min() < 0 else numbers.max()
+            raise self.unfit(
+                f"holds {outside:.4g}, outside the probabilities 0 to 1; if these are logits,"
+                f" give {self._flag} logits"
+            )
+        return numbers
+
+    def refuse(self, stored: AnyArray, codes: AnyArray) -> InputError:
+        """The error for stored values that are no class, as their codes show."""
+        strange, counts = np.unique(stored[codes > self.classes], return_counts=True)
+        form = "#{:06x}" if self.colours else "{:g}" if strange.dtype.kind == "f" else "{}"
+        shown = [form.format(value) for value in strange[:SHOWN]]
+        more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
+        what = "colour" if self.colours else "value"
+        return self.unfit(
+            f"has {what}{'s' if len(strange) > 1 else ''} {', '.join(shown)}{more} in"
+            f" {counts.sum():,} pixels where the plan reads {self};"
+            f" {self.definition.advice.format(flag=self._flag)}"
+        )
+
+    @property
+    def _flag(self) -> str:
+        """The option that sets another encoding."""
+        return FLAG["target" if self.role.startswith("target") else "pred"]
+
+    def unfit(self, message: str) -> InputError:
+        """The error for a file of this role that does not fit the plan."""
+        return InputError(message, kind="mismatch", role=self.role)
+
+    def _masks(self, stored: AnyArray) -> list[tuple[int, NDArray[np.bool_], int]] | None:
+        """The class of each of few values, its pixels and how many: faster than looking them up.
+
+        None where they do not account for every pixel.
+        """
+        if len(self.values) > FEW_VALUES or self.ignore or stored.dtype != np.uint8:
+            return None
+        masks = [(index, stored == value) for value, index in self.values]
+        counted = [(index, mask, int(np.count_nonzero(mask))) for index, mask in masks]
+        return counted if sum(count for *_, count in counted) == stored.size else None
+
+    @cached_property
+    def _lookup(self) -> NDArray[np.uint16]:
+        """The code of each 8-bit value."""
+        return self._codes_up_to(1 << 8)
+
+    @cached_property
+    def _long_lookup(self) -> NDArray[np.uint16]:
+        """The code of each 16-bit value."""
+        return self._codes_up_to(1 << 16)
+
+    def _codes_up_to(self, end: int) -> NDArray[np.uint16]:
+        """The code of each value below `end`."""
+        table = np.full(end, self.classes + 1, np.uint16)
+        for value, index in self.values:
+            if 0 <= value < end:
+                table[value] = index
+        for low, high in self.ignore:
+            table[max(low, 0) : max(high + 1, 0)] = self.classes
+        return table
+
+    def _from_colours(self, array: AnyArray, mode: str) -> AnyArray:
+        """The numbers that colours (…, 3 or 4) stand for."""
+        if array.shape[-1] == 4:
+            array = self._opaque(array)[..., :3]
+        if self.is_hard and self.colours:
+            return colour_codes(array)
+        from_colours = self.definition.from_colours
+        numbers = from_colours(array) if from_colours else None
+        if numbers is None:
+            raise self.unfit(
+                f"is a colour picture ({mode}) where the plan reads {self}; if its colours are"
+                ' classes, name them: --classes \'{background: "#000000", road: "#804080"}\''
+            )
+        return self._channels_first(self._typed(numbers))
+
+    def _typed(self, array: AnyArray) -> AnyArray:
+        """The same array; levels of another type would have another meaning."""
+        both_float = array.dtype.kind == "f" and self.dtype.startswith("float")
+        if self.definition.is_soft and array.dtype != self.dtype and not both_float:
+            raise self.unfit(f"holds {array.dtype} where the plan reads {self}")
+        return array
+
+    def _channels_first(self, array: AnyArray) -> AnyArray:
+        """Channels first: (H, W) has one, a last axis of up to 4 holds them."""
+        if not self.definition.has_channels:
+            return array
+        if array.ndim < 3 or array.ndim == self.places:
+            return array[None]
+        return np.moveaxis(array, -1, 0) if array.shape[-1] <= CHANNELS else array
+
+    def _opaque(self, array: AnyArray) -> AnyArray:
+        """The same array; a transparent pixel shows no number of its own."""
+        if (array[..., -1] != 255).any():
+            raise self.unfit("has transparent pixels, whose value is not defined; flatten it")
+        return array
