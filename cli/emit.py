@@ -46,7 +46,7 @@ def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
     if not (result.ids or result.failed or result.shard):
         complain("no pair was evaluated: all of them are left out; -v says why")
     for failed in result.failed[:COMPLAINTS]:
-        complain(printable(failed.error))
+        complain(printable(failed.message))
     if len(result.failed) > COMPLAINTS:
         more = len(result.failed) - COMPLAINTS
         note(f"… and {more:,} more errors; --output result.json has them all")
@@ -60,7 +60,7 @@ def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
         rate = len(result.ids) / seconds if seconds else 0
         note(f"{seconds:.2f} s, {rate:,.0f} pairs/s on {result.session['device']}")
         for each in result.skipped:
-            note(printable(f"{each.kind}: {each.error}"))
+            note(printable(f"{each.kind}: {each.message}"))
     if unwritten:
         raise unwritten[0]
     status = result.exit_status

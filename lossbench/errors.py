@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 
 
@@ -49,6 +50,32 @@ class InputError(LossbenchError):
         """The same, with what is known where it was caught."""
         self.role, self.file = self.role or role, self.file or file
         return self
+
+
+@dataclass(frozen=True)
+class PairError:
+    """Why a pair has no value, from the file that failed to the result.
+
+    Attributes:
+        id: the id of the pair.
+        role: the input that is at fault, such as pred or target.
+        file: its file, if the input has one.
+        kind: missing, extra, duplicate, unreadable, size, mismatch or loss.
+        message: one sentence for the user.
+        loss: the loss that cannot be computed, if the files themselves are in order.
+    """
+
+    id: str
+    role: str | None
+    file: str | None
+    kind: str
+    message: str
+    loss: str | None = None
+
+    @classmethod
+    def of(cls, error: InputError, id: str) -> PairError:
+        """Describe an error that occurred while a pair was read or evaluated."""
+        return cls(id, error.role, error.file, error.kind, str(error), error.loss)
 
 
 class OutputError(LossbenchError):

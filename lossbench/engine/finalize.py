@@ -17,7 +17,8 @@ from lossbench.engine.state.accumulators import Accumulators
 from lossbench.engine.state.group_accumulators import Grouping, Pooled
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.engine.state.scores import DeferredTerms
-from lossbench.results.result import ColumnValues, Failed, Result, combine
+from lossbench.errors import PairError
+from lossbench.results.result import ColumnValues, Result, combine
 
 Options = dict[Term, dict[str, Any]]
 
@@ -181,7 +182,9 @@ def _group_columns(
     return {column.name: combine(column, terms) for column in run.columns}
 
 
-def _judged(run: RunSpec, failed: Sequence[Failed]) -> tuple[list[Failed], list[Failed], list[str]]:
+def _judged(
+    run: RunSpec, failed: Sequence[PairError]
+) -> tuple[list[PairError], list[PairError], list[str]]:
     """What to do with pairs that have no values, sorted by id.
 
     Returns:
@@ -193,12 +196,8 @@ def _judged(run: RunSpec, failed: Sequence[Failed]) -> tuple[list[Failed], list[
         ("missing", "pred"): settings.missing,
         ("extra", "target"): settings.extra,
     }
-    unpaired = (
-        Failed(each.id, each.role, each.file, each.kind, each.message)
-        for each in run.pairing.unpaired
-    )
-    judged: dict[str, list[Failed]] = {"error": [], "skip": [], "worst": []}
-    for each in sorted([*failed, *unpaired], key=lambda each: each.id):
+    judged: dict[str, list[PairError]] = {"error": [], "skip": [], "worst": []}
+    for each in sorted([*failed, *run.pairing.unpaired], key=lambda each: each.id):
         judged[policies.get((each.kind, each.role), "error")].append(each)
     return judged["error"], judged["skip"], [each.id for each in judged["worst"]]
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lossbench.catalog.columns import Term
 from lossbench.catalog.feature_needs import needed
-from lossbench.data.loading.sample import Failure
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import label
@@ -27,7 +26,7 @@ from lossbench.engine.settings import Settings
 from lossbench.engine.state.group_accumulators import Grouping
 from lossbench.engine.state.loaded_batch import LoadedBatch, load_batch
 from lossbench.engine.state.partial_result import PartialResult
-from lossbench.errors import InputError
+from lossbench.errors import InputError, PairError
 
 if TYPE_CHECKING:
     from lossbench.engine.compute.feature_batches import Extraction
@@ -211,12 +210,11 @@ class Pipeline:
             if len(chunk.places) > 1:
                 return [each for part in chunk.apart() for each in self._evaluated(pairs, part)]
             (place,) = chunk.places
-            sources = pairs[place].sources
-            role = error.role if error.role in sources else "pred"
-            error.located(role, label(sources[role][0]))
-            failure = Failure(error.role, error.file, error.kind, str(error), error.loss)
-            failures = (*chunk.failures, (place, failure))
-            return [(LoadedBatch((), None, (), chunk.sizes[:0], failures), BatchScores())]
+            pair = pairs[place]
+            role = error.role if error.role in pair.sources else "pred"
+            error.located(role, label(pair.sources[role][0]))
+            errors = (*chunk.errors, PairError.of(error, pair.id))
+            return [(LoadedBatch((), None, (), chunk.sizes[:0], errors), BatchScores())]
 
 
 @contextmanager

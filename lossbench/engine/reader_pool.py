@@ -25,11 +25,11 @@ from typing import IO, Any, NoReturn, TypeVar
 
 import numpy as np
 
-from lossbench.data.loading.sample import Failure
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import label
 from lossbench.engine.state.loaded_batch import LoadedBatch, load_batch
+from lossbench.errors import PairError
 from lossbench.runtime.allocator import keep_buffers
 
 # Below this many pairs threads are done before child processes have paid for themselves.
@@ -193,8 +193,8 @@ def _one_by_one(plan: Plan, pairs: Sequence[Pair]) -> LoadedBatch:
         except (EOFError, OSError, pickle.UnpicklingError):
             file = label(pair.sources["pred"][0])
             message = f"{file} or its ground truth ends the process that reads it"
-            failure = Failure("pred", file, "unreadable", message)
-            made.append(LoadedBatch((), None, (), np.array([], np.int64), ((0, failure),)))
+            error = PairError(pair.id, "pred", file, "unreadable", message)
+            made.append(LoadedBatch((), None, (), np.array([], np.int64), (error,)))
         finally:
             child.end()
     return LoadedBatch.joined(made, [1] * len(made))

@@ -9,11 +9,11 @@ from dataclasses import asdict
 from typing import Any
 
 from lossbench.catalog.columns import Term
-from lossbench.data.pairing.pairs import Pair, Pairing, Pairs, Unpaired
+from lossbench.data.pairing.pairs import Pair, Pairing, Pairs
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.state.partial_result import PartialResult
-from lossbench.errors import InputError, SettingError
+from lossbench.errors import InputError, PairError, SettingError
 from lossbench.results.json_numbers import jsonable
 from lossbench.results.result import digest
 
@@ -89,7 +89,7 @@ def pairing_of(shards: Sequence[Mapping[str, Any]]) -> Pairing:
     groups = {name: group for shard in shards for name, group in shard["groups"].items()}
     return Pairing(
         Pairs(Pair(name, {}) for name in names),
-        [Unpaired(**each) for each in shards[0]["unpaired"]],
+        [PairError(**each) for each in shards[0]["unpaired"]],
         groups=groups,
     )
 

@@ -44,7 +44,7 @@ def _rows(result: Result, per_class: bool) -> Iterator[list[str]]:
         yield [name, *group, *(cell(float(numbers[place])) for _, numbers in columns), ""]
     nothing = [""] * (len(columns) + grouped)
     for failed in result.failed:
-        yield [failed.id, *nothing, failed.error]
+        yield [failed.id, *nothing, failed.message]
 
 
 def cell(value: float) -> str:

@@ -23,7 +23,7 @@ def _lines(result: Result) -> Iterator[str]:
             )
             yield annotation(level, str(decision), title=title)
     for failed in result.failed:
-        yield annotation("error", failed.error, file=failed.file, title=f"{failed.kind} input")
+        yield annotation("error", failed.message, file=failed.file, title=f"{failed.kind} input")
     skipped = {kind: result.counts.get(kind, 0) for kind in ("missing", "extra")}
     for kind, count in skipped.items():
         count -= sum(failed.kind == kind for failed in result.failed)

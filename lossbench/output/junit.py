@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as Xml
 
-from lossbench.errors import printable
+from lossbench.errors import PairError, printable
 from lossbench.output.sections import plain
 from lossbench.results.gates import Decision
-from lossbench.results.result import Failed, Result
+from lossbench.results.result import Result
 
 GATES, PAIRS = "lossbench.gates", "lossbench.pairs"
 
@@ -57,9 +57,9 @@ def _add_gate(suite: Xml.Element, decision: Decision) -> None:
         Xml.SubElement(case, "system-out").text = warning + message
 
 
-def _add_error(suite: Xml.Element, failed: Failed) -> None:
+def _add_error(suite: Xml.Element, failed: PairError) -> None:
     case = Xml.SubElement(
         suite, "testcase", {"classname": PAIRS, "name": printable(failed.id), "time": "0"}
     )
-    message = printable(failed.error)
+    message = printable(failed.message)
     Xml.SubElement(case, "error", {"type": failed.kind, "message": message}).text = message

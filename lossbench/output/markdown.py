@@ -41,7 +41,7 @@ def _lines(result: Result, tables: Iterator[Section]) -> Iterator[str]:
     if result.decisions:
         yield from _list("Gates", gate_lines(result))
     if result.failed:
-        shown = [each.error for each in result.failed[:MOST_ERRORS]]
+        shown = [each.message for each in result.failed[:MOST_ERRORS]]
         more = len(result.failed) - len(shown)
         yield from _list("Errors", [*shown, *([f"… and {more:,} more"] if more else [])])
     for section in tables:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image as Pictures
 
 from lossbench.catalog.tasks import of_truth
-from lossbench.data.loading.sample import Failure, Pixels, make_sample
+from lossbench.data.loading.sample import Pixels, make_sample
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
-from lossbench.errors import LossbenchError, SettingError
+from lossbench.errors import LossbenchError, PairError, SettingError
 from lossbench.results.reader import Model
 from lossbench.runtime.array_types import AnyArray
 
@@ -107,7 +107,7 @@ def _gallery(
     places = [place for place, name in enumerate(pairs.named()) if name in ids]
     for pair in map(pairs.__getitem__, places):
         sample = make_sample(plan, pair)
-        if isinstance(sample, Failure):
+        if isinstance(sample, PairError):
             notes.append(f"no picture of {pair.id}: {sample.message}")
             failed += 1
         elif isinstance(sample.pixels, Pixels):

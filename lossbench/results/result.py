@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.catalog.columns import Column
 from lossbench.catalog.grammar import fold
+from lossbench.errors import PairError
 from lossbench.results.aggregates import OVER_GROUPS, aggregate, mean
 from lossbench.results.gates import Check, Decision
 from lossbench.results.json_numbers import Number, jsonable, number, words
@@ -22,18 +23,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 BLOCK = 1 << 12  # samples whose numbers are turned into words together
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A pair that is no part of the result, and why."""
-
-    id: str
-    role: str | None
-    file: str | None
-    kind: str
-    error: str
-    loss: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,8 +89,8 @@ class Result:
     values: dict[str, ColumnValues]
     class_names: tuple[str, ...]
     counts: dict[str, int]
-    failed: list[Failed]
-    skipped: list[Failed] = field(default_factory=list)
+    failed: list[PairError]
+    skipped: list[PairError] = field(default_factory=list)
     run: dict[str, Any] = field(default_factory=dict)
     session: dict[str, Any] = field(default_factory=dict)
     pooled: dict[str, Any] = field(default_factory=dict)
@@ -228,7 +217,7 @@ class Result:
                     "file": each.file,
                     "loss": each.loss,
                     "kind": each.kind,
-                    "error": each.error,
+                    "error": each.message,
                 }
                 for each in self.failed
             ],

@@ -203,7 +203,7 @@ def test_anything_else_is_told(returned: str, what: str, write: Write) -> None:
     result = lossbench.evaluate({"a": GREY}, {"a": MASK}, "told", task="binary", plugins=file)
     (failed,) = result.failed
     assert (failed.id, failed.kind, failed.loss) == ("a", "loss", "told")
-    assert f"told returned {what}; expected one number" in failed.error
+    assert f"told returned {what}; expected one number" in failed.message
 
 
 FAILING = """
@@ -224,7 +224,7 @@ def test_what_it_raises_on_a_sample_is_an_error_of_that_sample(workers: int, wri
     assert [failed.id for failed in result.failed] == empty
     for failed in result.failed:
         assert (failed.kind, failed.loss) == ("loss", "picky")
-        assert failed.error == (
+        assert failed.message == (
             f"{failed.file} has no picky: {file}, line 4: ValueError: no prediction"
         )
     assert result.exit_status == 3
@@ -239,7 +239,7 @@ def test_what_it_raises_on_a_sample_is_an_error_of_that_sample(workers: int, wri
 def test_every_way_to_fail_is_told(what: str, write: Write) -> None:
     file = write(f"def told(pred, target): {what}")
     result = lossbench.evaluate({"a": GREY}, {"a": MASK}, "told", task="binary", plugins=file)
-    assert f"{file}, line 1: " in result.failed[0].error
+    assert f"{file}, line 1: " in result.failed[0].message
 
 
 # --- functions in the forms of shipped ones -------------------------------------------------------

@@ -440,7 +440,7 @@ def test_a_label_outside_the_classes_is_told(array: Any, folder: Callable[..., P
     (failed,) = result.failed
     assert (failed.id, failed.role, failed.kind) == ("b", "target", "mismatch")
     for word in ("b.png", "7, 9", "3 pixels", "--classes", "--ignore"):
-        assert word in failed.error
+        assert word in failed.message
 
 
 def test_a_predicted_label_outside_the_classes_is_told(folder: Callable[..., Path]) -> None:
@@ -450,8 +450,8 @@ def test_a_predicted_label_outside_the_classes_is_told(folder: Callable[..., Pat
     result = lossbench.evaluate(pred, target, "dice", classes=3)
     (failed,) = result.failed
     assert (failed.id, failed.role) == ("b", "pred")
-    assert "3" in failed.error
-    assert "--classes" in failed.error
+    assert "3" in failed.message
+    assert "--classes" in failed.message
 
 
 def test_a_file_that_no_sample_of_the_plan_has_seen_is_held_against_it(
@@ -465,7 +465,7 @@ def test_a_file_that_no_sample_of_the_plan_has_seen_is_held_against_it(
     target = folder("gt", {**dict.fromkeys(names, MASK), names[1]: grey})
     result = lossbench.evaluate(pred, target, "dice")
     assert [failed.id for failed in result.failed] == ["01"]
-    assert "has value 128 in 1 pixel" in result.failed[0].error
+    assert "has value 128 in 1 pixel" in result.failed[0].message
     assert len(result.ids) == 32
 
 
@@ -475,7 +475,7 @@ def test_numbers_outside_a_probability_are_told(folder: Callable[..., Path]) -> 
     pred = folder("pred", {f"{name}.npy": array for name, array in {"a": good, **bad}.items()})
     target = folder("gt", {f"{name}.png": MASK for name in ("a", *bad)})
     result = lossbench.evaluate(pred, target, "dice", pred_encoding="probability")
-    told = {failed.id: failed.error for failed in result.failed}
+    told = {failed.id: failed.message for failed in result.failed}
     assert sorted(told) == ["high", "low", "nan"]
     assert "holds 2, outside the probabilities 0 to 1" in told["high"]
     assert "--pred-encoding logits" in told["low"]
@@ -488,7 +488,7 @@ def test_images_of_other_depth_and_channels_are_told(folder: Callable[..., Path]
     target = folder("gt", dict.fromkeys(["a.png", "b.png", "c.png"], COLOUR))
     result = lossbench.evaluate(pred, target, "l1", task="image")
     assert result.ids == ["a"]
-    told = {failed.id: failed.error for failed in result.failed}
+    told = {failed.id: failed.message for failed in result.failed}
     assert sorted(told) == ["b", "c"]
     assert "b.png" in told["b"]
     assert "c.npy holds float64" in told["c"]
@@ -502,7 +502,7 @@ def test_a_wrong_weight_map_is_told(folder: Callable[..., Path]) -> None:
     folder("weight", {f"{name}.npy": array for name, array in weights.items()})
     inputs = {"weight": pred.parent / "weight"}
     result = lossbench.evaluate(pred, target, "dice", inputs=inputs)
-    told = {failed.id: (failed.role, failed.error) for failed in result.failed}
+    told = {failed.id: (failed.role, failed.message) for failed in result.failed}
     assert sorted(told) == ["nan", "neg", "size"]
     assert all(role == "weight" for role, _ in told.values())
     assert all(f"{name}.npy" in error for name, (_, error) in told.items())

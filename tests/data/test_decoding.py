@@ -381,7 +381,7 @@ def test_a_file_that_cannot_be_read_is_one_error(folder, role, name, content):
     [failed] = result.failed
     assert failed.id == stem
     assert failed.file == str(folders[role] / name)
-    assert str(folders[role] / name) in failed.error
+    assert str(folders[role] / name) in failed.message
     assert failed.role == {"pred": "pred", "gt": "target"}[role]
 
 
@@ -524,7 +524,7 @@ def test_transparent_pixels_have_no_value(folder, mode):
     gt = folder("gt", {"a.png": GREY if mode == "LA" else np.dstack([GREY] * 3)})
     saved(gt.parent / "pred/a.png", Image.fromarray(layers, mode))
     [failed] = lossbench.evaluate(gt.parent / "pred", gt, "l1", task="image").failed
-    assert "transparent" in failed.error
+    assert "transparent" in failed.message
 
 
 def test_palette_indices_are_labels(folder):
@@ -545,7 +545,7 @@ def test_colours_name_classes(folder, pred, target):
     predicted = folder("pred", {"a.png": shapes[pred](LABELS)})
     truth = folder("gt", {"a.png": shapes[target](TRUTH)})
     result = lossbench.evaluate(predicted, truth, "dice", classes=NAMED)
-    assert [failed.error for failed in result.failed] == []
+    assert [failed.message for failed in result.failed] == []
     assert result.class_names == ("background", "road", "car")
     assert result.values["dice"].samples == [pytest.approx(LABELS_DICE)]
 
@@ -565,8 +565,8 @@ def test_a_colour_without_a_class_is_an_error_that_names_it(folder):
     result = lossbench.evaluate(pred, gt, "dice", classes=NAMED)
     assert result.ids == ["b"]
     [failed] = result.failed
-    assert "#010203" in failed.error
-    assert str(gt / "a.png") in failed.error
+    assert "#010203" in failed.message
+    assert str(gt / "a.png") in failed.message
 
 
 def test_colours_need_no_alpha_but_may_have_one(folder):
@@ -744,8 +744,8 @@ def test_a_mask_of_another_size_is_refused(folder):
     valid = folder("valid", {"a.png": MASK[:, :2]})
     [failed] = lossbench.evaluate(pred, gt, "l1", inputs={"valid": valid}).failed
     assert (failed.role, failed.kind) == ("valid", "size")
-    assert "2×2" in failed.error
-    assert "3×2" in failed.error
+    assert "2×2" in failed.message
+    assert "3×2" in failed.message
 
 
 @pytest.mark.parametrize(
@@ -765,7 +765,7 @@ def test_a_prediction_of_another_size_needs_a_rule(folder):
     pred, gt = folder("pred", {"a.png": MASK}), folder("gt", {"a.png": np.zeros((4, 6), np.uint8)})
     [failed] = lossbench.evaluate(pred, gt, "dice", task="binary").failed
     assert (failed.kind, failed.role) == ("size", "pred")
-    assert all(word in failed.error for word in ("3×2", "6×4", "--resize", str(pred / "a.png")))
+    assert all(word in failed.message for word in ("3×2", "6×4", "--resize", str(pred / "a.png")))
 
 
 def test_nearest_repeats_pixels(folder):

@@ -221,7 +221,7 @@ def test_a_file_that_is_not_there_is_told_when_its_turn_comes(
     assert found.ids == ["1", "3"]
     (failed,) = found.failed
     assert (failed.id, failed.role, failed.kind) == ("x", role, kind)
-    assert words in failed.error
+    assert words in failed.message
     lenient = lossbench.evaluate(manifest=tmp_path / "pairs.csv", losses="dice", missing="skip")
     forgiven = (role, kind) == ("pred", "missing")
     assert [each.id for each in lenient.skipped] == ["x"] * forgiven

@@ -347,8 +347,8 @@ def test_a_file_outside_the_plan_is_one_error_and_the_rest_is_evaluated(
     assert [each.id for each in result.failed] == ["04"]
     [failed] = result.failed
     assert (failed.role, Path(failed.file).parent.name) == (role, role)
-    assert failed.file in failed.error
-    assert word in failed.error
+    assert failed.file in failed.message
+    assert word in failed.message
     assert len(result.ids) == COUNT - 1
     assert result.exit_status == 3
     without = {name: table["mean"] for name, table in result.aggregates.items()}
@@ -471,7 +471,7 @@ def test_whole_numbers_outside_of_the_probabilities_are_refused() -> None:
 def alone(result: lossbench.results.result.Result) -> float:
     """The value of the only sample, whose error is raised."""
     if result.failed:
-        raise lossbench.SettingError(result.failed[0].error)
+        raise lossbench.SettingError(result.failed[0].message)
     (values,) = result.values.values()
     return values.samples[0]
 

@@ -75,7 +75,7 @@ def test_a_tensor_that_a_loss_asks_for_and_a_record_lacks_is_told(tmp_path, plug
     assert result.ids == ["a"]
     (failed,) = result.failed
     assert (failed.role, failed.loss) == ("target", "boxes")
-    assert failed.error == (
+    assert failed.message == (
         f"{sides[1]}/b.npz has no tensor 'boxes' (did you mean 'boxs'?); it has boxs, labels"
     )
 

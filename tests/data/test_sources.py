@@ -482,12 +482,12 @@ def test_files_that_do_not_come_are_errors_and_the_others_are_evaluated(
     assert result.ids == ["good"]
     assert result.exit_status == 3
     errors = {each.id: each for each in result.failed}
-    assert errors["lost"].error == f"{url}/pred/lost.png does not exist"
+    assert errors["lost"].message == f"{url}/pred/lost.png does not exist"
     assert errors["lost"].kind == "missing"
-    assert "cannot be read: 403" in errors["locked"].error
-    assert errors["slow"].error == f"{url}/pred/slow.png cannot be read: no answer in time"
-    assert "Cannot connect" in errors["refused"].error
-    assert all("\n" not in each.error for each in result.failed)
+    assert "cannot be read: 403" in errors["locked"].message
+    assert errors["slow"].message == f"{url}/pred/slow.png cannot be read: no answer in time"
+    assert "Cannot connect" in errors["refused"].message
+    assert all("\n" not in each.message for each in result.failed)
 
 
 @pytest.mark.parametrize(
@@ -681,8 +681,8 @@ def test_an_archive_without_the_file_of_a_line(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text(f"id,pred,gt\n{text}")
     found = lossbench.evaluate(manifest=tmp_path / "p.csv", losses="dice", missing="skip")
     assert found.ids == ["whole"]
-    assert [each.error for each in found.skipped] == [f"{tmp_path}/x.tar/b.png does not exist"]
-    assert [(each.id, each.role, each.error) for each in found.failed] == [
+    assert [each.message for each in found.skipped] == [f"{tmp_path}/x.tar/b.png does not exist"]
+    assert [(each.id, each.role, each.message) for each in found.failed] == [
         (name, "target", f"{tmp_path}/gone.png does not exist") for name in ("both", "truth")
     ]
 

@@ -91,7 +91,7 @@ def error_of(pred: Path, target: Path, **how: Any) -> str:
     assert result.ids == ["good"]
     (failed,) = result.failed
     assert result.exit_status == 3
-    return failed.error
+    return failed.message
 
 
 # Reading
@@ -432,8 +432,8 @@ def test_a_value_that_no_looked_at_file_has_is_an_error_of_its_file(volumes):
     target = volumes("gt", files)
     (failed,) = lossbench.evaluate(pred, target, "dice").failed
     assert failed.id == "a20"
-    assert f"has value 60 in {(GAPS == 42).sum()} pixels" in failed.error
-    assert "--classes" in failed.error
+    assert f"has value 60 in {(GAPS == 42).sum()} pixels" in failed.message
+    assert "--classes" in failed.message
 
 
 def test_float_labels_that_are_not_whole_are_refused(volumes):
@@ -752,7 +752,7 @@ def test_axes_in_reverse_order_are_told(volumes):
 def test_a_window_that_does_not_fit_says_the_size_of_a_volume(volumes):
     scans = volumes("pred", {"a": SCAN}), volumes("gt", {"a": SCAN})
     (failed,) = lossbench.evaluate(*scans, "ssim", task="image").failed
-    assert "is 9×8×5 where ssim(window=11) needs 11 pixels along every axis" in failed.error
+    assert "is 9×8×5 where ssim(window=11) needs 11 pixels along every axis" in failed.message
 
 
 def test_pictures_may_be_nifti_too(volumes, folder):

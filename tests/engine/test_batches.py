@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossbench.data.loading.sample import Failure
 from lossbench.engine import batching as module
 from lossbench.engine.batching import FEWEST, ReadBatch, batches, joined
 from lossbench.engine.state.loaded_batch import LoadedBatch
+from lossbench.errors import PairError
 
 Lengths = st.lists(st.integers(1, 400), max_size=4)
 
@@ -59,13 +59,17 @@ def test_batches_are_full_until_the_end_is_near():
 def read(first: int, pairs: list[Any]) -> Future[ReadBatch]:
     """A batch that has been read: every third pair has failed, others count their own place."""
     good = [place for place, pair in enumerate(pairs) if pair % 3]
-    failure = Failure("pred", "a.png", "unreadable", "is damaged")
+    errors = (
+        PairError(str(pair), "pred", "a.png", "unreadable", "is damaged")
+        for pair in pairs
+        if pair % 3 == 0
+    )
     chunk = LoadedBatch(
         tuple(good),
         np.array([[[pairs[place]]] for place in good], np.uint32) if good else None,
         (),
         np.array([pairs[place] for place in good], np.int64),
-        tuple((place, failure) for place, pair in enumerate(pairs) if pair % 3 == 0),
+        tuple(errors),
     )
     future: Future[ReadBatch] = Future()
     future.set_result(ReadBatch(first, pairs, bytes(pair % 251 for pair in pairs), chunk, None))
@@ -88,7 +92,7 @@ def test_batches_that_follow_each_other_are_evaluated_together(lengths, step, mo
         assert good == [pair for pair in each.pairs if pair % 3]
         assert chunk.sizes.tolist() == good
         assert (chunk.tables.ravel().tolist() if chunk.tables is not None else []) == good
-        failed = [each.pairs[place] for place, _ in chunk.failures]
+        failed = [int(error.id) for error in chunk.errors]
         assert failed == [pair for pair in each.pairs if pair % 3 == 0]
     for one, other in pairwise(found):  # there was a gap, or no room
         stop = one.first + len(one.pairs)

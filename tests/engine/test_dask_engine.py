@@ -117,7 +117,7 @@ def test_what_fails_is_told_as_it_is_here(cluster: LocalCluster, tmp_path: Path)
     (folders[0] / "0002.npy").write_bytes(b"no array")
     expected = lossbench.evaluate(*folders, "dice")
     found = lossbench.evaluate(*folders, "dice", engine=cluster.scheduler_address)
-    assert [each.error for each in found.failed] == [each.error for each in expected.failed]
+    assert [each.message for each in found.failed] == [each.message for each in expected.failed]
     assert text(found) == text(expected)
 
 

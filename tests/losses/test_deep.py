@@ -711,7 +711,7 @@ def test_an_image_that_memory_cannot_hold_is_one_error(monkeypatch):
     pairs = sized_pairs()
     result = lossbench.evaluate(*map(list, zip(*pairs, strict=True)), EVERY[0], task="image")
     assert len(result.ids) == 5
-    assert "is 32×64, too large for the memory of cpu" in result.failed[0].error
+    assert "is 32×64, too large for the memory of cpu" in result.failed[0].message
 
 
 def test_threads_wait_for_memory_and_one_alone_always_goes():
@@ -748,7 +748,7 @@ def test_threads_wait_for_memory_and_one_alone_always_goes():
 def test_what_is_no_picture_is_an_error_of_that_sample(pred, loss, words):
     good = np.full(pred.shape, 0.5)
     result = lossbench.evaluate([pred], [good], loss, task="image")
-    assert words in result.failed[0].error
+    assert words in result.failed[0].message
     assert result.exit_status == 3
 
 
@@ -756,7 +756,7 @@ def test_a_ground_truth_that_is_no_picture_is_named(folder):
     good, bad = np.full((20, 20, 3), 0.5), np.full((20, 20, 3), -1.0)
     pred, target = folder("pred", {"a.npy": good}), folder("gt", {"a.npy": bad})
     result = lossbench.evaluate(pred, target, f"perceptual({TINY})", task="image")
-    assert result.failed[0].error.startswith(str(target / "a.npy"))
+    assert result.failed[0].message.startswith(str(target / "a.npy"))
 
 
 @pytest.mark.parametrize(

@@ -459,7 +459,7 @@ def test_scores_that_are_no_probabilities(tmp_path: Path) -> None:
     files = written(tmp_path, truth, found)
     assert not lossbench.evaluate(*files, [AP, "giou"]).failed
     (failed,) = lossbench.evaluate(*files, "bce").failed
-    assert "has scores from 0 to 3.5; expected probabilities" in failed.error
+    assert "has scores from 0 to 3.5; expected probabilities" in failed.message
 
 
 def test_pspnets_auxiliary_term() -> None:
@@ -633,8 +633,8 @@ def test_records_that_do_not_fit_are_one_sentence(tmp_path: Path, case: str) -> 
     assert result.ids == ["good"]
     (failed,) = result.failed
     assert (failed.role, failed.loss) == (role, "mask_rcnn")
-    assert failed.error.startswith(f"{tmp_path / role / 'bad.npz'} {message}"[:60])
-    assert message in failed.error
+    assert failed.message.startswith(f"{tmp_path / role / 'bad.npz'} {message}"[:60])
+    assert message in failed.message
     assert result.exit_status == 3
 
 
@@ -750,7 +750,7 @@ def test_records_of_boxes_that_do_not_fit(case: str) -> None:
     result = lossbench.evaluate({"a": good, "b": pred}, {"a": box(boxes=ONE), "b": target}, "giou")
     assert result.ids == ["a"]
     assert result.values["giou"].samples == [0.0]
-    assert message in result.failed[0].error
+    assert message in result.failed[0].message
     assert result.class_names == ("object",)
 
 
@@ -765,7 +765,7 @@ def test_a_label_without_a_class() -> None:
     target = {str(n): box(boxes=ONE, labels=[n % 3]) for n in range(6)}
     result = lossbench.evaluate(pred, target, "giou", classes="a,b")
     assert result.ids == ["0", "1", "3", "4"]
-    assert "holds label 2 where the plan reads 0, 1" in result.failed[0].error
+    assert "holds label 2 where the plan reads 0, 1" in result.failed[0].message
 
 
 # --- JSON that does not fit -----------------------------------------------------------------------
@@ -857,9 +857,9 @@ def test_segmentations_that_do_not_fit_are_errors_of_their_image(tmp_path: Path,
     loss = f"{AP}(iou_type=segm)"
     result = lossbench.evaluate(*files, loss)
     (failed,) = result.failed
-    assert message in failed.error
+    assert message in failed.message
     assert (failed.role, len(result.ids)) == ("pred", 5)
-    assert "\n" not in failed.error
+    assert "\n" not in failed.message
     assert not lossbench.evaluate(*files, AP).failed  # which needs no masks
 
 

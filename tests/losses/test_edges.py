@@ -114,7 +114,7 @@ def test_an_index_beyond_1_is_no_loss_to_a_power() -> None:
 def test_masks_of_255_are_refused() -> None:
     pred, gt = ({"a": each} for each in anchors(255.0))
     result = lossbench.evaluate(pred, gt, "mask_rcnn", task="records")
-    assert "has 255 in its masks; expected 0 or 1" in result.failed[0].error
+    assert "has 255 in its masks; expected 0 or 1" in result.failed[0].message
     pred, gt = ({"a": each} for each in anchors(1.0))
     assert not lossbench.evaluate(pred, gt, "mask_rcnn", task="records").failed
 

@@ -283,11 +283,11 @@ def test_a_file_that_does_not_fit_is_an_error_of_its_own(wrong, message):
     (failed,) = result.failed
     assert (failed.id, failed.role, len(result.ids)) == ("11", "pred", 39)
     with pytest.raises(AssertionError, match=message):
-        raise AssertionError(failed.error)
+        raise AssertionError(failed.message)
 
 
 def test_a_pair_is_of_one_kind_or_of_two():
     result = lossbench.evaluate(A, B, "contrastive", inputs={"same": LABELS})
     assert len(result.failed) == int((LABELS > 1).sum())
     assert {failed.role for failed in result.failed} == {"same"}
-    assert "expected 1 for a pair of one kind, 0 for others" in result.failed[0].error
+    assert "expected 1 for a pair of one kind, 0 for others" in result.failed[0].message

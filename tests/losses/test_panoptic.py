@@ -420,8 +420,8 @@ def test_the_ids_of_cityscapes() -> None:
         pytest.approx(3 / 4), pytest.approx(2 / 3),
     ]  # fmt: skip
     failed = lossbench.evaluate([pred], [target], LOSSES, **how).failed
-    assert "class 24 alone and with instances" in failed[0].error
-    assert "--things" in failed[0].error
+    assert "class 24 alone and with instances" in failed[0].message
+    assert "--things" in failed[0].message
 
 
 def test_class_0_is_nothing_unless_it_has_a_name() -> None:
@@ -440,7 +440,7 @@ def test_class_0_is_nothing_unless_it_has_a_name() -> None:
     assert [column[0] for column in found.values["pq"].classes] == [1, 1]
     # Where nobody says so, 1 might be class 1; 2 is none.
     failed = lossbench.evaluate([labels], [labels], "rq", **how).failed
-    assert "class 1 alone, or an instance of class 0? Name" in failed[0].error
+    assert "class 1 alone, or an instance of class 0? Name" in failed[0].message
     found = lossbench.evaluate([labels + 1], [labels + 1], "rq", **how)
     assert [column[0] for column in found.values["rq"].classes] == [1, 1]
     # Where class 0 is stuff, 1 is class 1.
@@ -634,7 +634,7 @@ def test_one_wrong_image_is_an_error_of_that_image(panoptic: tuple[Path, list[An
     (root / "pred" / "006.png").unlink()
     Image.fromarray(np.zeros((20, 18), np.uint8)).save(root / "pred" / "007.png")
     result = lossbench.evaluate(root / "pred.json", root / "gt.json", LOSSES)
-    errors = {each.id: (each.kind, each.error) for each in result.failed}
+    errors = {each.id: (each.kind, each.message) for each in result.failed}
     assert errors.keys() == {"003", "004", "005", "006", "007"}
     assert "its JSON file does not list" in errors["003"][1]
     assert "no pixel of segment 123" in errors["004"][1]
@@ -769,7 +769,7 @@ def test_a_wrong_map_is_an_error_of_its_own(pred: Map, how: dict[str, Any], word
     how = {"task": "instances"} | how
     target = row("2203") if "divisor" in how else row("1203")
     found = lossbench.evaluate({"a": pred, "b": target}, {"a": target, "b": target}, "pq", **how)
-    assert re.search(words, found.failed[0].error), found.failed[0].error
+    assert re.search(words, found.failed[0].message), found.failed[0].message
 
 
 def test_a_loss_of_ones_own_may_ask_for_segments(tmp_path: Path) -> None:

@@ -285,7 +285,7 @@ def test_too_small_an_image_is_an_error_of_its_own():
     pairs = {"a": small, "b": large}
     result = lossbench.evaluate(pairs, pairs, ["ssim", "l1"], task="image")
     assert result.ids == ["b"]
-    assert "needs 11 pixels" in result.failed[0].error
+    assert "needs 11 pixels" in result.failed[0].message
     assert result.exit_status == 3
 
 

@@ -494,7 +494,7 @@ def test_what_an_option_cannot_be(loss, told):
 
 def test_a_spacing_has_a_number_for_every_axis():
     result = lossbench.evaluate([SOME], [SOME], "hd95(spacing=[1, 1, 1])", task="binary")
-    assert "has 2 axes where spacing has 3 numbers" in result.failed[0].error
+    assert "has 2 axes where spacing has 3 numbers" in result.failed[0].message
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

@@ -393,4 +393,4 @@ def test_instances_need_a_loss_and_whole_numbers():
     with pytest.raises(lossbench.SettingError, match="no loss asks for the role instances"):
         lossbench.plan([eye], [eye], ["dice", "bce(weight_map=edge)"], **given)
     result = lossbench.evaluate([eye], [eye], "bce(weight_map=unet)", **given)
-    assert "instances that are no whole numbers" in result.failed[0].error
+    assert "instances that are no whole numbers" in result.failed[0].message

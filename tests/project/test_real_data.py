@@ -193,10 +193,10 @@ def test_where_masks_are_asked_for_graded_and_coloured_ones_are_errors(data):
         str(root / "gt/19.png"),
         str(root / "gt/aerial-1867541__340.png"),
     )
-    assert graded.file in graded.error
-    assert "--gt-encoding probability" in graded.error
-    assert coloured.file in coloured.error
-    assert "--classes" in coloured.error
+    assert graded.file in graded.message
+    assert "--gt-encoding probability" in graded.message
+    assert coloured.file in coloured.message
+    assert "--classes" in coloured.message
 
 
 # CamVid: 11 classes and void (SOURCE.txt)

@@ -74,7 +74,7 @@ def test_csv_is_read_by_csv_and_pandas_digit_for_digit(result):
     for of_class, values in zip(result.class_names, result.values["dice"].classes, strict=True):
         found = frame.loc[result.ids, f"dice[{of_class}]"]
         assert [repr(float(x)) for x in found] == [repr(float(x)) for x in values]
-    assert rows["broken"]["error"] == result.failed[0].error
+    assert rows["broken"]["error"] == result.failed[0].message
     assert not frame.loc["plain", ["error"]].notna().any()
 
 
@@ -150,7 +150,7 @@ def test_junit_is_read_by_a_parser(result, tmp_path):
     assert failure.message == str(result.decisions[0])
     assert not cases["dice.max <= 1"].result
     (error,) = cases["broken"].result
-    assert (error.type, error.message) == ("size", result.failed[0].error)
+    assert (error.type, error.message) == ("size", result.failed[0].message)
     properties = {each.name: each.value for each in suite.properties()}
     assert properties["plan"] == result.run["plan"]["text"]
     assert properties["evaluated"] == str(len(STRANGE))

@@ -24,7 +24,7 @@ from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import is_lost, label
-from lossbench.errors import InputError, sized
+from lossbench.errors import InputError, PairError, sized
 from lossbench.runtime.array_types import AnyArray
 
 FILTERS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
@@ -71,18 +71,7 @@ class Sample:
     pixels: Pixels | InstanceOverlap | Record | Detections | None
 
 
-@dataclass(frozen=True)
-class Failure:
-    """A pair that could not be evaluated."""
-
-    role: str | None
-    file: str | None
-    kind: str
-    message: str
-    loss: str | None = None  # the loss that has no value of it
-
-
-def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
+def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
     """Decode a pair and hold it against the plan."""
     try:
         if plan.task in RECORDS:
@@ -109,7 +98,7 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | Failure:
         lost = list(filter(is_lost, pair.sources["target"]))
         if error.kind == "missing" and lost:  # a prediction may be forgiven, the truth never is
             error.role, error.file = "target", label(lost[0])
-        return Failure(error.role, error.file, error.kind, str(error))
+        return PairError.of(error, pair.id)
 
 
 def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, VoxelGrid | None]:

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from unicodedata import normalize
 
-from lossbench.data.pairing.pairs import Files, Index, Pairing, Unpaired, ordered_classes
+from lossbench.data.pairing.pairs import Files, Index, Pairing, ordered_classes
 from lossbench.data.pairing.patterns import matcher
 from lossbench.data.pairing.suggest_pattern import no_match
 from lossbench.data.sources.locations import LocationIndex, Source, label
 from lossbench.data.sources.suffixes import ENDINGS, split_ending
-from lossbench.errors import InputError, SettingError
+from lossbench.errors import InputError, PairError, SettingError
 
 
 def pair(
@@ -65,7 +65,7 @@ def pair(
 
 def _problem(
     sample: str, indices: Mapping[str, Index], folders: Mapping[str, Any], classes: Sequence[str]
-) -> Unpaired | None:
+) -> PairError | None:
     """What keeps an id from being evaluated, if anything does."""
     for role, index in indices.items():
         found = index.get(sample)
@@ -74,30 +74,21 @@ def _problem(
             (_, source), *_ = indices[other][sample]
             file = label(source)
             if role == "target":
-                return Unpaired(
-                    sample, role, "extra", f"{file} has no ground truth in {folders[role]}", file
-                )
+                message = f"{file} has no ground truth in {folders[role]}"
+                return PairError(sample, role, file, "extra", message)
             what = "prediction" if role == "pred" else f"{role} file"
-            return Unpaired(sample, role, "missing", f"{file} has no {what} in {folders[role]}")
+            message = f"{file} has no {what} in {folders[role]}"
+            return PairError(sample, role, None, "missing", message)
         held = {of_class for of_class, _ in found}
         if len(held) < len(found):
             same = next(each for name, _ in found if len(each := _of_class(found, name)) > 1)
             names = " and ".join(str(label(file)) for file in same)
-            return Unpaired(
-                sample,
-                role,
-                "duplicate",
-                f"{names} have one id, {sample!r}; remove one, or choose with a pattern",
-                label(same[0]),
-            )
+            message = f"{names} have one id, {sample!r}; remove one, or choose with a pattern"
+            return PairError(sample, role, label(same[0]), "duplicate", message)
         lacking = [name for name in classes if not held & {"", name}]
         if lacking:
-            return Unpaired(
-                sample,
-                role,
-                "missing",
-                f"{sample!r} has no file for class {lacking[0]!r} in {folders[role]}",
-            )
+            message = f"{sample!r} has no file for class {lacking[0]!r} in {folders[role]}"
+            return PairError(sample, role, None, "missing", message)
     return None
 
 
@@ -121,7 +112,8 @@ def _pair_arrays(folders: Mapping[str, Any]) -> Pairing:
             result.pairs.append(key, {role: (index[key],) for role, index in indices.items()})
         else:
             kind = "extra" if lacking == "target" else "missing"
-            result.unpaired.append(Unpaired(key, lacking, kind, f"{key!r} has no {lacking}"))
+            message = f"{key!r} has no {lacking}"
+            result.unpaired.append(PairError(key, lacking, None, kind, message))
     return result
 
 

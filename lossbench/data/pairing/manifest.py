@@ -14,11 +14,11 @@ from unicodedata import normalize
 from lossbench.data.pairing.groups import GroupNames
 from lossbench.data.pairing.manifest_header import Header, read_header
 from lossbench.data.pairing.manifest_parquet import parquet_rows
-from lossbench.data.pairing.pairs import Pairing, Pairs, Unpaired
+from lossbench.data.pairing.pairs import Pairing, Pairs
 from lossbench.data.sources.locations import LocationIndex, Source, label
 from lossbench.data.sources.remote import Remote, below, is_url
 from lossbench.data.sources.suffixes import ENDINGS, split_ending
-from lossbench.errors import InputError
+from lossbench.errors import InputError, PairError
 
 STANDARD_INPUT = "-"
 TABS = (".tsv", ".tab")
@@ -51,7 +51,7 @@ def read_manifest(
         Pairs(),
         array("Q"),
     )  # pairs, and the number of each line
-    unpaired = dict[int, Unpaired]()  # by place
+    unpaired = dict[int, PairError]()  # by place
     groups, names = dict[str, str](), GroupNames()
     joined = _below(folder)
     rows = _lines(path, name)
@@ -79,7 +79,7 @@ def read_manifest(
     for several in pairs.repeated():
         lines = " and ".join(f"{unit} {numbers[place]}" for place in several)
         message = f"{name} {lines} have one id, {(sample := pairs.ids[several[0]])!r}"
-        unpaired |= dict.fromkeys(several, Unpaired(sample, "pred", "duplicate", message))
+        unpaired |= dict.fromkeys(several, PairError(sample, "pred", None, "duplicate", message))
     return Pairing(
         pairs.without(unpaired.keys()),
         sorted({each.id: each for each in unpaired.values()}.values(), key=lambda each: each.id),
@@ -188,13 +188,13 @@ def _group(where: str, cells: Sequence[str], header: Header) -> tuple[str, ...]:
     return parts
 
 
-def _lacking(sample: str, where: str, cells: Sequence[str], header: Header) -> Unpaired | None:
+def _lacking(sample: str, where: str, cells: Sequence[str], header: Header) -> PairError | None:
     """What keeps a line from being evaluated, if anything does."""
     for role, column in header.checked:
         if not cells[column]:
             kind = "extra" if role == "target" else "missing"
             message = f"{where}: the cell of {header.names[column]!r} is empty"
-            return Unpaired(sample, role, kind, message)
+            return PairError(sample, role, None, kind, message)
     return None
 
 

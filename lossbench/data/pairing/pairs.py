@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any, overload
 
 from lossbench.data.sources.locations import Source
-from lossbench.errors import InputError
+from lossbench.errors import InputError, PairError
 from lossbench.runtime.string_list import StringList
 
 Files = tuple[tuple[str, Source], ...]  # each with its class, "" without classes
@@ -142,23 +142,12 @@ class Category:
     thing: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Unpaired:
-    """An id that cannot be evaluated, and why."""
-
-    id: str
-    role: str
-    kind: str  # missing, extra or duplicate
-    message: str
-    file: str | None = None
-
-
 @dataclass
 class Pairing:
     """What two folders or a manifest hold, in the order of the ids."""
 
     pairs: Pairs = field(default_factory=Pairs)
-    unpaired: list[Unpaired] = field(default_factory=list)
+    unpaired: list[PairError] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     classes: tuple[str, ...] = ()  # from {class} in a pattern
     groups: dict[str, str] = field(default_factory=dict)  # by id, where samples are grouped

@@ -10,10 +10,10 @@ from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
-from lossbench.data.pairing.pairs import Category, Pairing, Segments, Unpaired
+from lossbench.data.pairing.pairs import Category, Pairing, Segments
 from lossbench.data.sources.locations import label
 from lossbench.data.sources.remote import is_url
-from lossbench.errors import InputError
+from lossbench.errors import InputError, PairError
 
 EXPECTED = (
     "expected panopticapi's format: annotations, each with image_id, file_name and segments_info"
@@ -88,7 +88,7 @@ def _add(
             if os.path.isfile(found[role].path):
                 continue
             message = f"{found[role].path} does not exist, though {file} names it"
-        pairing.unpaired.append(Unpaired(name, role, kind, message))
+        pairing.unpaired.append(PairError(name, role, None, kind, message))
         return
     sources = {role: (picture.path,) for role, picture in found.items()}
     segments = {role: picture.segments for role, picture in found.items()}

@@ -65,8 +65,8 @@ class GroupAccumulators:
                     for name, state in rows.states.items()
                 }
             )
-        read = [*chunk.places, *(place for place, _ in chunk.failures)]
-        self._count(Counter(groups[place] for place in read))
+        failed = (self.grouping.of[error.id] for error in chunk.errors)
+        self._count(Counter((*map(groups.__getitem__, chunk.places), *failed)))
 
     def extend(self, other: GroupAccumulators) -> None:
         """Add what other samples came to."""

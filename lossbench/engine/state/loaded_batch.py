@@ -15,11 +15,12 @@ from lossbench.data.counting.joint_histogram import Table
 from lossbench.data.counting.sparse_histogram import Cells
 from lossbench.data.formats.boxes import Detections
 from lossbench.data.loading.records import Record
-from lossbench.data.loading.sample import Failure, Pixels, make_sample
+from lossbench.data.loading.sample import Pixels, Sample, make_sample
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import Source
 from lossbench.data.sources.remote import Remote, fetch
+from lossbench.errors import PairError
 
 FETCHED = 16  # pairs whose files at a URL are on their way together
 
@@ -35,7 +36,7 @@ class LoadedBatch:
     tables: NDArray[np.uint32] | tuple[Cells, ...] | None
     pixels: tuple[Pixels | InstanceOverlap | Record | Detections, ...]
     sizes: NDArray[np.int64]
-    failures: tuple[tuple[int, Failure], ...]
+    errors: tuple[PairError, ...]
 
     @classmethod
     def joined(cls, chunks: Sequence[LoadedBatch], counts: Sequence[int]) -> LoadedBatch:
@@ -49,14 +50,14 @@ class LoadedBatch:
             np.concatenate(whole) if whole else cells or None,
             tuple(pixels for each in chunks for pixels in each.pixels),
             np.concatenate([each.sizes for each in chunks]),
-            tuple((start + place, why) for start, each in numbered for place, why in each.failures),
+            tuple(error for each in chunks for error in each.errors),
         )
 
     def apart(self, groups: Sequence[Sequence[int]] | None = None) -> list[LoadedBatch]:
         """Each group of samples, or each sample, in a chunk of its own; first, what failed."""
         groups = [[row] for row in range(len(self.places))] if groups is None else groups
         return [
-            LoadedBatch((), None, (), self.sizes[:0], self.failures),
+            LoadedBatch((), None, (), self.sizes[:0], self.errors),
             *(
                 LoadedBatch(
                     tuple(self.places[row] for row in rows),
@@ -73,14 +74,14 @@ class LoadedBatch:
 def load_batch(plan: Plan, pairs: Sequence[Pair]) -> LoadedBatch:
     """Decode some pairs and, where the plan says so, count them."""
     made = [make_sample(plan, pair) for pair in _near(list(pairs))]
-    good = [(place, each) for place, each in enumerate(made) if not isinstance(each, Failure)]
+    good = [(place, each) for place, each in enumerate(made) if isinstance(each, Sample)]
     tables = [each.table for _, each in good if each.table is not None]
     return LoadedBatch(
         tuple(place for place, _ in good),
         _stacked(tables),
         tuple(each.pixels for _, each in good if each.pixels is not None),
         np.array([each.size for _, each in good], np.int64),
-        tuple((place, each) for place, each in enumerate(made) if isinstance(each, Failure)),
+        tuple(each for each in made if isinstance(each, PairError)),
     )
 
 

@@ -19,7 +19,7 @@ from lossbench.engine.state.accumulators import Accumulators, Arrays, within
 from lossbench.engine.state.group_accumulators import GroupAccumulators, Grouping
 from lossbench.engine.state.loaded_batch import LoadedBatch
 from lossbench.engine.state.scores import DeferredTerms
-from lossbench.results.result import Failed
+from lossbench.errors import PairError
 from lossbench.runtime.array_types import FloatArray
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class PartialResult:
     groups: GroupAccumulators | None = None
     values: dict[Term, FloatArray] = field(default_factory=dict)
     classes: dict[Term, FloatArray] = field(default_factory=dict)
-    failed: list[Failed] = field(default_factory=list)
+    failed: list[PairError] = field(default_factory=list)
     pending: list[DeferredTerms] = field(default_factory=list)
     pools: Accumulators = field(default_factory=Accumulators)
     kept: dict[int, Record] = field(default_factory=dict)
@@ -67,17 +67,7 @@ class PartialResult:
         self, start: int, pairs: Sequence[Pair], chunk: LoadedBatch, rows: BatchScores, keep: bool
     ) -> None:
         """What became of some pairs of the range, the first of which is at `start`."""
-        for place, failure in chunk.failures:
-            self.failed.append(
-                Failed(
-                    pairs[place].id,
-                    failure.role,
-                    failure.file,
-                    failure.kind,
-                    failure.message,
-                    failure.loss,
-                )
-            )
+        self.failed += chunk.errors
         if self.groups:
             self.groups.add([pair.id for pair in pairs], chunk, rows)
         if not chunk.places:
@@ -183,7 +173,7 @@ class PartialResult:
         words = json.loads(arrays.pop(WORDS).tobytes())
         part = cls.empty(words["start"], words["stop"], grouping)
         part.files = words["files"]
-        part.failed = [Failed(**each) for each in words["failed"]]
+        part.failed = [PairError(**each) for each in words["failed"]]
         part.good = np.unpackbits(arrays["good"], count=len(part.good)).view(bool)
         part.values = {known[key]: each for key, each in within(arrays, "values").items()}
         part.classes = {known[key]: each for key, each in within(arrays, "classes").items()}
