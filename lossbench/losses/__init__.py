@@ -1,7 +1,7 @@
 """The losses: pure torch functions, one module per family; no files, no printing, no devices.
 
-A parameter's name says which input it is, its annotation in which form; keyword-only parameters
-are the options; the return annotation says what is left to do with the result.
+A parameter's name says which input it is, its annotation says in which form, keyword-only
+parameters are options, and the return annotation says which reductions are still to be applied.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeVar
 
-Expression = str  # what a combination returns: other losses, as they would be typed
+Expression = str  # returned by combinations: an expression of other losses, as typed at --loss
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -29,23 +29,22 @@ def loss(
 ) -> Callable[[Function], Function]:
     """Mark a function as a loss of the catalogue, which reads these facts from the source.
 
-    Shipped losses say their family, tasks and sources. A user's own that does not is for all tasks
-    of pixels.
+    Shipped losses state their family, tasks and sources. A user's loss without `tasks` is available
+    on all tasks with pixels.
 
     Args:
-        family: the group that it is listed under.
-        use: what people take it for, in a few words.
-        tasks: what it can be computed on: binary, multiclass, multilabel, image,
+        family: the group that lists the loss.
+        use: what the loss is used for, in a few words.
+        tasks: tasks that the loss can be computed on: binary, multiclass, multilabel, image,
             instances, detection, vectors, scores, records.
         sources: where the definition comes from.
-        range: smallest and largest value, None where there is no bound; a user's own
-            loss that does not say has none.
-        better: whether a lower or a higher value is better.
-        aliases: other names that can be typed.
-        example: an expression that shows its options, such as "dice(smooth=1)".
-        couples: whether the classes of a pixel are judged together, so that label maps keep their
-            pixels in place of tables of one class against the rest.
-        background: whether class 0 of a multiclass task counts unless an option says otherwise.
-        revision: rises when a fix changes the numbers.
+        range: smallest and largest value, None for no bound (the default of a user's own loss).
+        better: whether lower or higher values are better.
+        aliases: other names accepted at --loss.
+        example: an expression that shows the options, such as "dice(smooth=1)".
+        couples: whether the classes of a pixel are evaluated jointly, so that label maps keep their
+            pixels instead of becoming one-class-against-the-rest tables.
+        background: whether class 0 of a multiclass task counts by default.
+        revision: incremented when a fix changes the values.
     """
     return lambda function: function

@@ -1,4 +1,4 @@
-"""Adversarial losses: what a discriminator says of generated and of real samples, and cycles."""
+"""Adversarial losses: discriminator outputs of generated and real samples; cycle consistency."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lossbench.views.discriminator import DiscriminatorOutputs, log_chances
 
 @loss(
     family="adversarial",
-    use="GANs, as they were first defined",
+    use="GANs as originally defined",
     tasks=["scores", "image"],
     range=(None, None),
     aliases=["gan"],
@@ -35,23 +35,23 @@ def gan_minimax(
     side: Literal["discriminator", "generator"] = "discriminator",
     logits: bool = True,
 ) -> PerSample:
-    """Minimax GAN loss of either side.
+    """Minimax GAN loss of the discriminator or the generator.
 
     Discriminator: -[mean log D(x) + mean log(1 - D(G(z)))]; generator: mean log(1 - D(G(z))).
 
     Args:
-        outputs: of the discriminator, each field of shape (B, N); generated samples are PRED or
-            role `d_fake`, real ones GT or role `d_real`.
-        side: whose loss.
-        logits: D is the sigmoid of what is stored; otherwise probabilities are stored.
+        outputs: discriminator outputs, each field of shape (B, N); generated samples are PRED or
+            role `d_fake`, real samples GT or role `d_real`.
+        side: which network's loss.
+        logits: whether the stored outputs are logits, whose sigmoid is D, or D itself.
 
     Returns:
-        Loss per sample, shape (B,): of the discriminator from 0, 2·log 2 = 1.386 where it cannot
-        tell the two apart (D = ½); of the generator up to 0.
+        Loss per sample, shape (B,). Discriminator: 0 or more, and 2·log 2 = 1.386 where it cannot
+        tell generated from real (D = ½); generator: 0 or less.
 
     Note:
-        Each side is averaged over its own numbers. A library that averages the two terms has half
-        of it.
+        Generated and real outputs are averaged separately and then added. A library that averages
+        the two terms reports half of this.
     """
     _, no = log_chances(outputs.fake, logits, "pred")
     if side == "generator":
@@ -62,7 +62,7 @@ def gan_minimax(
 
 @loss(
     family="adversarial",
-    use="GANs, with a generator that learns from the start",
+    use="GANs whose generator gets useful gradients from the start",
     tasks=["scores", "image"],
     sources=["Goodfellow et al. 2014, Generative Adversarial Nets"],
     example="gan_nonsaturating(side=generator)",
@@ -73,18 +73,18 @@ def gan_nonsaturating(
     side: Literal["discriminator", "generator"] = "discriminator",
     logits: bool = True,
 ) -> PerSample:
-    """Non-saturating GAN loss of either side.
+    """Non-saturating GAN loss of the discriminator or the generator.
 
     Discriminator: -[mean log D(x) + mean log(1 - D(G(z)))]; generator: -mean log D(G(z)).
 
     Args:
-        outputs: of the discriminator, each field of shape (B, N); generated samples are PRED or
-            role `d_fake`, real ones GT or role `d_real`.
-        side: whose loss.
-        logits: D is the sigmoid of what is stored; otherwise probabilities are stored.
+        outputs: discriminator outputs, each field of shape (B, N); generated samples are PRED or
+            role `d_fake`, real samples GT or role `d_real`.
+        side: which network's loss.
+        logits: whether the stored outputs are logits, whose sigmoid is D, or D itself.
 
     Returns:
-        Loss per sample, shape (B,), from 0; of the generator log 2 where D = ½.
+        Loss per sample, shape (B,), 0 or more; log 2 for the generator where D = ½.
     """
     yes, no = log_chances(outputs.fake, logits, "pred")
     if side == "generator":
@@ -95,7 +95,7 @@ def gan_nonsaturating(
 
 @loss(
     family="adversarial",
-    use="GANs with least squares; CycleGAN, pix2pixHD",
+    use="least-squares GANs; CycleGAN, pix2pixHD",
     tasks=["scores", "image"],
     sources=["Mao et al. 2017, Least Squares Generative Adversarial Networks"],
     example="lsgan(side=generator)",
@@ -108,20 +108,20 @@ def lsgan(
     b: float = 1.0,
     c: float = 1.0,
 ) -> PerSample:
-    """Least squares GAN loss of either side.
+    """Least-squares GAN loss of the discriminator or the generator.
 
     Discriminator: ½·mean (D(x) - b)² + ½·mean (D(G(z)) - a)²; generator: ½·mean (D(G(z)) - c)².
 
     Args:
-        outputs: of the discriminator as they are stored, each field of shape (B, N); generated
-            samples are PRED or role `d_fake`, real ones GT or role `d_real`.
-        side: whose loss.
-        a: what the discriminator should say of generated samples.
-        b: what it should say of real ones.
-        c: what the generator wants it to say of generated ones.
+        outputs: discriminator outputs as stored, each field of shape (B, N); generated samples are
+            PRED or role `d_fake`, real samples GT or role `d_real`.
+        side: which network's loss.
+        a: the discriminator's target for generated samples.
+        b: the discriminator's target for real samples.
+        c: the generator's target for generated samples.
 
     Returns:
-        Loss per sample, shape (B,), from 0.
+        Loss per sample, shape (B,), 0 or more.
     """
     if side == "generator":
         return _square(outputs.fake - c) / 2
@@ -130,7 +130,7 @@ def lsgan(
 
 @loss(
     family="adversarial",
-    use="Wasserstein GANs; the critic's estimate of the distance with its sign turned",
+    use="Wasserstein GANs; the critic's loss is minus its distance estimate",
     tasks=["scores", "image"],
     range=(None, None),
     sources=["Arjovsky et al. 2017, Wasserstein GAN"],
@@ -139,17 +139,17 @@ def lsgan(
 def wgan(
     outputs: DiscriminatorOutputs, *, side: Literal["discriminator", "generator"] = "discriminator"
 ) -> PerSample:
-    """Wasserstein GAN loss of either side.
+    """Wasserstein GAN loss of the critic or the generator.
 
     Critic: mean D(G(z)) - mean D(x); generator: -mean D(G(z)).
 
     Args:
-        outputs: of the critic as they are stored, each field of shape (B, N); generated samples
-            are PRED or role `d_fake`, real ones GT or role `d_real`.
-        side: whose loss.
+        outputs: critic outputs as stored, each field of shape (B, N); generated samples are PRED or
+            role `d_fake`, real samples GT or role `d_real`.
+        side: which network's loss.
 
     Returns:
-        Loss per sample, shape (B,), of any sign.
+        Loss per sample, shape (B,), of either sign.
     """
     fake = outputs.fake.mean(-1)
     return -fake if side == "generator" else fake - outputs.real.mean(-1)
@@ -166,18 +166,18 @@ def wgan(
 def wgan_gp(
     outputs: DiscriminatorOutputs, gradient_norm: Scores, *, lambda_: NonNegative = 10.0
 ) -> PerSample:
-    """Loss of a Wasserstein critic with its gradient penalty.
+    """Wasserstein GAN critic loss with gradient penalty.
 
-    mean D(G(z)) - mean D(x) + λ·mean (‖∇D‖ - 1)², the norms being role `gradient_norm`.
+    mean D(G(z)) - mean D(x) + λ·mean (‖∇D‖ - 1)², with the norms from role `gradient_norm`.
 
     Args:
-        outputs: of the critic as they are stored, each field of shape (B, N); generated samples
-            are PRED or role `d_fake`, real ones GT or role `d_real`.
-        gradient_norm: ‖∇D‖ at points between generated and real samples, shape (B, M), from 0.
-        lambda_: λ.
+        outputs: critic outputs as stored, each field of shape (B, N); generated samples are PRED or
+            role `d_fake`, real samples GT or role `d_real`.
+        gradient_norm: ‖∇D‖ at points between generated and real samples, shape (B, M), 0 or more.
+        lambda_: λ, the weight of the gradient penalty.
 
     Returns:
-        Loss per sample, shape (B,), of any sign.
+        Loss per sample, shape (B,), of either sign.
 
     Note:
         The generator's loss is `wgan(side=generator)`.
@@ -185,7 +185,7 @@ def wgan_gp(
     low = gradient_norm.detach().min()
     if low < 0:
         raise InputError(
-            f"holds {float(low):.4g}; a norm is not negative",
+            f"contains {float(low):.4g}; a norm cannot be negative",
             kind="mismatch",
             role="gradient_norm",
         )
@@ -195,7 +195,7 @@ def wgan_gp(
 
 @loss(
     family="adversarial",
-    use="GANs with a hinge; SAGAN, BigGAN, SPADE",
+    use="GANs with a hinge loss; SAGAN, BigGAN, SPADE",
     tasks=["scores", "image"],
     range=(None, None),
     sources=["Lim and Ye 2017, Geometric GAN"],
@@ -204,17 +204,17 @@ def wgan_gp(
 def gan_hinge(
     outputs: DiscriminatorOutputs, *, side: Literal["discriminator", "generator"] = "discriminator"
 ) -> PerSample:
-    """Hinge GAN loss of either side.
+    """Hinge GAN loss of the discriminator or the generator.
 
     Discriminator: mean max(0, 1 - D(x)) + mean max(0, 1 + D(G(z))); generator: -mean D(G(z)).
 
     Args:
-        outputs: of the discriminator as they are stored, each field of shape (B, N); generated
-            samples are PRED or role `d_fake`, real ones GT or role `d_real`.
-        side: whose loss.
+        outputs: discriminator outputs as stored, each field of shape (B, N); generated samples are
+            PRED or role `d_fake`, real samples GT or role `d_real`.
+        side: which network's loss.
 
     Returns:
-        Loss per sample, shape (B,): of the discriminator from 0, of the generator of any sign.
+        Loss per sample, shape (B,); 0 or more for the discriminator, either sign for the generator.
     """
     if side == "generator":
         return -outputs.fake.mean(-1)
@@ -224,7 +224,7 @@ def gan_hinge(
 
 @loss(
     family="adversarial",
-    use="translation there and back; CycleGAN",
+    use="translation to another domain and back; CycleGAN",
     tasks=["image"],
     aliases=["cycle_consistency"],
     sources=["Zhu et al. 2017, Unpaired Image-to-Image Translation"],
@@ -238,20 +238,20 @@ def cycle(
     *,
     weight: NonNegative = 10.0,
 ) -> PerSample:
-    """Cycle consistency: an image that is translated there and back should be itself.
+    """Cycle consistency: translation to the other domain and back should be lossless.
 
     λ·(mean |F(G(x)) - x| + mean |G(F(y)) - y|); PRED = F(G(x)), GT = x, role `pred_back` = G(F(y)),
     role `target_back` = y.
 
     Args:
         difference: PRED minus GT, shape (B, C, N).
-        elements: weights of its pixels, shape (B, C or 1, N).
+        elements: pixel weights, shape (B, C or 1, N).
         pred_back: images, shape (B, C, H, W).
-        target_back: images of that shape.
+        target_back: images of the same shape.
         weight: λ.
 
     Returns:
-        Loss per sample, shape (B,), from 0; undefined where GT has no valid pixel.
+        Loss per sample, shape (B,), 0 or more; undefined where GT has no valid pixel.
     """
     return weight * (
         _mean_of_valid(difference, elements)
@@ -261,7 +261,7 @@ def cycle(
 
 @loss(
     family="adversarial",
-    use="translation that leaves alone what needs none; CycleGAN",
+    use="translation that leaves images of the target domain unchanged; CycleGAN",
     tasks=["image"],
     sources=["Zhu et al. 2017, Unpaired Image-to-Image Translation"],
     example="identity(weight=2)",
@@ -277,52 +277,54 @@ def identity(
     *,
     weight: NonNegative = 5.0,
 ) -> PerSample:
-    """Identity loss: an image of the wanted kind should be translated to itself.
+    """Identity loss: images already in the target domain should stay unchanged.
 
     λ·(mean |F(x) - x| + mean |G(y) - y|); F(x) = PRED or role `identity_pred`, x = GT, G(y) = role
     `pred_back` or `identity_back`, y = role `target_back`.
 
     Args:
         pred: images, shape (B, C, H, W).
-        target: images of that shape.
-        elements: weights of their pixels, shape (B, C or 1, N).
-        pred_back: images of the other kind, shape (B, C, H', W').
-        target_back: images of that shape.
-        identity_pred: read in place of PRED, so that `cycle` and this have one run.
-        identity_back: read in place of `pred_back`.
+        target: images of the same shape.
+        elements: pixel weights, shape (B, C or 1, N).
+        pred_back: images of the other domain, shape (B, C, H', W').
+        target_back: images of the same shape as `pred_back`.
+        identity_pred: replaces PRED, so that one run can compute `cycle` and this loss.
+        identity_back: replaces `pred_back`.
         weight: λ.
 
     Returns:
-        Loss per sample, shape (B,), from 0; undefined where GT has no valid pixel.
+        Loss per sample, shape (B,), 0 or more; undefined where GT has no valid pixel.
     """
-    there = pred if identity_pred is None else identity_pred
-    back = pred_back if identity_back is None else identity_back
-    if back is None:
+    forward = pred if identity_pred is None else identity_pred
+    backward = pred_back if identity_back is None else identity_back
+    if backward is None:
         raise SettingError(
             "identity needs the role pred_back or identity_back: --input pred_back=DIR"
         )
     return weight * (
-        _mean_of_valid(_difference(there, target, "identity_pred"), elements)
-        + _difference(back, target_back, "pred_back" if identity_back is None else "identity_back")
+        _mean_of_valid(_difference(forward, target, "identity_pred"), elements)
+        + _difference(
+            backward, target_back, "pred_back" if identity_back is None else "identity_back"
+        )
         .abs()
         .mean((1, 2))
     )
 
 
 def _square(x: Tensor) -> Tensor:
-    """The mean square of rows."""
+    """Mean square of each row."""
     return (x * x).mean(-1)
 
 
 def _mean_of_valid(difference: Tensor, weight: Tensor) -> Tensor:
-    """The weighted mean of |difference| over all elements of a sample."""
+    """Weighted mean of |difference| over all elements of each sample."""
     weight = weight.expand_as(difference)
     return ratio(total(difference.abs(), weight).sum(-1), weight.sum((1, 2)))
 
 
 def _difference(pred: Tensor, target: Tensor, role: str) -> Tensor:
-    """(B, C, N) of two images of one size."""
+    """Difference (B, C, N) of two images of the same size."""
     if pred.shape != target.shape:
-        here, there = (f"{sized(x.shape[2:])} with {x.shape[1]} channels" for x in (pred, target))
-        raise InputError(f"is {here} where its counterpart is {there}", kind="size", role=role)
+        size, other = (f"{sized(x.shape[2:])} with {x.shape[1]} channels" for x in (pred, target))
+        raise InputError(f"is {size}, but its counterpart is {other}", kind="size", role=role)
     return (pred - target).flatten(2)

@@ -1,4 +1,4 @@
-"""Losses that judge each pixel, and each label of a multilabel task, as one yes or no."""
+"""Losses that treat each pixel, and each label of a multilabel task, as a binary decision."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ from lossbench.losses import loss
 
 
 def smoothed(target: Tensor, label_smoothing: float, prior: Sequence[float] | None) -> Tensor:
-    """(1 − ε)·y + ε·u, u the prior of each label or ½."""
-    toward = 0.5 if prior is None else by_class(prior, target)
-    return target + label_smoothing * (toward - target)
+    """Smoothed target (1 − ε)·y + ε·u, where u is the prior of each label or ½."""
+    uniform = 0.5 if prior is None else by_class(prior, target)
+    return target + label_smoothing * (uniform - target)
 
 
 def weighted(
     pos_weight: float | Sequence[float] | str, maps: Tensor, like: Tensor
 ) -> float | Tensor:
-    """w⁺: a number, one for each label, or the map of role `pos_weight`."""
+    """Positive weight w⁺: a number, one per label, or the maps of role `pos_weight`."""
     return maps if isinstance(pos_weight, str) else by_class(pos_weight, like)
 
 
 @loss(
     family="binary",
-    use="the usual training loss of masks, and how honest their probabilities are",
+    use="the standard training loss of masks; also rates the calibration of probabilities",
     tasks=["binary", "multilabel"],
     aliases=["log_loss", "binary_cross_entropy", "logistic_loss"],
     sources=["torch.nn.BCELoss", "torch.nn.BCEWithLogitsLoss"],
@@ -56,24 +56,24 @@ def bce(
 ) -> PerPixel:
     """Binary cross-entropy.
 
-    mean −[w⁺·y·log p + (1−y)·log(1−p)], with logarithms never below −100.
+    mean −[w⁺·y·log p + (1−y)·log(1−p)], with logarithms clamped at −100.
 
     Args:
-        pred: log p and log(1−p), each of shape (B, C, N); overflow-free where logits are read.
+        pred: log p and log(1−p), each of shape (B, C, N); logits are converted without overflow.
         target: y in [0, 1], hard or soft, shape (B, C, N).
-        positive: the maps of role `pos_weight`, shape (B, C or 1, N).
-        pos_weight: w⁺, a factor on the positive part: a number, one for each label, auto for
-            #neg/#pos over the data set, role for the maps of `--input pos_weight=DIR`; the mean
-            still divides by the elements.
+        positive: maps of role `pos_weight`, shape (B, C or 1, N).
+        pos_weight: w⁺, a factor on the positive part: a number, one per label, auto for #neg/#pos
+            over the data set, or role for the maps of `--input pos_weight=DIR`; the mean still
+            divides by the number of elements.
         label_smoothing: ε in [0, 1]; y becomes (1−ε)·y + ε·u.
-        prior: u for each label; ½ where it is not given.
+        prior: u of each label; ½ by default.
 
     Returns:
-        The cross-entropy of each element, shape (B, C, N), in [0, 100·max(1, w⁺)].
+        Cross-entropy of each element, shape (B, C, N), in [0, 100·max(1, w⁺)].
 
     Note:
-        A hard mask as prediction is a probability of 0 or 1: each wrong pixel costs 100. With a
-        role `weight` the mean divides by Σw, where torch's BCELoss(weight) divides by N, over=all.
+        A hard predicted mask has probabilities 0 and 1, so each wrong pixel costs 100. With role
+        `weight` the mean divides by Σw; torch's BCELoss(weight) divides by N: over=all.
     """
     soft = smoothed(target, label_smoothing, prior)
     factor = weighted(pos_weight, positive, target)
@@ -82,7 +82,7 @@ def bce(
 
 @loss(
     family="binary",
-    use="training outputs before the sigmoid, where a probability would be a mistake",
+    use="training outputs before the sigmoid, where probabilities would be a mistake",
     tasks=["binary", "multilabel"],
     sources=["torch.nn.BCEWithLogitsLoss"],
     example="bce_with_logits(pos_weight=auto)",
@@ -96,62 +96,62 @@ def bce_with_logits(
     label_smoothing: Share = 0.0,
     prior: Sequence[Share] | None = None,
 ) -> PerPixel:
-    """Binary cross-entropy of logits, probabilities being refused.
+    """Binary cross-entropy of logits; probabilities are rejected.
 
-    mean max(x, 0) − x·y + log(1 + e^(−|x|)), the positive part times w⁺.
+    mean max(x, 0) − x·y + log(1 + e^(−|x|)), with the positive part multiplied by w⁺.
 
     Args:
         pred: logits x, shape (B, C, N).
         target: y in [0, 1], hard or soft, shape (B, C, N).
-        positive: the maps of role `pos_weight`, shape (B, C or 1, N).
-        pos_weight: w⁺, a factor on the positive part: a number, one for each label, auto for
-            #neg/#pos over the data set, role for the maps of `--input pos_weight=DIR`.
+        positive: maps of role `pos_weight`, shape (B, C or 1, N).
+        pos_weight: w⁺, a factor on the positive part: a number, one per label, auto for #neg/#pos
+            over the data set, or role for the maps of `--input pos_weight=DIR`.
         label_smoothing: ε in [0, 1]; y becomes (1−ε)·y + ε·u.
-        prior: u for each label; ½ where it is not given.
+        prior: u of each label; ½ by default.
 
     Returns:
-        The cross-entropy of each element, shape (B, C, N), 0 or more.
+        Cross-entropy of each element, shape (B, C, N), 0 or more.
 
     Note:
-        `bce` gives the same number on logits, and takes probabilities as well.
+        `bce` gives the same value for logits and also accepts probabilities.
     """
     soft = smoothed(target, label_smoothing, prior)
     factor = weighted(pos_weight, positive, target)
-    missed, alarmed = -functional.logsigmoid(pred), -functional.logsigmoid(-pred)
-    return PerPixel(factor * soft * missed + (1 - soft) * alarmed)
+    positive_loss, negative_loss = -functional.logsigmoid(pred), -functional.logsigmoid(-pred)
+    return PerPixel(factor * soft * positive_loss + (1 - soft) * negative_loss)
 
 
 @loss(
     family="binary",
-    use="thin structures such as edges, whose share differs from image to image",
+    use="thin structures such as edges, whose proportion varies between images",
     tasks=["binary", "multilabel"],
     range=(0, 100),
     sources=["Xie & Tu 2015, HED"],
     example="balanced_bce(empty=0)",
 )
 def balanced_bce(pred: LogPair, target: Probability, weight: Weight) -> PerClass:
-    """Binary cross-entropy balanced within each sample.
+    """Binary cross-entropy with the classes balanced within each sample.
 
     mean −[β·y·log p + (1−β)·(1−y)·log(1−p)], with β = 1 − mean y of the sample.
 
     Args:
         pred: log p and log(1−p), each of shape (B, C, N).
         target: y in [0, 1], hard or soft, shape (B, C, N).
-        weight: how many pixels an element stands for, shape (B, C or 1, N).
+        weight: number of pixels that an element stands for, shape (B, C or 1, N).
 
     Returns:
-        Loss per sample and label, shape (B, C), in [0, 100]; undefined where the target has one
-        side only, since any prediction would then cost nothing.
+        Loss per sample and label, shape (B, C), in [0, 100]; undefined where the target is all
+        positive or all negative, because any prediction would then have loss 0.
 
     Note:
-        β belongs to a sample, so that there is no pooled value.
+        β is a property of the sample, so there is no pooled value.
     """
-    every = total(torch.ones_like(target), weight)
+    pixels = total(torch.ones_like(target), weight)
     positives = total(target, weight)
-    top = (every - positives) * total(-target * pred.yes, weight)
-    top = top + positives * total(-(1 - target) * pred.no, weight)
-    both = (positives > 0) & (positives < every)
-    return ratio(top, every**2).where(both, torch.nan)
+    numerator = (pixels - positives) * total(-target * pred.yes, weight)
+    numerator = numerator + positives * total(-(1 - target) * pred.no, weight)
+    both_classes = (positives > 0) & (positives < pixels)
+    return ratio(numerator, pixels**2).where(both_classes, torch.nan)
 
 
 @loss(
@@ -168,34 +168,34 @@ def binary_focal(
     alpha: Share | Sequence[Share] | Literal["auto"] | None = 0.25,
     gamma: NonNegative = 2.0,
 ) -> PerPixel:
-    """Focal loss of yes or no: cross-entropy in which easy pixels count little.
+    """Binary focal loss: cross-entropy that down-weights easy pixels.
 
     mean −[α·(1−p)^γ·y·log p + (1−α)·p^γ·(1−y)·log(1−p)].
 
     Args:
         pred: log p and log(1−p), each of shape (B, C, N).
         target: y in [0, 1], hard or soft, shape (B, C, N).
-        alpha: α, the weight of positives against 1−α of negatives: a number, one for each label,
-            auto for #neg/N over the data set, none for no weights.
-        gamma: γ ≥ 0, how fast easy pixels lose their weight.
+        alpha: α, the weight of positives; negatives get 1−α: a number, one per label, auto for
+            #neg/N over the data set, or none for no weights.
+        gamma: γ ≥ 0, how strongly easy pixels are down-weighted.
 
     Returns:
-        The loss of each element, shape (B, C, N), in [0, 100].
+        Loss of each element, shape (B, C, N), in [0, 100].
 
     Note:
-        alpha=none with gamma=0 is `bce`. Older kornia multiplies both sides by α.
+        alpha=none with gamma=0 is `bce`. Older versions of kornia multiply both terms by α.
     """
     yes = power(pred.no.exp(), gamma) * target * pred.yes
     no = power(pred.yes.exp(), gamma) * (1 - target) * pred.no
     if alpha is None or isinstance(alpha, str):
         return PerPixel(-(yes + no))
-    share = by_class(alpha, target)
-    return PerPixel(-(share * yes + (1 - share) * no))
+    positive_weight = by_class(alpha, target)
+    return PerPixel(-(positive_weight * yes + (1 - positive_weight) * no))
 
 
 @loss(
     family="binary",
-    use="classifiers trained on margins, each pixel by itself",
+    use="margin-based classifiers, each pixel on its own",
     tasks=["binary", "multilabel"],
     sources=["torch.nn.SoftMarginLoss"],
     example="soft_margin(reduction=sum)",
@@ -206,43 +206,43 @@ def soft_margin(pred: Logits, target: Probability) -> PerPixel:
     mean log(1 + e^(−ỹ·x)), with ỹ = 2y − 1 in {−1, 1}.
 
     Args:
-        pred: logits x, shape (B, C, N); probabilities are refused.
+        pred: logits x, shape (B, C, N); probabilities are rejected.
         target: y, shape (B, C, N).
 
     Returns:
-        The loss of each element, shape (B, C, N), 0 or more.
+        Loss of each element, shape (B, C, N), 0 or more.
 
     Note:
-        For hard targets this is `bce_with_logits`.
+        For hard targets this equals `bce_with_logits`.
     """
     return PerPixel(-functional.logsigmoid((2 * target - 1) * pred))
 
 
 @loss(
     family="binary",
-    use="classifiers trained on margins, without reward beyond one",
+    use="margin-based classifiers, with no reward beyond the margin",
     tasks=["binary", "multilabel"],
     sources=["Cortes & Vapnik 1995", "sklearn.metrics.hinge_loss"],
     example="hinge(reduction=sum)",
 )
 def hinge(pred: Logits, target: Probability) -> PerPixel:
-    """Hinge loss of logits: nothing beyond a margin of 1.
+    """Hinge loss of logits: zero beyond a margin of 1.
 
     mean max(0, 1 − ỹ·x), with ỹ = 2y − 1 in {−1, 1}.
 
     Args:
-        pred: logits x, shape (B, C, N); probabilities are refused.
+        pred: logits x, shape (B, C, N); probabilities are rejected.
         target: y, shape (B, C, N).
 
     Returns:
-        The loss of each element, shape (B, C, N), 0 or more.
+        Loss of each element, shape (B, C, N), 0 or more.
     """
     return PerPixel((1 - (2 * target - 1) * pred).clamp(min=0))
 
 
 @loss(
     family="binary",
-    use="rare foregrounds, as one half of unified_focal",
+    use="rare foregrounds, as one part of unified_focal",
     tasks=["binary", "multilabel"],
     sources=["Yeung et al. 2022"],
     example="asymmetric_focal(delta=0.7)",
@@ -250,18 +250,18 @@ def hinge(pred: Logits, target: Probability) -> PerPixel:
 def asymmetric_focal(
     pred: LogPair, target: Probability, *, delta: Share = 0.6, gamma: NonNegative = 0.5
 ) -> PerPixel:
-    """Focal loss that loses the easy background only: a part of `unified_focal`.
+    """Focal loss that down-weights easy background only; a part of `unified_focal`.
 
     mean −[δ·y·log p + (1−δ)·p^γ·(1−y)·log(1−p)].
 
     Args:
         pred: log p and log(1−p), each of shape (B, C, N).
         target: y in [0, 1], hard or soft, shape (B, C, N).
-        delta: δ, the weight of positives against 1−δ of negatives.
-        gamma: γ ≥ 0, how fast easy background loses its weight.
+        delta: δ, the weight of positives; negatives get 1−δ.
+        gamma: γ ≥ 0, how strongly easy background is down-weighted.
 
     Returns:
-        The loss of each element, shape (B, C, N), in [0, 100].
+        Loss of each element, shape (B, C, N), in [0, 100].
     """
     no = power(pred.yes.exp(), gamma) * (1 - target) * pred.no
     return PerPixel(-(delta * target * pred.yes + (1 - delta) * no))

@@ -1,7 +1,7 @@
-"""Divergences between the target's and the predicted distribution of a pixel.
+"""Divergences between the target and predicted distributions of a pixel.
 
 Multiclass tasks compare K classes; on binary and multilabel tasks every label compares (p, 1−p)
-with (y, 1−y). Natural logarithms.
+with (y, 1−y). Logarithms are natural.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from lossbench.interface.stable_math import logarithm
 from lossbench.losses import loss
 
 
-def divergence(of: Tensor, log: Tensor, other: Tensor) -> Tensor:
-    """Σ q·(log q − log r) over the outcomes."""
-    return (of * (log - other)).sum(0)
+def divergence(q: Tensor, log_q: Tensor, log_r: Tensor) -> Tensor:
+    """Divergence Σ q·(log q − log r) over the outcomes."""
+    return (q * (log_q - log_r)).sum(0)
 
 
-def mixed(pred: Chances, target: Chances, alpha: float) -> Tensor:
-    """log(α·p + (1−α)·y)."""
+def log_mixture(pred: Chances, target: Chances, alpha: float) -> Tensor:
+    """Logarithm of the mixture α·p + (1−α)·y."""
     if alpha == 1:
         return pred.log
     return logarithm(alpha * pred.chance + (1 - alpha) * target.chance)
@@ -34,42 +34,42 @@ def mixed(pred: Chances, target: Chances, alpha: float) -> Tensor:
     example="brier(reduction=sum)",
 )
 def brier(difference: Difference, mass: Mass) -> PerPixel:
-    """Brier score: squared error of the probabilities.
+    """Brier score: squared error of probabilities.
 
     mean (p−y)², summed over the classes of a multiclass task.
 
     Args:
         difference: p − y, shape (B, C, N).
-        mass: what each class is of its pixel on a multiclass task.
+        mass: fraction of the pixel that belongs to each class (multiclass tasks).
 
     Returns:
-        (p−y)² of each class, shape (B, C, N); at most 1 for a label, 2 over all classes.
+        (p−y)² of each class, shape (B, C, N); at most 1 per label, 2 summed over classes.
 
     Note:
-        A score by name, but lower is better. On binary and multilabel tasks it equals `l2`.
+        Called a score, but lower is better. On binary and multilabel tasks it equals `l2`.
     """
     return PerPixel(difference**2, mass)
 
 
 @loss(
     family="divergence",
-    use="how uncertain soft ground truth is before any prediction",
+    use="the uncertainty of soft ground truth, independent of any prediction",
     tasks=["binary", "multiclass", "multilabel"],
     better=None,
     sources=["Shannon 1948", "scipy.stats.entropy"],
     example="entropy(reduction=sum)",
 )
 def entropy(target: Outcomes, mass: Mass) -> PerPixel:
-    """Entropy of the target: what cross-entropy cannot fall below.
+    """Entropy of the target: the lower bound of the cross-entropy.
 
     mean −Σ_c y_c·log y_c; cross-entropy is this plus `kl`.
 
     Args:
         target: y and log y of each outcome, each (O, B, C, N).
-        mass: what each class is of its pixel on a multiclass task.
+        mass: fraction of the pixel that belongs to each class (multiclass tasks).
 
     Returns:
-        The share of each class, shape (B, C, N), 0 or more; 0 for hard targets.
+        Contribution of each class, shape (B, C, N), 0 or more; 0 for hard targets.
     """
     return PerPixel(-(target.chance * target.log).sum(0), mass)
 
@@ -83,109 +83,110 @@ def entropy(target: Outcomes, mass: Mass) -> PerPixel:
     example="kl(reduction=sum)",
 )
 def kl(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
-    """Kullback–Leibler divergence of the prediction from the target.
+    """Kullback–Leibler divergence KL(target ‖ prediction).
 
     mean Σ_c y_c·(log y_c − log p_c).
 
     Args:
         pred: p and log p of each outcome, each (O, B, C, N).
-        target: y and log y, likewise.
-        mass: what each class is of its pixel on a multiclass task.
+        target: y and log y, same shapes.
+        mass: fraction of the pixel that belongs to each class (multiclass tasks).
 
     Returns:
-        The share of each class, shape (B, C, N); the sum over classes is 0 or more.
+        Contribution of each class, shape (B, C, N); the sum over classes is 0 or more.
 
     Note:
-        For hard targets this is the cross-entropy. torch's reduction="mean" divides by the classes
-        as well, over=classes; its "batchmean" is meant to be this.
+        For hard targets this is the cross-entropy. torch's reduction="mean" also divides by the
+        number of classes, over=classes; its "batchmean" is the mathematical definition, as here.
     """
     return PerPixel(divergence(target.chance, target.log, pred.log), mass)
 
 
 @loss(
     family="divergence",
-    use="comparing two distributions of which neither is the truth",
+    use="comparing two distributions neither of which is the ground truth",
     tasks=["binary", "multiclass", "multilabel"],
     sources=["Jeffreys 1946"],
     example="jeffreys(reduction=sum)",
 )
 def jeffreys(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
-    """Jeffreys divergence: Kullback–Leibler both ways.
+    """Jeffreys divergence: sum of both Kullback–Leibler divergences.
 
     mean KL(y‖p) + KL(p‖y) = mean Σ_c (y_c − p_c)·(log y_c − log p_c).
 
     Args:
         pred: p and log p of each outcome, each (O, B, C, N).
-        target: y and log y, likewise.
-        mass: what each class is of its pixel on a multiclass task.
+        target: y and log y, same shapes.
+        mass: fraction of the pixel that belongs to each class (multiclass tasks).
 
     Returns:
-        The share of each class, shape (B, C, N), 0 or more.
+        Contribution of each class, shape (B, C, N), 0 or more.
 
     Note:
-        Hard targets have log 0 = −100, so that a value says how far p is from certainty.
+        Hard targets have log 0 = −100, so the value measures how far p is from certainty.
     """
-    apart = (target.chance - pred.chance) * (target.log - pred.log)
-    return PerPixel(apart.sum(0), mass)
+    terms = (target.chance - pred.chance) * (target.log - pred.log)
+    return PerPixel(terms.sum(0), mass)
 
 
 @loss(
     family="divergence",
-    use="comparing two distributions with a bounded number",
+    use="comparing two distributions with a bounded measure",
     tasks=["binary", "multiclass", "multilabel"],
     aliases=["jensen_shannon"],
     sources=["Lin 1991", "scipy.spatial.distance.jensenshannon"],
     example="js(reduction=sum)",
 )
 def js(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
-    """Jensen–Shannon divergence: both sides against their mean.
+    """Jensen–Shannon divergence: both distributions against their mean.
 
     mean ½·KL(y‖m) + ½·KL(p‖m), with m = (y + p)/2.
 
     Args:
         pred: p and log p of each outcome, each (O, B, C, N).
-        target: y and log y, likewise.
-        mass: what each class is of its pixel on a multiclass task.
+        target: y and log y, same shapes.
+        mass: fraction of the pixel that belongs to each class (multiclass tasks).
 
     Returns:
-        The share of each class, shape (B, C, N); the sum over classes is in [0, log 2].
+        Contribution of each class, shape (B, C, N); the sum over classes is in [0, log 2].
 
     Note:
         scipy's jensenshannon is the square root of this.
     """
-    middle = mixed(pred, target, 0.5)
-    both = divergence(target.chance, target.log, middle)
-    return PerPixel((both + divergence(pred.chance, pred.log, middle)) / 2, mass)
+    log_mean = log_mixture(pred, target, 0.5)
+    first = divergence(target.chance, target.log, log_mean)
+    return PerPixel((first + divergence(pred.chance, pred.log, log_mean)) / 2, mass)
 
 
 @loss(
     family="divergence",
-    use="divergence of distributions with zeros, which kl makes very large",
+    use="distributions with zeros, for which kl becomes very large",
     tasks=["binary", "multiclass", "multilabel"],
     aliases=["skew_divergence"],
     sources=["Lee 1999"],
     example="alpha_kl(alpha=0.9)",
 )
 def alpha_kl(pred: Outcomes, target: Outcomes, mass: Mass, *, alpha: Share = 0.5) -> PerPixel:
-    """Skew divergence: Kullback–Leibler from the target to a mixture with the prediction.
+    """Skew divergence: KL of the target against its mixture with the prediction.
 
     mean KL(y ‖ α·p + (1−α)·y).
 
     Args:
         pred: p and log p of each outcome, each (O, B, C, N).
-        target: y and log y, likewise.
-        mass: what each class is of its pixel on a multiclass task.
-        alpha: α in [0, 1], the share of the prediction; 1 is `kl`, 0 is always 0.
+        target: y and log y, same shapes.
+        mass: fraction of the pixel that belongs to each class (multiclass tasks).
+        alpha: α in [0, 1], the weight of the prediction; 1 is `kl`, 0 always gives 0.
 
     Returns:
-        The share of each class, shape (B, C, N); the sum over classes is 0 or more.
+        Contribution of each class, shape (B, C, N); the sum over classes is 0 or more.
     """
-    return PerPixel(divergence(target.chance, target.log, mixed(pred, target, alpha)), mass)
+    log_mean = log_mixture(pred, target, alpha)
+    return PerPixel(divergence(target.chance, target.log, log_mean), mass)
 
 
 @loss(
     family="divergence",
-    use="anything between js and symmetric_kl",
+    use="a family of divergences from js to symmetric_kl",
     tasks=["binary", "multiclass", "multilabel"],
     sources=["Nielsen 2010"],
     example="alpha_js(alpha=0.9)",
@@ -197,13 +198,13 @@ def alpha_js(pred: Outcomes, target: Outcomes, mass: Mass, *, alpha: Share = 0.5
 
     Args:
         pred: p and log p of each outcome, each (O, B, C, N).
-        target: y and log y, likewise.
-        mass: what each class is of its pixel on a multiclass task.
-        alpha: α in [0, 1], the share of the other side; ½ is `js`, 1 is `symmetric_kl`.
+        target: y and log y, same shapes.
+        mass: fraction of the pixel that belongs to each class (multiclass tasks).
+        alpha: α in [0, 1], the weight of the other distribution; ½ is `js`, 1 is `symmetric_kl`.
 
     Returns:
-        The share of each class, shape (B, C, N); the sum over classes is 0 or more.
+        Contribution of each class, shape (B, C, N); the sum over classes is 0 or more.
     """
-    first = divergence(target.chance, target.log, mixed(pred, target, alpha))
-    second = divergence(pred.chance, pred.log, mixed(target, pred, alpha))
+    first = divergence(target.chance, target.log, log_mixture(pred, target, alpha))
+    second = divergence(pred.chance, pred.log, log_mixture(target, pred, alpha))
     return PerPixel((first + second) / 2, mass)

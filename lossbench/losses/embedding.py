@@ -1,4 +1,4 @@
-"""Losses of embeddings: how far vectors are apart that belong together, or do not."""
+"""Embedding losses: distances between vectors that should be close, or far apart."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lossbench.errors import InputError
 from lossbench.interface.annotations import Gallery, Label, PerSample, Positive, Vector
 from lossbench.interface.stable_math import ratio
 from lossbench.losses import loss
-from lossbench.views.vectors import TripletSums, cosine_of, defined, direction, distance
+from lossbench.views.vectors import TripletSums, cosine_of, direction, distance, non_zero
 
 
 @loss(
@@ -29,7 +29,7 @@ def triplet(
     squared: bool = False,
     swap: bool = False,
 ) -> PerSample:
-    """Triplet loss: the positive should be nearer than the negative, by a margin.
+    """Triplet loss: the positive should be closer than the negative by a margin.
 
     max(d(a, p) - d(a, n) + margin, 0), d(x, y) = ‖x - y‖_p; anchor a = PRED, positive p = GT,
     negative n = role `negative`.
@@ -38,60 +38,60 @@ def triplet(
         pred: anchors, shape (B, D).
         target: positives, shape (B, D).
         negative: negatives, shape (B, D).
-        margin: by which the negative should be farther.
-        p: the norm.
-        squared: of squared distances, as FaceNet has it.
-        swap: measure the negative from the positive where that is nearer (Balntas et al. 2016).
+        margin: how much farther the negative should be.
+        p: order of the norm.
+        squared: use squared distances, as in FaceNet.
+        swap: measure the negative's distance from the positive if that is smaller (Balntas et al.
+            2016).
 
     Returns:
-        Loss per sample, shape (B,), from 0.
+        Loss per sample, shape (B,), 0 or more.
 
     Note:
         torch adds 1e-6 to every difference.
     """
-    away = distance(pred, negative, p, squared)
+    to_negative = distance(pred, negative, p, squared)
     if swap:
-        away = torch.minimum(away, distance(target, negative, p, squared))
-    return (distance(pred, target, p, squared) - away + margin).clamp(min=0)
+        to_negative = torch.minimum(to_negative, distance(target, negative, p, squared))
+    return (distance(pred, target, p, squared) - to_negative + margin).clamp(min=0)
 
 
 @loss(
     family="embedding",
-    use="siamese networks: pairs that are alike or not",
+    use="siamese networks: similar and dissimilar pairs",
     tasks=["vectors"],
     sources=["Hadsell et al. 2006, Dimensionality Reduction by Learning an Invariant Mapping"],
     example="contrastive(margin=2)",
 )
 def contrastive(pred: Vector, target: Vector, same: Label, *, margin: Positive = 1.0) -> PerSample:
-    """Contrastive loss: pairs of a kind together, others a margin apart.
+    """Contrastive loss: similar pairs close together, dissimilar pairs a margin apart.
 
     ½·[s·d² + (1 - s)·max(margin - d, 0)²], d the Euclidean distance of PRED and GT; s = 1 for a
-    pair of one kind and 0 for others, role `same`.
+    similar pair and 0 for a dissimilar one, role `same`.
 
     Args:
         pred: vectors, shape (B, D).
         target: vectors, shape (B, D).
         same: 1 or 0, shape (B,).
-        margin: from which distance on a pair of two kinds costs nothing.
+        margin: distance beyond which a dissimilar pair has loss 0.
 
     Returns:
-        Loss per sample, shape (B,), from 0.
+        Loss per sample, shape (B,), 0 or more.
     """
     if ((same != 0) & (same != 1)).any():
-        found = float(same[(same != 0) & (same != 1)][0])
+        invalid = float(same[(same != 0) & (same != 1)][0])
         raise InputError(
-            f"holds {found:g}; expected 1 for a pair of one kind, 0 for others",
+            f"contains {invalid:g}; expected 1 for a similar pair, 0 for a dissimilar one",
             kind="mismatch",
             role="same",
         )
-    away = distance(pred, target)
-    apart = (margin - away).clamp(min=0)
-    return (same * distance(pred, target, squared=True) + (1 - same) * apart * apart) / 2
+    gap = (margin - distance(pred, target)).clamp(min=0)
+    return (same * distance(pred, target, squared=True) + (1 - same) * gap * gap) / 2
 
 
 @loss(
     family="embedding",
-    use="directions of embeddings, whatever their length",
+    use="directions of embeddings, regardless of their length",
     tasks=["vectors"],
     range=(0, 2),
     aliases=["cosine_distance", "cosine_embedding"],
@@ -111,14 +111,14 @@ def cosine(pred: Vector, target: Vector) -> PerSample:
         Loss per sample, shape (B,), in [0, 2]; undefined where a vector is zero.
 
     Note:
-        torch.nn.CosineEmbeddingLoss has this for pairs that are alike; of a zero vector it makes 1.
+        torch.nn.CosineEmbeddingLoss uses this for similar pairs; for a zero vector it gives 1.
     """
     return 1 - cosine_of(pred, target)
 
 
 @loss(
     family="embedding",
-    use="contrastive learning: each vector should find its own partner among all",
+    use="contrastive learning: each vector should identify its partner among all samples",
     tasks=["vectors"],
     sources=["van den Oord et al. 2018, Contrastive Predictive Coding"],
     example="info_nce(temperature=0.1)",
@@ -126,7 +126,7 @@ def cosine(pred: Vector, target: Vector) -> PerSample:
 def info_nce(
     pred: Vector, target: Vector, gallery: Gallery, *, temperature: Positive = 0.07
 ) -> PerSample:
-    """InfoNCE: cross-entropy of finding the own partner among all samples of the run.
+    """InfoNCE: cross-entropy of identifying the partner among all samples of the run.
 
     -log(exp(cos(a_i, b_i)/τ) / Σ_j exp(cos(a_i, b_j)/τ)), a = PRED, b = GT, j over all samples.
 
@@ -137,18 +137,18 @@ def info_nce(
         temperature: τ.
 
     Returns:
-        Loss per sample, shape (B,), from 0; undefined where either vector of the pair is zero.
+        Loss per sample, shape (B,), 0 or more; undefined where either vector of the pair is zero.
 
     Note:
-        In one direction, PRED to GT; of a batch in training it is over that batch. A partner of
-        zeros is no candidate. It is a value of the run, so that shards of it do not add up.
+        One direction only, PRED to GT. In training, j runs over the batch. A zero partner is not a
+        candidate. The value depends on all samples of the run, so shards cannot be merged.
     """
-    likeness = direction(pred) @ direction(gallery.target).T / temperature
-    likeness = likeness.where(defined(gallery.target), -torch.inf)
-    own = likeness.gather(1, gallery.place[:, None])[:, 0]
-    known = defined(pred) & defined(target)
-    every = likeness.logsumexp(1).where(known, 0.0)
-    return (every - own.where(known, 0.0)).where(known, torch.nan)
+    similarity = direction(pred) @ direction(gallery.target).T / temperature
+    similarity = similarity.where(non_zero(gallery.target), -torch.inf)
+    partner = similarity.gather(1, gallery.place[:, None])[:, 0]
+    defined = non_zero(pred) & non_zero(target)
+    total = similarity.logsumexp(1).where(defined, 0.0)
+    return (total - partner.where(defined, 0.0)).where(defined, torch.nan)
 
 
 @loss(
@@ -162,20 +162,20 @@ def info_nce(
     example="triplet_mining(mining=batch_all, margin=0.2)",
 )
 def triplet_mining(mined: TripletSums) -> PerSample:
-    """Triplet loss of one labelled set, over the triplets that it has.
+    """Triplet loss of one labelled set, over triplets mined from it.
 
-    mean max(d(a, p) - d(a, n) + margin, 0) over the triplets of an anchor a, p of its label and n
-    of another; PRED holds vectors, GT labels.
+    mean max(d(a, p) - d(a, n) + margin, 0) over the triplets of anchor a, with p of the same label
+    and n of another; PRED contains vectors, GT labels.
 
     Args:
         mined: sums over the triplets of each anchor, shape (B,).
 
     Returns:
-        Loss per sample as the anchor, shape (B,), from 0; undefined where it has no triplet: no
-        other sample of its label, none of another, or none that is semihard.
+        Loss per sample as the anchor, shape (B,), 0 or more; undefined where the anchor has no
+        triplet: no other sample of its label, no sample of another label, or no semihard negative.
 
     Note:
         The pooled value is the mean over all triplets of the run, as Hermans et al. define
-        batch_all; that of batch_hard is the mean over anchors.
+        batch_all; for batch_hard it is the mean over anchors.
     """
     return ratio(mined.loss, mined.active.where(mined.active > 0, mined.triplets))

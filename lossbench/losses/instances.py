@@ -1,4 +1,4 @@
-"""Scores of instances and panoptic segments, from the segments that match."""
+"""Instance and panoptic scores, from matched segments."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lossbench.views.segments import Segments
     example="panoptic_quality(void=both)",
 )
 def panoptic_quality(segments: Segments) -> PerClass:
-    """Panoptic quality: how well segments are found, and how well the found ones fit.
+    """Panoptic quality: how many segments are matched, and how well they fit.
 
     PQ = Σ IoU / (TP + ½FP + ½FN) = SQ · RQ, over segments of one class; a predicted and a true
     segment match (TP) where their IoU is above ½.
@@ -28,17 +28,17 @@ def panoptic_quality(segments: Segments) -> PerClass:
         segments: matched segments, each field of shape (B, C).
 
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined where neither side has a
-        segment of the class, 0 where only one has.
+        Score per sample and class, shape (B, C), in [0, 1]; undefined where neither prediction nor
+        target has a segment of the class, 0 where only one has.
 
     Note:
-        Void pixels of the target are taken out of predicted segments before they are matched, and
-        an unmatched predicted segment is dropped where more than half of it is void or a crowd of
-        its class. The pooled value, over all segments of all samples and then the mean of the
-        classes, is what panopticapi prints and papers report. panopticapi looks at the last crowd
-        of a class in an image, this at all of them. torchmetrics, where it allows predictions of an
-        unknown class, also takes those pixels out of true segments, and drops true segments that
-        are more than half of those: void=both.
+        Void pixels of the target are removed from predicted segments before matching, and an
+        unmatched predicted segment is dropped if more than half of it is void or a crowd of its
+        class. The pooled value, over all segments of all samples and then averaged over classes, is
+        what panopticapi prints and papers report. panopticapi considers only the last crowd of a
+        class in an image; this score considers all. torchmetrics with allow_unknown_preds_category
+        also removes pixels predicted as an unknown class from true segments, and drops true
+        segments with more than half such pixels: void=both.
     """
     tp, fp, fn, iou = segments
     return ratio(iou, tp + (fp + fn) / 2)
@@ -46,7 +46,7 @@ def panoptic_quality(segments: Segments) -> PerClass:
 
 @loss(
     family="instances",
-    use="how well the segments fit that were found, whatever was missed",
+    use="how well the matched segments fit, regardless of missed ones",
     tasks=["instances"],
     better="higher",
     range=(0, 1),
@@ -55,7 +55,7 @@ def panoptic_quality(segments: Segments) -> PerClass:
     example="segmentation_quality",
 )
 def segmentation_quality(segments: Segments) -> PerClass:
-    """Segmentation quality: the mean IoU of matched segments.
+    """Segmentation quality: mean IoU of matched segments.
 
     SQ = Σ IoU / TP, over segments of one class.
 
@@ -63,11 +63,11 @@ def segmentation_quality(segments: Segments) -> PerClass:
         segments: matched segments, each field of shape (B, C).
 
     Returns:
-        Score per sample and class, shape (B, C), 0 or in (½, 1]; undefined where neither side has a
-        segment of the class, 0 where none matches.
+        Score per sample and class, shape (B, C), 0 or in (½, 1]; undefined where neither prediction
+        nor target has a segment of the class, 0 where none matches.
 
     Note:
-        The mean over classes counts those without a match as 0, as panopticapi does.
+        The mean over classes counts classes without a match as 0, as panopticapi does.
     """
     tp, fp, fn, iou = segments
     return ratio(iou, tp.where(tp > 0, fp + fn))
@@ -75,7 +75,7 @@ def segmentation_quality(segments: Segments) -> PerClass:
 
 @loss(
     family="instances",
-    use="how many segments were found, whatever their outline; F1 of detection",
+    use="how many segments are matched, regardless of their outline; F1 of detection",
     tasks=["instances"],
     better="higher",
     range=(0, 1),
@@ -84,7 +84,7 @@ def segmentation_quality(segments: Segments) -> PerClass:
     example="recognition_quality",
 )
 def recognition_quality(segments: Segments) -> PerClass:
-    """Recognition quality: the F1 score of finding segments.
+    """Recognition quality: F1 score of segment matching.
 
     RQ = TP / (TP + ½FP + ½FN), over segments of one class.
 
@@ -92,8 +92,8 @@ def recognition_quality(segments: Segments) -> PerClass:
         segments: matched segments, each field of shape (B, C).
 
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined where neither side has a
-        segment of the class.
+        Score per sample and class, shape (B, C), in [0, 1]; undefined where neither prediction nor
+        target has a segment of the class.
     """
     tp, fp, fn, _ = segments
     return ratio(tp, tp + (fp + fn) / 2)

@@ -1,4 +1,4 @@
-"""Region overlap, with I = Σpy, P = Σp and Y = Σy over the valid pixels of one class."""
+"""Region overlap losses, with I = Σpy, P = Σp and Y = Σy over the valid pixels of one class."""
 
 from __future__ import annotations
 
@@ -25,20 +25,23 @@ from lossbench.views.ranking import Errors
 
 
 def smoothed(
-    top: Tensor, bottom: Tensor, smooth: float, above: float | None, below: float | None
+    numerator: Tensor,
+    denominator: Tensor,
+    smooth: float,
+    smooth_nr: float | None,
+    smooth_dr: float | None,
 ) -> Tensor:
-    """A coefficient with its smoothing: one number for both sides unless they are set apart."""
+    """Smoothed coefficient: `smooth` unless the numerator or denominator has its own number."""
     return ratio(
-        top + (smooth if above is None else above), bottom + (smooth if below is None else below)
+        numerator + (smooth if smooth_nr is None else smooth_nr),
+        denominator + (smooth if smooth_dr is None else smooth_dr),
     )
 
 
 def as_loss(coefficient: Tensor, log: bool, negative: bool) -> Tensor:
-    """1 − c, −log c clamped at 100, or −c."""
+    """Loss of a coefficient c: 1 − c, −log c clamped at 100, or −c."""
     if log and negative:
-        raise SettingError(
-            "log and negative exclude each other: −log of the coefficient, or minus it"
-        )
+        raise SettingError("log and negative are mutually exclusive; set only one of them")
     if negative:
         return -coefficient
     return -logarithm(coefficient) if log else 1 - coefficient
@@ -61,25 +64,25 @@ def dice(
     log: bool = False,
     negative: bool = False,
 ) -> PerClass:
-    """Dice loss: one minus twice the overlap over the sum of both areas.
+    """Dice loss: one minus twice the overlap divided by the sum of both areas.
 
     1 − (2·I + s) / (P + Y + s), with I = Σpy, P = Σp, Y = Σy over the valid pixels of one class.
 
     Args:
         overlap: soft overlap sums, each field of shape (B, C).
-        smooth: s ≥ 0, added above and below; 0 leaves the plain coefficient.
-        smooth_nr: s above, where it differs.
-        smooth_dr: s below, where it differs.
-        log: −log of the coefficient, clamped at 100, in place of one minus it.
-        negative: minus the coefficient, in [−1, 0], in place of one minus it.
+        smooth: s ≥ 0, added to numerator and denominator; 0 gives the plain coefficient.
+        smooth_nr: s in the numerator, if different.
+        smooth_dr: s in the denominator, if different.
+        log: −log of the coefficient, clamped at 100, instead of one minus the coefficient.
+        negative: minus the coefficient, in [−1, 0], instead of one minus the coefficient.
 
     Returns:
         Loss per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
-        mask and nothing is added below. With smooth_nr > smooth_dr it can be negative.
+        mask and the denominator is not smoothed. With smooth_nr > smooth_dr it can be negative.
 
     Note:
-        segmentation_models.pytorch and optax put 2s where this has s, above and below, so theirs
-        is this with twice the s. nnU-Net's loss is minus the coefficient, negative=true.
+        The s of segmentation_models.pytorch and optax is half of this s: they add 2s to numerator
+        and denominator. nnU-Net's loss is minus the coefficient, negative=true.
     """
     coefficient = smoothed(
         2 * overlap.both, overlap.pred + overlap.target, smooth, smooth_nr, smooth_dr
@@ -89,7 +92,7 @@ def dice(
 
 @loss(
     family="overlap",
-    use="masks that will be judged by intersection over union",
+    use="masks that are evaluated by intersection over union",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     aliases=["iou_loss", "soft_iou"],
@@ -111,19 +114,19 @@ def jaccard(
 
     Args:
         overlap: soft overlap sums, each field of shape (B, C).
-        smooth: s ≥ 0, added above and below; 0 leaves the plain coefficient.
-        smooth_nr: s above, where it differs.
-        smooth_dr: s below, where it differs.
-        log: −log of the coefficient, clamped at 100, in place of one minus it.
-        negative: minus the coefficient, in [−1, 0], in place of one minus it.
+        smooth: s ≥ 0, added to numerator and denominator; 0 gives the plain coefficient.
+        smooth_nr: s in the numerator, if different.
+        smooth_dr: s in the denominator, if different.
+        log: −log of the coefficient, clamped at 100, instead of one minus the coefficient.
+        negative: minus the coefficient, in [−1, 0], instead of one minus the coefficient.
 
     Returns:
         Loss per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
-        mask and nothing is added below.
+        mask and the denominator is not smoothed.
 
     Note:
-        MONAI's DiceLoss(jaccard=True) adds s above and below to 2·I and to twice the union: it is
-        this with s/2.
+        MONAI's DiceLoss(jaccard=True) adds s to 2·I and to twice the union, which is this loss
+        with s/2.
     """
     union = overlap.pred + overlap.target - overlap.both
     return as_loss(smoothed(overlap.both, union, smooth, smooth_nr, smooth_dr), log, negative)
@@ -131,7 +134,7 @@ def jaccard(
 
 @loss(
     family="overlap",
-    use="masks in which misses cost more than false alarms, or less",
+    use="masks in which false negatives cost more, or less, than false positives",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     sources=["Salehi et al. 2017", "Tversky 1977"],
@@ -148,7 +151,7 @@ def tversky(
     log: bool = False,
     negative: bool = False,
 ) -> PerClass:
-    """Tversky loss: overlap in which false alarms and misses weigh differently.
+    """Tversky loss: overlap with separate weights for false positives and negatives.
 
     1 − (I + s) / (I + α·FP + β·FN + s), with I = Σpy, FP = Σp(1−y), FN = Σ(1−p)y over the valid
     pixels of one class.
@@ -157,24 +160,24 @@ def tversky(
         overlap: soft overlap sums, each field of shape (B, C).
         alpha: α ≥ 0, the weight of false positives.
         beta: β ≥ 0, the weight of false negatives.
-        smooth: s ≥ 0, added above and below; 0 leaves the plain coefficient.
-        smooth_nr: s above, where it differs.
-        smooth_dr: s below, where it differs.
-        log: −log of the coefficient, clamped at 100, in place of one minus it.
-        negative: minus the coefficient, in [−1, 0], in place of one minus it.
+        smooth: s ≥ 0, added to numerator and denominator; 0 gives the plain coefficient.
+        smooth_nr: s in the numerator, if different.
+        smooth_dr: s in the denominator, if different.
+        log: −log of the coefficient, clamped at 100, instead of one minus the coefficient.
+        negative: minus the coefficient, in [−1, 0], instead of one minus the coefficient.
 
     Returns:
         Loss per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
-        mask and nothing is added below.
+        mask and the denominator is not smoothed.
 
     Note:
-        α weighs false positives as in Salehi et al. and MONAI; many Keras snippets swap the two.
+        α weights false positives as in Salehi et al. and MONAI; many Keras snippets swap α and β.
         α = β = ½ with s is `dice` with 2s; α = β = 1 is `jaccard`.
     """
     false_positive = overlap.pred - overlap.both
     false_negative = overlap.target - overlap.both
-    bottom = overlap.both + alpha * false_positive + beta * false_negative
-    return as_loss(smoothed(overlap.both, bottom, smooth, smooth_nr, smooth_dr), log, negative)
+    denominator = overlap.both + alpha * false_positive + beta * false_negative
+    return as_loss(smoothed(overlap.both, denominator, smooth, smooth_nr, smooth_dr), log, negative)
 
 
 @loss(
@@ -195,26 +198,26 @@ def generalized_dice(
     fallback: NonNegative = 1.0,
     background: bool = True,
 ) -> PerSample:
-    """Generalized Dice loss: one overlap of all classes, small ones weighing more.
+    """Generalized Dice loss: one overlap of all classes, with small classes weighted up.
 
     1 − (2·Σ_c w_c·I_c + s) / (Σ_c w_c·(P_c + Y_c) + s), with w_c = 1/Y_c², 1/Y_c or 1.
 
     Args:
         overlap: soft overlap sums, each field of shape (B, C).
         class_weights: square is 1/Y², simple 1/Y, uniform 1.
-        smooth: s ≥ 0, added above and below.
+        smooth: s ≥ 0, added to numerator and denominator.
         smooth_nr: s above, where it differs.
         smooth_dr: s below, where it differs.
-        fallback: the weight of every class where the target has none of them.
+        fallback: weight of every class where the target contains none of them.
         background: whether class 0 of a multiclass task counts.
 
     Returns:
-        Loss per sample, shape (B,), in [0, 1]; undefined where nothing is in either mask.
+        Loss per sample, shape (B,), in [0, 1]; undefined where both masks are empty.
 
     Note:
-        A class that the target lacks takes the sample's largest finite weight, as in MONAI; where
-        none is finite all weigh 1, in MONAI's loss 0. torchmetrics' GeneralizedDiceScore is one
-        minus this.
+        A class absent from the target gets the sample's largest finite weight, as in MONAI; if no
+        weight is finite, all are 1 (in MONAI's loss 0). torchmetrics' GeneralizedDiceScore is one
+        minus this loss.
     """
     start = 0 if background else 1
     both, area, target = (
@@ -225,13 +228,13 @@ def generalized_dice(
     weight = 1 / target.where(present, 1.0) ** exponent
     largest = weight.where(present, 0.0).amax(1, keepdim=True)
     weight = weight.where(present, largest.where(largest > 0, fallback))
-    top, bottom = 2 * (weight * both).sum(1), (weight * area).sum(1)
-    return 1 - smoothed(top, bottom, smooth, smooth_nr, smooth_dr)
+    numerator, denominator = 2 * (weight * both).sum(1), (weight * area).sum(1)
+    return 1 - smoothed(numerator, denominator, smooth, smooth_nr, smooth_dr)
 
 
 @loss(
     family="overlap",
-    use="small lesions, with weight on the classes that are poorly found",
+    use="small lesions, with more weight on poorly segmented classes",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     sources=["Abraham & Khan 2019", "segmentation_models.pytorch TverskyLoss"],
@@ -246,26 +249,26 @@ def focal_tversky(
     gamma: NonNegative | Sequence[NonNegative] = 0.75,
     smooth: NonNegative = 0.0,
 ) -> PerClass:
-    """Focal Tversky loss: the Tversky loss of each class to a power.
+    """Focal Tversky loss: the Tversky loss of each class raised to a power.
 
-    (1 − TI_c)^γ, with TI = (I + s) / (I + α·FP + β·FN + s); a mean over the classes, weighted by
+    (1 − TI_c)^γ, with TI = (I + s) / (I + α·FP + β·FN + s); averaged over the classes with
     class_weights.
 
     Args:
         overlap: soft overlap sums, each field of shape (B, C).
-        alpha: α ≥ 0, the weight of false positives: a number, or one for each class.
-        beta: β ≥ 0, the weight of false negatives, likewise.
-        gamma: γ ≥ 0, below 1 good overlaps gain weight: a number, or one for each class.
-        smooth: s ≥ 0, added above and below.
+        alpha: α ≥ 0, the weight of false positives: a number, or one per class.
+        beta: β ≥ 0, the weight of false negatives: a number, or one per class.
+        gamma: γ ≥ 0; below 1, good overlaps gain weight: a number, or one per class.
+        smooth: s ≥ 0, added to numerator and denominator.
 
     Returns:
         Loss per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
         mask and s = 0.
 
     Note:
-        Abraham & Khan write the exponent 1/γ with γ = 4/3, which is γ = 0.75 here, and let α weigh
-        false negatives. segmentation_models.pytorch takes the power of the mean over classes:
-        gamma=1 and its γ as exponent.
+        Abraham & Khan write the exponent as 1/γ with γ = 4/3, which is γ = 0.75 here, and their α
+        weights false negatives. segmentation_models.pytorch raises the mean over classes to the
+        power: gamma=1 and its γ as exponent.
     """
     index = tversky_index(overlap, alpha, beta, smooth)
     return power((1 - index).clamp(min=0), by_class(gamma, index))
@@ -277,29 +280,29 @@ def tversky_index(
     beta: float | Sequence[float],
     smooth: float,
 ) -> Tensor:
-    """(I + s) / (I + α·FP + β·FN + s), shape (B, C)."""
+    """Tversky index (I + s) / (I + α·FP + β·FN + s), shape (B, C)."""
     false_positive, false_negative = overlap.pred - overlap.both, overlap.target - overlap.both
-    wrong = by_class(alpha, overlap.both) * false_positive
-    wrong = wrong + by_class(beta, overlap.both) * false_negative
-    return ratio(overlap.both + smooth, overlap.both + wrong + smooth)
+    errors = by_class(alpha, overlap.both) * false_positive
+    errors = errors + by_class(beta, overlap.both) * false_negative
+    return ratio(overlap.both + smooth, overlap.both + errors + smooth)
 
 
 @loss(
     family="overlap",
-    use="soft masks, with a tunable penalty of uncertain pixels",
+    use="soft masks, with a tunable penalty on uncertain pixels",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     sources=["Duque-Arias et al. 2021"],
     example="power_jaccard(power=1.5, smooth=1)",
 )
 def power_jaccard(powers: Powers, *, smooth: NonNegative = 0.0) -> PerClass:
-    """Jaccard loss with powered areas.
+    """Jaccard loss with the probabilities in both areas raised to a power.
 
     1 − (I + s) / (Σp^q + Σy^q − I + s).
 
     Args:
         powers: Σpy, Σp^q and Σy^q, each of shape (B, C).
-        smooth: s ≥ 0, added above and below.
+        smooth: s ≥ 0, added to numerator and denominator.
 
     Returns:
         Loss per sample and class, shape (B, C), in [0, 1] for q from 1 to 2; undefined where a
@@ -326,18 +329,17 @@ def mcc_loss(counts: SoftCounts, *, smooth: NonNegative = 0.0) -> PerClass:
     1 − (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)) of one class.
 
     Args:
-        counts: soft hits, false alarms, misses and the rest, each of shape (B, C).
-        smooth: s ≥ 0, added to each of the four.
+        counts: soft true and false positives and negatives, each of shape (B, C).
+        smooth: s ≥ 0, added to each of the four counts.
 
     Returns:
         Loss per sample and class, shape (B, C), in [0, 2]; undefined where either mask is empty or
         full and s = 0.
     """
-    every = sum(counts) + 4 * smooth  # products of counts would leave their digits
-    shares = [(x + smooth) / every for x in counts]
-    tp, fp, fn, tn = shares
-    bottom = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
-    return 1 - ratio(tp * tn - fp * fn, root(bottom))
+    pixels = sum(counts) + 4 * smooth  # fractions, because products of counts lose precision
+    tp, fp, fn, tn = ((x + smooth) / pixels for x in counts)
+    product = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    return 1 - ratio(tp * tn - fp * fn, root(product))
 
 
 @loss(
@@ -355,16 +357,16 @@ def sensitivity_specificity(
     b: Share = 0.5,
     form: Literal["counts", "brosch"] = "counts",
 ) -> PerClass:
-    """Sensitivity and specificity, one weighed against the other.
+    """One minus a weighted mean of sensitivity and specificity.
 
     1 − [b·TP/(TP+FN) + (1−b)·TN/(TN+FP)] of one class; with form=brosch
     b·Σ(y−p)²y/Σy + (1−b)·Σ(y−p)²(1−y)/Σ(1−y).
 
     Args:
-        counts: soft hits, false alarms, misses and the rest, each of shape (B, C).
-        errors: squared errors on and off the target, each of shape (B, C).
+        counts: soft true and false positives and negatives, each of shape (B, C).
+        errors: squared errors inside and outside the target, each of shape (B, C).
         b: the weight of sensitivity.
-        form: from counts, or from squared errors as Brosch et al. write it.
+        form: from counts, or from squared errors as in Brosch et al.
 
     Returns:
         Loss per sample and class, shape (B, C), in [0, 1]; undefined where the target is empty or
@@ -380,7 +382,7 @@ def sensitivity_specificity(
 
 @loss(
     family="overlap",
-    use="rare foregrounds, as one half of unified_focal",
+    use="rare foregrounds, as one part of unified_focal",
     tasks=["binary", "multilabel"],
     range=(0, 1),
     sources=["Yeung et al. 2022"],
@@ -389,14 +391,14 @@ def sensitivity_specificity(
 def asymmetric_focal_tversky(
     counts: SoftCounts, *, delta: Share = 0.7, gamma: Share = 0.75
 ) -> PerClass:
-    """Tversky loss of background and foreground, of which only the foreground is focal.
+    """Tversky loss of background and foreground, focal for the foreground only.
 
     ½·[(1 − mTI_bg) + (1 − mTI_fg)^(1−γ)], with mTI = TP / (TP + δ·FN + (1−δ)·FP).
 
     Args:
-        counts: soft hits, false alarms, misses and the rest, each of shape (B, C).
-        delta: δ, the weight of misses against 1−δ of false alarms.
-        gamma: γ in [0, 1], how much a poor foreground gains.
+        counts: soft true and false positives and negatives, each of shape (B, C).
+        delta: δ, the weight of false negatives; false positives get 1−δ.
+        gamma: γ in [0, 1], how strongly the foreground is enhanced.
 
     Returns:
         Loss per sample and label, shape (B, C), in [0, 1]; undefined where foreground or background
@@ -410,7 +412,7 @@ def asymmetric_focal_tversky(
 
 @loss(
     family="overlap",
-    use="optimising intersection over union itself",
+    use="optimising intersection over union directly",
     tasks=["binary", "multiclass", "multilabel"],
     sources=["Berman, Triki & Blaschko 2018"],
     example="lovasz(classes=all)",
@@ -418,32 +420,32 @@ def asymmetric_focal_tversky(
 def lovasz(errors: Errors, *, classes: Literal["present", "all"] = "present") -> PerClass:
     """Lovász loss: the convex surrogate of the Jaccard loss.
 
-    Σ_i e_i·(J_i − J_{i−1}) over the errors e of one class in falling order, J_i the Jaccard loss
-    with the first i pixels wrong. Errors are |y − p|; on the logits of a yes or no the hinge
+    Σ_i e_i·(J_i − J_{i−1}) over the errors e of one class in descending order, J_i the Jaccard loss
+    with the first i pixels wrong. Errors are |y − p|; for binary and multilabel logits, the hinge
     max(0, 1 − ỹx).
 
     Args:
-        errors: of valid pixels, largest first, each (B, C, N).
-        classes: present leaves out a class that the target lacks, where the hinge is not used; all
-            counts it.
+        errors: errors of the valid pixels, largest first, each (B, C, N).
+        classes: present excludes classes absent from the target, unless the hinge is used; all
+            includes them.
 
     Returns:
-        Loss per sample and class, shape (B, C), in [0, 1], 0 or more with the hinge; undefined
-        where classes=present and the target lacks the class.
+        Loss per sample and class, shape (B, C), in [0, 1], or 0 or more with the hinge; undefined
+        where classes=present excludes the class.
 
     Note:
         The pooled value is over the pixels of all samples; `per_image=false` gives it to every
-        sample, which is what smp's LovaszLoss(per_image=False) does with a batch.
+        sample, as smp's LovaszLoss(per_image=False) does for a batch.
     """
-    hits, others = errors.hit.cumsum(-1), errors.other.cumsum(-1)
-    every = hits[..., -1:]
-    union = every + others
-    jaccard_loss = (hits + others) / union.clamp(min=torch.finfo(union.dtype).tiny)
-    before = torch.cat([torch.zeros_like(every), jaccard_loss[..., :-1]], -1)
-    value = total(errors.error, jaccard_loss - before)
-    seen = (every + others[..., -1:])[..., 0] > 0
-    present = seen if errors.hinge or classes == "all" else every[..., 0] > 0
-    return value.where(present, torch.nan)
+    positives, negatives = errors.hit.cumsum(-1), errors.other.cumsum(-1)
+    all_positives = positives[..., -1:]
+    union = all_positives + negatives
+    jaccard_loss = (positives + negatives) / union.clamp(min=torch.finfo(union.dtype).tiny)
+    previous = torch.cat([torch.zeros_like(all_positives), jaccard_loss[..., :-1]], -1)
+    value = total(errors.error, jaccard_loss - previous)
+    valid = (all_positives + negatives[..., -1:])[..., 0] > 0
+    defined = valid if errors.hinge or classes == "all" else all_positives[..., 0] > 0
+    return value.where(defined, torch.nan)
 
 
 @loss(
@@ -465,7 +467,7 @@ def exp_log(
     smooth: NonNegative = 1.0,
     class_weights: Sequence[NonNegative] | Literal["root_frequency"] | None = "root_frequency",
 ) -> PerSample:
-    """Exponential logarithmic loss of overlap and cross-entropy.
+    """Exponential logarithmic loss: powers of the log-Dice and the cross-entropy.
 
     .8·mean_c (−ln D_c)^.3 + .2·mean_x w_c·(−ln p_c)^.3, with D_c the smoothed Dice coefficient and
     c the class of pixel x.
@@ -474,20 +476,20 @@ def exp_log(
         overlap: soft overlap sums, each field of shape (B, C).
         pred: log p_c, shape (B, K, N).
         target: y_c, shape (B, K, N).
-        weight: how many pixels an element stands for, shape (B, K or 1, N).
-        mix: the share of the Dice part.
+        weight: number of pixels that an element stands for, shape (B, K or 1, N).
+        mix: the weight of the Dice term.
         gamma: the exponent of both logarithms.
-        smooth: s ≥ 0, added above and below in D_c.
-        class_weights: w_c: numbers for each class, root_frequency for √(N/n_c) over the data set,
-            none for 1; the mean divides by the pixels.
+        smooth: s ≥ 0, added to numerator and denominator of D_c.
+        class_weights: w_c: one number per class, root_frequency for √(N/n_c) over the data set, or
+            none for 1; the mean divides by the number of pixels.
 
     Returns:
         Loss per sample, shape (B,), 0 or more; undefined without a valid pixel.
     """
     coefficient = smoothed(2 * overlap.both, overlap.pred + overlap.target, smooth, None, None)
-    dice_part = power(-logarithm(coefficient), gamma).nanmean(1)
-    given = None if isinstance(class_weights, str) else class_weights
-    factor = 1.0 if given is None else by_class(given, coefficient)
-    top = (factor * total(target * power(-pred, gamma), weight)).sum(1)
-    entropy_part = ratio(top, total(target, weight).sum(1))
-    return mix * dice_part + (1 - mix) * entropy_part
+    dice_term = power(-logarithm(coefficient), gamma).nanmean(1)
+    weights = 1.0 if class_weights is None or isinstance(class_weights, str) else class_weights
+    losses = total(target * power(-pred, gamma), weight)
+    sums = (by_class(weights, coefficient) * losses).sum(1)
+    entropy_term = ratio(sums, total(target, weight).sum(1))
+    return mix * dice_term + (1 - mix) * entropy_term

@@ -20,7 +20,7 @@ from lossbench.losses import loss
 
 @loss(
     family="regression",
-    use="images and probability maps, with every error in proportion",
+    use="images and probability maps, with every error weighted proportionally",
     tasks=["binary", "multiclass", "multilabel", "image"],
     aliases=["mae"],
     sources=["torch.nn.L1Loss"],
@@ -38,14 +38,14 @@ def l1(difference: Difference) -> PerPixel:
         |d| for each element, shape (B, C, N), 0 or more.
 
     Note:
-        8-bit images are compared in [0, 1], so that one grey level is 1/255.
+        8-bit images are compared in [0, 1], so one grey level is 1/255.
     """
     return PerPixel(difference.abs())
 
 
 @loss(
     family="regression",
-    use="images and probability maps, with large errors weighing more",
+    use="images and probability maps, with more weight on large errors",
     tasks=["binary", "multiclass", "multilabel", "image"],
     aliases=["mse", "quadratic"],
     sources=["torch.nn.MSELoss"],
@@ -58,7 +58,7 @@ def l2(difference: Difference, *, half: bool = False) -> PerPixel:
 
     Args:
         difference: p − y, shape (B, C, N).
-        half: ½d² in place of d².
+        half: use ½d² instead of d².
 
     Returns:
         d² for each element, shape (B, C, N), 0 or more.
@@ -78,7 +78,7 @@ def l2(difference: Difference, *, half: bool = False) -> PerPixel:
     example="rmse(reduction=sum)",
 )
 def rmse(difference: Difference) -> RootMean:
-    """Root of the mean squared error.
+    """Root mean squared error.
 
     √(mean d²), with d = p − y over the valid elements; the Euclidean norm √(Σ d²) with
     reduction=sum.
@@ -87,11 +87,11 @@ def rmse(difference: Difference) -> RootMean:
         difference: p − y, shape (B, C, N).
 
     Returns:
-        d² for each element, shape (B, C, N); the root is taken of its mean or sum.
+        d² for each element, shape (B, C, N); the root of the mean or sum is taken afterwards.
 
     Note:
-        The root of a mean over several samples is not the mean of their roots: `pooled` is the root
-        of the pooled mean squared error.
+        The mean over samples averages their roots; `pooled` is the root of the pooled mean squared
+        error.
     """
     return PerPixel(difference**2)
 
@@ -104,49 +104,50 @@ def rmse(difference: Difference) -> RootMean:
     example="huber(delta=0.1)",
 )
 def huber(difference: Difference, *, delta: NonNegative = 1.0) -> PerPixel:
-    """Huber loss: squared near zero, absolute further out.
+    """Huber loss: squared for small errors, absolute for large ones.
 
     mean of ½d² where |d| ≤ δ, else δ·|d| − ½δ², with d = p − y over the valid elements.
 
     Args:
         difference: p − y, shape (B, C, N).
-        delta: δ ≥ 0, where the square ends.
+        delta: δ ≥ 0, the error where the loss becomes linear.
 
     Returns:
-        The loss of each element, shape (B, C, N), 0 or more.
+        Loss of each element, shape (B, C, N), 0 or more.
 
     Note:
-        With δ = 1, differences of images and probabilities in [0, 1] never leave the square: it is
-        half of `l2`. It is δ times `smooth_l1(beta=δ)`.
+        With δ = 1, differences of images and probabilities in [0, 1] stay in the quadratic part:
+        the loss is half of `l2`. It always is δ times `smooth_l1(beta=δ)`.
     """
-    size = difference.abs()
+    magnitude = difference.abs()
     square = 0.5 * difference**2
-    return PerPixel(square.where(size <= delta, delta * size - 0.5 * delta**2))
+    return PerPixel(square.where(magnitude <= delta, delta * magnitude - 0.5 * delta**2))
 
 
 @loss(
     family="regression",
-    use="regression with a few outliers, as detectors use it",
+    use="regression with a few outliers, as used by detectors",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Girshick 2015, Fast R-CNN", "torch.nn.SmoothL1Loss"],
     example="smooth_l1(beta=0.1)",
 )
 def smooth_l1(difference: Difference, *, beta: NonNegative = 1.0) -> PerPixel:
-    """Smooth L1 loss: absolute, with the corner at zero rounded off.
+    """Smooth L1 loss: absolute error, quadratic near zero.
 
     mean of ½d²/β where |d| < β, else |d| − ½β, with d = p − y over the valid elements.
 
     Args:
         difference: p − y, shape (B, C, N).
-        beta: β ≥ 0, where the square ends; 0 leaves `l1`.
+        beta: β ≥ 0, the error where the loss becomes linear; 0 gives `l1`.
 
     Returns:
-        The loss of each element, shape (B, C, N), 0 or more.
+        Loss of each element, shape (B, C, N), 0 or more.
     """
-    size = difference.abs()
+    magnitude = difference.abs()
     if not beta:
-        return PerPixel(size)
-    return PerPixel((0.5 * difference**2 / beta).where(size < beta, size - 0.5 * beta))
+        return PerPixel(magnitude)
+    square = 0.5 * difference**2 / beta
+    return PerPixel(square.where(magnitude < beta, magnitude - 0.5 * beta))
 
 
 @loss(
@@ -159,8 +160,8 @@ def smooth_l1(difference: Difference, *, beta: NonNegative = 1.0) -> PerPixel:
 def log_cosh(difference: Difference) -> PerPixel:
     """Logarithm of the hyperbolic cosine of the error.
 
-    mean log cosh d, with d = p − y over the valid elements: about ½d² near zero, |d| − log 2 far
-    from it.
+    mean log cosh d, with d = p − y over the valid elements: about ½d² for small d, |d| − log 2 for
+    large d.
 
     Args:
         difference: p − y, shape (B, C, N).
@@ -170,12 +171,12 @@ def log_cosh(difference: Difference) -> PerPixel:
 
     Note:
         Computed as log(1 + 2·sinh²(d/2)) for |d| < 1 and as |d| + log(1 + e^(−2|d|)) − log 2
-        elsewhere: the first would overflow far out, the second loses its digits near zero.
+        elsewhere: the first would overflow for large d, the second loses precision near zero.
     """
-    size = difference.abs()
-    near = torch.log1p(2 * torch.sinh(size.clamp(max=1) / 2) ** 2)
-    far = size + functional.softplus(-2 * size) - math.log(2)
-    return PerPixel(near.where(size < 1, far))
+    magnitude = difference.abs()
+    small = torch.log1p(2 * torch.sinh(magnitude.clamp(max=1) / 2) ** 2)
+    large = magnitude + functional.softplus(-2 * magnitude) - math.log(2)
+    return PerPixel(small.where(magnitude < 1, large))
 
 
 @loss(
@@ -186,20 +187,20 @@ def log_cosh(difference: Difference) -> PerPixel:
     example="pseudo_huber(delta=0.1, scaled=false)",
 )
 def pseudo_huber(difference: Difference, *, delta: Positive = 1.0, scaled: bool = True) -> PerPixel:
-    """Pseudo-Huber loss: a smooth passage from the square to the absolute error.
+    """Pseudo-Huber loss: a smooth transition from squared to absolute error.
 
     mean δ²·(√(1 + (d/δ)²) − 1), with d = p − y over the valid elements.
 
     Args:
         difference: p − y, shape (B, C, N).
-        delta: δ > 0, where the passage is.
-        scaled: with the factor δ², so that it is ½d² near zero.
+        delta: δ > 0, the error around which the transition lies.
+        scaled: include the factor δ², so that the loss is ½d² near zero.
 
     Returns:
-        The loss of each element, shape (B, C, N), 0 or more.
+        Loss of each element, shape (B, C, N), 0 or more.
 
     Note:
-        Computed as d² / (1 + √(1 + (d/δ)²)), which keeps its digits near zero. kornia's
+        Computed as d² / (1 + √(1 + (d/δ)²)), which is precise near zero. kornia's
         `charbonnier_loss` is this with δ = 1.
     """
     value = difference**2 / (1 + torch.sqrt(1 + (difference / delta) ** 2))
@@ -208,13 +209,13 @@ def pseudo_huber(difference: Difference, *, delta: Positive = 1.0, scaled: bool 
 
 @loss(
     family="regression",
-    use="super-resolution and other restoration",
+    use="super-resolution and other image restoration",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Lai et al. 2017, LapSRN"],
     example="charbonnier(eps=0.01)",
 )
 def charbonnier(difference: Difference, *, eps: Positive = 1e-3) -> PerPixel:
-    """Charbonnier loss: the absolute error with a rounded corner.
+    """Charbonnier loss: the absolute error, smooth at zero.
 
     mean √(d² + ε²), with d = p − y over the valid elements.
 
@@ -223,7 +224,7 @@ def charbonnier(difference: Difference, *, eps: Positive = 1e-3) -> PerPixel:
         eps: ε > 0, the value at d = 0.
 
     Returns:
-        The loss of each element, shape (B, C, N), ε or more.
+        Loss of each element, shape (B, C, N), ε or more.
 
     Note:
         Identical images cost ε, not 0.
@@ -233,7 +234,7 @@ def charbonnier(difference: Difference, *, eps: Positive = 1e-3) -> PerPixel:
 
 @loss(
     family="regression",
-    use="the usual number of compression, denoising and super-resolution",
+    use="the standard measure of compression, denoising and super-resolution",
     tasks=["binary", "multiclass", "multilabel", "image"],
     better="higher",
     range=(None, None),
@@ -247,11 +248,11 @@ def psnr(difference: Difference, *, data_range: Positive = 1.0) -> Decibels:
 
     Args:
         difference: p − y, shape (B, C, N).
-        data_range: largest minus smallest value that an image can have; 1 for 8-bit images, which
+        data_range: largest minus smallest possible value of an image; 1 for 8-bit images, which
             are read in [0, 1].
 
     Returns:
-        (d/range)² for each element, shape (B, C, N); −10·log10 is taken of its mean. Identical
-        images give infinity, which the mean over samples then has as well.
+        (d/range)² for each element, shape (B, C, N); −10·log10 of the mean is taken afterwards.
+        Identical images give infinity, which makes the mean over samples infinite.
     """
     return PerPixel((difference / data_range) ** 2)

@@ -1,4 +1,4 @@
-"""Scores ↑: of hard masks from the hits and misses of each class, of probabilities by rank."""
+"""Scores ↑ of hard masks, from counts per class, and of probabilities, by rank."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lossbench.views.ranking import Calibration, Ranking
 
 @loss(
     family="scores",
-    use="the usual score of medical segmentation",
+    use="the standard score of medical segmentation",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -23,12 +23,12 @@ from lossbench.views.ranking import Calibration, Ranking
     example="dice_score(threshold=0.3)",
 )
 def dice_score(counts: Counts) -> PerClass:
-    """Dice coefficient, or F1 score, of hard masks.
+    """Dice coefficient (F1 score) of hard masks.
 
     2·TP / (2·TP + FP + FN) of one class.
 
     Args:
-        counts: hits, false alarms and misses, each of shape (B, C).
+        counts: true and false positives and negatives, each of shape (B, C).
 
     Returns:
         Score per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
@@ -42,7 +42,7 @@ def dice_score(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
-    use="the usual score of scene segmentation and detection",
+    use="the standard score of scene segmentation and detection",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -56,7 +56,7 @@ def iou(counts: Counts) -> PerClass:
     TP / (TP + FP + FN) of one class.
 
     Args:
-        counts: hits, false alarms and misses, each of shape (B, C).
+        counts: true and false positives and negatives, each of shape (B, C).
 
     Returns:
         Score per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
@@ -71,7 +71,7 @@ def iou(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
-    use="how far a positive pixel can be trusted",
+    use="how reliable positive predictions are",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -79,24 +79,24 @@ def iou(counts: Counts) -> PerClass:
     example="precision(threshold=0.3)",
 )
 def precision(counts: Counts) -> PerClass:
-    """Precision: the share of what was predicted that is right.
+    """Precision: the fraction of predicted foreground pixels that are foreground.
 
-    TP / (TP + FP) of one class; 0 where nothing was predicted but something is to be found.
+    TP / (TP + FP) of one class; 0 where only the prediction is empty.
 
     Args:
-        counts: hits, false alarms and misses, each of shape (B, C).
+        counts: true and false positives and negatives, each of shape (B, C).
 
     Returns:
         Score per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
         mask.
     """
-    missed_all = (counts.tp + counts.fp == 0) & (counts.fn > 0)
-    return ratio(counts.tp, counts.tp + counts.fp).masked_fill(missed_all, 0.0)
+    all_missed = (counts.tp + counts.fp == 0) & (counts.fn > 0)
+    return ratio(counts.tp, counts.tp + counts.fp).masked_fill(all_missed, 0.0)
 
 
 @loss(
     family="scores",
-    use="how much of what is there was found",
+    use="how much of the foreground is detected",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -105,12 +105,12 @@ def precision(counts: Counts) -> PerClass:
     example="recall(threshold=0.3)",
 )
 def recall(counts: Counts) -> PerClass:
-    """Recall, or sensitivity: the share of what is to be found that was found.
+    """Recall (sensitivity): the fraction of foreground pixels that are predicted.
 
     TP / (TP + FN) of one class.
 
     Args:
-        counts: hits, false alarms and misses, each of shape (B, C).
+        counts: true and false positives and negatives, each of shape (B, C).
 
     Returns:
         Score per sample and class, shape (B, C), in [0, 1]; undefined where the target is empty.
@@ -120,7 +120,7 @@ def recall(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
-    use="balanced classes; a rare one hardly counts",
+    use="balanced classes; rare classes hardly count",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -129,38 +129,38 @@ def recall(counts: Counts) -> PerClass:
     example="accuracy(threshold=0.3)",
 )
 def accuracy(confusion: Confusion) -> PerSample:
-    """Accuracy: the share of pixels whose class is right.
+    """Accuracy: the fraction of pixels whose class is correct.
 
     Σ_c M_cc / Σ M of the confusion matrix M; over every label of every pixel on a multilabel task.
 
     Args:
-        confusion: each class against the others, each field of shape (B, G, K).
+        confusion: counts of each class against the others, each field of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel.
 
     Note:
-        There is no column per class: of the pixels of one class, the share that is right is
-        `recall`. MONAI's per-class accuracy counts the true negatives of every class instead.
+        There is no column per class; the fraction of a class's pixels that are correct is `recall`.
+        MONAI's per-class accuracy also counts the true negatives of each class.
     """
     return ratio(confusion.tp.sum((-2, -1)), confusion.target.sum((-2, -1)))
 
 
 @loss(
     family="scores",
-    use="counting what was found",
+    use="counting correctly predicted foreground",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     sources=["sklearn.metrics.confusion_matrix"],
     example="tp(threshold=0.3)",
 )
 def tp(counts: Counts) -> PerClass:
-    """True positives: how many hits there are.
+    """True positives: the number of foreground pixels predicted as foreground.
 
-    TP = the pixels of one class with p ≥ threshold and y = 1, each with its weight.
+    TP = number of pixels of one class with p ≥ threshold and y = 1, weighted.
 
     Args:
-        counts: hits, false alarms, misses and the rest, each of shape (B, C).
+        counts: true and false positives and negatives, each of shape (B, C).
 
     Returns:
         Pixels per sample and class, shape (B, C), 0 or more; undefined without a valid pixel.
@@ -170,19 +170,19 @@ def tp(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
-    use="counting false alarms",
+    use="counting background predicted as foreground",
     tasks=["binary", "multiclass", "multilabel"],
     better="lower",
     sources=["sklearn.metrics.confusion_matrix"],
     example="fp(threshold=0.3)",
 )
 def fp(counts: Counts) -> PerClass:
-    """False positives: how many false alarms there are.
+    """False positives: the number of background pixels predicted as foreground.
 
-    FP = the pixels of one class with p ≥ threshold and y = 0, each with its weight.
+    FP = number of pixels of one class with p ≥ threshold and y = 0, weighted.
 
     Args:
-        counts: hits, false alarms, misses and the rest, each of shape (B, C).
+        counts: true and false positives and negatives, each of shape (B, C).
 
     Returns:
         Pixels per sample and class, shape (B, C), 0 or more; undefined without a valid pixel.
@@ -192,19 +192,19 @@ def fp(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
-    use="counting misses",
+    use="counting missed foreground",
     tasks=["binary", "multiclass", "multilabel"],
     better="lower",
     sources=["sklearn.metrics.confusion_matrix"],
     example="fn(threshold=0.3)",
 )
 def fn(counts: Counts) -> PerClass:
-    """False negatives: how many misses there are.
+    """False negatives: the number of foreground pixels predicted as background.
 
-    FN = the pixels of one class with p < threshold and y = 1, each with its weight.
+    FN = number of pixels of one class with p < threshold and y = 1, weighted.
 
     Args:
-        counts: hits, false alarms, misses and the rest, each of shape (B, C).
+        counts: true and false positives and negatives, each of shape (B, C).
 
     Returns:
         Pixels per sample and class, shape (B, C), 0 or more; undefined without a valid pixel.
@@ -214,19 +214,19 @@ def fn(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
-    use="counting what was rightly left out",
+    use="counting correctly predicted background",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     sources=["sklearn.metrics.confusion_matrix"],
     example="tn(threshold=0.3)",
 )
 def tn(counts: Counts) -> PerClass:
-    """True negatives: how many pixels rightly left out there are.
+    """True negatives: the number of background pixels predicted as background.
 
-    TN = the pixels of one class with p < threshold and y = 0, each with its weight.
+    TN = number of pixels of one class with p < threshold and y = 0, weighted.
 
     Args:
-        counts: hits, false alarms, misses and the rest, each of shape (B, C).
+        counts: true and false positives and negatives, each of shape (B, C).
 
     Returns:
         Pixels per sample and class, shape (B, C), 0 or more; undefined without a valid pixel.
@@ -236,7 +236,7 @@ def tn(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
-    use="how often nothing is seen where nothing is",
+    use="how much of the background stays free of false positives",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -245,12 +245,12 @@ def tn(counts: Counts) -> PerClass:
     example="specificity(threshold=0.3)",
 )
 def specificity(counts: Counts) -> PerClass:
-    """Specificity: the share of what is not to be found that was left out.
+    """Specificity: the fraction of background pixels predicted as background.
 
     TN / (TN + FP) of one class.
 
     Args:
-        counts: hits, false alarms, misses and the rest, each of shape (B, C).
+        counts: true and false positives and negatives, each of shape (B, C).
 
     Returns:
         Score per sample and class, shape (B, C), in [0, 1]; undefined where the target is full.
@@ -260,7 +260,7 @@ def specificity(counts: Counts) -> PerClass:
 
 @loss(
     family="scores",
-    use="one number from precision and recall, leaning to either side",
+    use="precision and recall in one number, with adjustable weights",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -268,12 +268,12 @@ def specificity(counts: Counts) -> PerClass:
     example="fbeta(beta=2)",
 )
 def fbeta(counts: Counts, *, beta: NonNegative = 1.0) -> PerClass:
-    """F-beta score: precision and recall in one, recall weighing β times as much.
+    """F-beta score: precision and recall combined, with recall weighted β times as much.
 
     (1 + β²)·TP / ((1 + β²)·TP + β²·FN + FP) of one class.
 
     Args:
-        counts: hits, false alarms, misses and the rest, each of shape (B, C).
+        counts: true and false positives and negatives, each of shape (B, C).
         beta: β ≥ 0; 1 is `dice_score`, 0 is `precision`.
 
     Returns:
@@ -283,14 +283,14 @@ def fbeta(counts: Counts, *, beta: NonNegative = 1.0) -> PerClass:
     Note:
         Two empty masks score 1 in MetricsReloaded.
     """
-    top = (1 + beta**2) * counts.tp
-    missed_all = (counts.tp + counts.fp == 0) & (counts.fn > 0)
-    return ratio(top, top + beta**2 * counts.fn + counts.fp).masked_fill(missed_all, 0.0)
+    hits = (1 + beta**2) * counts.tp
+    all_missed = (counts.tp + counts.fp == 0) & (counts.fn > 0)
+    return ratio(hits, hits + beta**2 * counts.fn + counts.fp).masked_fill(all_missed, 0.0)
 
 
 @loss(
     family="scores",
-    use="sizes, such as of a tumour, wherever they are",
+    use="sizes, such as tumour volumes, regardless of position",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -298,12 +298,12 @@ def fbeta(counts: Counts, *, beta: NonNegative = 1.0) -> PerClass:
     example="volume_similarity(threshold=0.3)",
 )
 def volume_similarity(counts: Counts) -> PerClass:
-    """Volumetric similarity: whether two masks have the same size, wherever they are.
+    """Volumetric similarity: how similar two masks are in size, ignoring position.
 
-    1 − |P − Y| / (P + Y), with P and Y the pixels of one class in either mask.
+    1 − |P − Y| / (P + Y), with P and Y the number of pixels of one class in each mask.
 
     Args:
-        counts: hits, false alarms, misses and the rest, each of shape (B, C).
+        counts: true and false positives and negatives, each of shape (B, C).
 
     Returns:
         Score per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
@@ -313,17 +313,17 @@ def volume_similarity(counts: Counts) -> PerClass:
 
 
 def of_valid(pixels: Tensor, counts: Counts) -> Tensor:
-    """A number of pixels; undefined where none is valid."""
+    """A pixel count; undefined where no pixel is valid."""
     return pixels.where(counts.tp + counts.fp + counts.fn + counts.tn > 0, torch.nan)
 
 
 def recalls(confusion: Confusion) -> Tensor:
-    """The share of each class that was found, (B, G, K); undefined where the target lacks it."""
+    """Recall of each class, (B, G, K); undefined where the class is absent from the target."""
     return ratio(confusion.tp, confusion.target)
 
 
 def unions(confusion: Confusion) -> Tensor:
-    """Intersection over union of each class, (B, G, K); undefined in neither mask."""
+    """Intersection over union of each class, (B, G, K); undefined if a class is in neither mask."""
     return ratio(confusion.tp, confusion.tp + confusion.fp + confusion.fn)
 
 
@@ -337,23 +337,24 @@ def unions(confusion: Confusion) -> Tensor:
     example="balanced_accuracy(threshold=0.3)",
 )
 def balanced_accuracy(confusion: Confusion) -> PerSample:
-    """Balanced accuracy: the mean recall over the classes that the target has.
+    """Balanced accuracy: the mean recall over the classes present in the target.
 
-    mean_c M_cc / Σ_j M_cj of the confusion matrix M; foreground and background of a binary task.
+    mean_c M_cc / Σ_j M_cj of the confusion matrix M; on a binary task over foreground and
+    background.
 
     Args:
-        confusion: each class against the others, each field of shape (B, G, K).
+        confusion: counts of each class against the others, each field of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
-        task the mean over the labels.
+        task, the mean over the labels.
     """
     return recalls(confusion).nanmean(-1).nanmean(-1)
 
 
 @loss(
     family="scores",
-    use="the usual score of scene segmentation, the background being a class",
+    use="the standard score of scene segmentation, with the background as a class",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -362,28 +363,28 @@ def balanced_accuracy(confusion: Confusion) -> PerSample:
     example="mean_iou(threshold=0.3)",
 )
 def mean_iou(confusion: Confusion) -> PerSample:
-    """Mean intersection over union of all classes, the background among them.
+    """Mean intersection over union of all classes, including the background.
 
     mean_c M_cc / (Σ_j M_cj + Σ_i M_ic − M_cc) of the confusion matrix M, over the classes that are
     in either mask.
 
     Args:
-        confusion: each class against the others, each field of shape (B, G, K).
+        confusion: counts of each class against the others, each field of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
-        task the mean over the labels.
+        task, the mean over the labels.
 
     Note:
-        On a multiclass task this is `iou`; on a binary task `iou` is the foreground's alone. mmseg
-        and Cityscapes pool all pixels of the data set first, which is the `pooled` aggregate.
+        On a multiclass task this equals `iou`; on a binary task `iou` covers the foreground only.
+        mmseg and Cityscapes pool all pixels of the data set first: the `pooled` aggregate.
     """
     return unions(confusion).nanmean(-1).nanmean(-1)
 
 
 @loss(
     family="scores",
-    use="scene segmentation with large classes counting more",
+    use="scene segmentation with more weight on frequent classes",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -392,25 +393,25 @@ def mean_iou(confusion: Confusion) -> PerSample:
     example="freq_weighted_iou(threshold=0.3)",
 )
 def freq_weighted_iou(confusion: Confusion) -> PerSample:
-    """Intersection over union of all classes, weighted by their share of the target.
+    """Intersection over union of all classes, weighted by their target frequency.
 
-    Σ_c (n_c/N)·IoU_c, with n_c the target's pixels of class c, the background among them.
+    Σ_c (n_c/N)·IoU_c, with n_c the target's pixels of class c, background included.
 
     Args:
-        confusion: each class against the others, each field of shape (B, G, K).
+        confusion: counts of each class against the others, each field of shape (B, G, K).
 
     Returns:
         Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
-        task the mean over the labels.
+        task, the mean over the labels.
     """
     pixels = confusion.target
-    top = (pixels * unions(confusion).where(pixels > 0, 0.0)).sum(-1)
-    return ratio(top, pixels.sum(-1)).nanmean(-1)
+    weighted = (pixels * unions(confusion).where(pixels > 0, 0.0)).sum(-1)
+    return ratio(weighted, pixels.sum(-1)).nanmean(-1)
 
 
 @loss(
     family="scores",
-    use="one number for imbalanced masks that chance leaves at 0",
+    use="one number for imbalanced masks, 0 for random predictions",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(-1, 1),
@@ -419,27 +420,27 @@ def freq_weighted_iou(confusion: Confusion) -> PerSample:
     revision=2,
 )
 def mcc(confusion: Confusion) -> PerSample:
-    """Matthews correlation coefficient of the predicted and the target classes.
+    """Matthews correlation coefficient of predicted and target classes.
 
-    (c·s − Σ_k p_k·t_k) / √((s² − Σ p_k²)(s² − Σ t_k²)), with c the right pixels, s all of them, p_k
-    and t_k those predicted as and of class k; of two classes
+    (c·s − Σ_k p_k·t_k) / √((s² − Σ p_k²)(s² − Σ t_k²)), with c the number of correct pixels, s of
+    all pixels, and p_k and t_k of pixels with predicted and true class k; for two classes
     (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)).
 
     Args:
-        confusion: each class against the others, each field of shape (B, G, K).
+        confusion: counts of each class against the others, each field of shape (B, G, K).
 
     Returns:
-        Score per sample, shape (B,), in [−1, 1]; undefined where prediction or target have one
-        class only. On a multilabel task the mean over the labels.
+        Score per sample, shape (B,), in [−1, 1]; undefined where prediction or target has only one
+        class. On a multilabel task, the mean over the labels.
 
     Note:
-        scikit-learn gives 0 where it is undefined.
+        scikit-learn gives 0 where this is undefined.
     """
     tp, fp, fn, tn = confusion
-    spread_pred = ((tp + fp) * (fn + tn)).sum(-1)  # s² − Σ p_k², without its digits that cancel
-    spread_true = ((tp + fn) * (fp + tn)).sum(-1)
-    found = ratio((tp * tn - fp * fn).sum(-1), root(spread_pred) * root(spread_true))
-    return found.nanmean(-1)
+    spread_pred = ((tp + fp) * (fn + tn)).sum(-1)  # s² − Σ p_k² without cancellation
+    spread_target = ((tp + fn) * (fp + tn)).sum(-1)
+    coefficient = ratio((tp * tn - fp * fn).sum(-1), root(spread_pred) * root(spread_target))
+    return coefficient.nanmean(-1)
 
 
 @loss(
@@ -454,27 +455,28 @@ def mcc(confusion: Confusion) -> PerSample:
     revision=2,
 )
 def kappa(confusion: Confusion) -> PerSample:
-    """Cohen's kappa: agreement beyond what chance gives.
+    """Cohen's kappa: agreement beyond chance.
 
-    (p_o − p_e) / (1 − p_e), with p_o the share of right pixels and p_e = Σ_k p_k·t_k / s².
+    (p_o − p_e) / (1 − p_e), with p_o the fraction of correct pixels and p_e = Σ_k p_k·t_k / s².
 
     Args:
-        confusion: each class against the others, each field of shape (B, G, K).
+        confusion: counts of each class against the others, each field of shape (B, G, K).
 
     Returns:
-        Score per sample, shape (B,), in [−1, 1]; undefined where prediction or target have one
-        class only. On a multilabel task the mean over the labels.
+        Score per sample, shape (B,), in [−1, 1]; undefined where prediction or target has only one
+        class. On a multilabel task, the mean over the labels.
     """
     tp, fp, fn, tn = confusion
-    beyond = (tp * tn - fp * fn).sum(-1)  # of all pairs of pixels, those of p_o − p_e
-    found = ratio(beyond, ((tp + fp) * (fp + tn)).sum(-1))
-    several = [(side > 0).sum(-1) > 1 for side in (confusion.pred, confusion.target)]
-    return found.where(several[0] & several[1], torch.nan).nanmean(-1)
+    agreement = ratio((tp * tn - fp * fn).sum(-1), ((tp + fp) * (fp + tn)).sum(-1))
+    pred_varies, target_varies = (
+        (pixels > 0).sum(-1) > 1 for pixels in (confusion.pred, confusion.target)
+    )
+    return agreement.where(pred_varies & target_varies, torch.nan).nanmean(-1)
 
 
 @loss(
     family="scores",
-    use="how well probabilities rank pixels, whatever the threshold",
+    use="how well probabilities rank pixels, regardless of any threshold",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -483,21 +485,21 @@ def kappa(confusion: Confusion) -> PerSample:
     example="auc(class_reduction=weighted)",
 )
 def auc(ranking: Ranking) -> PerClass:
-    """Area under the ROC curve: how often a positive pixel scores above a negative one.
+    """Area under the ROC curve: how often positive pixels score above negative ones.
 
     (#(s⁺ > s⁻) + ½·#(s⁺ = s⁻)) / (#⁺·#⁻) of one class, over all pairs of a positive and a negative
     pixel.
 
     Args:
-        ranking: positive and negative pixels by their scores, each (B, C, N).
+        ranking: positive and negative pixels sorted by score, each (B, C, N).
 
     Returns:
         Score per sample and class, shape (B, C), in [0, 1]; undefined where the target is empty or
         full.
 
     Note:
-        The pooled value is over all pixels of the run. Float predictions are remembered for it by
-        their distinct scores, and it stays undefined where those are more than 2²⁴.
+        The pooled value is over all pixels of the run. Float predictions are stored for it by their
+        distinct scores; with more than 2²⁴ distinct scores it is undefined.
     """
     above = (ranking.positive * ranking.negative_below).sum(-1)
     below = (ranking.negative * ranking.positive_below).sum(-1)
@@ -507,7 +509,7 @@ def auc(ranking: Ranking) -> PerClass:
 
 @loss(
     family="scores",
-    use="ranking of rare positives, whatever the threshold",
+    use="ranking of rare positives, regardless of any threshold",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -516,35 +518,35 @@ def auc(ranking: Ranking) -> PerClass:
     example="average_precision(class_reduction=weighted)",
 )
 def average_precision(ranking: Ranking) -> PerClass:
-    """Average precision: the precision at each positive pixel's score, averaged.
+    """Average precision: the mean precision over the scores of the positive pixels.
 
     Σ_n (R_n − R_(n−1))·P_n of one class, with precision and recall at every distinct score; no
     interpolation.
 
     Args:
-        ranking: positive and negative pixels by their scores, each (B, C, N).
+        ranking: positive and negative pixels sorted by score, each (B, C, N).
 
     Returns:
         Score per sample and class, shape (B, C), in [0, 1]; undefined where the target is empty or
         full.
 
     Note:
-        Pooled as `auc` is. The trapezoidal area under the same curve is larger.
+        Pooled like `auc`. The trapezoidal area under the same curve is larger.
     """
     positives, negatives = (
-        side.sum(-1, keepdim=True) for side in (ranking.positive, ranking.negative)
+        weight.sum(-1, keepdim=True) for weight in (ranking.positive, ranking.negative)
     )
-    found = positives - ranking.positive_below
-    taken = found + negatives - ranking.negative_below
-    precision = found / taken.clamp(min=torch.finfo(taken.dtype).tiny)
-    top = (ranking.positive * precision).sum(-1)
-    both = ((positives > 0) & (negatives > 0))[..., 0]
-    return ratio(top, positives[..., 0]).where(both, torch.nan)
+    true_positives = positives - ranking.positive_below
+    predicted = true_positives + negatives - ranking.negative_below
+    precision = true_positives / predicted.clamp(min=torch.finfo(predicted.dtype).tiny)
+    sums = (ranking.positive * precision).sum(-1)
+    both_classes = ((positives > 0) & (negatives > 0))[..., 0]
+    return ratio(sums, positives[..., 0]).where(both_classes, torch.nan)
 
 
 @loss(
     family="scores",
-    use="whether a probability of 0.8 is right in eight of ten pixels",
+    use="whether pixels with probability 0.8 are correct eight times in ten",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     aliases=["expected_calibration_error"],
@@ -552,17 +554,17 @@ def average_precision(ranking: Ranking) -> PerClass:
     example="ece(bins=10)",
 )
 def ece(calibration: Calibration) -> PerSample:
-    """Expected calibration error: how far probabilities are from the frequencies they claim.
+    """Expected calibration error: the gap between probabilities and frequencies.
 
-    Σ_b |Σ_(x∈b) (p_x − y_x)| / N over bins (k/15, (k+1)/15] of p: the foreground's probability, or
-    that of the most likely class with y = 1 where it is right.
+    Σ_b |Σ_(x∈b) (p_x − y_x)| / N over bins (k/15, (k+1)/15] of p: the probability of the
+    foreground, or of the most likely class, with y = 1 where that class is correct.
 
     Args:
-        calibration: pixels, predicted and true positives by bins, each of shape (B, G, bins).
+        calibration: pixels, predicted and true positives per bin, each of shape (B, G, bins).
 
     Returns:
         Error per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
-        task the mean over the labels.
+        task, the mean over the labels.
     """
-    apart = (calibration.predicted - calibration.true).abs().sum(-1)
-    return ratio(apart, calibration.pixels.sum(-1)).nanmean(-1)
+    gap = (calibration.predicted - calibration.true).abs().sum(-1)
+    return ratio(gap, calibration.pixels.sum(-1)).nanmean(-1)

@@ -1,4 +1,4 @@
-"""Losses of images with their pixels in place: structure, edges, variation."""
+"""Losses of images in which position matters: structure, edges, variation."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from lossbench.interface.annotations import (
 from lossbench.interface.stable_math import power, ratio, root
 from lossbench.losses import loss
 
-# Numbers that a processor's cache has room for with what is made of them; and of a GPU its memory.
-STRIP, OTHER = 1 << 14, 1 << 22
+# Pixels per strip: intermediate results fit into a CPU's cache, or into a GPU's memory.
+CPU_STRIP, GPU_STRIP = 1 << 14, 1 << 22
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
 
 
 class Similarity(NamedTuple):
-    """Of every window: the whole index, and its part of contrast and structure."""
+    """Structural similarity of every window, and its contrast-structure factor."""
 
     whole: Tensor
     contrast: Tensor
 
 
-def compared(
+def similarity(
     pred: Tensor,
     target: Tensor,
     window: int,
@@ -42,97 +42,97 @@ def compared(
     k1: float,
     k2: float,
 ) -> Similarity:
-    """Structural similarity of the windows that lie wholly inside the image."""
-    places = torch.arange(window, dtype=pred.dtype, device=pred.device) - (window - 1) / 2
-    weights = torch.exp(-((places / sigma) ** 2) / 2)
+    """Structural similarity of the windows that lie entirely inside the image."""
+    offsets = torch.arange(window, dtype=pred.dtype, device=pred.device) - (window - 1) / 2
+    weights = torch.exp(-((offsets / sigma) ** 2) / 2)
     kernel = (weights / weights.sum()).tolist()
-    first, second = (k1 * data_range) ** 2, (k2 * data_range) ** 2
+    c1, c2 = (k1 * data_range) ** 2, (k2 * data_range) ** 2
 
     def of_strip(pred: Tensor, target: Tensor) -> Similarity:
         moments = torch.stack([pred, target, pred * pred, target * target, pred * target])
-        pred_mean, target_mean, pred_square, target_square, product = averaged(moments, kernel, 3)
+        pred_mean, target_mean, pred_square, target_square, product = filtered(moments, kernel, 3)
         pred_mean_square, target_mean_square = pred_mean * pred_mean, target_mean * target_mean
         means = pred_mean * target_mean
         variances = (pred_square - pred_mean_square) + (target_square - target_mean_square)
-        contrast = (2 * (product - means) + second) / (variances + second)
-        light = (2 * means + first) / (pred_mean_square + target_mean_square + first)
-        return Similarity(light * contrast, contrast)
+        contrast = (2 * (product - means) + c2) / (variances + c2)
+        luminance = (2 * means + c1) / (pred_mean_square + target_mean_square + c1)
+        return Similarity(luminance * contrast, contrast)
 
-    together, room = (1, STRIP) if pred.device.type == "cpu" else (pred.shape[1], OTHER)
-    channels = zip(pred.split(together, 1), target.split(together, 1), strict=True)
+    channels, size = (1, CPU_STRIP) if pred.device.type == "cpu" else (pred.shape[1], GPU_STRIP)
+    groups = zip(pred.split(channels, 1), target.split(channels, 1), strict=True)
     return joined(
         (
-            joined((of_strip(*strip) for strip in strips(*each, window, room)), 2)
-            for each in channels
+            joined((of_strip(*strip) for strip in strips(*group, window, size)), 2)
+            for group in groups
         ),
         1,
     )
 
 
 def joined(parts: Iterable[Similarity], axis: int) -> Similarity:
-    """The windows of several pieces of an image."""
-    return Similarity(*(torch.cat(each, axis) for each in zip(*parts, strict=True)))
+    """Concatenate the windows of parts of an image."""
+    return Similarity(*(torch.cat(fields, axis) for fields in zip(*parts, strict=True)))
 
 
-def strips(pred: Tensor, target: Tensor, window: int, room: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images (B, C, *space) in strips along the first axis of their space.
+def strips(pred: Tensor, target: Tensor, window: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut images (B, C, *space) into strips along the first spatial axis.
 
-    The windows of so many numbers begin in each, at least one window's; its last rows are those
-    that they reach, which the next strip has again.
+    The windows that start in a strip start at about `size` pixels, in at least `window` rows. A
+    strip includes all rows that its windows reach, so consecutive strips overlap.
     """
     length = pred.shape[2]
     starts = length - window + 1
-    step = max(window, room * length // pred.numel())
+    step = max(window, size * length // pred.numel())
     for start in range(0, starts, step):
         rows = slice(start, min(start + step, starts) + window - 1)
         yield pred[:, :, rows], target[:, :, rows]
 
 
-def averaged(image: Tensor, kernel: Sequence[float], first: int = 2) -> Tensor:
-    """The weighted mean of every window inside, one axis after another from the first one on."""
+def filtered(image: Tensor, kernel: Sequence[float], first: int = 2) -> Tensor:
+    """Separable filter, without padding, along all axes from the first one on."""
     for axis in range(first, image.ndim):
         size = image.shape[axis] - len(kernel) + 1
-        found = kernel[0] * image.narrow(axis, 0, size)
-        for place, weight in enumerate(kernel[1:], 1):
-            found.add_(image.narrow(axis, place, size), alpha=weight)
-        image = found
+        result = kernel[0] * image.narrow(axis, 0, size)
+        for offset, weight in enumerate(kernel[1:], 1):
+            result.add_(image.narrow(axis, offset, size), alpha=weight)
+        image = result
     return image
 
 
 def reflected(image: Tensor, window: int) -> Tensor:
-    """An image (B, C, *space) continued by its mirror image, so that every pixel has a window."""
+    """Pad an image (B, C, *space) by reflection, so that every pixel has a window."""
     for axis in range(2, image.ndim):
         last = image.shape[axis] - 1
-        places = torch.arange(-((window - 1) // 2), last + 1 + window // 2, device=image.device)
-        image = image.index_select(axis, last - (last - places.abs()).abs())
+        indices = torch.arange(-((window - 1) // 2), last + 1 + window // 2, device=image.device)
+        image = image.index_select(axis, last - (last - indices.abs()).abs())
     return image
 
 
-def whole_windows(valid: Tensor, window: int) -> Tensor:
-    """Where no pixel of a window is ignored."""
+def valid_windows(valid: Tensor, window: int) -> Tensor:
+    """Whether each window is free of ignored pixels."""
     if bool(valid.all()):
         return torch.ones((), dtype=torch.bool, device=valid.device)
-    return averaged((~valid).double(), [1.0] * window) == 0
+    return filtered((~valid).double(), [1.0] * window) == 0
 
 
-def over_windows(values: Tensor, inside: Tensor) -> Tensor:
-    """The mean over the windows that count, (B, C)."""
-    counts = inside.expand_as(values).to(values)
-    return ratio((values * counts).flatten(2).sum(-1), counts.flatten(2).sum(-1))
+def mean_of_windows(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean over the valid windows, (B, C)."""
+    weight = valid.expand_as(values).to(values)
+    return ratio((values * weight).flatten(2).sum(-1), weight.flatten(2).sum(-1))
 
 
-def check_size(image: Tensor, least: int, what: str) -> None:
-    """An image that no window fits into has no value."""
-    if min(image.shape[2:]) < least:
+def check_size(image: Tensor, required: int, loss: str) -> None:
+    """Raise an error if an image is smaller than a loss requires."""
+    if min(image.shape[2:]) < required:
         raise InputError(
-            f"is {sized(image.shape[2:])} where {what} needs {least} pixels along every axis",
+            f"is {sized(image.shape[2:])}; {loss} needs {required} pixels along every axis",
             kind="size",
         )
 
 
 @loss(
     family="structure",
-    use="restoration judged by structure, closer to the eye than psnr",
+    use="restoration judged by structure, closer to perception than psnr",
     tasks=["binary", "multiclass", "multilabel", "image"],
     better="higher",
     range=(-1, 1),
@@ -154,37 +154,37 @@ def ssim(
     """Structural similarity index.
 
     mean of (2·μp·μy + c₁)(2·σpy + c₂) / ((μp² + μy² + c₁)(σp² + σy² + c₂)) over all windows inside
-    the image, μ and σ weighted by a Gaussian, c₁ = (k₁·range)², c₂ = (k₂·range)²; each channel by
-    itself.
+    the image, with Gaussian-weighted μ and σ, c₁ = (k₁·range)², c₂ = (k₂·range)², for each channel
+    separately.
 
     Args:
         pred: images, shape (B, C, *space).
-        target: images, likewise.
-        valid: whether a pixel counts; windows that touch an ignored one are left out.
+        target: images, same shape.
+        valid: which pixels count; windows with an ignored pixel are excluded.
         window: width of a window in pixels.
-        sigma: width of the Gaussian in pixels.
-        data_range: largest minus smallest value that an image can have; 1 for 8-bit images.
-        k1: keeps the light of dark windows apart from 0/0.
-        k2: keeps the contrast of flat windows apart from 0/0.
-        border: inside takes the windows that lie in the image, reflect one for every pixel, the
-            image being continued by its mirror image.
+        sigma: standard deviation of the Gaussian in pixels.
+        data_range: largest minus smallest possible value of an image; 1 for 8-bit images.
+        k1: stabilises the luminance term in dark windows.
+        k2: stabilises the contrast term in flat windows.
+        border: inside uses the windows that lie inside the image; reflect uses one window per
+            pixel and pads the image by reflection.
 
     Returns:
         Similarity per sample and channel, shape (B, C), in [−1, 1]; undefined where no window is
-        wholly valid. An image smaller than a window is an error.
+        fully valid. An image smaller than a window is an error.
 
     Note:
-        As skimage's with gaussian_weights=True, sigma=1.5, use_sample_covariance=False, and as
-        MONAI's. torchmetrics and kornia count windows over a reflected border, border=reflect; piq
-        shrinks large images first.
+        Agrees with skimage's gaussian_weights=True, sigma=1.5, use_sample_covariance=False, and
+        with MONAI. torchmetrics and kornia pad by reflection, border=reflect; piq shrinks large
+        images first.
     """
-    reach = window if border == "inside" else window // 2 + 1
-    check_size(pred, reach, f"ssim(window={window})")
+    required = window if border == "inside" else window // 2 + 1
+    check_size(pred, required, f"ssim(window={window})")
     if border == "reflect":
         pred, target = reflected(pred, window), reflected(target, window)
         valid = reflected(valid, window)
-    found = compared(pred, target, window, sigma, data_range, k1, k2)
-    return over_windows(found.whole, whole_windows(valid, window))
+    windows = similarity(pred, target, window, sigma, data_range, k1, k2)
+    return mean_of_windows(windows.whole, valid_windows(valid, window))
 
 
 @loss(
@@ -207,35 +207,36 @@ def ms_ssim(
     k1: Positive = 0.01,
     k2: Positive = 0.03,
 ) -> PerClass:
-    """Structural similarity at five scales.
+    """Structural similarity index at five scales.
 
-    ssim₅^w₅ · Π_{j<5} cs_j^w_j with cs_j the mean contrast and structure at scale j, negative means
-    counted as 0, w = .0448, .2856, .3001, .2363, .1333; each scale halves the last by 2×2 means.
+    ssim₅^w₅ · Π_{j<5} cs_j^w_j with cs_j the mean contrast-structure term at scale j, clipped at 0,
+    w = .0448, .2856, .3001, .2363, .1333; each scale halves the previous one by 2×2 means.
 
     Args:
         pred: images, shape (B, C, *space).
-        target: images, likewise.
-        valid: whether a pixel counts; windows that touch an ignored one are left out.
+        target: images, same shape.
+        valid: which pixels count; windows with an ignored pixel are excluded.
         window: width of a window in pixels.
-        sigma: width of the Gaussian in pixels.
-        data_range: largest minus smallest value that an image can have; 1 for 8-bit images.
-        k1: keeps the light of dark windows apart from 0/0.
-        k2: keeps the contrast of flat windows apart from 0/0.
+        sigma: standard deviation of the Gaussian in pixels.
+        data_range: largest minus smallest possible value of an image; 1 for 8-bit images.
+        k1: stabilises the luminance term in dark windows.
+        k2: stabilises the contrast term in flat windows.
 
     Returns:
         Similarity per sample and channel, shape (B, C), in [0, 1]; undefined where a scale has no
-        valid window. An image below 16·window pixels along an axis, 176 by default, is an error.
+        valid window. An image of fewer than 16·window pixels (176 by default) along an axis is an
+        error.
 
     Note:
-        A last row or column that finds no neighbour is dropped when a scale is halved.
+        A last row or column without a partner is dropped when a scale is halved.
     """
     check_size(pred, window * 2 ** (len(SCALES) - 1), f"ms_ssim(window={window})")
     product = torch.ones(pred.shape[:2], dtype=pred.dtype, device=pred.device)
-    for place, weight in enumerate(SCALES):
-        last = place == len(SCALES) - 1
-        found = compared(pred, target, window, sigma, data_range, k1, k2)
-        inside = whole_windows(valid, window)
-        mean = over_windows(found.whole if last else found.contrast, inside)
+    for scale, weight in enumerate(SCALES):
+        last = scale == len(SCALES) - 1
+        windows = similarity(pred, target, window, sigma, data_range, k1, k2)
+        values = windows.whole if last else windows.contrast
+        mean = mean_of_windows(values, valid_windows(valid, window))
         product = product * power(mean.clamp(min=0), weight)
         if not last:
             pred, target = halved(pred), halved(target)
@@ -244,7 +245,7 @@ def ms_ssim(
 
 
 def halved(image: Tensor) -> Tensor:
-    """Means of two neighbours along every axis."""
+    """Halve an image by averaging pairs of neighbours along every axis."""
     for axis in range(2, image.ndim):
         even = image.shape[axis] // 2
         pairs = image.narrow(axis, 0, 2 * even).unflatten(axis, (even, 2))
@@ -252,35 +253,35 @@ def halved(image: Tensor) -> Tensor:
     return image
 
 
-def steps(image: Tensor, valid: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Forward differences: axis, differences (0 where a pixel is ignored), which of them count."""
+def differences(image: Tensor, valid: Tensor) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Forward differences along each axis: axis, differences (0 if ignored), which are valid."""
     for axis in range(2, image.ndim):
         size = image.shape[axis] - 1
-        both = valid.narrow(axis, 0, size) & valid.narrow(axis, 1, size)
-        step = image.narrow(axis, 1, size) - image.narrow(axis, 0, size)
-        yield axis, step.where(both, 0.0), both.expand_as(step)
+        both_valid = valid.narrow(axis, 0, size) & valid.narrow(axis, 1, size)
+        difference = image.narrow(axis, 1, size) - image.narrow(axis, 0, size)
+        yield axis, difference.where(both_valid, 0.0), both_valid.expand_as(difference)
 
 
 def variation(image: Tensor, valid: Tensor, isotropic: bool, apart: bool = False) -> Tensor:
-    """How much each pixel differs from its next neighbours, (B, C, *space); 0 beyond the last.
+    """Difference of each pixel from its next neighbours, (B, C, *space); 0 at the last pixel.
 
-    With `apart` each direction weighs as if it had a difference at every valid pixel.
+    With `apart`, each direction is scaled as if it had a difference at every valid pixel.
     """
-    found = torch.zeros_like(image)
+    result = torch.zeros_like(image)
     pixels = valid.expand_as(image).flatten(1).sum(1)
-    for axis, step, both in steps(image, valid):
+    for axis, difference, defined in differences(image, valid):
         end = torch.zeros_like(image.narrow(axis, 0, 1))
-        full = torch.cat([step, end], axis)
+        full = torch.cat([difference, end], axis)
         if apart:
-            share = (pixels / both.flatten(1).sum(1).clamp(min=1)).to(full)
-            full = full * share.reshape(-1, *[1] * (full.ndim - 1))
-        found = found + (full**2 if isotropic else full.abs())
-    return root(found) if isotropic else found
+            scale = (pixels / defined.flatten(1).sum(1).clamp(min=1)).to(full)
+            full = full * scale.reshape(-1, *[1] * (full.ndim - 1))
+        result = result + (full**2 if isotropic else full.abs())
+    return root(result) if isotropic else result
 
 
 @loss(
     family="structure",
-    use="how noisy or how flat an output is, whatever the truth",
+    use="how noisy or flat an output is, independent of the ground truth",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Rudin, Osher & Fatemi 1992", "kornia.losses.total_variation"],
     example="total_variation(reduction=sum)",
@@ -288,31 +289,31 @@ def variation(image: Tensor, valid: Tensor, isotropic: bool, apart: bool = False
 def total_variation(
     pred: Image, valid: Valid, *, isotropic: bool = False, apart: bool = False
 ) -> PerPixel:
-    """Total variation of the prediction alone.
+    """Total variation of the prediction; the ground truth is not used.
 
     Σ |∇p| / (C·N), with |∇p| the sum of both absolute forward differences of a pixel, or their
-    Euclidean norm; 0 beyond the last row and column. reduction=sum leaves out the division.
+    Euclidean norm; 0 beyond the last row and column. reduction=sum omits the division.
 
     Args:
         pred: images, shape (B, C, *space).
-        valid: whether a pixel counts; a difference to an ignored pixel is 0.
-        isotropic: the norm of both differences in place of their sum.
-        apart: each direction is divided by its own number of differences, which is a row or a
-            column less than C·N.
+        valid: which pixels count; a difference from an ignored pixel is 0.
+        isotropic: use the Euclidean norm of both differences instead of their sum.
+        apart: divide each direction by its own number of differences, which is C·N minus one row
+            or column.
 
     Returns:
         |∇p| for each element, shape (B, C, N), 0 or more.
 
     Note:
-        The ground truth only decides which pixels count. kornia's mean is apart=true, torchmetrics'
-        mean is over samples only, reduction=sum.
+        The ground truth only determines which pixels count. kornia's mean is apart=true;
+        torchmetrics' mean is over samples only: reduction=sum.
     """
     return PerPixel(variation(pred, valid, isotropic, apart).flatten(2))
 
 
 @loss(
     family="structure",
-    use="whether an output is smoother or noisier than the truth",
+    use="whether an output is smoother or noisier than the ground truth",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Rudin, Osher & Fatemi 1992"],
     example="tv_difference(isotropic=true)",
@@ -325,34 +326,33 @@ def tv_difference(
     isotropic: bool = False,
     reduction: Literal["mean", "sum"] = "mean",
 ) -> PerSample:
-    """Difference of the total variations of prediction and ground truth.
+    """Absolute difference of the total variations of prediction and ground truth.
 
     |TV(p) − TV(y)|, with TV as in `total_variation`.
 
     Args:
         pred: images, shape (B, C, *space).
-        target: images, likewise.
-        valid: whether a pixel counts; a difference to an ignored pixel is 0.
-        isotropic: the norm of both differences of a pixel in place of their sum.
-        reduction: mean divides each variation by the valid elements, sum does not.
+        target: images, same shape.
+        valid: which pixels count; a difference from an ignored pixel is 0.
+        isotropic: use the Euclidean norm of both differences of a pixel instead of their sum.
+        reduction: mean divides each variation by the number of valid elements, sum does not.
 
     Returns:
         The difference, shape (B,), 0 or more; undefined without a valid pixel.
     """
     counts = valid.expand_as(pred).to(pred).flatten(1).sum(1)
-    both = (variation(image, valid, isotropic).flatten(1).sum(1) for image in (pred, target))
-    difference = torch.sub(*both).abs()
-    return reduced(difference, counts, reduction)
+    variations = (variation(image, valid, isotropic).flatten(1).sum(1) for image in (pred, target))
+    return reduced(torch.sub(*variations).abs(), counts, reduction)
 
 
-def reduced(top: Tensor, counts: Tensor, reduction: str) -> Tensor:
-    """A sum over so many, or divided by them; undefined over nothing."""
-    return ratio(top, counts) if reduction == "mean" else top.where(counts > 0, torch.nan)
+def reduced(sums: Tensor, counts: Tensor, reduction: str) -> Tensor:
+    """Sum, or mean over `counts` elements; undefined where there are none."""
+    return ratio(sums, counts) if reduction == "mean" else sums.where(counts > 0, torch.nan)
 
 
 @loss(
     family="structure",
-    use="whether edges are as sharp as in the truth",
+    use="whether edges are as sharp as in the ground truth",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Mathieu, Couprie & LeCun 2016"],
     example="gradient_l1(reduction=sum)",
@@ -360,24 +360,24 @@ def reduced(top: Tensor, counts: Tensor, reduction: str) -> Tensor:
 def gradient_l1(
     pred: Image, target: Image, valid: Valid, *, reduction: Literal["mean", "sum"] = "mean"
 ) -> PerSample:
-    """Mean absolute difference of the gradients.
+    """Mean absolute difference of the image gradients.
 
     mean |∇p − ∇y| over the forward differences of both directions and all channels.
 
     Args:
         pred: images, shape (B, C, *space).
-        target: images, likewise.
-        valid: whether a pixel counts; differences between two valid pixels do.
+        target: images, same shape.
+        valid: which pixels count; a difference counts if both its pixels do.
         reduction: over all differences of a sample.
 
     Returns:
         The mean, shape (B,), 0 or more; undefined where no two neighbours are valid.
 
     Note:
-        The gradient difference loss of Mathieu et al. compares the sizes of the differences,
-        ||∇p| − |∇y||; this compares the differences with their signs.
+        The gradient difference loss of Mathieu et al. compares magnitudes, ||∇p| − |∇y||; this
+        compares signed differences.
     """
-    found = [(step.abs(), both) for _, step, both in steps(pred - target, valid)]
-    top = torch.cat([step.flatten(1) for step, _ in found], 1).sum(1)
-    counts = torch.cat([both.flatten(1) for _, both in found], 1).sum(1)
-    return reduced(top, counts, reduction)
+    errors = [(error.abs(), defined) for _, error, defined in differences(pred - target, valid)]
+    sums = torch.cat([error.flatten(1) for error, _ in errors], 1).sum(1)
+    counts = torch.cat([defined.flatten(1) for _, defined in errors], 1).sum(1)
+    return reduced(sums, counts, reduction)

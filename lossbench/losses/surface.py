@@ -1,4 +1,4 @@
-"""Distances between the surfaces of hard masks, and what share is close; none has a gradient."""
+"""Distances between the surfaces of hard masks and scores based on them; none has a gradient."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from lossbench.views.surfaces import Averages, Bands, Distances, Points, Within
 def farthest(
     points: Points, percentile: float, *, directed: bool, pooled: bool, rule: str
 ) -> float:
-    """The largest percentile of the two surfaces, or of the prediction's, or of both as one."""
-    sides = points.sides[:1] if directed else points.sides
+    """The larger percentile of both directions, or of the first only, or of both pooled."""
+    directions = points.sides[:1] if directed else points.sides
     if pooled:
-        far, weight = zip(*sides, strict=True)
-        sides = [(np.concatenate(far), np.concatenate(weight))]
-    return max(quantile(far, weight, percentile / 100, rule) for far, weight in sides)
+        distances, weights = zip(*directions, strict=True)
+        directions = [(np.concatenate(distances), np.concatenate(weights))]
+    return max(quantile(*direction, percentile / 100, rule) for direction in directions)
 
 
-def quantile(far: FloatArray, weight: FloatArray, share: float, rule: str) -> float:
-    """The distance that a share of all points keeps within."""
+def quantile(distances: FloatArray, weight: FloatArray, fraction: float, rule: str) -> float:
+    """The distance that a fraction of all points does not exceed."""
     if rule == "weighted":
-        order = np.argsort(far, kind="stable")
+        order = np.argsort(distances, kind="stable")
         sums = np.cumsum(weight[order])
-        first = int(np.searchsorted(sums / sums[-1], share))
-        return float(far[order][min(first, len(far) - 1)])
-    if share == 1 or np.isinf(far[0]):
-        return float(far.max())
-    place = share * (len(far) - 1)
-    low = int(place)
-    high = min(low + 1, len(far) - 1)
-    ordered = np.partition(far, (low, high))
-    step, part = ordered[high] - ordered[low], place - low
-    # From the nearer end, as numpy does.
+        first = int(np.searchsorted(sums / sums[-1], fraction))
+        return float(distances[order][min(first, len(distances) - 1)])
+    if fraction == 1 or np.isinf(distances[0]):
+        return float(distances.max())
+    position = fraction * (len(distances) - 1)
+    low = int(position)
+    high = min(low + 1, len(distances) - 1)
+    ordered = np.partition(distances, (low, high))
+    step, part = ordered[high] - ordered[low], position - low
+    # Interpolated from the nearer end, as numpy does.
     return float(ordered[low] + step * part if part < 0.5 else ordered[high] - step * (1 - part))
 
 
 @loss(
     family="boundary",
-    use="segmentation judged by its worst place",
+    use="segmentation judged by its worst point",
     tasks=["binary", "multiclass", "multilabel"],
     background=False,
     sources=["Huttenlocher et al. 1993", "monai.metrics.compute_hausdorff_distance"],
@@ -62,23 +62,23 @@ def hausdorff(
     """Hausdorff distance.
 
     max(max_{a∈P} d(a, Y), max_{b∈Y} d(b, P)), P and Y the surfaces of the two masks, d the distance
-    to the nearest point of the other one.
+    to the nearest point of the other surface.
 
     Args:
-        distances: between the surfaces of both masks.
-        percentile: of the distances, in place of the largest.
+        distances: distances between the surfaces of both masks.
+        percentile: percentile of the distances, instead of the maximum.
         directed: only from the prediction to the target.
-        pooled: the percentile of both directions together, in place of the larger of the two.
-        rule: a percentile between two distances is interpolated (linear), or it is the first
-            distance up to which that share of the surface's weight lies (weighted).
+        pooled: percentile of both directions together, instead of the larger of the two.
+        rule: linear interpolates between distances; weighted takes the first distance at which the
+            fraction of the surface's weight is reached.
 
     Returns:
         Distances of shape (B, C) in pixels or the spacing's unit; nan where both masks are empty.
 
     Note:
-        Libraries disagree on the percentile, on the surface, and on an empty mask:
-        `--convention all` shows by how much. MetricsReloaded and MONAI with a percentile skip a
-        missed object, so that it improves a mean.
+        Libraries disagree on percentiles, surfaces and empty masks; `--convention all` shows by how
+        much. MetricsReloaded, and MONAI with a percentile, skip a missed object, which improves the
+        mean.
     """
 
     def measure(points: Points) -> float:
@@ -89,7 +89,7 @@ def hausdorff(
 
 @loss(
     family="boundary",
-    use="segmentation judged by its bad places, a few stray pixels forgiven",
+    use="segmentation judged by its bad points, tolerating a few stray pixels",
     tasks=["binary", "multiclass", "multilabel"],
     background=False,
     sources=["Taha and Hanbury 2015", "monai.metrics.compute_hausdorff_distance(percentile=95)"],
@@ -103,30 +103,30 @@ def hd95(
     pooled: bool = False,
     rule: Literal["linear", "weighted"] = "linear",
 ) -> PerClass:
-    """95th percentile of the Hausdorff distance.
+    """95th percentile Hausdorff distance.
 
     max(P95_{a∈P} d(a, Y), P95_{b∈Y} d(b, P)), each percentile interpolated between distances.
 
     Args:
-        distances: between the surfaces of both masks.
+        distances: distances between the surfaces of both masks.
         directed: only from the prediction to the target.
-        pooled: the percentile of both directions together, in place of the larger of the two.
-        rule: a percentile between two distances is interpolated (linear), or it is the first
-            distance up to which that share of the surface's weight lies (weighted).
+        pooled: percentile of both directions together, instead of the larger of the two.
+        rule: linear interpolates between distances; weighted takes the first distance at which the
+            fraction of the surface's weight is reached.
 
     Returns:
         Distances of shape (B, C) in pixels or the spacing's unit; nan where both masks are empty.
 
     Note:
-        MedPy takes the percentile of both directions pooled; surface-distance takes
-        `surface=subpixel, rule=weighted`; MONAI and MetricsReloaded agree with the default.
+        MedPy pools both directions; surface-distance corresponds to `surface=subpixel,
+        rule=weighted`; MONAI and MetricsReloaded agree with the default.
     """
     return hausdorff(distances, percentile=95.0, directed=directed, pooled=pooled, rule=rule)
 
 
 @loss(
     family="boundary",
-    use="segmentation judged by the usual error of its outline",
+    use="segmentation judged by the average error of its outline",
     tasks=["binary", "multiclass", "multilabel"],
     background=False,
     sources=["Heimann et al. 2009", "medpy.metric.assd"],
@@ -139,20 +139,20 @@ def assd(averages: Averages) -> PerClass:
     (Σ_{a∈P} d(a, Y) + Σ_{b∈Y} d(b, P)) / (|P| + |Y|), P and Y the surfaces of the two masks.
 
     Args:
-        averages: sums over both surfaces.
+        averages: sums over the points of both surfaces.
 
     Returns:
         Distances of shape (B, C) in pixels or the spacing's unit; nan where both masks are empty.
 
     Note:
-        MedPy up to 0.4 and panoptica average the two directions first, which is `masd`.
+        MedPy up to 0.4 and panoptica first average each direction, which is `masd`.
     """
     return ratio(averages.distance, averages.points)
 
 
 @loss(
     family="boundary",
-    use="as assd, both outlines weighing the same however long they are",
+    use="like assd, but both outlines count equally, whatever their length",
     tasks=["binary", "multiclass", "multilabel"],
     background=False,
     sources=["Maier-Hein et al. 2024 (Metrics Reloaded)"],
@@ -165,7 +165,7 @@ def masd(distances: Distances, *, directed: bool = False) -> PerClass:
     ½·(mean_{a∈P} d(a, Y) + mean_{b∈Y} d(b, P)), P and Y the surfaces of the two masks.
 
     Args:
-        distances: between the surfaces of both masks.
+        distances: distances between the surfaces of both masks.
         directed: only from the prediction to the target.
 
     Returns:
@@ -173,7 +173,7 @@ def masd(distances: Distances, *, directed: bool = False) -> PerClass:
     """
 
     def mean(points: Points) -> float:
-        means = [float((far * weight).sum() / weight.sum()) for far, weight in points.sides]
+        means = [float((d * weight).sum() / weight.sum()) for d, weight in points.sides]
         return means[0] if directed else sum(means) / len(means)
 
     return distances.each(mean)
@@ -181,7 +181,7 @@ def masd(distances: Distances, *, directed: bool = False) -> PerClass:
 
 @loss(
     family="boundary",
-    use="the share of an outline that needs no correction",
+    use="the fraction of an outline that needs no correction",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -191,26 +191,26 @@ def masd(distances: Distances, *, directed: bool = False) -> PerClass:
     example="nsd(tolerance=2)",
 )
 def nsd(within: Within) -> PerClass:
-    """Normalised surface distance, or surface Dice.
+    """Normalised surface distance (surface Dice).
 
     (|{a∈P : d(a, Y) ≤ τ}| + |{b∈Y : d(b, P) ≤ τ}|) / (|P| + |Y|), P and Y the surfaces of the two
     masks, τ the tolerance.
 
     Args:
-        within: how much of both surfaces is close, and all of it.
+        within: weights of both surfaces, in total and within the tolerance.
 
     Returns:
         Scores of shape (B, C); 0 where one mask is empty, nan where both are.
 
     Note:
-        surface-distance measures surfaces by their area: `surface=subpixel`.
+        surface-distance weights surface points by their area: `surface=subpixel`.
     """
     return ratio(within.close, within.points)
 
 
 @loss(
     family="boundary",
-    use="IoU of outlines: what large objects hide from iou",
+    use="IoU of outlines: reveals boundary errors of large objects that iou hides",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
@@ -221,18 +221,18 @@ def nsd(within: Within) -> PerClass:
 def boundary_iou(bands: Bands) -> PerClass:
     """Boundary intersection over union.
 
-    |P_d ∩ Y_d| / |P_d ∪ Y_d|, P_d and Y_d the pixels of each mask whose nearest pixel outside it is
-    at most d away; outside the image is outside.
+    |P_d ∩ Y_d| / |P_d ∪ Y_d|, P_d and Y_d the pixels of each mask at a distance of at most d from
+    the nearest pixel outside the mask; pixels beyond the image are outside.
 
     Args:
         bands: pixels of the inner bands.
 
     Returns:
-        Scores of shape (B, C); 0 where one mask is empty, nan where both are and where neither
+        Scores of shape (B, C); 0 where one mask is empty, nan where both masks are empty or neither
         band has a pixel.
 
     Note:
-        boundary-iou-api has `distance=chessboard`; MetricsReloaded takes the surface alone, which
-        is `dilation=1`.
+        boundary-iou-api uses `distance=chessboard`; MetricsReloaded uses the surface only, which is
+        `dilation=1`.
     """
     return ratio(bands.both, bands.either)

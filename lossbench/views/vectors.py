@@ -40,8 +40,8 @@ def cosine_of(a: Tensor, b: Tensor) -> Tensor:
     return ratio((a * b).sum(-1), lengths).clamp(-1, 1)
 
 
-def defined(x: Tensor) -> Tensor:
-    """Whether a row has a direction."""
+def non_zero(x: Tensor) -> Tensor:
+    """Whether each row is non-zero, so that it has a direction."""
     return (x != 0).any(-1)
 
 

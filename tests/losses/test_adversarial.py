@@ -168,7 +168,7 @@ def test_images_of_a_cycle_that_differ_in_size_are_told():
     inputs = {**ROLES, "pred_back": ROLES["pred_back"][:, :3]}
     result = lossbench.evaluate(IMAGES["there"], IMAGES["x"], "cycle", inputs=inputs)
     assert {(failed.role, failed.kind) for failed in result.failed} == {("pred_back", "size")}
-    assert "is 9×3 with 1 channels where its counterpart is 9×4" in result.failed[0].message
+    assert "is 9×3 with 1 channels, but its counterpart is 9×4" in result.failed[0].message
 
 
 # --- what is refused, training, gradients ---------------------------------------------------------
@@ -203,7 +203,7 @@ def test_what_is_no_probability_is_told():
     assert "outside the probabilities 0 to 1; leave out logits=false" in failed.message
     norms = [np.array([-0.5])]
     result = lossbench.evaluate([FAKE[0]], [REAL[0]], "wgan_gp", inputs={"gradient_norm": norms})
-    assert "-0.5; a norm is not negative" in result.failed[0].message
+    assert "-0.5; a norm cannot be negative" in result.failed[0].message
 
 
 @pytest.mark.parametrize("side", ["discriminator", "generator"])

@@ -611,7 +611,7 @@ WRONG: dict[str, tuple[str, Callable[[Any, Any], Any], str]] = {
     "number": ("pred", lambda p, t: p.update(logits=np.zeros(19)),
                "has logits of shape (19,); expected (20)"),
     "label": ("target", lambda p, t: t.update(labels=np.full(20, 2)), "has the label 2"),
-    "fraction": ("target", lambda p, t: t.update(labels=np.full(20, 0.5)), "no whole numbers"),
+    "fraction": ("target", lambda p, t: t.update(labels=np.full(20, 0.5)), "not whole numbers"),
     "nan": ("pred", lambda p, t: p.update(logits=np.full(20, np.nan)), "not finite"),
     "channel": ("target", lambda p, t: t.update(mask_labels=np.full(5, 3)),
                 "has the mask_label 3; the prediction's mask_logits have channels 0 to 2"),
@@ -885,7 +885,7 @@ def test_the_command_prints_the_rule_and_the_status(
         " · matched by class, best score first, IoU ≥ 0.5 · 2 classes · 6 pairs"
     ) in done.stderr
     explained = " ".join(lossbench_command("explain", "giou").stdout.split())
-    assert "Best score first, a detection takes the object of its class" in explained
+    assert "In order of descending score, a detection takes the object of its class" in explained
     assert "crowds, and detections in them, do not count" in explained
     bad = written(tmp_path, *changed(put("found", score=math.nan)))
     done = lossbench_command("eval", *bad, "--loss", "giou")

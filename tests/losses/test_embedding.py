@@ -290,4 +290,4 @@ def test_a_pair_is_of_one_kind_or_of_two():
     result = lossbench.evaluate(A, B, "contrastive", inputs={"same": LABELS})
     assert len(result.failed) == int((LABELS > 1).sum())
     assert {failed.role for failed in result.failed} == {"same"}
-    assert "expected 1 for a pair of one kind, 0 for others" in result.failed[0].message
+    assert "expected 1 for a similar pair, 0 for a dissimilar one" in result.failed[0].message

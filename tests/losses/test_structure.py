@@ -218,7 +218,7 @@ def test_whole_images(task, channels, size):
 
 @pytest.mark.parametrize("strip", [1, 700])
 def test_whole_images_in_several_strips(strip, monkeypatch):
-    monkeypatch.setattr("lossbench.losses.structure.STRIP", strip)
+    monkeypatch.setattr("lossbench.losses.structure.CPU_STRIP", strip)
     check(WHOLE, "image", drawn(3, (52, 31)), None)
 
 
