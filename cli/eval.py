@@ -288,7 +288,6 @@ def command(context: click.Context, /, **options: Any) -> int:
         if same(path, options["manifest"]):
             raise lossbench.SettingError(f"--output {path} is the manifest")
     _check_parts(options["shard"], shown)
-    lossbench.torch_for_numbers()
     run = lossbench.plan(**options)
     if shown["sort"]:
         run.column(shown["sort"])

@@ -25,7 +25,6 @@ from lossbench.api import (
 )
 from lossbench.errors import InputError, LossbenchError, OutputError, SettingError
 from lossbench.runtime.allocator import keep_buffers
-from lossbench.runtime.torch_import import torch_for_numbers
 from lossbench.version import __version__
 
 __all__ = [
@@ -56,5 +55,4 @@ __all__ = [
     "report",
     "save",
     "schema",
-    "torch_for_numbers",
 ]

@@ -27,7 +27,6 @@ from lossbench.catalog import registry
 from lossbench.catalog.plugin_parser import losses_of
 from lossbench.catalog.registry import Entry
 from lossbench.errors import SettingError
-from lossbench.runtime.torch_import import whole_torch
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -85,7 +84,6 @@ class Plugin:
 
     def _imported(self) -> ModuleType:
         """The module, imported once."""
-        whole_torch()
         try:
             return import_module(self.module) if self.module else self._run()
         except (Exception, SystemExit) as error:

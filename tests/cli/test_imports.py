@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import lossbench_cli
 import pytest
-from helpers.option_values import ENTRIES, JUDGED
 from helpers.paths import PLUGINS, SAMPLES
-
-from lossbench.runtime.torch_import import SHAPES
 
 IMAGES = (str(SAMPLES / "image" / "pred"), str(SAMPLES / "image" / "gt"))
 PLUGIN = str(PLUGINS / "plain.py")
-Command = Callable[..., subprocess.CompletedProcess[str]]
 HEAVY = {"torch", "numpy", "rich", "scipy", "PIL", "yaml"}
 
 
 def imported(*arguments: str, status: int = 0) -> set[str]:
-    """The top-level packages that a Python process imports."""
-    return {name.partition(".")[0] for name in modules(*arguments, status=status)}
-
-
-def modules(*arguments: str, status: int = 0) -> set[str]:
-    """The modules that a Python process imports, as the interpreter reports them."""
+    """The top-level packages that a Python process imports, as the interpreter reports them."""
     command = [sys.executable, "-X", "importtime", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == status, done.stderr[-500:]
     lines = (line for line in done.stderr.splitlines() if line.startswith("import time:"))
-    return {line.rpartition("|")[2].strip() for line in lines}
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
 
 
 def by_command(*arguments: str, status: int = 0) -> set[str]:
@@ -146,68 +135,3 @@ def test_a_user_says_how_many_threads_numpy_has(monkeypatch: pytest.MonkeyPatch)
 def test_computing_does_import_torch() -> None:
     """The control: what the other tests look for is seen where it is there."""
     assert "torch" in by_command("eval", *IMAGES, "--loss", "l1")
-
-
-def test_the_command_leaves_out_what_compilers_need() -> None:
-    assert SHAPES in modules("-c", "import torch")
-    found = modules("-m", "lossbench_cli", "eval", *IMAGES, "--loss", "l1")
-    assert "torch.nn.functional" in found
-    assert SHAPES not in found
-
-
-def test_torch_is_whole_where_it_is_asked_to_be() -> None:
-    """The distances of points without coordinates have a shape that only compilers ask for."""
-    code = """
-import sys
-from lossbench.runtime.torch_import import SHAPES, Later, torch_for_numbers, whole_torch
-torch_for_numbers()
-import torch
-torch_for_numbers()
-assert isinstance(sys.modules[SHAPES], Later)
-{asked}
-assert not isinstance(sys.modules[SHAPES], Later)
-points = torch.empty(5, 3, device="meta")
-print(*torch.cdist(points, points[:2]).shape)
-"""
-    for asked in ("whole_torch()", "sys.modules[SHAPES].meta_index_Tensor"):
-        run = [sys.executable, "-c", code.format(asked=asked)]
-        assert subprocess.run(run, check=True, capture_output=True).stdout == b"5 2\n"
-
-
-@pytest.mark.parametrize("task", JUDGED)
-def test_no_loss_misses_what_the_command_leaves_out(
-    task: str, lossbench_command: Command, lossbench_process: Command
-) -> None:
-    named = [
-        name
-        for name, entry in ENTRIES.items()
-        if task in entry.tasks and not entry.roles and "Logits" not in entry.inputs.values()
-    ]
-    named[named.index("ms_ssim")] += "(window=3)"
-    if task == "multiclass":
-        named += ["cross_entropy(class_weights=auto)"]
-    losses = [word for name in named for word in ("--loss", name)]
-    if task == "multilabel":
-        losses += ["--pred-pattern", "{id}_{class}", "--gt-pattern", "{id}_{class}"]
-    arguments = ["eval", *(SAMPLES / task / role for role in ("pred", "gt")), *losses]
-    here, there = (run(*arguments, "-f", "json") for run in (lossbench_command, lossbench_process))
-    assert here.returncode == there.returncode == 0, there.stderr
-    documents = [json.loads(each.stdout) for each in (here, there)]
-    for document in documents:
-        del document["session"]
-    assert documents[0] == documents[1]
-    assert len(documents[0]["aggregate"]) == len(named) > 5
-
-
-def test_a_user_s_own_loss_finds_torch_whole(tmp_path: Path, lossbench_process: Command) -> None:
-    source = """
-import torch
-
-def columns(pred, target):
-    points = torch.empty(5, 3, device="meta")
-    return torch.cdist(points, points[:2]).shape[1]
-"""
-    (tmp_path / "mine.py").write_text(source)
-    how = ["-l", "columns", "--plugin", tmp_path / "mine.py", "--gate", "columns.mean == 2"]
-    done = lossbench_process("eval", *IMAGES, *how)
-    assert done.returncode == 0, done.stderr

@@ -58,7 +58,6 @@ PUBLIC = [
     "report",
     "save",
     "schema",
-    "torch_for_numbers",
 ]
 ALLOWED_TO_CLI = {
     "lossbench",
