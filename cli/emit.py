@@ -53,8 +53,6 @@ def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
     for decision in result.decisions:
         if not decision.passed and (shown["quiet"] or not table):
             note(f"gate {'failed' if decision.failed else 'missed, a warning'}: {decision}")
-    if "note" in result.session and not shown["quiet"]:
-        note(f"note: {result.session['note']}")
     if shown["verbose"]:
         seconds = result.session["seconds"]
         rate = len(result.ids) / seconds if seconds else 0

@@ -61,9 +61,8 @@ class Merge:
         first = self.models[0]
         result.run = {name: each for name, each in first["run"].items() if name not in OWN}
         sessions = [model["session"] for model in self.models]
-        common = {name: each for name, each in first["session"].items() if name != "note"}
         result.session = {
-            **common,
+            **first["session"],
             "started": min(session["started"] for session in sessions),
             "seconds": round(sum(session["seconds"] for session in sessions), 3),
             "shards": len(sessions),

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from functools import cache
 from hashlib import sha256
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,13 +17,12 @@ from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import label
 from lossbench.engine.batching import PairRange, ReadBatch, batches, joined
-from lossbench.engine.device_trial import TRIED, Trial
 from lossbench.engine.fingerprints import stamp
 from lossbench.engine.progress import Watch
 from lossbench.engine.reader_pool import WORTH_PROCESSES, in_order, reader
 from lossbench.engine.settings import Settings
 from lossbench.engine.state.group_accumulators import Grouping
-from lossbench.engine.state.loaded_batch import LoadedBatch, load_batch
+from lossbench.engine.state.loaded_batch import LoadedBatch
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError, PairError
 
@@ -43,11 +41,10 @@ AHEAD_BYTES = 1 << 26  # tables that may wait while torch is being imported; pai
 
 
 class PassInfo(NamedTuple):
-    """What a pass was like: where it computed, the hashes of the weights, what to say of it."""
+    """Where a pass computed, and the hashes of its weights."""
 
     device: str
     weights: Mapping[str, str] | None
-    remark: str = ""
 
 
 class Pipeline:
@@ -60,7 +57,6 @@ class Pipeline:
         grouping: the groups of the samples, where there are groups.
         confined: whether only this process can read the files.
         stamped: whether parts say what their files were.
-        weighed: whether a GPU is held against the CPU.
     """
 
     def __init__(
@@ -72,11 +68,10 @@ class Pipeline:
         *,
         confined: bool = False,
         stamped: bool = False,
-        weighed: bool = False,
     ) -> None:
         self.plan, self.terms, self.settings = plan, terms, settings
         self.grouping, self.confined = grouping, confined
-        self.stamped, self.weighed = stamped, weighed
+        self.stamped = stamped
         self.gathers = any(term.gathers for term in terms)
         self.device: Future[str] = Future()
         self.extraction: Extraction | None = None  # of features, where a loss compares some
@@ -106,7 +101,6 @@ class Pipeline:
                 return ReadBatch(first, pairs, files, chunk, rows)
 
             chunks = in_order(work, tasks, self.settings.readers, ahead)
-            trial = None
             try:
                 begun = [each for each in [next(chunks, None)] if each]  # reading has begun
                 with _no_collection():  # torch is a second or two, a fifth of it the collector's
@@ -114,9 +108,7 @@ class Pipeline:
                     from lossbench.engine.compute.evaluate import import_losses
 
                     import_losses(self.terms)
-                started = time.perf_counter()
                 with one_thread():
-                    trial = self._trial(ranges)
                     device = pick_device(self.settings.device)
                     self.extraction = self._extraction(device)
                     self.device.set_result(device)
@@ -128,13 +120,9 @@ class Pipeline:
                         handing.finished(first + len(pairs), files)
                         if watch:
                             watch.step(part, first, pairs)
-                seconds = time.perf_counter() - started
-                remark = trial.remark(device, seconds) if trial and device != "cpu" else ""
                 hashes = self.extraction.networks.hashes if self.extraction else None
-                return PassInfo(device, hashes, remark)
+                return PassInfo(device, hashes)
             finally:
-                if trial:
-                    trial.over = True
                 self.device.cancel()  # where it was never found, threads wait for it
                 chunks.close()
                 handing.hand_on()
@@ -170,31 +158,6 @@ class Pipeline:
         from lossbench.engine.compute.feature_batches import Extraction
 
         return Extraction(self.terms, self.settings.weights, self.settings.offline, device)
-
-    def _trial(self, ranges: Sequence[PairRange]) -> Trial | None:
-        """The CPU at one of the samples, where all of them may go to a GPU."""
-        weighed = self.weighed and self.plan.pixels and ranges
-        if not weighed or self.settings.likely_device == "cpu":
-            return None
-        from lossbench.engine.compute.evaluate import evaluate_parts
-
-        @cache
-        def extraction() -> Extraction | None:
-            if any(map(needed, self.terms)):
-                self.device.result()  # by then the weights are on this machine
-            return self._extraction("cpu")
-
-        def evaluate(pair: Pair) -> bool:
-            chunk = load_batch(self.plan, [pair])
-            evaluate_parts(self.plan, self.terms, "cpu", chunk, extraction())
-            return bool(chunk.places)
-
-        pairs = max((some for _, some in ranges), key=len)
-        middle = len(pairs) // 2
-        count = sum(len(some) for _, some in ranges)
-        trial = Trial(count, self.settings.readers, pairs[middle : middle + TRIED], evaluate)
-        trial.start()
-        return trial
 
     def _evaluated(
         self, pairs: Sequence[Pair], chunk: LoadedBatch

@@ -80,7 +80,6 @@ class Run(RunSpec):
             "device": ended.device,
             "workers": self.settings.readers,
             "versions": _versions(),
-            **({"note": ended.remark} if ended.remark else {}),
         }
         return result
 
@@ -168,9 +167,7 @@ def go_here(
     """Evaluate ranges of pairs in this process and its readers."""
     terms = list(dict.fromkeys(run.terms))
     confined = run.pairing.confined
-    work = Pipeline(
-        run.plan, terms, run.settings, groups, confined=confined, stamped=stamped, weighed=True
-    )
+    work = Pipeline(run.plan, terms, run.settings, groups, confined=confined, stamped=stamped)
     return work.go(ranges, take, watch)
 
 

@@ -67,8 +67,7 @@ def _session() -> dict[str, Any]:
             "device": TEXT,
             "workers": {"type": "integer", "minimum": 1},
             "versions": _by_name(TEXT),
-        },
-        {"note": TEXT},
+        }
     )
 
 

@@ -92,8 +92,6 @@ def _head(report: Report) -> Iterator[str]:
         report.file,
     ]
     yield f'<p class="soft">{text_of(" · ".join(facts))}</p>'
-    if "note" in session:
-        yield f'<p class="warn">{text_of(session["note"])}</p>'
 
 
 def _gates(gates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
