@@ -19,10 +19,6 @@ from lossbench.networks.architectures import NETWORKS
 UNBOUNDED = float("inf")
 SMALLEST = sys.float_info.min
 MARKS = ("loss", "finishes")  # decorators that state facts
-# The end of a function's signature with its docstring, and what stands behind that.
-BODY = re.compile(
-    r'(^( *)(?:def |\)).*:\n\2    """(?s:.*?)"""\n)((?:\2    .*\n|\n)+)', flags=re.MULTILINE
-)
 
 
 @dataclass(frozen=True)
@@ -60,20 +56,12 @@ class Signature:
 
 @cache
 def parse(path: Path) -> ast.Module:
-    """A file of ours, without what its functions do."""
-    return ast.parse(heads(path.read_text("utf-8")), filename=str(path))
-
-
-def heads(source: str) -> str:
-    """A file of ours line by line, without what functions do: to parse that takes most of the time.
-
-    Of a function its signature stays and its docstring, behind which nothing is left.
-    """
-    return BODY.sub(lambda found: found[1] + "\n" * found[3].count("\n"), source)
+    """The syntax tree of a source file of this package."""
+    return ast.parse(path.read_text("utf-8"), filename=str(path))
 
 
 def functions(path: Path) -> Iterator[Signature]:
-    """Every function of a file of ours."""
+    """Signatures of the functions of a source file of this package."""
     for node in parse(path).body:
         if isinstance(node, ast.FunctionDef):
             yield signature_of(node, path, owner=node.name)
