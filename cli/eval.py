@@ -15,7 +15,7 @@ import lossbench
 from lossbench.data.planning.encoding import ENCODINGS
 from lossbench.errors import printable
 
-from .completion import expressions, files, gates, roles
+from .completion import configs, files, losses, roles
 from .emit import emit_result, same
 from .main import Terminated, note, write
 from .options import count, output_options, plugin_option
@@ -90,7 +90,7 @@ def _workers(context: click.Context, _: click.Parameter, given: str) -> int | No
     "--config",
     metavar="FILE|PRESET",
     envvar="LOSSBENCH_CONFIG",
-    shell_complete=files,
+    shell_complete=configs,
     help="Settings in YAML, or a preset's name; by default the nearest lossbench.yaml upwards.",
 )
 @click.option("--isolated", is_flag=True, help="Do without a lossbench.yaml that is not named.")
@@ -100,7 +100,7 @@ def _workers(context: click.Context, _: click.Parameter, given: str) -> int | No
     "losses",
     metavar="EXPR",
     multiple=True,
-    shell_complete=expressions,
+    shell_complete=losses,
     help="A loss, or an expression of losses; several times. By default the task's usual.",
 )
 @click.option(
@@ -108,7 +108,6 @@ def _workers(context: click.Context, _: click.Parameter, given: str) -> int | No
     "gates",
     metavar="EXPR",
     multiple=True,
-    shell_complete=gates,
     help="What must hold, such as 'dice.mean <= 0.15'; several times.",
 )
 @click.option(

@@ -11,7 +11,7 @@ import click
 import lossbench
 from lossbench.catalog.registry import MAYBE, Entry, Option
 
-from .completion import names
+from .completion import losses
 from .main import write
 from .options import plugin_option
 
@@ -21,7 +21,7 @@ COMMON = ("finish_pixels", "finish_classes", "finish_samples", "weighted")
 
 
 @click.command("explain", epilog="Example: lossbench explain dice")
-@click.argument("loss", shell_complete=names)
+@click.argument("loss", shell_complete=losses)
 @plugin_option
 def command(loss: str, plugins: tuple[str, ...]) -> None:
     """Explain a loss: formula, options, range and source."""

@@ -6,7 +6,7 @@ import click
 
 import lossbench
 
-from .completion import expressions
+from .completion import losses
 from .main import write
 from .options import plugin_option
 
@@ -14,7 +14,7 @@ NOISE = 1e-6  # digits below are rounding
 
 
 @click.command("gradcheck", epilog="Example: lossbench gradcheck 'dice(smooth=1)' --task binary")
-@click.argument("loss", shell_complete=expressions)
+@click.argument("loss", shell_complete=losses)
 @click.option(
     "--task",
     type=click.Choice(["binary", "multiclass", "multilabel", "image"]),

@@ -72,9 +72,9 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _terminate)
     try:
         if instruction := os.environ.get("_LOSSBENCH_COMPLETE"):
-            from .completion import answer
+            from .completion import complete
 
-            _leave(answer(cli, instruction))
+            _leave(complete(cli, instruction))
         with cli.make_context("lossbench", sys.argv[1:]) as context:
             status = cli.invoke(context) or 0
     except click.exceptions.Exit as error:

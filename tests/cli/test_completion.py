@@ -12,13 +12,11 @@ from pathlib import Path
 
 import pytest
 from click.shell_completion import split_arg_string
-from lossbench_cli.completion import AGGREGATES, COUNTS, ROLES
+from lossbench_cli.completion import ROLES
 from lossbench_cli.main import COMMANDS
 
 import lossbench
-from lossbench.catalog import tasks
 from lossbench.engine import settings
-from lossbench.results import aggregates
 
 SHELLS = ("bash", "zsh", "fish")
 HEAVY = {"torch", "numpy", "rich", "scipy", "PIL", "yaml"}
@@ -66,37 +64,21 @@ def offered(line: str, shell: str = "bash", **how: object) -> list[str]:
         (EVAL + "--task m", {"multiclass", "multilabel"}),
         (EVAL + "-l ", LOSSES),
         (EVAL + "--loss tver", {n for n in LOSSES if n.startswith("tver")}),
-        (EVAL + "-l 0.5*tver", {f"0.5*{n}" for n in LOSSES if n.startswith("tver")}),
-        (EVAL + "-l 'bce + (tver", {f"bce + ({n}" for n in LOSSES if n.startswith("tver")}),
-        (EVAL + "-l 'seg = 2 * ", {f"seg = 2 * {n}" for n in LOSSES}),
-        (EVAL + "-l 'dice(smooth_n", {"dice(smooth_nr=", "dice(smooth_nr=none"}),
-        (EVAL + "-l 'dice(log=true, smooth_n",
-         {"dice(log=true, smooth_nr=", "dice(log=true, smooth_nr=none"}),
-        (EVAL + "-l 'dice(log=", {"dice(log=true", "dice(log=false"}),
-        (EVAL + "-l 'bce + dice(intersection=m", {"bce + dice(intersection=min"}),
         (EVAL + "-l 'dice ", set()),
-        (EVAL + "-l 'no_such(", set()),
+        (EVAL + "-l 'dice(", set()),
         (EVAL + "-l 0.5", set()),
+        (EVAL + "-c medi", {"medi", "medical"}),
+        (EVAL + "-c no/", {"no/"}),
         ("lossbench explain tver", {n for n in LOSSES if n.startswith("tver")}),
-        ("lossbench gradcheck 'tversky(bet", {"tversky(beta=", "tversky(beta=0.5"}),
-        (EVAL + "--gate tver", {n for n in LOSSES if n.startswith("tver")}),
-        (EVAL + "--gate miss", {"missing"}),
-        (EVAL + "--gate dice.", {f"dice.{each}" for each in AGGREGATES}),
-        (EVAL + "--gate 'dice(smooth=1).ci", {f"dice(smooth=1).ci_{n}" for n in ("low", "high")}),
-        (EVAL + "--gate 'dice[road].pool", {"dice[road].pooled"}),
-        (EVAL + "--gate 'dice.mean <= ba", {"dice.mean <= baseline"}),
-        (EVAL + "--gate 'dice.mean <= 0.1 + ba", {"dice.mean <= 0.1 + baseline"}),
-        (EVAL + "--input wei", {"weight=", "weight=a/", "weight=ab/"}),
-        (EVAL + "--input weight=a", {"weight=a/", "weight=ab/"}),
-        (EVAL + "--input weight=a/", {"weight=a/inner/"}),
+        ("lossbench gradcheck tver", {n for n in LOSSES if n.startswith("tver")}),
+        (EVAL + "--input wei", {"weight="}),
+        (EVAL + "--input weight=a", {"weight=a"}),
     ],
 )  # fmt: skip
-def test_a_shell_is_offered(shell: str, line: str, wanted: set[str], tmp_path: Path) -> None:
-    for folder in ("a/inner", "ab", ".hidden"):
-        (tmp_path / folder).mkdir(parents=True)
-    found = offered(line, shell, cwd=tmp_path)
-    assert set(found) == wanted
-    assert len(found) == len(set(found))
+def test_a_shell_is_offered(shell: str, line: str, wanted: set[str]) -> None:
+    values = offered(line, shell)
+    assert set(values) == wanted
+    assert len(values) == len(set(values))
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -104,9 +86,6 @@ def test_the_losses_of_a_plugin_are_offered_and_it_is_not_run(shell: str, tmp_pa
     file = tmp_path / "mine.py"
     file.write_text("raise RuntimeError\ndef mine(pred, target, *, how='mean'): ...\n", "utf-8")
     assert offered(f"{EVAL}--plugin {file} -l min", shell) == ["mine"]
-    assert set(offered(f"{EVAL}--plugin {file} -l 'mine(h", shell)) == {
-        "mine(how=", "mine(how=mean",
-    }  # fmt: skip
     assert offered(f"lossbench explain --plugin {file} min", shell) == ["mine"]
 
 
@@ -118,7 +97,7 @@ def test_a_plugin_that_cannot_be_read_hides_nothing(broken: str, tmp_path: Path)
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_files_are_left_to_the_shell(shell: str) -> None:
-    for option in ("", "--baseline ", "--plugin ", "-o "):
+    for option in ("", "--baseline ", "--plugin ", "-o ", "-c "):
         done = asked(f"{shell}_complete", f"lossbench eval pred {option}so")
         assert re.split("[,\n]", done.stdout)[:2] == ["file", "so"]
 
@@ -138,12 +117,10 @@ def test_the_words_of_bash_are_put_together_again() -> None:
     start = ("lossbench", "eval", "pred", "gt")
     tversky = sorted(name for name in LOSSES if name.startswith("tver"))
     assert sorted(of_words(*start, "--loss", "=", "tver")) == tversky
-    assert sorted(of_words(*start, "--loss", "=", "seg", "=", "tver")) == tversky
-    assert sorted(of_words(*start, "-l", "seg", "=", "tver")) == tversky
     assert set(of_words(*start, "--loss", "=")) == LOSSES
-    assert of_words(*start, "--input", "pos_w")[0] == "pos_weight="
+    assert of_words(*start, "--input", "pos_w") == ["pos_weight="]
+    assert of_words(*start, "--input", "weight", "=", "a") == ["weight=a"]
     assert of_words(*start, "--task", "=", "im") == ["image"]
-    assert of_words(*start, "--loss", "=", "'dice(log=t") == ["dice(log=true"]
 
 
 @pytest.fixture
@@ -174,7 +151,7 @@ def test_bash_completes_with_the_script(program: Path) -> None:
     script = r"""
         eval "$(_LOSSBENCH_COMPLETE=bash_source lossbench)"
         complete -p lossbench
-        COMP_WORDS=(lossbench eval a b -l "'0.5*dice(smooth=1) + 0.5*tver"); COMP_CWORD=5
+        COMP_WORDS=(lossbench eval a b -l tver); COMP_CWORD=5
         _lossbench_completion lossbench
         printf '%s\n' "${COMPREPLY[@]}"
     """
@@ -188,16 +165,12 @@ def test_bash_completes_with_the_script(program: Path) -> None:
     )
     registered, *replies = done.stdout.splitlines()
     assert registered == "complete -o nosort -F _lossbench_completion lossbench"
-    assert replies == [
-        f"0.5*dice(smooth=1) + 0.5*{name}" for name in LOSSES if name.startswith("tver")
-    ]
+    assert replies == [name for name in LOSSES if name.startswith("tver")]
     assert done.stderr == ""
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize(
-    "line", ["lossbench ", EVAL + "-l 'dice(", EVAL + "--gate dice.", EVAL + "--input "]
-)
+@pytest.mark.parametrize("line", ["lossbench ", EVAL + "-l ", EVAL + "-c ", EVAL + "--input "])
 def test_completion_imports_nothing_heavy(shell: str, line: str) -> None:
     done = asked(f"{shell}_complete", line, python=("-X", "importtime"))
     names = [part.rpartition("|")[2].strip() for part in done.stderr.splitlines()]
@@ -234,7 +207,5 @@ def test_nonsense_is_no_traceback(shell: str, line: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_the_words_are_those_of_the_library() -> None:
-    assert set(AGGREGATES) == set(aggregates.AGGREGATES)
-    assert set(COUNTS) == set(tasks.COUNTS)
+def test_the_roles_are_those_of_the_library() -> None:
     assert set(ROLES) == set(settings.ROLES)
