@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,30 +27,41 @@ LOSSES = {
 }  # what may be typed, as the library says
 
 
-def asked(instruction: str, line: str = "", **how: object) -> subprocess.CompletedProcess[str]:
-    """The command as a shell's script calls it, for a line with the cursor at its end."""
-    words = split_arg_string(line)
-    words += [""] * (line.endswith(" ") and line.count("'") % 2 == 0)
-    place = str(len(words) - 1)
-    if instruction.startswith("fish"):  # the last word as it is typed, with its open quote
-        place = re.search(r"""('[^']*|"[^"]*|\S*)$""", line)[0]  # type: ignore[index]
-    environment = {**os.environ, "_LOSSBENCH_COMPLETE": instruction}
+Completed = subprocess.CompletedProcess[str]
+
+
+def environment(instruction: str, line: str = "") -> dict[str, str]:
+    """The variables of a shell's script, for a line with the cursor at its end."""
+    variables = {**os.environ, "_LOSSBENCH_COMPLETE": instruction}
     if line:
-        environment |= {"COMP_WORDS": line, "COMP_CWORD": place}
-    return subprocess.run(
-        [sys.executable, *how.pop("python", ()), "-m", "lossbench_cli"],  # type: ignore[misc]
-        env=environment, capture_output=True, text=True, check=False, timeout=60, **how,
-    )  # type: ignore[call-overload]  # fmt: skip
+        words = split_arg_string(line)
+        words += [""] * (line.endswith(" ") and line.count("'") % 2 == 0)
+        last = str(len(words) - 1)
+        if instruction.startswith("fish"):  # the last word as it is typed, with its open quote
+            (last,) = re.findall(r"""('[^']*|"[^"]*|\S*)$""", line)[:1]
+        variables |= {"COMP_WORDS": line, "COMP_CWORD": last}
+    return variables
 
 
-def offered(line: str, shell: str = "bash", **how: object) -> list[str]:
-    """The values that a shell is given for a line."""
-    done = asked(f"{shell}_complete", line, **how)
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.removesuffix("\n").splitlines()
-    if shell == "zsh":  # type, value with colons escaped, help
-        return [value.replace(r"\:", ":") for value in lines[1::3]]
-    return [each.partition(",")[2].partition("\t")[0] for each in lines]
+@pytest.fixture
+def complete(lossbench_command: Callable[..., Completed]) -> Callable[..., Completed]:
+    """Run the command as a shell's script does."""
+    return lambda *line: lossbench_command(env=environment(*line))
+
+
+@pytest.fixture
+def offered(complete: Callable[..., Completed]) -> Callable[..., list[str]]:
+    """The values that a shell gets for a line."""
+
+    def values(line: str, shell: str = "bash") -> list[str]:
+        done = complete(f"{shell}_complete", line)
+        assert (done.returncode, done.stderr) == (0, "")
+        lines = done.stdout.removesuffix("\n").splitlines()
+        if shell == "zsh":  # type, value with colons escaped, help
+            return [value.replace(r"\:", ":") for value in lines[1::3]]
+        return [each.partition(",")[2].partition("\t")[0] for each in lines]
+
+    return values
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -75,14 +87,18 @@ def offered(line: str, shell: str = "bash", **how: object) -> list[str]:
         (EVAL + "--input weight=a", {"weight=a"}),
     ],
 )  # fmt: skip
-def test_a_shell_is_offered(shell: str, line: str, wanted: set[str]) -> None:
+def test_a_shell_is_offered(
+    shell: str, line: str, wanted: set[str], offered: Callable[..., list[str]]
+) -> None:
     values = offered(line, shell)
     assert set(values) == wanted
     assert len(values) == len(set(values))
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_losses_of_a_plugin_are_offered_and_it_is_not_run(shell: str, tmp_path: Path) -> None:
+def test_the_losses_of_a_plugin_are_offered_and_it_is_not_run(
+    shell: str, tmp_path: Path, offered: Callable[..., list[str]]
+) -> None:
     file = tmp_path / "mine.py"
     file.write_text("raise RuntimeError\ndef mine(pred, target, *, how='mean'): ...\n", "utf-8")
     assert offered(f"{EVAL}--plugin {file} -l min", shell) == ["mine"]
@@ -90,15 +106,17 @@ def test_the_losses_of_a_plugin_are_offered_and_it_is_not_run(shell: str, tmp_pa
 
 
 @pytest.mark.parametrize("broken", ["def f(:", "def dice(pred, target): ...", ""])
-def test_a_plugin_that_cannot_be_read_hides_nothing(broken: str, tmp_path: Path) -> None:
+def test_a_plugin_that_cannot_be_read_hides_nothing(
+    broken: str, tmp_path: Path, offered: Callable[..., list[str]]
+) -> None:
     (tmp_path / "mine.py").write_text(broken, "utf-8")
     assert "dice" in offered(f"{EVAL}--plugin {tmp_path}/mine.py -l dic")
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_files_are_left_to_the_shell(shell: str) -> None:
+def test_files_are_left_to_the_shell(shell: str, complete: Callable[..., Completed]) -> None:
     for option in ("", "--baseline ", "--plugin ", "-o ", "-c "):
-        done = asked(f"{shell}_complete", f"lossbench eval pred {option}so")
+        done = complete(f"{shell}_complete", f"lossbench eval pred {option}so")
         assert re.split("[,\n]", done.stdout)[:2] == ["file", "so"]
 
 
@@ -134,8 +152,10 @@ def program(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("shell", SHELLS)
-def test_the_script_of_a_shell_is_sound(shell: str, program: Path) -> None:
-    done = asked(f"{shell}_source")
+def test_the_script_of_a_shell_is_sound(
+    shell: str, program: Path, complete: Callable[..., Completed]
+) -> None:
+    done = complete(f"{shell}_source")
     assert (done.returncode, done.stderr) == (0, "")
     assert "_LOSSBENCH_COMPLETE" in done.stdout
     if not shutil.which(shell):
@@ -172,7 +192,11 @@ def test_bash_completes_with_the_script(program: Path) -> None:
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("line", ["lossbench ", EVAL + "-l ", EVAL + "-c ", EVAL + "--input "])
 def test_completion_imports_nothing_heavy(shell: str, line: str) -> None:
-    done = asked(f"{shell}_complete", line, python=("-X", "importtime"))
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "lossbench_cli"],
+        env=environment(f"{shell}_complete", line),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
     names = [part.rpartition("|")[2].strip() for part in done.stderr.splitlines()]
     imported = {name.partition(".")[0] for name in names}
     assert "click" in imported  # the report is there and was read
@@ -182,8 +206,10 @@ def test_completion_imports_nothing_heavy(shell: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("instruction", "status"), [("tcsh_source", 1), ("bash_complete", 2), ("bash_nothing", 1)]
 )
-def test_a_wrong_instruction_is_no_traceback(instruction: str, status: int) -> None:
-    done = asked(instruction)
+def test_a_wrong_instruction_is_no_traceback(
+    instruction: str, status: int, complete: Callable[..., Completed]
+) -> None:
+    done = complete(instruction)
     assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
 
 
@@ -202,8 +228,10 @@ def test_a_wrong_instruction_is_no_traceback(instruction: str, status: int) -> N
         "lossbench nonsense x",
     ],
 )
-def test_nonsense_is_no_traceback(shell: str, line: str) -> None:
-    done = asked(f"{shell}_complete", line)
+def test_nonsense_is_no_traceback(
+    shell: str, line: str, complete: Callable[..., Completed]
+) -> None:
+    done = complete(f"{shell}_complete", line)
     assert (done.returncode, done.stderr) == (0, "")
 
 
