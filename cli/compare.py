@@ -10,10 +10,9 @@ import click
 import lossbench
 from lossbench.errors import printable
 
-from .completion import files
 from .emit import same
 from .main import note, terminal, write
-from .options import color_option, column_option, top_option
+from .options import color_option, column_option, files, top_option
 
 FORMATS = lossbench.list_formats("comparison")
 

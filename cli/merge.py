@@ -9,9 +9,8 @@ import click
 
 import lossbench
 
-from .completion import files
 from .emit import emit_result
-from .options import output_options
+from .options import files, output_options
 
 
 @click.command(

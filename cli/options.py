@@ -1,81 +1,152 @@
-"""Options that several commands share."""
+"""Options that several commands share, and options of settings."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import click
 
-import lossbench
+from lossbench.config.keys import OUTPUT, TOP
+from lossbench.engine.settings import BY_NAME, Setting
+from lossbench.errors import either
 
-from .completion import files
-
-FORMATS = lossbench.list_formats()
 Function = TypeVar("Function", bound=Callable[..., Any])
+Decorator = Callable[[Function], Function]
 
 
-def all_or_some(context: click.Context, _: click.Parameter, given: str) -> int | None:
-    """`all`, or a number."""
-    return None if given == "all" else count(given, "all", 0)
+def completer(name: str) -> Callable[..., Any]:
+    """A function of `completion`, which is imported when a shell asks for words."""
+
+    def complete(*args: Any) -> Any:
+        from . import completion
+
+        return getattr(completion, name)(*args)
+
+    return complete
 
 
-def count(given: str, word: str, least: int) -> int:
-    """A number in decimal digits."""
-    if not (given.isascii() and given.isdigit() and int(given) >= least):
-        raise click.BadParameter(f"expected {word} or a number from {least}, found {given!r}")
-    return int(given)
+files = completer("files")
+COMPLETERS = {
+    "path": files,
+    "classes": files,
+    "loss": completer("losses"),
+    "roles": completer("roles"),
+}
 
 
-top_option = click.option(
-    "--top",
-    metavar="N|all",
-    default="10",
-    show_default=True,
-    callback=all_or_some,
-    help="How many samples tables show; other formats have them all.",
-)
+class Operand(click.Argument):
+    """An argument that a config can give instead, which usage lines show in brackets."""
+
+    def make_metavar(self, *context: Any) -> str:
+        return f"[{self.human_readable_name.upper()}]"
+
+
+def setting_option(setting: Setting) -> Decorator[Any]:
+    """The option of a setting."""
+    value, flag = setting.type, f"--{setting.flag}"
+    text = setting.text if setting.offers_choices else setting.documentation
+    how: dict[str, Any] = {"metavar": setting.metavar}
+    if value.kind == "flag":
+        if setting.default is None:
+            flag += f"/--no-{setting.flag}"
+        how |= {"is_flag": True, "default": setting.default}
+    elif value.is_mapping:
+        how |= {"multiple": True, "callback": _by_name(setting.example)}
+    elif value.many == "repeated":
+        how |= {"multiple": True}
+    elif setting.offers_choices:
+        how |= {"type": click.Choice(value.choices)}
+    elif value.choices and value.kind == "number":
+        how |= {"callback": _number_or_word(value.choices)}
+    elif value.choices and value.kind == "whole":
+        how |= {"callback": _count_or_word(setting)}
+    elif value.kind == "number":
+        how |= {"type": float}
+    elif value.kind == "whole":
+        how |= {"type": click.IntRange(int(value.low))}
+    if setting.default not in (None, (), {}, False):
+        how |= {"default": setting.default, "show_default": True}
+    if value.kind == "whole" and value.choices:  # the callback reads the default, too
+        how |= {"default": str(setting.default or value.choices[0]), "show_default": True}
+    return click.option(
+        *([f"-{setting.short}"] if setting.short else []),
+        flag,
+        setting.name,
+        shell_complete=COMPLETERS.get(value.kind),
+        help=f"{text} Repeatable." if how.get("multiple") else text,
+        **how,
+    )
+
+
+def setting_options(settings: Iterable[Setting]) -> Decorator[Any]:
+    """The options of settings, in their order."""
+    options = [setting_option(each) for each in settings]
+
+    def decorate(function: Function) -> Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def _by_name(example: str) -> Callable[[Any, click.Parameter, Sequence[str]], dict[str, str]]:
+    """The callback of a repeated option whose values have names, such as ROLE=DIR."""
+
+    def read(_: Any, option: click.Parameter, texts: Sequence[str]) -> dict[str, str]:
+        values: dict[str, str] = {}
+        for text in texts:
+            name, value = text.partition("=")[::2]
+            if not value:
+                form = option.metavar
+                raise click.BadParameter(f"expected {form}, such as {example}, found {text!r}")
+            if values.setdefault(name, value) != value:
+                raise click.BadParameter(f"{name} is given twice")
+        return values
+
+    return read
+
+
+def _number_or_word(
+    words: Sequence[str],
+) -> Callable[[Any, click.Parameter, str | None], float | str | None]:
+    """The callback of an option that accepts words in place of a number."""
+
+    def read(_: Any, option: click.Parameter, text: str | None) -> float | str | None:
+        if text is None or text in words:
+            return text
+        try:
+            return float(text)
+        except ValueError:
+            raise click.BadParameter(
+                f"expected {either(words)} or a number, found {text!r}"
+            ) from None
+
+    return read
+
+
+def _count_or_word(setting: Setting) -> Callable[[Any, click.Parameter, str], int | None]:
+    """The callback of an option that accepts a word in place of a whole number: None."""
+    (word,), low = setting.type.choices, setting.type.low
+
+    def read(_: Any, option: click.Parameter, text: str) -> int | None:
+        if text == word:
+            return None
+        if not (text.isascii() and text.isdigit() and int(text) >= low):
+            raise click.BadParameter(f"expected {word} or a number from {low}, found {text!r}")
+        return int(text)
+
+    return read
+
+
+plugin_option = setting_option(BY_NAME["plugins"])
+top_option = setting_option(TOP)
 color_option = click.option(
     "--color",
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
     help="Style the table.",
-)
-OPTIONS = [
-    click.option(
-        "-f",
-        "--format",
-        type=click.Choice([name for name in FORMATS if name != "parquet"]),
-        default="table",
-        show_default=True,
-        help="What is printed; github annotates a workflow and writes its summary.",
-    ),
-    click.option(
-        "-o",
-        "--output",
-        metavar="FILE",
-        multiple=True,
-        shell_complete=files,
-        help="Write the result too; several times. The ending tells the format:"
-        f" {', '.join(ending for endings in FORMATS.values() for ending in endings)}.",
-    ),
-    click.option("--sort", metavar="COLUMN", help="The loss that orders the samples, worst first."),
-    top_option,
-    click.option("--per-class/--no-per-class", default=None, help="With or without class columns."),
-    click.option("--exit-zero", is_flag=True, help="A failed gate ends with 0 as well."),
-    click.option("-q", "--quiet", is_flag=True, help="Failures only."),
-    click.option("-v", "--verbose", is_flag=True, help="Timing and files left out, too."),
-    color_option,
-]
-
-
-plugin_option = click.option(
-    "--plugin",
-    "plugins",
-    metavar="FILE",
-    multiple=True,
-    shell_complete=files,
-    help="A Python file with losses of your own; several times.",
 )
 column_option = click.option(
     "-l",
@@ -83,13 +154,20 @@ column_option = click.option(
     "losses",
     metavar="COLUMN",
     multiple=True,
-    help="A column of a result, or the values of a class in it, such as 'dice[road]'; several"
-    " times. By default all columns, of several results those that they have in common.",
+    help="Column of a result, or the values of a class in it, such as 'dice[road]'. Default: all"
+    " columns that the results have in common. Repeatable.",
 )
+OPTIONS = [
+    setting_options(OUTPUT),
+    click.option("--exit-zero", is_flag=True, help="Exit with 0 if a gate fails, too."),
+    click.option("-q", "--quiet", is_flag=True, help="Print failures only."),
+    click.option("-v", "--verbose", is_flag=True, help="Print timing and omitted files, too."),
+    color_option,
+]
 
 
 def output_options(function: Function) -> Function:
-    """How a result is printed and written."""
+    """The options of a result's output."""
     for option in reversed(OPTIONS):
         function = option(function)
     return function

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
 import lossbench
+from lossbench.config.keys import TOP
 
-from .completion import files
 from .emit import same
 from .main import write
-from .options import all_or_some, column_option
+from .options import Operand, column_option, files, setting_option
 
 
 @click.command("report", epilog="Example: lossbench report run.json -o report.html")
 @click.argument("run", metavar="RUN", shell_complete=files)
-@click.argument("pred", required=False, shell_complete=files)
-@click.argument("target", metavar="GT", required=False, shell_complete=files)
+@click.argument("pred", cls=Operand, required=False, shell_complete=files)
+@click.argument("target", cls=Operand, metavar="GT", required=False, shell_complete=files)
 @click.option(
     "-o",
     "--output",
@@ -28,13 +29,12 @@ from .options import all_or_some, column_option
 )
 @column_option
 @click.option("--sort", metavar="COLUMN", help="The loss by which samples are the worst.")
-@click.option(
-    "--top",
-    metavar="N|all",
-    default="1000",
-    show_default=True,
-    callback=all_or_some,
-    help="How many samples the table has, the worst ones; 0 for no table.",
+@setting_option(
+    replace(
+        TOP,
+        default=1000,
+        text="Number of samples in the table, the worst ones; 0 for no table.",
+    )
 )
 @click.option(
     "--pictures",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from lossbench.catalog import registry
 from lossbench.catalog.conventions import CONVENTIONS, Convention
-from lossbench.catalog.plugins import using
+from lossbench.catalog.plugins import Files, file_names, using
 from lossbench.catalog.registry import Entry
+from lossbench.engine.settings import Settings, describe_settings
 from lossbench.errors import SettingError
 
 if TYPE_CHECKING:
@@ -26,86 +28,34 @@ if TYPE_CHECKING:
     from lossbench.speed.report import SpeedReport
     from lossbench.training.gradcheck import Slope
 
-Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+P = ParamSpec("P")
 
 
-def plan(
-    pred: Any = None,
-    target: Any = None,
-    losses: str | Sequence[str] = (),
-    *,
-    manifest: str | os.PathLike[str] | None = None,
-    inputs: Mapping[str, Any] | None = None,
-    task: str | None = None,
-    classes: Any = None,
-    ignore: Any = None,
-    threshold: float = 0.5,
-    empty: float | str | None = None,
-    convention: str = "lossbench",
-    pred_encoding: str | None = None,
-    gt_encoding: str | None = None,
-    pred_pattern: str | None = None,
-    gt_pattern: str | None = None,
-    missing: str = "error",
-    extra: str = "error",
-    resize: str | None = None,
-    divisor: int | None = None,
-    things: str | Sequence[str] | None = None,
-    weights: Mapping[str, str | os.PathLike[str]] | None = None,
-    offline: bool = False,
-    gates: str | Sequence[str | Mapping[str, Any]] = (),
-    baseline: Any = None,
-    plugins: Files = (),
-    device: str = "auto",
-    workers: int | None = None,
-    batch_size: int = 512,
-    group_by: str | None = None,
-    shard: str | None = None,
-    engine: str = "local",
-) -> Run:
+def _with_settings(
+    settings: Callable[P, Settings],
+) -> Callable[[Callable[[Settings], Run]], Callable[P, Run]]:
+    """Give a function of settings their parameters and their documentation."""
+
+    def decorate(function: Callable[[Settings], Run]) -> Callable[P, Run]:
+        def plan(*args: P.args, **named: P.kwargs) -> Run:
+            plugins: Any = named.get("plugins", ())
+            with using(plugins):
+                return function(settings(*args, **named))
+
+        plan.__doc__ = (inspect.getdoc(function) or "").format(settings=describe_settings())
+        signature = inspect.signature(settings).replace(return_annotation="Run")
+        vars(plan).update(__signature__=signature, __module__=__name__, __qualname__="plan")
+        return plan
+
+    return decorate
+
+
+@_with_settings(Settings)
+def plan(settings: Settings) -> Run:
     """Pair the files, decide how they are read and check every setting; compute nothing.
 
     Args:
-        pred: a folder, a file, a zip or tar archive or a path into one, a URL, or arrays in
-            memory: a mapping id -> array, or a sequence; a panoptic JSON file with its PNGs
-            beside it, or COCO's results.json, with its instances.json as target.
-        target: the ground truth, likewise.
-        losses: expressions such as "dice" or "0.5*dice + 0.5*bce"; none for the task's usual ones.
-        manifest: in place of pred, target and inputs: a table (CSV, TSV, Parquet, "-" for stdin)
-            with the columns pred and gt and, where wanted, id, further roles and groups.
-        inputs: further roles: `weight` (maps), `ignore` and `valid` (masks), `instances` (labels),
-            and those that losses ask for by the name of a parameter, such as `negative`.
-        task: binary, multiclass, multilabel, image, instances, detection, vectors, scores or
-            records; found out where it is not given, from instances on by the losses or by JSON.
-        classes: a number, names, {value: name} or {name: [r, g, b]}.
-        ignore: a target label, a range "250-255", a list of them, or "none".
-        threshold: probability from which a pixel is foreground, for scores.
-        empty: what replaces an undefined value, or "skip"; by default as the convention has it.
-        convention: whose defaults the losses have, such as "monai"; "all" for a row of each.
-        pred_encoding: labels, mask, probability, logits, image, palette or instances.
-        gt_encoding: likewise.
-        pred_pattern: such as "{id}_pred.png"; with {class}, one file a class.
-        gt_pattern: likewise, of the further roles too.
-        missing: what a missing prediction is: error, skip, or worst for the bad end of the range.
-        extra: what a prediction without ground truth is: error or skip.
-        resize: nearest or bilinear, for predictions of another size than their ground truth.
-        divisor: labels of an instance map are class · divisor + instance.
-        things: names of the classes whose instances these maps tell apart; pixels of such a class
-            without an instance are a crowd, and each other class of an image is one segment.
-        weights: files of networks by name, such as {"vgg16": "vgg16-397923af.pth"}; by default
-            those of a cache, else they are downloaded.
-        offline: download nothing.
-        gates: such as "dice.mean <= 0.15"; {"gate": ..., "warn": True} reports without failing.
-        baseline: an earlier result (a file or a Result) that gates may name.
-        plugins: Python files with losses of your own.
-        device: cpu, cuda or cuda:N; auto is a GPU where there is one and a loss needs the pixels.
-        workers: pairs that are read at a time; all cores by default.
-        batch_size: pairs that are evaluated together at most, where they are counted.
-        group_by: a pattern over the ids such as "{patient}/{slice}", grouped by all names but the
-            last; or columns of the manifest, with commas.
-        shard: "3/16" for the third of sixteen runs that share the pairs; see `lossbench.merge`.
-        engine: local; dask for a cluster on this machine that lives as long as the run; or the
-            address of a Dask scheduler, whose workers see the same files.
+        {settings}
 
     Returns:
         A run: `.plan`, `.pairing`, `.columns`, `.settings`, and `.evaluate()`.
@@ -115,41 +65,8 @@ def plan(
         InputError: a folder is missing or empty, or nothing matches.
     """
     from lossbench.engine.prepare import prepare
-    from lossbench.engine.settings import Settings
 
-    paths = _paths(plugins)
-    with using(paths):
-        settings = Settings(
-            inputs=dict(inputs or {}),
-            manifest=None if manifest is None else os.fspath(manifest),
-            group_by=group_by,
-            task=task,
-            classes=classes,
-            ignore=ignore,
-            threshold=threshold,
-            empty=empty,
-            convention=convention,
-            pred_encoding=pred_encoding,
-            gt_encoding=gt_encoding,
-            pred_pattern=pred_pattern,
-            gt_pattern=gt_pattern,
-            missing=missing,
-            extra=extra,
-            resize=resize,
-            divisor=divisor,
-            things=things,
-            weights={name: os.fspath(file) for name, file in (weights or {}).items()},
-            offline=offline,
-            gates=(gates,) if isinstance(gates, str) else tuple(gates),
-            baseline=baseline,
-            plugins=paths,
-            device=device,
-            workers=workers,
-            batch_size=batch_size,
-            shard=shard,
-            engine=engine,
-        )
-        return prepare(pred, target, _several(losses), settings)
+    return prepare(settings)
 
 
 def evaluate(
@@ -191,7 +108,7 @@ def plan_merge(files: Files, *, baseline: Any = None) -> Merge:
     """
     from lossbench.engine.merge import plan_merge
 
-    return plan_merge(_paths(files), baseline)
+    return plan_merge(file_names(files), baseline)
 
 
 def merge(files: Files, *, baseline: Any = None) -> Result:
@@ -224,7 +141,7 @@ def compare(
     """
     from lossbench.results.compare import compare
 
-    return compare(_paths(files), _several(losses), per_class=per_class)
+    return compare(file_names(files), _several(losses), per_class=per_class)
 
 
 def report(
@@ -272,19 +189,19 @@ def loss(
     """
     from lossbench.training.tensor_loss import tensor_loss
 
-    with using(_paths(plugins)):
+    with using(plugins):
         return tensor_loss(name, {name: os.fspath(file) for name, file in (weights or {}).items()})
 
 
 def list_losses(family: str | None = None, *, plugins: Files = ()) -> list[Entry]:
     """The catalogue with the losses of plugins, or one family of it, as its source states it."""
-    with using(_paths(plugins)):
+    with using(plugins):
         return [each for each in registry.entries() if family in (None, each.family)]
 
 
 def find_loss(name: str, *, plugins: Files = ()) -> Entry:
     """One loss of the catalogue, by name or alias; an unknown name offers the nearest."""
-    with using(_paths(plugins)):
+    with using(plugins):
         return registry.find(name)
 
 
@@ -308,7 +225,7 @@ def gradcheck(
     """
     from lossbench.training.gradcheck import slopes
 
-    with using(_paths(plugins)):
+    with using(plugins):
         return slopes(expression, task, seed)
 
 
@@ -332,12 +249,12 @@ def list_conventions() -> list[Convention]:
 
 
 def load_config(name: str | os.PathLike[str]) -> Config:
-    """The settings of a config file, or of a preset where the name has no ending and no slash.
+    """Read a config file, or a preset: a name without suffix and slash.
 
-    `lossbench.plan(**config.settings)` runs it where it has no output options.
+    `lossbench.plan(**config.settings)` plans its run, unless it has output settings.
 
     Raises:
-        SettingError: it cannot be read, or with a line for each thing that is wrong in it.
+        SettingError: the config cannot be read, or has mistakes: one line for each of them.
     """
     from lossbench.config.load import load
 
@@ -351,21 +268,23 @@ def gather_settings(
     *,
     isolated: bool = False,
 ) -> Config:
-    """Flags over `LOSSBENCH_*` variables over a config; a list of one replaces that of another.
+    """Combine flags, `LOSSBENCH_*` variables and a config, the first of which has precedence.
+
+    A list replaces that of a lower source.
 
     Args:
-        flags: settings that were given by hand, by name.
-        environment: such as `os.environ`.
-        config: a file or preset; by default the nearest `lossbench.yaml`, upwards from here.
-        isolated: do without that one.
+        flags: settings by name.
+        environment: a mapping such as `os.environ`.
+        config: a file or preset; by default the nearest `lossbench.yaml` here or above.
+        isolated: ignore that `lossbench.yaml`.
 
     Returns:
-        `.settings`, `.origins` of each, and the `.file` that was read.
+        `.settings`, the `.origins` of each, and the `.file` that was read.
     """
     from lossbench.config.load import gather
 
-    given = {**flags, "plugins": _paths(flags["plugins"])} if "plugins" in flags else flags
-    return gather(given, environment, config, isolated=isolated)
+    plugins = {"plugins": file_names(flags["plugins"])} if "plugins" in flags else {}
+    return gather({**flags, **plugins}, environment, config, isolated=isolated)
 
 
 def schema(name: str = "config") -> dict[str, Any]:
@@ -478,11 +397,6 @@ def measure_speed(
 
     note = progress or (lambda text: None)
     return measured(_several(sections), pairs, size, repeat, folder, device, note)
-
-
-def _paths(given: Files) -> tuple[str, ...]:
-    each = (given,) if isinstance(given, str | os.PathLike) else given
-    return tuple(os.fspath(path) for path in each)
 
 
 def _several(given: str | Sequence[str]) -> tuple[str, ...]:

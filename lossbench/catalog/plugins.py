@@ -11,11 +11,10 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
-from hashlib import sha256
 from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -24,7 +23,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast, get_type_hints
 
 from lossbench.catalog import registry
-from lossbench.catalog.plugin_parser import losses_of
 from lossbench.catalog.registry import Entry
 from lossbench.errors import SettingError
 
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "lossbench.losses"
+Files = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 _importing = threading.RLock()
 
 
@@ -46,6 +45,8 @@ class Plugin:
     @property
     def digest(self) -> str:
         """What tells two versions of the file apart."""
+        from hashlib import sha256
+
         return sha256(self.text).hexdigest()
 
     def function(self, entry: Entry) -> Callable[..., Any]:
@@ -91,9 +92,10 @@ class Plugin:
 
     def _run(self) -> ModuleType:
         """The module of a file, under a name that no other file or text has."""
-        name = (
-            f"_lossbench_plugin_{sha256(bytes(self.path.resolve()) + self.text).hexdigest()[:16]}"
-        )
+        from hashlib import sha256
+
+        digest = sha256(bytes(self.path.resolve()) + self.text).hexdigest()
+        name = f"_lossbench_plugin_{digest[:16]}"
         with _importing:
             if name not in sys.modules:
                 module = ModuleType(name)
@@ -121,14 +123,20 @@ class Plugin:
         return text
 
 
+def file_names(files: Files) -> tuple[str, ...]:
+    """The names of one file or of several."""
+    each = (files,) if isinstance(files, str | os.PathLike) else files
+    return tuple(os.fspath(path) for path in each)
+
+
 @contextmanager
-def using(paths: Iterable[str]) -> Iterator[None]:
+def using(plugins: Files) -> Iterator[None]:
     """The losses of these files, and of installed packages, beside the shipped ones.
 
     Raises:
         SettingError: a file cannot be read, has no loss, or a name of it is taken.
     """
-    files = {Path(path).resolve(): Path(path) for path in paths}
+    files = {Path(path).resolve(): Path(path) for path in file_names(plugins)}
     own = [entry for file in files.values() for entry in read(file)]
     with registry.with_added([*installed(), *own]):
         yield
@@ -171,6 +179,8 @@ def read(path: Path, module: str | None = None) -> list[Entry]:
     Raises:
         SettingError: it cannot be read, or has no loss.
     """
+    from lossbench.catalog.plugin_parser import losses_of
+
     try:
         plugin = Plugin(path, path.read_bytes(), module)
     except OSError as error:

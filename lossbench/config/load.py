@@ -1,4 +1,4 @@
-"""Settings from a YAML file, from the environment and from flags: one table says what there is."""
+"""Settings from a YAML file, environment variables and flags, in the order of their precedence."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from lossbench.catalog.plugins import using
-from lossbench.config.keys import EXCLUDED, KEYS, NAMED_SO, PREFIX, VARIABLES, Key, key_tree
-from lossbench.config.value_types import (
-    ValueType,
-)
+from lossbench.config.keys import KEYS, OTHER_NAMES, REPLACED, VARIABLES, key_tree
 from lossbench.config.yaml_source import YamlSource, mapping_items
+from lossbench.config.yaml_values import read_value
+from lossbench.engine.settings import PREFIX, Setting
+from lossbench.engine.value_types import ValueType
 from lossbench.errors import SettingError, did_you_mean, printable
 
 if TYPE_CHECKING:
@@ -27,11 +27,11 @@ PRESETS = "lossbench_configs"
 
 @dataclass(frozen=True)
 class Config:
-    """Settings that were made, and where.
+    """Settings and their sources.
 
     Attributes:
-        settings: by the names of `lossbench.plan` and of output options.
-        origins: by the same: `gate.yaml:7`, environment, flag.
+        settings: values by the names of `lossbench.plan` and of output settings.
+        origins: the source of each: `gate.yaml:7`, environment, flag.
         file: the config that was read.
     """
 
@@ -40,8 +40,8 @@ class Config:
     file: str | None = None
 
     def over(self, lower: Config) -> Config:
-        """These settings, and those of another that these leave open; nothing is merged."""
-        without = {name for given in self.settings for name in EXCLUDED.get(given, ())}
+        """These settings, and those of a lower source that these leave open; none is merged."""
+        without = {name for own in self.settings for name in REPLACED.get(own, ())}
         kept = {
             name: value
             for name, value in lower.settings.items()
@@ -58,45 +58,45 @@ def gather(
     *,
     isolated: bool = False,
 ) -> Config:
-    """Flags over variables over a config; see `lossbench.gather_settings`.
+    """Combine flags, variables and a config; see `lossbench.gather_settings`.
 
-    Losses of plugins come first: everything else may name them.
+    Plugins are read first: all other settings may name their losses.
     """
     name = name if name or isolated else find()
-    by_hand = Config(dict(flags), dict.fromkeys(flags, "flag"))
-    variables = {key.setting: key.variable for key in KEYS}
+    by_flag = Config(dict(flags), dict.fromkeys(flags, "flag"))
+    variables = {each.name: each.variable for each in KEYS}
     first = {variables["plugins"]: environment.get(variables["plugins"], "")}
-    plugins = by_hand.over(from_environment(first)).settings.get("plugins")
+    plugins = by_flag.over(from_environment(first)).settings.get("plugins")
     replaced = "losses" in flags or bool(environment.get(variables["losses"]))
     below = load(name, plugins, judged=not replaced) if name else Config()
     with using(below.settings.get("plugins", ()) if plugins is None else plugins):
-        return by_hand.over(from_environment(environment)).over(below)
+        return by_flag.over(from_environment(environment)).over(below)
 
 
 def load(name: str, plugins: Sequence[str] | None = None, *, judged: bool = True) -> Config:
-    """A config file or a preset, checked throughout.
+    """Read a config file or a preset and check all of it.
 
     Args:
-        name: a file, or a preset where it has no ending and no slash.
+        name: a file, or a preset: a name without suffix and slash.
         plugins: files with losses, in place of those that the config names.
-        judged: whether its gates are of its losses, and of no others that replace them.
+        judged: whether its gates are checked against its losses, which no other source replaces.
 
     Raises:
-        SettingError: it cannot be read, or with a line for each thing that is wrong in it.
+        SettingError: the config cannot be read, or has mistakes: one line for each of them.
     """
     source = _opened(name)
     root = _composed(source)
     config = Config(file=source.name)
-    found = sorted(
-        _found(source, root, key_tree(), ""), key=lambda each: each[0].setting != "plugins"
+    entries = sorted(
+        _entries(source, root, key_tree(), ""), key=lambda each: each[0].name != "plugins"
     )
     with ExitStack() as losses:
         if plugins is not None:
             losses.enter_context(using(plugins))
-        for key, at, node in found:
-            config.settings[key.setting] = key.kind.read(source, node)
-            config.origins[key.setting] = f"{source.name}:{at.start_mark.line + 1}"
-            if key.setting == "plugins" and plugins is None:
+        for setting, at, node in entries:
+            config.settings[setting.name] = read_value(source, node, setting.type)
+            config.origins[setting.name] = f"{source.name}:{at.start_mark.line + 1}"
+            if setting.name == "plugins" and plugins is None:
                 losses.enter_context(using(config.settings["plugins"]))
         if judged:
             source.check_gates()
@@ -119,7 +119,7 @@ def find() -> str | None:
 
 
 def from_environment(environment: Mapping[str, str]) -> Config:
-    """The settings that `LOSSBENCH_*` variables make; an empty one makes none.
+    """The settings of `LOSSBENCH_*` variables; an empty variable sets none.
 
     Raises:
         SettingError: a value is wrong, or a name is nearly that of a setting.
@@ -129,13 +129,14 @@ def from_environment(environment: Mapping[str, str]) -> Config:
     for name in sorted(environment):
         if not name.startswith(PREFIX) or not environment[name]:
             continue
-        key = VARIABLES.get(name)
-        if key is None:
+        setting = VARIABLES.get(name)
+        if setting is None:
             wrong += _misspelt(name)
             continue
         source = YamlSource(name)
-        config.settings[key.setting] = key.kind.read(source, _node(environment[name], key.kind))
-        config.origins[key.setting] = "environment"
+        node = _node(environment[name], setting.type)
+        config.settings[setting.name] = read_value(source, node, setting.type)
+        config.origins[setting.name] = "environment"
         wrong += [message for *_, message in source.problems]
     if wrong:
         raise SettingError("\n".join(wrong))
@@ -143,11 +144,11 @@ def from_environment(environment: Mapping[str, str]) -> Config:
 
 
 def _misspelt(name: str) -> Iterator[str]:
-    """What is wrong with a variable that is no setting; one like none of them is not ours."""
+    """The message for a variable that is no setting; none if its name is like that of no other."""
     word = name.removeprefix(PREFIX)
     known = [each.removeprefix(PREFIX) for each in VARIABLES]
-    if word in NAMED_SO:
-        yield f"{name} is no setting (did you mean {NAMED_SO[word].variable!r}?)"
+    if word in OTHER_NAMES:
+        yield f"{name} is no setting (did you mean {OTHER_NAMES[word].variable!r}?)"
     elif word != "CONFIG" and (close := did_you_mean(word, known)):
         yield printable(f"{name} is no setting{close.replace(QUOTE, QUOTE + PREFIX, 1)}")
 
@@ -206,7 +207,7 @@ def _composed(source: YamlSource) -> Node:
 
 
 def _syntax(source: YamlSource, error: Any) -> str:
-    """What YAML says of a text, with the way out where brackets are the reason."""
+    """The message of YAML's parser, with the way out if brackets are the reason."""
     mark = error.problem_mark or error.context_mark
     lines = source.text.splitlines()
     line = lines[mark.line] if mark.line < len(lines) else ""
@@ -219,7 +220,7 @@ def _syntax(source: YamlSource, error: Any) -> str:
 
 
 def _loops(node: Node, above: set[int], done: set[int]) -> bool:
-    """Whether a node is among its own parts."""
+    """Whether a node contains itself."""
     if id(node) in above:
         return True
     if isinstance(node.value, str) or id(node) in done:
@@ -229,17 +230,17 @@ def _loops(node: Node, above: set[int], done: set[int]) -> bool:
     return any(_loops(part, above | {id(node)}, done) for part in parts)
 
 
-def _found(
+def _entries(
     source: YamlSource, node: Node, tree: Mapping[str, Any], inside: str
-) -> Iterator[tuple[Key, Node, Node]]:
-    """Every key of the table that a mapping holds, where it stands, and its value."""
+) -> Iterator[tuple[Setting, Node, Node]]:
+    """Every setting in a mapping, with the nodes of its key and its value."""
     for at, name, value in mapping_items(source, node, "a mapping"):
         below = tree.get(name)
         if isinstance(below, Mapping):
             if isinstance(value.value, str) and "path" in below:
                 yield below["path"], at, value
             else:
-                yield from _found(source, value, below, f"{name}.")
+                yield from _entries(source, value, below, f"{name}.")
         elif below is not None:
             yield below, at, value
         else:
@@ -247,23 +248,23 @@ def _found(
 
 
 def _meant(name: str, tree: Mapping[str, Any], inside: str) -> str:
-    """The nearest key here, or the place of a key that is of another place."""
-    for key in KEYS:
-        if name.replace("-", "_") in (key.setting, key.flag.replace("-", "_")):
-            return f" (did you mean {key.path.removesuffix('.path')!r}?)"
+    """The suggestion for an unknown key: that name on another level, or the nearest name here."""
+    for each in KEYS:
+        if name.replace("-", "_") in (each.name, each.flag.replace("-", "_")):
+            return f" (did you mean {each.key.removesuffix('.path')!r}?)"
     here = did_you_mean(name, tree)
     return here.replace(QUOTE, QUOTE + inside, 1)
 
 
-def _node(text: str, kind: ValueType) -> Node:
-    """The value of an environment variable: parts of a list end with a line or a semicolon."""
+def _node(text: str, of: ValueType) -> Node:
+    """The value of an environment variable; lines or semicolons separate the items of a list."""
     from yaml import MappingNode, ScalarNode, SequenceNode
 
     def one(part: str) -> Node:
         return ScalarNode("tag:yaml.org,2002:str", part.strip())
 
     parts = [part for part in re.split(r"[;\n]", text) if part.strip()]
-    if kind.shape == "mapping":
+    if of.is_mapping:
         pairs = [part.partition("=") for part in parts]
         return MappingNode("", [(one(role), one(folder)) for role, _, folder in pairs])
-    return SequenceNode("", [one(part) for part in parts]) if kind.shape == "list" else one(text)
+    return SequenceNode("", [one(part) for part in parts]) if of.many else one(text)

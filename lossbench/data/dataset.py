@@ -22,7 +22,8 @@ from lossbench.data.pairing.panoptic import is_json, read_panoptic
 from lossbench.data.planning.classes import Classes, parse_classes
 from lossbench.data.planning.extra_inputs import plan_roles
 from lossbench.data.planning.make_plan import make_plan
-from lossbench.data.planning.plan import MAPS, MASKS, Plan
+from lossbench.data.planning.plan import Plan
+from lossbench.data.planning.vocabulary import ROLES
 from lossbench.errors import InputError, SettingError
 
 TASKS_WITHOUT_PIXELS = (*RECORDS, "detection")
@@ -176,7 +177,7 @@ def _refuse_pixel_settings(pairing: Pairing, settings: ReadingSettings, task: st
         "--resize": settings.resize,
         "--divisor": settings.divisor,
         "--things": settings.things,
-        **{f"--input {role}": role in pairing.pairs[0].sources or None for role in MASKS + MAPS},
+        **{f"--input {role}": role in pairing.pairs[0].sources or None for role in ROLES},
         "{class} in a pattern": pairing.classes or None,
     }
     for option, value in values.items():

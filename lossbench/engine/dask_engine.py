@@ -103,7 +103,9 @@ def go_on_cluster(
         InputError: a range of pairs ends every worker that evaluates it.
     """
     _check(run)
-    settings = replace(run.settings, workers=1, inputs={}, baseline=None, gates=())
+    settings = replace(
+        run.settings, pred=None, target=None, inputs={}, workers=1, baseline=None, gates=()
+    )
     job = WorkerJob(run.plan, list(dict.fromkeys(run.terms)), settings, stamped)
     devices, weights = set[str](), None
     with _client(run.settings) as client:

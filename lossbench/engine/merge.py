@@ -21,8 +21,6 @@ from lossbench.results.baseline import read_baseline
 from lossbench.results.reader import Model, read_result
 from lossbench.results.result import Result, digest
 
-KEPT = ("group_by", "manifest", "task", "threshold", "empty", "convention", "missing", "extra",
-        "gates", "plugins")  # fmt: skip
 OWN = ("classes", "pairs", "losses")  # of a result's run, written anew
 
 
@@ -47,7 +45,7 @@ class Merge:
             InputError: a shard is damaged.
         """
         run, device = self.run, "cpu"
-        with using(tuple(run.settings.plugins)):
+        with using(run.settings.plugins):
             options = {term: term.options for term in run.terms}
             groups = grouping(run, options, lambda: device)
             whole = PartialResult.empty(0, len(run.pairing.pairs), groups)
@@ -98,29 +96,18 @@ def plan_merge(paths: Sequence[str], baseline: Any = None) -> Merge:
     return Merge(run, shards, sorted_models)
 
 
-def _run(told: Mapping[str, Any], shard: Mapping[str, Any], pairing: Pairing, baseline: Any) -> Run:
+def _run(run: Mapping[str, Any], shard: Mapping[str, Any], pairing: Pairing, baseline: Any) -> Run:
     """The run that all shards are shares of, without its files."""
-    kept = {name: told["settings"][name] for name in KEPT}
-    settings = Settings(**kept, baseline=baseline)
+    files = {"pred": run["pred"], "target": run["target"], "baseline": baseline}
+    settings = Settings.from_record(run["settings"], losses=shard["losses"], **files)
     earlier = read_baseline(baseline) if baseline else None
     plan = plan_of(shard["plan"])
-    with using(tuple(settings.plugins)):
+    with using(settings.plugins):
         columns, checks = columns_and_checks(
             shard["losses"], settings, plan.task, has_baseline=earlier is not None
         )
         elsewhere = comparison(columns, settings, plan.task)
-    return Run(
-        told["pred"],
-        told["target"],
-        shard["losses"],
-        settings,
-        pairing,
-        plan,
-        columns,
-        checks,
-        earlier,
-        elsewhere,
-    )
+    return Run(settings, pairing, plan, columns, checks, earlier, elsewhere)
 
 
 def _comparable(model: Model) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
-from typing import Any
 
 from lossbench.catalog import registry
 from lossbench.catalog.columns import Column, Term, resolve
@@ -37,8 +36,9 @@ NO_THRESHOLD = {
 }
 
 
-def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -> Run:
+def prepare(settings: Settings) -> Run:
     """Check settings, pair the files and decide the plan; nothing is computed."""
+    losses: Sequence[str] = settings.losses
     baseline = read_baseline(settings.baseline) if settings.baseline else None
 
     def checked(losses: Sequence[str], task: str | None) -> tuple[list[Column], list[Check]]:
@@ -50,7 +50,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     reading = ReadingSettings(
         **{each.name: getattr(settings, each.name) for each in fields(ReadingSettings)}
     )
-    pairing = pair_inputs(pred, target, reading, known_roles())
+    pairing = pair_inputs(settings.pred, settings.target, reading, known_roles())
     inputs = pairing.pairs[0].sources
     terms = [term for column in columns for term in column.terms]
     check_roles(terms, inputs)
@@ -70,6 +70,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
     losses = losses or USUAL[plan.task]
     if not losses:
         raise SettingError(f"a {plan.task} task has no usual losses; give --loss")
+    settings = replace(settings, losses=losses)
     columns, checks = checked(losses, plan.task)
     elsewhere = comparison(columns, settings, plan.task)
     terms = [term for column in columns for term in column.terms]
@@ -84,7 +85,7 @@ def prepare(pred: Any, target: Any, losses: Sequence[str], settings: Settings) -
         _check_class(each, plan)
         if each.needs_baseline:
             baseline_value(baseline or {}, each)
-    return Run(pred, target, losses, settings, pairing, plan, columns, checks, baseline, elsewhere)
+    return Run(settings, pairing, plan, columns, checks, baseline, elsewhere)
 
 
 def columns_and_checks(

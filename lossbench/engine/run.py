@@ -70,7 +70,7 @@ class Run(RunSpec):
         if ended.weights is not None:
             run["weights"] = ended.weights
         shard = self.settings.shard
-        state = shard and as_shard(shard, whole, self.plan, self.pairing, self.losses)
+        state = shard and as_shard(shard, whole, self.plan, self.pairing, self.settings.losses)
         result = self.conclude(whole, options, device())
         result.run, result.shard = run, state or None
         result.session = {
@@ -137,12 +137,13 @@ class Run(RunSpec):
             InputError: what is in it is of another run.
         """
         first, stop = self.share
+        sides = (self.settings.pred, self.settings.target)
         identity = {
             "run": jsonable(self.describe()),
             "losses": [describe_column(column) for column in self.columns],
             "pairs": [first, stop, digest(self.pairing.pairs.named())],
             "unpaired": [each.message for each in self.pairing.unpaired],
-            "files": [local_state(each) for each in (self.pred, self.target) if _is_file(each)],
+            "files": [local_state(each) for each in sides if _is_file(each)],
             "groups": digest(self.pairing.groups.values()),
             "device": self.device,
             "weights": {name: file_digest(Path(at)) for name, at in self.settings.weights.items()},

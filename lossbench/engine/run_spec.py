@@ -18,28 +18,21 @@ from lossbench.engine.shards import share
 from lossbench.networks.weights import PUBLISHED, Published
 from lossbench.results.gates import Check
 
-# Settings that are told elsewhere in a result, or change nothing in it.
-UNTOLD = (
-    "inputs", "device", "workers", "batch_size", "baseline", "weights", "offline", "shard",
-    "engine"
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class RunSpec:
     """What a run will read and compute; checking it imported no torch.
 
     Attributes:
-        plan: how bytes become numbers.
+        settings: the settings, of which `losses` are the task's standard losses if none were set.
         pairing: which files belong together.
-        columns: what will be computed.
-        settings: what was asked for.
-        losses: as they were asked for, or the task's usual ones.
+        plan: how bytes become numbers.
+        columns: the losses that are computed.
+        checks: the gates.
+        baseline: the earlier result that gates name.
+        elsewhere: the same losses with the defaults of other conventions.
     """
 
-    pred: Any
-    target: Any
-    losses: Sequence[str]
     settings: Settings
     pairing: Pairing
     plan: Plan
@@ -56,10 +49,8 @@ class RunSpec:
     @property
     def to_fetch(self) -> list[Published]:
         """Weights that are in no cache: `evaluate` downloads them, unless it was done before."""
-        given = self.settings.weights
-        names = {
-            name: None for term in self.terms for name in parameters(term) if name not in given
-        }
+        needed = dict.fromkeys(name for term in self.terms for name in parameters(term))
+        names = [name for name in needed if name not in self.settings.weights]
         return [PUBLISHED[name] for name in names if PUBLISHED[name].path is None]
 
     @property
@@ -79,14 +70,11 @@ class RunSpec:
 
     def describe(self) -> dict[str, Any]:
         """What is read and how, as the result file holds it."""
-        settings = {
-            name: value for name, value in vars(self.settings).items() if name not in UNTOLD
-        }
-        settings["manifest"] = _named(self.settings.manifest)
+        settings = self.settings
         return {
-            "pred": _named(self.pred),
-            "target": _named(self.target),
-            "inputs": {role: _named(given) for role, given in self.settings.inputs.items()},
+            "pred": _label(settings.pred),
+            "target": _label(settings.target),
+            "inputs": {role: _label(source) for role, source in settings.inputs.items()},
             "plan": {
                 "text": str(self.plan),
                 "task": self.plan.task,
@@ -94,11 +82,11 @@ class RunSpec:
                 "target": str(self.plan.target),
                 "counted": self.plan.counted,
             },
-            "settings": settings,
-            "convention": self.settings.preset.name,
+            "settings": {**settings.record, "manifest": _label(settings.manifest)},
+            "convention": settings.preset.name,
         }
 
 
-def _named(given: Any) -> str | None:
-    """A folder as it was given; None for arrays in memory."""
-    return label(given) if isinstance(given, str | os.PathLike) else None
+def _label(source: Any) -> str | None:
+    """The name of a file or folder as the user wrote it; None for arrays in memory."""
+    return label(source) if isinstance(source, str | os.PathLike) else None

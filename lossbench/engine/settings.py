@@ -1,4 +1,10 @@
-"""Everything a user can say about a run."""
+"""The table of settings: everything a user can say about a run, each written once.
+
+A field of `Settings` is a setting: its type, default and text, and where they differ from its name
+its flag and its key in a config. The parameters and documentation of `lossbench.plan`, options of
+the command line, keys and JSON Schema of a config, environment variables, and the part of a run
+that its result records follow from it.
+"""
 
 from __future__ import annotations
 
@@ -6,97 +12,395 @@ import math
 import os
 import re
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import KW_ONLY, MISSING, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
 
 from lossbench.catalog import conventions, registry
-from lossbench.catalog.columns import RUN, Defaults
+from lossbench.catalog.plugins import Files, file_names
 from lossbench.catalog.tasks import USUAL
-from lossbench.data.loading.sample import FILTERS
-from lossbench.data.pairing.groups import manifest_columns
 from lossbench.data.planning.encoding import ENCODINGS
-from lossbench.data.planning.plan import MAPS, MASKS
-from lossbench.engine.shards import parse_shard
+from lossbench.data.planning.vocabulary import FILTERS, ROLES
+from lossbench.engine import value_types as types
+from lossbench.engine.value_types import ValueType
 from lossbench.errors import SettingError, did_you_mean
-from lossbench.networks.weights import check_files
 from lossbench.runtime.cpu import cores
 
-ROLES = (*MASKS, *MAPS)  # of every loss; others are named by the losses that ask for them
-TASKS = tuple(USUAL)
-POLICIES = {"missing": ("error", "skip", "worst"), "extra": ("error", "skip")}
-BATCH = 512
+if TYPE_CHECKING:
+    from lossbench.catalog.columns import Defaults
+
+PREFIX = "LOSSBENCH_"
+DEVICES = r"auto|cpu|cuda(:\d+)?"
 ENGINES = r"local|dask|[a-z]+://.+"
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Everything a user can say about a run, with its defaults; see `lossbench.plan`."""
+class Setting:
+    """A row of the table.
 
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    manifest: str | None = None
-    group_by: str | None = None
-    task: str | None = None
-    classes: Any = None
-    ignore: Any = None
-    threshold: float = 0.5
-    empty: float | str | None = None  # as the convention has it
-    convention: str = conventions.DEFAULT
-    pred_encoding: str | None = None
-    gt_encoding: str | None = None
-    pred_pattern: str | None = None
-    gt_pattern: str | None = None
-    missing: str = "error"
-    extra: str = "error"
-    resize: str | None = None
-    divisor: int | None = None
-    things: str | Sequence[str] | None = None
-    weights: Mapping[str, str] = field(default_factory=dict)
-    offline: bool = False
-    gates: Sequence[str | Mapping[str, Any]] = ()
-    baseline: Any = None
-    plugins: Sequence[str] = ()
-    device: str = "auto"
-    workers: int | None = None
-    batch_size: int = BATCH
-    shard: str | None = None
-    engine: str = "local"
+    Attributes:
+        name: the parameter of `lossbench.plan`, or of the functions that write a result.
+        default: its value if nobody sets it.
+        type: the values that it accepts.
+        text: its documentation: one or more sentences.
+        flag: its name on the command line; by default its name.
+        short: the flag of one letter.
+        metavar: what help shows in place of a value.
+        example: a value for messages, of settings whose values have names.
+        key: its place in a config, with dots between levels; by default its name.
+        replaces: settings that a lower source (environment, config) cannot add beside this one.
+        recorded: whether a result records it, so that runs that differ in it are different runs.
+    """
+
+    name: str
+    default: Any
+    type: ValueType
+    text: str
+    flag: str = ""
+    short: str = ""
+    metavar: str | None = None
+    example: str = ""
+    key: str = ""
+    replaces: tuple[str, ...] = ()
+    recorded: bool = True
 
     def __post_init__(self) -> None:
-        choices = {
-            "task": TASKS,
-            "pred_encoding": tuple(ENCODINGS),
-            "gt_encoding": tuple(ENCODINGS),
-            "resize": tuple(FILTERS),
-            **POLICIES,
-        }
-        for name, allowed in choices.items():
-            value = getattr(self, name)
-            if value is not None and value not in allowed:
+        object.__setattr__(self, "flag", self.flag or self.name.replace("_", "-"))
+        object.__setattr__(self, "key", self.key or self.name)
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.flag.upper().replace("-", "_")
+
+    @property
+    def offers_choices(self) -> bool:
+        """Whether the value is one of a few words; a long list has a metavar and its own check."""
+        return self.type.kind == "choice" and self.metavar is None
+
+    @property
+    def documentation(self) -> str:
+        """The text with the words that are accepted."""
+        return f"{self.text} One of {self.type.words}." if self.type.kind == "choice" else self.text
+
+
+def row(type: ValueType, text: str, **attributes: Any) -> dict[str, Any]:
+    """The metadata of a field of `Settings`: attributes of `Setting`."""
+    return {"type": type, "text": text, **attributes}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a user can say about a run."""
+
+    pred: Any = field(
+        default=None,
+        metadata=row(
+            types.path("a path"),
+            "Predictions: a folder, a file, a zip or tar archive or a path into one, or a URL; a"
+            " panoptic JSON file with its PNGs beside it, or COCO's results.json. From Python also"
+            " arrays: a mapping id -> array, or a sequence.",
+            key="pred.path",
+            replaces=("manifest",),
+            recorded=False,
+        ),
+    )
+    target: Any = field(
+        default=None,
+        metadata=row(
+            types.path("a path"),
+            "Ground truth, in the same form as the predictions; for results.json COCO's"
+            " instances.json.",
+            flag="gt",
+            key="target.path",
+            replaces=("manifest",),
+            recorded=False,
+        ),
+    )
+    losses: str | Sequence[str] = field(
+        default=(),
+        metadata=row(
+            types.LOSSES,
+            "Loss, or expression of losses such as '0.5*dice + 0.5*bce'. Default: the task's"
+            " standard losses.",
+            flag="loss",
+            short="l",
+            metavar="EXPR",
+            recorded=False,
+        ),
+    )
+    _: KW_ONLY
+    inputs: Mapping[str, Any] = field(
+        default_factory=dict,
+        metadata=row(
+            types.ROLES,
+            "Folder of a further input, by role: weight (maps), ignore or valid (masks), instances"
+            " (labels), or a role that a loss names, such as negative.",
+            flag="input",
+            metavar="ROLE=DIR",
+            example="weight=weights/",
+            recorded=False,
+        ),
+    )
+    manifest: str | os.PathLike[str] | None = field(
+        default=None,
+        metadata=row(
+            types.path("a file"),
+            "Table of the pairs, in place of folders: CSV, TSV or Parquet, - for stdin; columns are"
+            " pred and gt, and optionally id, roles of further inputs, and groups.",
+            metavar="FILE",
+            replaces=("pred", "target", "inputs", "pred_pattern", "gt_pattern"),
+        ),
+    )
+    group_by: str | None = field(
+        default=None,
+        metadata=row(
+            types.text("a pattern such as '{patient}/{slice}', or columns"),
+            "Aggregate per group: a pattern over the ids such as '{patient}/{slice}', which groups"
+            " by all names but the last, or columns of the manifest, separated by commas.",
+            metavar="PATTERN|COLUMN",
+        ),
+    )
+    task: str | None = field(
+        default=None,
+        metadata=row(
+            types.choice(*USUAL),
+            "Task of the run. Default: detected from the files; from instances on, from the losses"
+            " or from JSON files.",
+        ),
+    )
+    classes: Any = field(
+        default=None,
+        metadata=row(
+            types.CLASSES,
+            "Classes: a number, names separated by commas, a mapping such as '{0: sky, 7: road}' or"
+            " '{road: [128, 64, 128]}', or a YAML file.",
+            metavar="CLASSES",
+            key="target.classes",
+        ),
+    )
+    ignore: Any = field(
+        default=None,
+        metadata=row(
+            types.LABELS,
+            "Ground-truth values whose pixels are left out of every sum: 255, a range 250-255,"
+            " several of them, or none.",
+            metavar="LABELS",
+            key="target.ignore",
+        ),
+    )
+    threshold: float = field(
+        default=0.5,
+        metadata=row(
+            types.number(0, 1),
+            "Probability from which a pixel counts as foreground, for scores.",
+        ),
+    )
+    empty: float | str | None = field(
+        default=None,
+        metadata=row(
+            types.number_or("skip"),
+            "Value in place of an undefined one. Default: skip, or as the convention has it.",
+            metavar="skip|NUMBER",
+        ),
+    )
+    convention: str = field(
+        default=conventions.DEFAULT,
+        metadata=row(
+            types.choice(*conventions.CONVENTIONS, conventions.ALL),
+            "Library whose defaults the losses follow; all adds a row for each.",
+            metavar="NAME|all",
+        ),
+    )
+    pred_encoding: str | None = field(
+        default=None,
+        metadata=row(
+            types.choice(*ENCODINGS),
+            "Encoding of the predictions. Default: detected from the files.",
+            key="pred.encoding",
+        ),
+    )
+    gt_encoding: str | None = field(
+        default=None,
+        metadata=row(
+            types.choice(*ENCODINGS),
+            "Encoding of the ground truth. Default: detected from the files.",
+            key="target.encoding",
+        ),
+    )
+    pred_pattern: str | None = field(
+        default=None,
+        metadata=row(
+            types.text("a pattern such as '{id}_pred.png', in quotes"),
+            "File names of the predictions, such as '{id}_pred.png'; with {class}, one file per"
+            " class.",
+            metavar="PATTERN",
+            key="pred.pattern",
+        ),
+    )
+    gt_pattern: str | None = field(
+        default=None,
+        metadata=row(
+            types.text("a pattern such as '{id}_pred.png', in quotes"),
+            "File names of the ground truth and of further inputs, such as '{id}_gt.png'.",
+            metavar="PATTERN",
+            key="target.pattern",
+        ),
+    )
+    missing: str = field(
+        default="error",
+        metadata=row(
+            types.choice("error", "skip", "worst"),
+            "Treatment of a missing prediction; worst stands for the bad end of a loss's range.",
+        ),
+    )
+    extra: str = field(
+        default="error",
+        metadata=row(
+            types.choice("error", "skip"),
+            "Treatment of a prediction without ground truth.",
+        ),
+    )
+    resize: str | None = field(
+        default=None,
+        metadata=row(
+            types.choice(*FILTERS),
+            "Resize predictions to the size of their ground truth. Default: another size is an"
+            " error.",
+        ),
+    )
+    divisor: int | None = field(
+        default=None,
+        metadata=row(
+            types.whole(2),
+            "Read the labels of an instance map as class·N + instance, such as N = 1000.",
+            metavar="N",
+            key="target.divisor",
+        ),
+    )
+    things: str | Sequence[str] | None = field(
+        default=None,
+        metadata=row(
+            types.with_commas(types.text("a class")),
+            "Names of the classes that instance maps divide into instances, separated by commas;"
+            " their pixels without an instance are a crowd. Each other class of an image is one"
+            " segment.",
+            metavar="NAMES",
+            key="target.things",
+        ),
+    )
+    weights: Mapping[str, str | os.PathLike[str]] = field(
+        default_factory=dict,
+        metadata=row(
+            types.WEIGHTS,
+            "File of a network's weights by name, such as vgg16=FILE. Default: from a cache, else"
+            " downloaded; see `lossbench weights`.",
+            metavar="NAME=FILE",
+            example="vgg16=vgg16.npz",
+            recorded=False,
+        ),
+    )
+    offline: bool = field(
+        default=False,
+        metadata=row(
+            types.FLAG,
+            "Download no weights.",
+            recorded=False,
+        ),
+    )
+    gates: str | Sequence[str | Mapping[str, Any]] = field(
+        default=(),
+        metadata=row(
+            types.GATES,
+            "Condition that the result must meet, such as 'dice.mean <= 0.15'. In a config or from"
+            " Python, {gate: ..., warn: true} reports a miss without failing.",
+            flag="gate",
+            metavar="EXPR",
+        ),
+    )
+    baseline: Any = field(
+        default=None,
+        metadata=row(
+            types.path("a result file"),
+            "Earlier result that gates may name.",
+            metavar="RUN",
+            recorded=False,
+        ),
+    )
+    plugins: Files = field(
+        default=(),
+        metadata=row(
+            types.repeated(types.path("a file")),
+            "Python file with losses of your own.",
+            flag="plugin",
+            metavar="FILE",
+        ),
+    )
+    device: str = field(
+        default="auto",
+        metadata=row(
+            types.text("auto, cpu, cuda or cuda:N", DEVICES),
+            "Device: cpu, cuda or cuda:N; auto takes a GPU if there is one and a loss needs the"
+            " pixels.",
+            metavar="DEVICE",
+            key="run.device",
+            recorded=False,
+        ),
+    )
+    workers: int | None = field(
+        default=None,
+        metadata=row(
+            types.whole(1, "auto"),
+            "Number of pairs that are read at a time, by default as many as there are cores.",
+            metavar="N",
+            key="run.workers",
+            recorded=False,
+        ),
+    )
+    batch_size: int = field(
+        default=512,
+        metadata=row(
+            types.whole(1),
+            "Greatest number of counted pairs that are evaluated together.",
+            metavar="N",
+            key="run.batch_size",
+            recorded=False,
+        ),
+    )
+    shard: str | None = field(
+        default=None,
+        metadata=row(
+            types.text("I/N, such as 3/16", r"[0-9]+/[0-9]+"),
+            "Evaluate only the I-th of N shares of the pairs; `lossbench merge` combines their"
+            " results.",
+            metavar="I/N",
+            key="run.shard",
+            recorded=False,
+        ),
+    )
+    engine: str = field(
+        default="local",
+        metadata=row(
+            types.text("local, dask or an address such as tcp://host:8786", ENGINES),
+            "Where pairs are evaluated: local, dask for a cluster on this machine that ends with"
+            " the run, or the address of a Dask scheduler whose workers see the same files.",
+            metavar="local|dask|ADDRESS",
+            key="run.engine",
+            recorded=False,
+        ),
+    )
+
+    def __post_init__(self) -> None:
+        self._normalize()
+        for each in SETTINGS:
+            value, allowed = getattr(self, each.name), each.type.choices
+            if each.offers_choices and value not in (None, *allowed):
                 raise SettingError(
-                    f"{name} is one of {', '.join(allowed)}, not {value!r}"
+                    f"{each.name} is one of {', '.join(allowed)}, not {value!r}"
                     f"{did_you_mean(str(value), allowed)}"
                 )
-        for role in self.inputs:
-            if role not in known_roles():
-                raise SettingError(
-                    f"no loss asks for a role {role!r}{did_you_mean(role, known_roles())};"
-                    f" roles are {', '.join(known_roles())}"
-                )
-        folders = {
-            "--input": self.inputs,
-            "--pred-pattern": self.pred_pattern,
-            "--gt-pattern": self.gt_pattern,
-        }
-        for option, given in folders.items():
-            if self.manifest is not None and given:
-                raise SettingError(f"{option} is for folders; the columns of a manifest name files")
-        if manifest_columns(self.group_by) and self.manifest is None:
-            raise SettingError(
-                f"--group-by {self.group_by} names a column, which needs --manifest; for ids give a"
-                " pattern such as '{patient}/{slice}'"
-            )
-        check_files(self.weights)
+        self._check_files()
         if self.convention != conventions.ALL:
             conventions.find(self.convention)
         if self.empty not in (None, "skip") and (
@@ -107,7 +411,7 @@ class Settings:
             raise SettingError(f"threshold {self.threshold!r} is not a probability from 0 to 1")
         if self.divisor is not None and self.divisor < 2:
             raise SettingError(f"divisor is 2 or more, not {self.divisor}")
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", self.device):
+        if not re.fullmatch(DEVICES, self.device):
             raise SettingError(
                 f"device {self.device!r} cannot be used: expected auto, cpu, cuda or cuda:N;"
                 " try --device cpu"
@@ -117,35 +421,99 @@ class Settings:
                 "engine is local, dask, or the address of a scheduler such as"
                 f" tcp://host:8786, not {self.engine!r}"
             )
-        if self.shard is not None:
-            parse_shard(self.shard)
         if self.batch_size < 1 or (self.workers is not None and self.workers < 1):
             raise SettingError("workers and batch_size are 1 or more")
 
+    def _normalize(self) -> None:
+        """Store one value as a list of one, and paths as text."""
+        normal: dict[str, Any] = {
+            "losses": (self.losses,) if isinstance(self.losses, str) else tuple(self.losses),
+            "inputs": dict(self.inputs or {}),
+            "manifest": None if self.manifest is None else os.fspath(self.manifest),
+            "weights": {name: os.fspath(file) for name, file in (self.weights or {}).items()},
+            "gates": (self.gates,) if isinstance(self.gates, str) else tuple(self.gates),
+            "plugins": file_names(self.plugins),
+        }
+        for name, value in normal.items():
+            object.__setattr__(self, name, value)
+
+    def _check_files(self) -> None:
+        """Check the settings that name files, and the share of them."""
+        from lossbench.data.pairing.groups import manifest_columns
+        from lossbench.engine.shards import parse_shard
+        from lossbench.networks.weights import check_files
+
+        for role in self.inputs:
+            if role not in known_roles():
+                raise SettingError(
+                    f"no loss asks for a role {role!r}{did_you_mean(role, known_roles())};"
+                    f" roles are {', '.join(known_roles())}"
+                )
+        for name in ("inputs", "pred_pattern", "gt_pattern"):
+            if self.manifest is not None and getattr(self, name):
+                raise SettingError(
+                    f"--{BY_NAME[name].flag} is for folders; the columns of a manifest name files"
+                )
+        if manifest_columns(self.group_by) and self.manifest is None:
+            raise SettingError(
+                f"--group-by {self.group_by} names a column, which needs --manifest; for ids give a"
+                " pattern such as '{patient}/{slice}'"
+            )
+        check_files(self.weights)
+        if self.shard is not None:
+            parse_shard(self.shard)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], **changes: Any) -> Settings:
+        """The settings that a result records, with changes."""
+        recorded = {each.name: record[each.name] for each in RECORDED if each.name in record}
+        return cls(**{**recorded, **changes})
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The settings that a result records."""
+        return {each.name: getattr(self, each.name) for each in RECORDED}
+
     @property
     def preset(self) -> conventions.Convention:
-        """The convention of the columns; where all are asked for, our own."""
+        """The convention of the columns; with `all`, our own."""
         name = self.convention
         return conventions.find(conventions.DEFAULT if name == conventions.ALL else name)
 
     def defaults(self, preset: conventions.Convention, task: str | None) -> Defaults:
-        """Options where an expression gives none: the user's for the run, then a convention's."""
-        given = {"threshold": self.threshold, "empty": self.empty}
-        of_run = {name: value for name, value in given.items() if value is not None}
+        """Options that an expression leaves open: those of the run, then those of a convention."""
+        from lossbench.catalog.columns import RUN
+
+        options = {"threshold": self.threshold, "empty": self.empty}
+        of_run = {name: value for name, value in options.items() if value is not None}
         return {**preset.defaults(task), RUN: of_run}
 
     @property
     def likely_device(self) -> str:
-        """Where it will be computed, as far as that is known without torch."""
+        """The device that will compute, as far as it is known without torch."""
         no_driver = sys.platform == "linux" and not os.path.exists("/proc/driver/nvidia")
         return "cpu" if self.device == "auto" and no_driver else self.device
 
     @property
     def readers(self) -> int:
-        """How many pairs are read at a time."""
+        """The number of pairs that are read at a time."""
         return self.workers or cores()
 
 
+SETTINGS = tuple(
+    Setting(each.name, {} if each.default is MISSING else each.default, **each.metadata)
+    for each in fields(Settings)
+)
+BY_NAME = {each.name: each for each in SETTINGS}
+RECORDED = [each for each in SETTINGS if each.recorded]
+
+
 def known_roles() -> tuple[str, ...]:
-    """Every role that some loss can be given."""
+    """Every role of a further input: the common ones, then those that losses name."""
     return tuple(dict.fromkeys([*ROLES, *registry.roles()]))
+
+
+def describe_settings() -> str:
+    """The table as the items of a docstring's `Args` section."""
+    wrapper = textwrap.TextWrapper(100, subsequent_indent=" " * 8, break_on_hyphens=False)
+    return "\n    ".join(wrapper.fill(f"{each.name}: {each.documentation}") for each in SETTINGS)

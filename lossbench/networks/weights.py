@@ -20,6 +20,7 @@ HEADS = (
 IMAGENET = "BSD-3-Clause; trained on ImageNet, which is for research"
 ENDINGS = (".pth", ".pt", ".safetensors", ".npz")
 BLOCK = 1 << 20
+WeightFiles = Mapping[str, str | os.PathLike[str]]  # by the names of the weights
 Report = Callable[[int, int], None]  # bytes so far, and all of them
 
 
@@ -208,20 +209,18 @@ def published(name: str) -> Published:
     return PUBLISHED[name]
 
 
-def check_files(files: Mapping[str, str]) -> None:
+def check_files(files: WeightFiles) -> None:
     """Refuse `--weights` that name nothing, or files of a kind that is not read."""
     for name, path in files.items():
         published(name)
-        if not path.endswith(ENDINGS):
+        if not os.fspath(path).endswith(ENDINGS):
             raise SettingError(
                 printable(f"--weights {name}={path}: a file of weights ends with")
                 + f" {', '.join(ENDINGS)}"
             )
 
 
-def locate(
-    name: str, files: Mapping[str, str], offline: bool, report: Report | None = None
-) -> Path:
+def locate(name: str, files: WeightFiles, offline: bool, report: Report | None = None) -> Path:
     """The file of some weights: the one given, else that of a cache, else downloaded.
 
     Raises:

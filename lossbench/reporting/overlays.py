@@ -40,11 +40,6 @@ LEGENDS: Mapping[str, Mapping[str, Colour]] = {
     "multiclass": {"right": RIGHT, "wrong": ALARM, "ignored": IGNORED},
     "image": {"the largest difference": ALARM, "ignored": IGNORED},
 }
-# What of a run's settings says how its files are paired and read.
-USED = (
-    "manifest", "classes", "ignore", "threshold", "pred_encoding", "gt_encoding", "pred_pattern",
-    "gt_pattern", "resize", "convention", "plugins",
-)  # fmt: skip
 SIDE = 384  # of a picture, in pixels; larger ones are made smaller
 TURN = 0.618034  # of the wheel of colours from one class to the next, so that none are alike
 
@@ -125,27 +120,34 @@ def _gallery(
     return Overlays(samples, LEGENDS[task], dict(zip(names, colours(plan), strict=False)), notes)
 
 
-def _run(told: Model, pred: str | None, target: str | None) -> RunSpec:
+def _run(run: Model, pred: str | None, target: str | None) -> RunSpec:
     """The run once more, prepared where its files are now."""
     from lossbench.catalog.plugins import using
     from lossbench.engine.prepare import prepare
     from lossbench.engine.settings import Settings
 
-    given = {name: told["settings"][name] for name in USED}
-    here = told["pred"] if pred is None else pred
-    there = told["target"] if target is None else target
-    if pred is not None or target is not None:
-        given["manifest"] = None
-    elif given["manifest"] == "-":
+    here = run["pred"] if pred is None else pred
+    there = run["target"] if target is None else target
+    moved = pred is not None or target is not None
+    manifest = None if moved else run["settings"]["manifest"]
+    if manifest == "-":
         raise SettingError("the manifest of the run was its input")
-    elif given["manifest"] is not None:
+    if manifest is not None:
         here = there = None
     elif not (isinstance(here, str) and isinstance(there, str)):
         raise SettingError("the run was given arrays")
-    how = {"task": told["plan"]["task"], "inputs": told["inputs"], "missing": "skip"}
-    losses = [loss["expression"] for loss in told["losses"]]
-    with using(tuple(given["plugins"])):
-        return prepare(here, there, losses, Settings(**given, **how, extra="skip"))
+    with using(run["settings"]["plugins"]):
+        settings = Settings.from_record(
+            run["settings"],
+            pred=here,
+            target=there,
+            losses=[loss["expression"] for loss in run["losses"]],
+            inputs=run["inputs"],
+            manifest=manifest,
+            task=run["plan"]["task"],
+            **{"group_by": None, "empty": None, "missing": "skip", "extra": "skip", "gates": ()},
+        )
+        return prepare(settings)
 
 
 def _threshold(run: RunSpec, by: str) -> float:

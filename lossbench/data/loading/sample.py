@@ -27,8 +27,6 @@ from lossbench.data.sources.locations import is_lost, label
 from lossbench.errors import InputError, PairError, sized
 from lossbench.runtime.array_types import AnyArray
 
-FILTERS = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}
-
 
 class Other(NamedTuple):
     """An input that a loss asks for by name, read as the side that it resembles."""
@@ -214,7 +212,8 @@ def _resized(array: AnyArray, space: tuple[int, ...], method: str, stacked: bool
     elif array.dtype not in (np.uint8, np.bool_):
         array = array.astype(np.int32)
     planes = array if stacked else array[None]
-    fitted = [np.asarray(Image.fromarray(p).resize(size, FILTERS[method])) for p in planes]
+    resampling = Image.Resampling[method.upper()]
+    fitted = [np.asarray(Image.fromarray(p).resize(size, resampling)) for p in planes]
     return np.stack(fitted) if stacked else fitted[0]
 
 

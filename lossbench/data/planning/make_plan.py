@@ -23,8 +23,9 @@ from lossbench.data.planning.guess import (
     is_sparse,
 )
 from lossbench.data.planning.input_encoding import InputEncoding
-from lossbench.data.planning.plan import MAPS, MASKS, Plan
+from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.probe import WHITE, FileProbe, probe_files
+from lossbench.data.planning.vocabulary import MAPS, MASKS
 from lossbench.errors import SettingError, did_you_mean
 
 

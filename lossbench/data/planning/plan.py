@@ -14,8 +14,6 @@ from lossbench.data.planning.input_encoding import InputEncoding
 DENSE_CELLS = {"multiclass": 1 << 16, "image": 511}  # a table with more cells is sparse
 DENSE_CELLS_ELSEWHERE = 512  # the same on other tasks
 COUNTABLE_CELLS = 1 << 24  # with more cells, no table is made
-MASKS = ("ignore", "valid")  # further roles whose masks take pixels out of every sum
-MAPS = ("weight", "pos_weight", "instances")  # further roles with one number per pixel
 MATCH = 0.5  # the IoU from which a box matches an object; scores may have thresholds of their own
 MATCHED = f"matched by class, best score first, IoU ≥ {MATCH}"
 
@@ -30,8 +28,8 @@ class Plan:
         target: how the ground truth is read.
         names: the classes; background and foreground of a binary task.
         channels: how many classes or channels a stacked input has.
-        masks: the roles of MASKS that the run has.
-        maps: the roles of MAPS that the run has.
+        masks: the roles of `vocabulary.MASKS` that the run has.
+        maps: the roles of `vocabulary.MAPS` that the run has.
         resize: how a prediction of another size is fitted to its ground truth, if at all.
         spacing: of the ground truth's voxels, as text; "" where its files have none.
         counted: whether tables of counts are made.

@@ -17,6 +17,7 @@ from lossbench.errors import InputError
 from lossbench.interface.sample_batch import SampleBatch
 from lossbench.networks.architectures import NETWORKS, Recipe
 from lossbench.networks.extractor import FREE, Networks
+from lossbench.networks.weights import WeightFiles
 from lossbench.views.features import NetworkFeatures, pictures
 
 Asked = dict[tuple[str, Recipe], tuple[str, ...]]  # layers by role and recipe
@@ -26,7 +27,7 @@ class Extraction:
     """What the losses of a run need of networks, and the networks with their weights."""
 
     def __init__(
-        self, terms: Sequence[Term], files: Mapping[str, str], offline: bool, device: str
+        self, terms: Sequence[Term], files: WeightFiles, offline: bool, device: str
     ) -> None:
         self.wanted = together(terms)
         self.networks = Networks(files, offline)

@@ -1,0 +1,96 @@
+"""Value types of settings: the command line, the config and the JSON Schema derive from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lossbench.errors import either
+
+UNBOUNDED = float("inf")
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """The values that a setting accepts.
+
+    Attributes:
+        kind: choice, number, whole, flag, text or path; loss, gate, labels, classes, roles and
+            weights have a syntax of their own.
+        words: a noun phrase for messages, after `expected`.
+        choices: the words that are accepted; of a number, the word accepted in its place.
+        low: the least number.
+        high: the greatest number.
+        pattern: the regular expression that a text matches.
+        many: how the command line takes several values: a repeated flag, or one text with commas.
+    """
+
+    kind: str
+    words: str
+    choices: tuple[str, ...] = ()
+    low: float = -UNBOUNDED
+    high: float = UNBOUNDED
+    pattern: str = ""
+    many: Literal["", "repeated", "commas"] = ""
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether values have names: ROLE=DIR."""
+        return self.kind in ("roles", "weights")
+
+
+def choice(*words: str) -> ValueType:
+    """One of several words."""
+    return ValueType("choice", either(words), words)
+
+
+def number(low: float, high: float) -> ValueType:
+    """A number within bounds, both included."""
+    return ValueType("number", f"a number from {low:g} to {high:g}", low=low, high=high)
+
+
+def number_or(word: str) -> ValueType:
+    """Any finite number, or a word."""
+    return ValueType("number", f"{word} or a number", (word,))
+
+
+def whole(low: int, word: str = "") -> ValueType:
+    """A whole number, or a word that stands for None."""
+    words = f"a whole number from {low}"
+    return ValueType("whole", either(filter(None, [word, words])), (word,) * bool(word), low)
+
+
+def text(words: str, pattern: str = "") -> ValueType:
+    """Any text, or one that a regular expression describes."""
+    return ValueType("text", words, pattern=pattern)
+
+
+def path(words: str) -> ValueType:
+    """A path; relative to the config that contains it."""
+    return ValueType("path", words)
+
+
+def repeated(item: ValueType) -> ValueType:
+    """One value or a list; on the command line the flag is repeated."""
+    return replace(item, many="repeated")
+
+
+def with_commas(item: ValueType) -> ValueType:
+    """One value or a list; on the command line one text with commas."""
+    return replace(item, many="commas")
+
+
+FLAG = ValueType("flag", "true or false", ("true", "false"))
+LOSSES = repeated(ValueType("loss", "an expression, or name: expression"))
+GATES = repeated(ValueType("gate", "a gate such as dice.mean <= 0.15, or {gate: ..., warn: true}"))
+LABEL = r"-?\d+(\s*-\s*\d+)?"
+LABELS = with_commas(
+    ValueType(
+        "labels",
+        "a label, a range 250-255, or none",
+        pattern=rf"(?i:none)|{LABEL}(\s*,\s*{LABEL})*",
+    )
+)
+CLASSES = ValueType("classes", "a number, names, {value: name} or {name: [r, g, b]}")
+ROLES = ValueType("roles", "a mapping of roles to folders")
+WEIGHTS = ValueType("weights", "a mapping of weights to files")
