@@ -1,4 +1,4 @@
-"""`lossbench speed`: what this machine does."""
+"""`lossbench speed`: what this machine does, next to its limits."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ WIDTH = max(map(len, SECTIONS))
 LISTED = "\n".join(f"{name:{WIDTH}}  {about}" for name, about in SECTIONS.items())
 HELP = f"""Measure what this machine does, next to its limits.
 
-Pictures are drawn, and whole processes are measured in turn with their limit. [SECTIONS] are all of
-these by default, at sizes that take two or three minutes on two cores:
+Draws images, and runs whole processes in turn with their limit. By default all [SECTIONS] are
+measured, at sizes that take about three minutes on two cores:
 
 \b
 {LISTED}
@@ -25,10 +25,10 @@ these by default, at sizes that take two or three minutes on two cores:
 
 
 def _json(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
-    """A file that can be written, in the one format that there is."""
+    """A JSON file that can be written."""
     if given is not None:
         if not given.lower().endswith(".json"):
-            raise click.BadParameter(f"{given}: the figures are written as .json")
+            raise click.BadParameter(f"{given}: figures are written as .json only")
         lossbench.check_path(given)
     return given
 
@@ -43,13 +43,13 @@ def _json(context: click.Context, parameter: click.Parameter, given: str | None)
     "--pairs",
     metavar="N",
     type=click.IntRange(1),
-    help="Pairs of each run, or files of each format.  [default: a number for each section]",
+    help="Pairs of each run, or files of each format.  [default: depends on the section]",
 )
 @click.option(
     "--size",
     metavar="N",
     type=click.IntRange(16),
-    help="Width and height of a picture.  [default: a number for each section]",
+    help="Width and height of an image.  [default: depends on the section]",
 )
 @click.option(
     "--repeat",
@@ -57,13 +57,13 @@ def _json(context: click.Context, parameter: click.Parameter, given: str | None)
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Rounds, of which medians are shown; 5 for figures to keep.",
+    help="Rounds, of which medians are shown; use 5 for figures to publish.",
 )
 @click.option(
     "--folder",
     metavar="DIR",
     shell_complete=files,
-    help="Keep the pictures in DIR, and take those that are there; by default they go.",
+    help="Keep the images in DIR and use them again; by default they are deleted.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option(
@@ -80,7 +80,7 @@ def _json(context: click.Context, parameter: click.Parameter, given: str | None)
     metavar="FILE",
     callback=_json,
     shell_complete=files,
-    help="Write the figures to FILE.json too, after each section.",
+    help="Also write the figures to FILE.json, after each section.",
 )
 def command(
     sections: tuple[str, ...],
@@ -92,7 +92,7 @@ def command(
     format: str,
     output: str | None,
 ) -> None:
-    """Draw pictures, measure section after section, print the figures."""
+    """Measure section after section, and print each table."""
     reports = lossbench.measure_speed(
         sections,
         pairs=pairs,

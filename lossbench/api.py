@@ -360,10 +360,10 @@ def save(result: Result, path: str | os.PathLike[str], **how: Any) -> None:
 
 
 def list_sections() -> dict[str, str]:
-    """What `measure_speed` can measure: sections by name, each with what it is about."""
+    """The sections that `measure_speed` can measure: name -> description."""
     from lossbench.speed.measure import SECTIONS
 
-    return {name: section.about for name, section in SECTIONS.items()}
+    return {name: about for name, (about, _) in SECTIONS.items()}
 
 
 def measure_speed(
@@ -376,16 +376,16 @@ def measure_speed(
     device: str = "auto",
     progress: Callable[[str], None] | None = None,
 ) -> Generator[SpeedReport, None, None]:
-    """What this machine does: whole processes in turn with the limits that they cannot pass.
+    """Measure what this machine does: whole processes in turn with their limits.
 
     Args:
         sections: some of `list_sections()`; all of them by default.
-        pairs: of each run, or files of each format; by default a number for each section.
-        size: width and height of a picture, likewise.
+        pairs: of each run, or files of each format; the default depends on the section.
+        size: width and height of an image; the default depends on the section.
         repeat: rounds, of which medians are taken.
-        folder: where drawn pictures are kept and found again; by default they go.
+        folder: where drawn images are kept and used again; by default they are deleted.
         device: auto, cpu, cuda or cuda:N.
-        progress: told in a few words what is being done.
+        progress: called with a line of text before each step.
 
     Returns:
         The report after each section, with `.machine`, `.tables`, `.as_json()`, `.save(path)`.
@@ -393,10 +393,10 @@ def measure_speed(
     Raises:
         SettingError: a section, number or folder is wrong.
     """
-    from lossbench.speed.measure import measured
+    from lossbench.speed.measure import measure
 
     note = progress or (lambda text: None)
-    return measured(_several(sections), pairs, size, repeat, folder, device, note)
+    return measure(_several(sections), pairs, size, repeat, folder, device, note)
 
 
 def _several(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -1,1 +1,1 @@
-"""What this machine does: decoding, runs, each loss, each next to the limit that it cannot pass."""
+"""What `lossbench speed` measures: decoding, runs next to their limit, memory, and each loss."""

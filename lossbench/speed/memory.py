@@ -1,85 +1,63 @@
-"""Memory of runs against the number of pairs and against the size of one."""
+"""Memory of runs by the size of a pair and by the number of pairs."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from lossbench.speed.pipelines import FIVE, counted, evaluation
-from lossbench.speed.report import Table, TableColumn
-from lossbench.speed.setup import Setup, given
+from lossbench.speed.report import Table
+from lossbench.speed.setup import LOSSES, Setup
 
-DISTINCT = 50
-TIMES = (1, 4, 16)
-TINY = 64  # size of the pair that an idle process has read
-
-
-def by_pairs(setup: Setup) -> Table:
-    """Runs of some pairs, of 4 and of 16 times as many: a manifest names the same files again."""
-    made = setup.pictures("binary", min(setup.pairs, DISTINCT), setup.size)
-    rows: list[dict[str, Any]] = []
-    for losses in (["dice"], FIVE):
-        first: tuple[int, float | None] | None = None
-        for times in TIMES:
-            pairs = times * setup.pairs
-            setup.note(f"memory of {pairs:,} pairs, {len(losses)} losses")
-            table = manifest(made, pairs)
-            peak = setup.evaluated("--manifest", table, *given(losses)).peak
-            row = {"pairs": pairs, "losses": len(losses), "memory_mb": peak}
-            if first and peak is not None and first[1] is not None:
-                row["bytes_per_pair"] = 1e6 * (peak - first[1]) / (pairs - first[0])
-            first = first or (pairs, peak)
-            rows.append(row)
-    columns = (
-        TableColumn("pairs", "pairs", ",d"),
-        TableColumn("losses", "losses"),
-        TableColumn("memory_mb", "memory, MB", ",.0f"),
-        TableColumn("bytes_per_pair", "bytes a further pair", ",.0f"),
-    )
-    title = f"pairs of {setup.size}×{setup.size}; resident memory of the largest process"
-    return Table("memory", title, columns, rows)
+DISTINCT = 50  # pairs that a manifest repeats
+TINY = 64  # width and height of the pairs of a manifest, and of the pair before the large one
+FEWER = 16  # the shorter manifest has so many times fewer pairs
+COUNTS = (1, 5)  # losses of a run
+COLUMNS = {
+    "pairs": ("pairs", ",d"),
+    "size": ("size", "d"),
+    "losses": ("losses", "d"),
+    "memory_mb": ("memory, MB", ",.0f"),
+    "bytes_per_pixel": ("bytes a further pixel", ".2f"),
+    "bytes_per_pair": ("bytes a further pair", ",.0f"),
+}
+Row = dict[str, Any]
 
 
-def one_pair(setup: Setup) -> Table:
-    """One large pair, next to the same run on a tiny one."""
-    tiny, large = (setup.pictures("binary", 1, size) for size in (TINY, setup.size))
+def of_runs(setup: Setup) -> Table:
+    """A tiny pair and a large one; a short manifest and a long one that repeats the same files."""
+    pairs, size = setup.pairs or 16_000, setup.size or 4000
     rows = []
-    for losses in (["dice"], counted("binary")):
-        setup.note(f"memory of one pair of {setup.size}×{setup.size}, {len(losses)} losses")
-        idle, peak = (evaluation(setup, made, losses)().peak for made in (tiny, large))
-        rows.append(
-            {
-                "losses": len(losses),
-                "idle_mb": idle,
-                "memory_mb": peak,
-                "bytes_per_pixel": None
-                if idle is None or peak is None
-                else 1e6 * (peak - idle) / setup.size**2,
-            }
-        )
-    columns = (
-        TableColumn("losses", "losses"),
-        TableColumn("idle_mb", f"with {TINY}×{TINY}, MB", ",.0f"),
-        TableColumn("memory_mb", "memory, MB", ",.0f"),
-        TableColumn("bytes_per_pixel", "bytes a pixel more", ".2f"),
-    )
-    title = f"one pair of {setup.size}×{setup.size}, 8-bit probability against mask"
-    return Table("large", title, columns, rows)
+    for losses in COUNTS:
+        tiny, large = (_measure(setup, losses, 1, each) for each in (TINY, size))
+        short, long = (_measure(setup, losses, n, TINY) for n in (max(1, pairs // FEWER), pairs))
+        large["bytes_per_pixel"] = _slope(tiny, large, size**2 - TINY**2)
+        long["bytes_per_pair"] = _slope(short, long, long["pairs"] - short["pairs"])
+        rows += [tiny, large, short, long]
+    return Table("memory", "resident memory of the largest process", COLUMNS, rows)
 
 
-def manifest(made: Path, pairs: int) -> Path:
-    """A table of so many pairs, the files of a folder over and over."""
-    path = made / f"{pairs}.csv"
+def _measure(setup: Setup, losses: int, pairs: int, size: int) -> Row:
+    """The memory of a run over a manifest."""
+    table = manifest(setup.images("binary", min(pairs, DISTINCT), size), pairs)
+    setup.note(f"memory of {pairs:,} of {size}×{size}, losses: {losses}")
+    peak = setup.evaluate(LOSSES[:losses], "--manifest", table).peak
+    return {"pairs": pairs, "size": size, "losses": losses, "memory_mb": peak}
+
+
+def _slope(less: Row, more: Row, further: int) -> float | None:
+    """The bytes of each further pixel or pair, where both peaks are known."""
+    peaks = less["memory_mb"], more["memory_mb"]
+    return 1e6 * (peaks[1] - peaks[0]) / further if further and None not in peaks else None
+
+
+def manifest(images: Path, pairs: int) -> Path:
+    """A manifest that repeats the files of a folder."""
+    path = images / f"{pairs}.csv"
+    names = islice(cycle(sorted(file.name for file in (images / "gt").iterdir())), pairs)
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("id", "pred", "gt"))
-        writer.writerows(_rows(sorted((made / "gt").iterdir()), pairs))
+        writer.writerows((f"{n:08d}", f"pred/{name}", f"gt/{name}") for n, name in enumerate(names))
     return path
-
-
-def _rows(files: list[Path], pairs: int) -> Iterator[tuple[str, str, str]]:
-    for number, file in enumerate(islice(cycle(files), pairs)):
-        yield f"{number:08d}", f"pred/{file.name}", f"gt/{file.name}"

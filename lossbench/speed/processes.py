@@ -1,4 +1,4 @@
-"""Commands as processes of their own: how long they take, and the most memory that they held."""
+"""Child processes: how long each takes, and the most memory that it holds."""
 
 from __future__ import annotations
 
@@ -10,160 +10,105 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from lossbench.errors import InputError, LossbenchError, SettingError
 
 CHILDREN = Path(__file__).parent / "children"
 COMMAND = (sys.executable, "-P", "-m", "lossbench_cli")  # as a shell starts it
-# By the exit status of our own command.
-ERRORS: dict[int, type[LossbenchError]] = {2: SettingError, 3: InputError}
-Measured = TypeVar("Measured")
+ERRORS: dict[int, type[LossbenchError]] = {2: SettingError, 3: InputError}  # by exit status
 
 
 @dataclass(frozen=True)
 class FinishedProcess:
-    """A process that ended well.
+    """A process that ended with exit status 0.
 
-    Attributes:
-        seconds: from before its start to after its end.
-        peak: largest resident memory of it, or of a child that it waited for, in MB; None where
-            this process is larger itself, which Linux then counts, or the system does not tell.
-        output: what it printed.
-        cpu: seconds that it, and children that it waited for, computed; None likewise.
+    `peak` is None where the system does not report it, and where this process is larger: Linux
+    then reports this process instead of the child.
     """
 
-    seconds: float
-    peak: float | None
-    output: str
-    cpu: float | None = None
+    seconds: float  # from before its start to after its end
+    peak: float | None  # largest resident memory in MB, of it or of a child that it waited for
+    output: str  # its standard output
 
     @property
-    def figures(self) -> dict[str, Any]:
-        """The JSON of its last line."""
-        found: dict[str, Any] = json.loads(self.output.splitlines()[-1])
-        return found
-
-
-def python(*arguments: str) -> FinishedProcess:
-    """A Python process."""
-    return run([sys.executable, "-P", *arguments])
+    def figures(self) -> list[dict[str, Any]]:
+        """Its standard output, read as one JSON object a line."""
+        return [json.loads(line) for line in self.output.splitlines()]
 
 
 def child(name: str, *arguments: object) -> FinishedProcess:
-    """One of the programs in `children`."""
-    return run(child_command(name, *arguments))
-
-
-def child_command(name: str, *arguments: object) -> list[str]:
-    """How one of the programs in `children` is started."""
-    return [sys.executable, "-P", str(CHILDREN / f"{name}.py"), *map(str, arguments)]
+    """Run one of the programs in `children`."""
+    return run([sys.executable, "-P", str(CHILDREN / f"{name}.py"), *map(str, arguments)])
 
 
 def run(command: Sequence[str]) -> FinishedProcess:
-    """Run a command to its end.
+    """Run a command to its end, without the user's LOSSBENCH_ variables.
 
     Raises:
         LossbenchError: it failed.
     """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LOSSBENCH_")}
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         start = time.perf_counter()
-        with started(command, output, errors) as process:
-            status, peak, cpu = _waited(process)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=environment
+        )
+        try:
+            status, peak = _wait(process)
+        finally:
+            if process.returncode is None:  # an interrupt
+                process.kill()
+                process.wait()
         seconds = time.perf_counter() - start
         if status:
-            raise failure(command, status, errors)
+            raise _failure(command, status, errors)
         output.seek(0)
-        return FinishedProcess(seconds, peak, output.read().decode("utf-8", "replace"), cpu)
+        return FinishedProcess(seconds, peak, output.read().decode("utf-8", "replace"))
 
 
-def lines(command: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """What a command prints as lines of JSON, while it runs.
-
-    Raises:
-        LossbenchError: it failed.
-    """
-    with tempfile.TemporaryFile() as errors:
-        with started(command, subprocess.PIPE, errors) as process:
-            if process.stdout is not None:
-                with process.stdout as output:
-                    for line in output:
-                        yield json.loads(line)
-            status = process.wait()
-        if status:
-            raise failure(command, status, errors)
-
-
-@contextmanager
-def started(
-    command: Sequence[str], output: int | IO[bytes], errors: IO[bytes]
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A process without settings of the user's, which does not outlive the block."""
-    own = {name: x for name, x in os.environ.items() if not name.startswith("LOSSBENCH_")}
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, env=own
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-            process.wait()
-
-
-def _waited(process: subprocess.Popen[bytes]) -> tuple[int, float | None, float | None]:
-    """The exit status, the peak memory, and the time of processors."""
+def _wait(process: subprocess.Popen[bytes]) -> tuple[int, float | None]:
+    """The exit status, and the peak memory in MB."""
     if not hasattr(os, "wait4"):
-        return process.wait(), None, None
+        return process.wait(), None
     import resource
 
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     unit = 1 if sys.platform == "darwin" else 1024  # bytes
-    peak = usage.ru_maxrss * unit / 1e6 if usage.ru_maxrss > own else None
-    return process.returncode, peak, usage.ru_utime + usage.ru_stime
+    return process.returncode, usage.ru_maxrss * unit / 1e6 if usage.ru_maxrss > own else None
 
 
-def failure(command: Sequence[str], status: int, errors: IO[bytes]) -> LossbenchError:
-    """What a process complained of, where it is our own command, else how it ended."""
+def _failure(command: Sequence[str], status: int, errors: IO[bytes]) -> LossbenchError:
+    """The error that a lossbench command printed, else the last line of any other command."""
     errors.seek(0)
-    told = errors.read().decode("utf-8", "replace").strip().splitlines() or [""]
-    if told[-1].startswith("error: "):
-        return ERRORS.get(status, LossbenchError)(told[-1].removeprefix("error: "))
+    last = (errors.read().decode("utf-8", "replace").strip().splitlines() or [""])[-1]
+    if last.startswith("error: "):
+        return ERRORS.get(status, LossbenchError)(last.removeprefix("error: "))
     return LossbenchError(
-        f"a measured process ended with status {status}: {told[-1]}\n{shlex.join(command)}"
+        f"a measured process ended with status {status}: {last}\n{shlex.join(command)}"
     )
 
 
-def alternate(
-    repeat: int, tasks: Mapping[str, Callable[[], Measured]]
-) -> list[dict[str, Measured]]:
-    """Rounds in which everything is measured once: a slow minute slows all of it.
+Round = Mapping[str, FinishedProcess]
 
-    Every other round goes backwards: how fast a processor is depends on what it did before.
+
+def alternate(repeat: int, tasks: Mapping[str, Callable[[], FinishedProcess]]) -> list[Round]:
+    """Rounds that run each task once, so that a slow minute slows all of them.
+
+    Every other round is reversed, because the speed of a processor depends on what ran before.
     """
-    there, back = list(tasks.items()), list(tasks.items())[::-1]
-    orders = (back if number % 2 else there for number in range(repeat))
-    return [{name: measure() for name, measure in order} for order in orders]
+    rounds: list[Round] = []
+    for number in range(repeat):
+        order = list(tasks)[:: -1 if number % 2 else 1]
+        rounds.append({name: tasks[name]() for name in order})
+    return rounds
 
 
-def median(
-    rounds: Sequence[Mapping[str, Measured]], number: Callable[[Mapping[str, Measured]], float]
-) -> float:
+def median(rounds: Sequence[Round], number: Callable[[Round], float]) -> float:
     """The median over the rounds of a number of each."""
     return statistics.median(number(each) for each in rounds)
-
-
-def seconds(name: str) -> Callable[[Mapping[str, FinishedProcess]], float]:
-    """How long a process of a round took."""
-    return lambda each: each[name].seconds
-
-
-def next_to(name: str, limit: str) -> Callable[[Mapping[str, FinishedProcess]], float]:
-    """How many times as long as another process of the same round it took."""
-    return lambda each: each[name].seconds / each[limit].seconds

@@ -1,4 +1,4 @@
-"""What was measured: tables of named columns, as text for people and as JSON."""
+"""Measured tables, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -12,66 +12,44 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class TableColumn:
-    """A column: its key in JSON, its heading for people, how its numbers are written."""
-
-    key: str
-    heading: str
-    form: str = ""
-
-
-@dataclass(frozen=True)
 class Table:
-    """What a section measured; a cell that is None has no meaning there."""
+    """Figures of a section."""
 
     section: str
-    title: str
-    columns: tuple[TableColumn, ...]
-    rows: Sequence[Mapping[str, Any]]
+    title: str  # the conditions of the figures
+    columns: Mapping[str, tuple[str, str]]  # key in JSON -> heading, and format of the numbers
+    rows: Sequence[Mapping[str, Any]]  # by key; None or no value where a column does not apply
 
     def as_json(self) -> dict[str, Any]:
         """The table with every digit."""
         return {
             "title": self.title,
-            "columns": {column.key: column.heading for column in self.columns},
-            "rows": [{c.key: row.get(c.key) for c in self.columns} for row in self.rows],
+            "columns": {key: heading for key, (heading, _) in self.columns.items()},
+            "rows": [{key: row.get(key) for key in self.columns} for row in self.rows],
         }
 
     def render(self, width: int | None = None, *, color: bool = False) -> str:
-        """The table as text.
-
-        Args:
-            width: columns of the terminal; None for as many as the widest row needs.
-            color: whether to style the text for a terminal.
-        """
+        """The table as text, no wider than a terminal of this width."""
         from lossbench.output.sections import UNDEFINED, Section
         from lossbench.output.table import print_sections
 
+        forms = {key: form for key, (_, form) in self.columns.items()}
         rows = [
-            [
-                UNDEFINED if row.get(c.key) is None else format(row[c.key], c.form)
-                for c in self.columns
-            ]
+            [UNDEFINED if row.get(k) is None else format(row[k], f) for k, f in forms.items()]
             for row in self.rows
         ]
-        headings = [column.heading for column in self.columns]
+        headings = [heading for heading, _ in self.columns.values()]
         section = Section(f"{self.section}: {self.title}", headings, rows)
         return print_sections([section], width=width, color=color)
 
 
 @dataclass(frozen=True)
 class SpeedReport:
-    """What has been measured so far, on which machine, and how.
+    """Sections measured so far."""
 
-    Attributes:
-        machine: what the figures depend on.
-        settings: repeats, device, and what else was asked for.
-        tables: one for each section that is done, the last one last.
-    """
-
-    machine: Mapping[str, Any]
-    settings: Mapping[str, Any]
-    tables: tuple[Table, ...] = ()
+    machine: Mapping[str, Any]  # processor, cores, load and versions
+    settings: Mapping[str, Any]  # repeat, device, pairs and size
+    tables: tuple[Table, ...] = ()  # one for each finished section
 
     def as_json(self) -> dict[str, Any]:
         """Everything with every digit, sections by name."""
@@ -87,15 +65,15 @@ class SpeedReport:
         return json.dumps(self.as_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
     def heading(self) -> str:
-        """The machine in a few words."""
-        versions = ", ".join(f"{name} {x}" for name, x in self.machine["versions"].items())
+        """Two lines on the machine."""
+        machine = self.machine
+        versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
         return (
-            f"{self.machine['processor']}, {self.machine['cores']} cores, "
-            f"{self.machine['system']}\n{versions}\n"
+            f"{machine['processor']}, {machine['cores']} cores, {machine['system']}\n{versions}\n"
         )
 
     def save(self, path: str) -> None:
-        """Write the JSON to a file that appears whole or not at all.
+        """Write the JSON to a file, atomically.
 
         Raises:
             OutputError: it cannot be written.

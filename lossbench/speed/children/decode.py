@@ -18,10 +18,9 @@ def decode(path: Path) -> None:
     if path.suffix in (".npy", ".npz"):
         import numpy as np
 
-        held = np.load(path)
+        stored = np.load(path)
         if path.suffix == ".npz":
-            with held as arrays:
-                arrays[arrays.files[0]]
+            stored["arr_0"]
         return
     from PIL import Image
 

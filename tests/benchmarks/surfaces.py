@@ -1,13 +1,11 @@
-"""What measures of surfaces cost next to MONAI: surfaces.py PAIRS WIDTH WIDTH3D REPEAT
+"""Measures of surfaces next to MONAI, from masks in memory: surfaces.py [PAIRS [WIDTH [WIDTH3D]]]
 
-One line of JSON for each kind of masks: milliseconds of a pair, the median over the pairs of the
-best of REPEAT calls, for our five together and for monai.metrics.compute_hausdorff_distance alone.
-Masks are in memory, and there is one thread.
+For each kind of masks: milliseconds of a pair, the median over the pairs of the best of `REPEAT`
+calls, for our five measures together and for MONAI's Hausdorff distance alone, on one thread.
 """
 
 from __future__ import annotations
 
-import json
 import statistics
 import sys
 import time
@@ -27,6 +25,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of packages that MONAI would have liked
     from monai.metrics.hausdorff_distance import compute_hausdorff_distance
 
+REPEAT = 3
 MEASURES = (hausdorff, hd95, assd, nsd, boundary_iou)
 OPTIONS = {"threshold": 0.5, "background": True}
 Field = NDArray[np.float64]
@@ -94,11 +93,11 @@ def monai(pred: Mask, target: Mask) -> None:
     compute_hausdorff_distance(one, other, include_background=True)
 
 
-def best(measure: Callable[[Mask, Mask], None], pair: tuple[Mask, Mask], repeat: int) -> float:
+def best(measure: Callable[[Mask, Mask], None], pair: tuple[Mask, Mask]) -> float:
     """The shortest time of some calls, after one, in milliseconds."""
     measure(*pair)
     taken = []
-    for _ in range(repeat):
+    for _ in range(REPEAT):
         start = time.perf_counter()
         measure(*pair)
         taken.append(time.perf_counter() - start)
@@ -106,22 +105,18 @@ def best(measure: Callable[[Mask, Mask], None], pair: tuple[Mask, Mask], repeat:
 
 
 def main() -> None:
-    """A line of JSON for each kind of masks."""
-    pairs, *widths, repeat = map(int, sys.argv[1:])
+    """Print a line for each kind of masks."""
+    pairs, *widths = map(int, (*sys.argv[1:], *("3", "512", "128")[len(sys.argv) - 1 :]))
     torch.set_num_threads(1)
     for name, (draw, dimensions) in KINDS.items():
-        width = dict(zip((2, 3), widths, strict=True))[dimensions]
-        rows = []
+        width, rows = widths[dimensions - 2], []
         for seed in range(pairs):
-            pred, target = (
-                each > 0 for each in draw((width,) * dimensions, np.random.default_rng(seed))
-            )
-            rows.append([best(each, (pred, target), repeat) for each in (ours, monai)])
+            random = np.random.default_rng(seed)
+            pred, target = (each > 0 for each in draw((width,) * dimensions, random))
+            rows.append([best(each, (pred, target)) for each in (ours, monai)])
         five, one = (statistics.median(column) for column in zip(*rows, strict=True))
-        row = {"masks": f"{name}, {'×'.join([str(width)] * dimensions)}", "pairs": pairs}
-        print(
-            json.dumps({**row, "five_ms": five, "monai_ms": one, "ratio": one / five}), flush=True
-        )
+        masks = f"{name}, {'×'.join([str(width)] * dimensions)}"
+        print(f"{masks:28} five {five:8.1f} ms   MONAI {one:8.1f} ms   ratio {one / five:.1f}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
-"""Twenty losses as they are written by hand in torch, on pixels: by_hand.py DEVICE COUNT PRED GT
+"""Twenty losses written by hand in torch, next to a run: by_hand.py [PAIRS [SIZE]]
 
-What a script does that knows no library: open both pictures with Pillow, make tensors of them, and
-call one function after another; with as many threads as torch likes, then with one, as these wait
-for each other where another program is at work. The faster way counts.
+The loop opens both images with Pillow, makes tensors of them and calls one function after another;
+once with torch's own number of threads, once with one thread. The faster loop counts.
 """
 
 from __future__ import annotations
 
-import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional
+
+from lossbench.speed.setup import Setup
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -100,31 +101,37 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def values(pred: Path, target: Path, device: str) -> dict[str, float]:
+def values(pred: Path, target: Path) -> dict[str, float]:
     """Every loss of one pair of files."""
     p, y = (
-        torch.from_numpy(np.array(Image.open(file))).to(device).float().div(255)
-        for file in (pred, target)
+        torch.from_numpy(np.array(Image.open(file))).float().div(255) for file in (pred, target)
     )
     return {name: float(loss(p, y)) for name, loss in LOSSES.items()}
 
 
-def main() -> None:
-    """Print {"seconds": of the faster loop, "pairs": how many it was}."""
-    device, count, pred, target = sys.argv[1:]
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    files = sorted(Path(pred).iterdir())[: int(count)]
+def by_hand(images: Path) -> float:
+    """Seconds of the faster loop."""
+    files = sorted((images / "pred").iterdir())
+    taken = []
     with torch.inference_mode():
-        taken = []
         for threads in (torch.get_num_threads(), 1):
             torch.set_num_threads(threads)
-            values(files[0], Path(target) / files[0].name, device)  # what the first call sets up
             start = time.perf_counter()
             for file in files:
-                values(file, Path(target) / file.name, device)
+                values(file, images / "gt" / file.name)
             taken.append(time.perf_counter() - start)
-    print(json.dumps({"seconds": min(taken), "pairs": len(files)}))
+    return min(taken)
+
+
+def main() -> None:
+    """Print the seconds of both and their ratio."""
+    pairs, size = map(int, (*sys.argv[1:], *("100", "512")[len(sys.argv) - 1 :]))
+    with tempfile.TemporaryDirectory() as folder:
+        setup = Setup(Path(folder), pairs, size, 1, "cpu", print)
+        images = setup.images("binary", pairs, size)
+        run = setup.evaluate(tuple(LOSSES), images / "pred", images / "gt").seconds
+        loop = by_hand(images)
+    print(f"by hand {loop:.2f} s, lossbench eval {run:.2f} s with its start: {loop / run:.1f}")
 
 
 if __name__ == "__main__":
