@@ -559,3 +559,9 @@ def test_classes_are_not_weighed_by_samples_where_all_are_one() -> None:
     odds = [np.eye(3)[labels[0]].transpose(2, 0, 1)]
     with pytest.raises(lossbench.SettingError, match="class_weights=auto weighs the classes of"):
         lossbench.evaluate(odds, labels, "lovasz(per_image=false, class_weights=auto)")
+
+
+def test_a_mask_is_judged_against_a_soft_ground_truth_of_8_bits() -> None:
+    """512 cells, as many as a whole table has, but with a row for each grey level."""
+    result = lossbench.evaluate([M255], [GREY], "mse", gt_encoding="probability")
+    assert alone(result) == pytest.approx(np.square(ON - GREY / 255).mean())

@@ -86,8 +86,10 @@ class Plan:
 
     @property
     def sparse(self) -> bool:
-        """Whether a table keeps only the cells that occur."""
-        return self.counted and self.cells > DENSE_CELLS.get(self.task, DENSE_CELLS_ELSEWHERE)
+        """Whether a table keeps only the cells that occur; a whole one has a row a class."""
+        soft_truth = self.task != "image" and not self.target.is_hard
+        large = self.cells > DENSE_CELLS.get(self.task, DENSE_CELLS_ELSEWHERE)
+        return self.counted and (soft_truth or large)
 
     @property
     def countable(self) -> bool:
