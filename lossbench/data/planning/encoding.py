@@ -28,9 +28,11 @@ class Encoding:
         fits_truth: whether a ground truth can hold it.
         is_hard: numbers are classes.
         is_mask: of those, numbers are background and foreground whatever the classes are called.
+        any_foreground: of those, every number except 0 is foreground.
         is_soft: numbers are levels, so that all files have to store them in one type.
         is_scaled: of those, the largest integer of the type stands for 1.
         is_probability: of those, values lie in [0, 1].
+        is_alpha: of those, numbers are the alpha channel of a picture.
         is_logits: of those, a sigmoid or softmax makes probabilities of values.
         has_channels: several numbers per pixel, channels first.
         is_instances: numbers are names of segments.
@@ -46,9 +48,11 @@ class Encoding:
     fits_truth: bool = True
     is_hard: bool = False
     is_mask: bool = False
+    any_foreground: bool = False
     is_soft: bool = False
     is_scaled: bool = False
     is_probability: bool = False
+    is_alpha: bool = False
     is_logits: bool = False
     has_channels: bool = False
     is_instances: bool = False
@@ -104,6 +108,14 @@ ENCODINGS = {
             advice="for grey levels give {flag} probability",
         ),
         Encoding(
+            "nonzero",
+            ("binary", "multilabel", "instances"),
+            is_hard=True,
+            is_mask=True,
+            any_foreground=True,
+            advice="give every pixel a number",
+        ),
+        Encoding(
             "probability",
             CLASS_TASKS,
             is_soft=True,
@@ -111,6 +123,14 @@ ENCODINGS = {
             is_probability=True,
             palette="refused",
             from_colours=_grey_levels,
+        ),
+        Encoding(
+            "alpha",
+            ("binary", "multilabel"),
+            is_soft=True,
+            is_scaled=True,
+            is_probability=True,
+            is_alpha=True,
         ),
         Encoding(
             "logits",

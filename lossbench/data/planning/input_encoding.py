@@ -85,6 +85,8 @@ class InputEncoding:
 
     def _stored(self) -> str:
         """The stored numbers, for people."""
+        if self.definition.any_foreground:
+            return "(0 is background)"
         if self.is_hard:
             return self._values()
         if self.colours:
@@ -121,6 +123,12 @@ class InputEncoding:
         if self.definition.is_instances and picture.colour != self.colours:
             what = f"a colour picture ({picture.mode})" if picture.colour else "no colour picture"
             raise self.unfit(f"is {what} where the plan reads {self}")
+        if self.definition.is_alpha:
+            if picture.mode not in ("LA", "RGBA"):
+                raise self.unfit(
+                    f"has no alpha channel ({picture.mode}) where the plan reads {self}"
+                )
+            return array[..., -1]
         if picture.mode == "LA":
             array = self._opaque(array)[..., 0]
         elif picture.colour or (self.colours and array.ndim > 2):
@@ -157,7 +165,9 @@ class InputEncoding:
             return self._long_lookup.take(stored)
         keys = np.array(sorted(self.values))
         nearest = np.searchsorted(keys[:, 0], stored).clip(max=len(keys) - 1)
-        codes = np.where(keys[nearest, 0] == stored, keys[nearest, 1], self.classes + 1)
+        codes = np.where(keys[nearest, 0] == stored, keys[nearest, 1], self._other_code)
+        if self.definition.any_foreground and stored.dtype.kind == "f":
+            codes[np.isnan(stored)] = self.classes + 1
         if self.ignore:
             codes[self.ignored(stored)] = self.classes
         return codes.astype(self._lookup.dtype)
@@ -225,6 +235,11 @@ class InputEncoding:
         counted = [(index, mask, int(np.count_nonzero(mask))) for index, mask in masks]
         return counted if sum(count for *_, count in counted) == stored.size else None
 
+    @property
+    def _other_code(self) -> int:
+        """The code of a value that no class names."""
+        return 1 if self.definition.any_foreground else self.classes + 1
+
     @cached_property
     def _lookup(self) -> NDArray[np.uint16]:
         """The code of each 8-bit value."""
@@ -237,7 +252,7 @@ class InputEncoding:
 
     def _codes_up_to(self, end: int) -> NDArray[np.uint16]:
         """The code of each value below `end`."""
-        table = np.full(end, self.classes + 1, np.uint16)
+        table = np.full(end, self._other_code, np.uint16)
         for value, index in self.values:
             if 0 <= value < end:
                 table[value] = index

@@ -309,9 +309,10 @@ def _read_as(
     values, count, colours = classes.values, len(classes.names), classes.colours
     if not encoding.is_hard:
         values, count, colours = (), 0, False
-    elif stacked or (encoding.is_mask and not colours):
+    elif stacked or encoding.any_foreground or (encoding.is_mask and not colours):
         count = count if task == "multiclass" and not stacked else 2  # of the classes, any two
-        values, colours = ((0, 0), (_foreground(probe, ignore), 1)), False
+        white = () if encoding.any_foreground else ((_foreground(probe, ignore), 1),)
+        values, colours = ((0, 0), *white), False
     elif role == "pred" and _holds_indices(probe, classes):
         values, colours = numbered(count).values, False
     scale = probe.scale(role) if encoding.is_scaled else 1.0
