@@ -198,7 +198,7 @@ def generalized_dice(
     fallback: NonNegative = 1.0,
     background: bool = True,
 ) -> PerSample:
-    """Generalized Dice loss: one overlap of all classes, with small classes weighted up.
+    """Generalized Dice loss: one overlap of all classes, upweighting small ones.
 
     1 − (2·Σ_c w_c·I_c + s) / (Σ_c w_c·(P_c + Y_c) + s), with w_c = 1/Y_c², 1/Y_c or 1.
 
@@ -467,7 +467,7 @@ def exp_log(
     smooth: NonNegative = 1.0,
     class_weights: Sequence[NonNegative] | Literal["root_frequency"] | None = "root_frequency",
 ) -> PerSample:
-    """Exponential logarithmic loss: powers of the log-Dice and the cross-entropy.
+    """Exponential logarithmic loss: powers of the log Dice and the cross-entropy.
 
     .8·mean_c (−ln D_c)^.3 + .2·mean_x w_c·(−ln p_c)^.3, with D_c the smoothed Dice coefficient and
     c the class of pixel x.

@@ -105,7 +105,7 @@ def precision(counts: Counts) -> PerClass:
     example="recall(threshold=0.3)",
 )
 def recall(counts: Counts) -> PerClass:
-    """Recall (sensitivity): the fraction of foreground pixels that are predicted.
+    """Recall (sensitivity): the fraction of foreground pixels predicted as foreground.
 
     TP / (TP + FN) of one class.
 

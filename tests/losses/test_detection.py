@@ -886,7 +886,7 @@ def test_the_command_prints_the_rule_and_the_status(
     ) in done.stderr
     explained = " ".join(lossbench_command("explain", "giou").stdout.split())
     assert "In order of descending score, a detection takes the object of its class" in explained
-    assert "crowds, and detections in them, do not count" in explained
+    assert "crowds, and detections in crowds, do not count" in explained
     bad = written(tmp_path, *changed(put("found", score=math.nan)))
     done = lossbench_command("eval", *bad, "--loss", "giou")
     assert done.returncode == 3
