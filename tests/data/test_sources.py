@@ -628,7 +628,7 @@ def test_paths_in_parquet_are_relative_to_it_and_rows_are_named(tmp_path: Path) 
 def test_a_parquet_manifest_is_read_in_batches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lossbench.data.pairing.manifest_parquet.TOGETHER", 3)
+    monkeypatch.setattr("lossbench.data.pairing.manifest_parquet.BATCH_ROWS", 3)
     Image.fromarray(MASK).save(tmp_path / "a.png")
     given = parquet(tmp_path / "p.parquet", id=range(10), pred=["a.png"] * 10, gt=["a.png"] * 10)
     assert len(read_manifest(given, ROLES).pairs) == 10

@@ -1,4 +1,4 @@
-"""COCO's detection format: `results.json` lists what was found, `instances.json` what is there."""
+"""COCO's detection format: `results.json` lists detections, `instances.json` objects."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class CocoImage:
 
 @dataclass
 class CocoFile:
-    """What is listed for one image, entry after entry."""
+    """The entries of one image, a list for each field."""
 
     boxes: list[list[float]] = field(default_factory=list)  # x, y, width, height
     areas: list[float] = field(default_factory=list)
@@ -60,31 +60,31 @@ def is_results(path: str) -> bool:
 
 
 def read_coco(pred: str, target: str) -> Pairing:
-    """The images that the ground truth lists, each with what was found in it.
+    """Pair the images that the ground truth lists with their detections.
 
-    A sample's id is the image's file_name without its ending, or its id where it has none. An image
-    of which the results say nothing is one in which nothing was found.
+    A sample's id is the image's file_name without its ending, or else its image_id. An image that
+    the results do not name has no detections.
 
     Raises:
         InputError: a file is not of its format, or names what the other does not know.
     """
-    truth, found = load_json("target", target), load_json("pred", pred)
+    truth, results = load_json("target", target), load_json("pred", pred)
     if not isinstance(truth, dict) or not all(
         isinstance(truth.get(key), list) for key in ("images", "annotations", "categories")
     ):
         raise InputError(f"{target} is of another kind; {INSTANCES}", kind="mismatch")
-    if not isinstance(found, list):
+    if not isinstance(results, list):
         raise InputError(f"{pred} is of another kind; {RESULTS}", kind="mismatch")
     categories = tuple(_categories(target, truth["categories"]))
     images = _images(target, truth["images"])
-    places = {category.id: place for place, category in enumerate(categories)}
+    indices = {category.id: index for index, category in enumerate(categories)}
     sides = {
-        "pred": _listed("pred", _entries(pred, "detection", found, RESULTS), images, places),
+        "pred": _listed("pred", _entries(pred, "detection", results, RESULTS), images, indices),
         "target": _listed(
             "target",
             _entries(target, "annotation", truth["annotations"], INSTANCES),
             images,
-            places,
+            indices,
         ),
     }
     files = {"pred": pred, "target": target}
@@ -110,7 +110,7 @@ class CocoRecord:
 
     file: str
     kind: str
-    place: int
+    number: int
     expected: str
     values: Mapping[str, Any]
 
@@ -123,48 +123,50 @@ class CocoRecord:
         image = self.values.get("image_id")
         of_image = "" if image is None else f" (image_id {image})"
         return InputError(
-            f"{self.file}: {self.kind} {self.place}{of_image} {what}", kind="mismatch"
+            f"{self.file}: {self.kind} {self.number}{of_image} {what}", kind="mismatch"
         )
 
     def key(self, name: str) -> Hashable:
         """A number or a word that others refer to."""
-        found = self[name]
-        if isinstance(found, bool) or not isinstance(found, int | str):
-            raise self.unfit(f"has the {name} {found!r}; expected a whole number")
-        return found
+        value = self[name]
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            raise self.unfit(f"has the {name} {value!r}; expected a whole number")
+        return value
 
-    def number(self, name: str) -> float:
+    def float_of(self, name: str) -> float:
         """A finite number."""
-        found = self[name]
-        if not _finite(found):
-            raise self.unfit(f"has the {name} {found!r}; expected a finite number")
-        return float(found)
+        value = self[name]
+        if not _finite(value):
+            raise self.unfit(f"has the {name} {value!r}; expected a finite number")
+        return float(value)
 
     def box(self) -> list[float]:
         """x, y, width and height."""
-        found = self["bbox"]
-        if not isinstance(found, list) or len(found) != 4 or not all(map(_finite, found)):
+        value = self["bbox"]
+        if not isinstance(value, list) or len(value) != 4 or not all(map(_finite, value)):
             raise self.unfit(
-                f"has the bbox {found!r}; expected four finite numbers: x, y, width, height"
+                f"has the bbox {value!r}; expected four finite numbers: x, y, width, height"
             )
-        if min(found[2:]) < 0:
-            raise self.unfit(f"has the bbox {found!r}, whose width or height is below 0")
-        return [float(each) for each in found]
+        if min(value[2:]) < 0:
+            raise self.unfit(f"has the bbox {value!r}, whose width or height is below 0")
+        return [float(each) for each in value]
 
 
-def _finite(found: Any) -> bool:
-    return isinstance(found, int | float) and not isinstance(found, bool) and math.isfinite(found)
+def _finite(value: Any) -> bool:
+    """Whether a value is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _entries(file: str, kind: str, listed: Iterable[Any], expected: str) -> Iterator[CocoRecord]:
     """Each object of a list."""
-    for place, values in enumerate(listed, 1):
+    for number, values in enumerate(listed, 1):
         if not isinstance(values, dict):
-            raise InputError(f"{file}: {kind} {place} is no object; {expected}", kind="mismatch")
-        yield CocoRecord(file, kind, place, expected, values)
+            raise InputError(f"{file}: {kind} {number} is no object; {expected}", kind="mismatch")
+        yield CocoRecord(file, kind, number, expected, values)
 
 
 def _categories(file: str, listed: Iterable[Any]) -> Iterator[Category]:
+    """The categories, each checked."""
     ids, names = set[Hashable](), set[str]()
     for entry in _entries(file, "category", listed, INSTANCES):
         id_, name = entry.key("id"), str(entry["name"])
@@ -191,7 +193,7 @@ def _images(file: str, listed: Iterable[Any]) -> dict[Hashable, CocoImage]:
             str(PurePosixPath(str(entries[id_].values.get("file_name", id_))).with_suffix("")),
             order,
             *(
-                int(entries[id_].number(side)) if side in entries[id_].values else 0
+                int(entries[id_].float_of(side)) if side in entries[id_].values else 0
                 for side in ("height", "width")
             ),
         )
@@ -203,30 +205,30 @@ def _listed(
     role: str,
     entries: Iterable[CocoRecord],
     images: Mapping[Hashable, CocoImage],
-    places: Mapping[Any, int],
+    indices: Mapping[Any, int],
 ) -> dict[Hashable, CocoFile]:
-    """By image_id, what one side lists."""
-    found, ids = defaultdict[Hashable, CocoFile](CocoFile), set[Hashable]()
+    """The entries of one side by image_id."""
+    by_image, ids = defaultdict[Hashable, CocoFile](CocoFile), set[Hashable]()
     for entry in entries:
         image, category = entry.key("image_id"), entry.key("category_id")
         if image not in images:
             raise entry.unfit("is in no image of the ground truth")
-        if category not in places:
+        if category not in indices:
             raise entry.unfit(f"has the category_id {category!r}, which the ground truth lacks")
         if role == "target" and "id" in entry.values:
             if entry.key("id") in ids:
                 raise entry.unfit(f"has the id {entry.key('id')!r}, which is there twice")
             ids.add(entry.key("id"))
-        of_image = found[image]
+        of_image = by_image[image]
         mask = entry.values.get("segmentation")
         box, area = _placed(role, entry, images[image], mask)
         of_image.boxes.append(box)
         of_image.areas.append(area)
-        of_image.classes.append(places[category])
-        of_image.scores.append(entry.number("score") if role == "pred" else 0.0)
+        of_image.classes.append(indices[category])
+        of_image.scores.append(entry.float_of("score") if role == "pred" else 0.0)
         of_image.crowds.append(role == "target" and bool(entry.values.get("iscrowd", 0)))
         of_image.masks.append(mask)
-    return found
+    return by_image
 
 
 def _placed(role: str, entry: CocoRecord, image: CocoImage, mask: Any) -> tuple[list[float], float]:
@@ -241,11 +243,12 @@ def _placed(role: str, entry: CocoRecord, image: CocoImage, mask: Any) -> tuple[
         return alone.boxes[0], alone.areas[0]
     box = entry.box()
     if role == "target" and "area" in entry.values:
-        return box, entry.number("area")
+        return box, entry.float_of("area")
     return box, box[2] * box[3]
 
 
 def _boxes(image: CocoImage, where: str, listed: CocoFile) -> Boxes:
+    """The entries of one image as arrays."""
     boxes = np.array(listed.boxes, np.float64).reshape(-1, 4)
     masks = None
     if listed.masks and all(each is not None for each in listed.masks):

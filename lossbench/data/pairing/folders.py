@@ -1,4 +1,4 @@
-"""Which prediction belongs to which ground truth: by relative path, or by pattern."""
+"""Pair the files of folders: by relative path, or by pattern."""
 
 from __future__ import annotations
 
@@ -31,23 +31,25 @@ def pair(
     Raises:
         InputError: a folder is missing or empty, or nothing matches.
     """
-    on_files = {isinstance(given, str | os.PathLike) for given in folders.values()}
-    if on_files != {True}:
-        if True in on_files:
+    are_paths = {isinstance(folder, str | os.PathLike) for folder in folders.values()}
+    if are_paths != {True}:
+        if True in are_paths:
             raise SettingError("give folders for all inputs, or arrays for all of them")
         return _pair_arrays(folders)
-    result, places = Pairing(), LocationIndex()
+    result, locations = Pairing(), LocationIndex()
     named = {role: label(folder) for role, folder in folders.items()}
     indices = {
-        role: _index(role, os.fspath(folder), patterns.get(role), places, result.left_out)
+        role: _index(role, os.fspath(folder), patterns.get(role), locations, result.left_out)
         for role, folder in folders.items()
     }
-    result.confined = places.confined
-    if all(_alone(index, folders[role]) for role, index in indices.items()):  # names may differ
+    result.confined = locations.confined
+    if all(
+        _is_one_file(index, folders[role]) for role, index in indices.items()
+    ):  # names may differ
         name = next(iter(indices["pred"]))
         indices = {role: {name: next(iter(index.values()))} for role, index in indices.items()}
-    found = {name for index in indices.values() for files in index.values() for name, _ in files}
-    result.classes = ordered_classes(found - {""}, classes)
+    names = {name for index in indices.values() for files in index.values() for name, _ in files}
+    result.classes = ordered_classes(names - {""}, classes)
     pred, target = indices["pred"], indices["target"]
     if not pred.keys() & target.keys():
         raise InputError(no_match(named, pred, target), kind="missing")
@@ -66,10 +68,10 @@ def pair(
 def _problem(
     sample: str, indices: Mapping[str, Index], folders: Mapping[str, Any], classes: Sequence[str]
 ) -> PairError | None:
-    """What keeps an id from being evaluated, if anything does."""
+    """Why an id cannot be evaluated; None if it can."""
     for role, index in indices.items():
-        found = index.get(sample)
-        if found is None:
+        files = index.get(sample)
+        if files is None:
             other = "pred" if role == "target" else "target"
             (_, source), *_ = indices[other][sample]
             file = label(source)
@@ -79,15 +81,15 @@ def _problem(
             what = "prediction" if role == "pred" else f"{role} file"
             message = f"{file} has no {what} in {folders[role]}"
             return PairError(sample, role, None, "missing", message)
-        held = {of_class for of_class, _ in found}
-        if len(held) < len(found):
-            same = next(each for name, _ in found if len(each := _of_class(found, name)) > 1)
+        of_classes = {of_class for of_class, _ in files}
+        if len(of_classes) < len(files):
+            same = next(each for name, _ in files if len(each := _of_class(files, name)) > 1)
             names = " and ".join(str(label(file)) for file in same)
             message = f"{names} have one id, {sample!r}; remove one, or choose with a pattern"
             return PairError(sample, role, label(same[0]), "duplicate", message)
-        lacking = [name for name in classes if not held & {"", name}]
-        if lacking:
-            message = f"{sample!r} has no file for class {lacking[0]!r} in {folders[role]}"
+        without_file = [name for name in classes if not of_classes & {"", name}]
+        if without_file:
+            message = f"{sample!r} has no file for class {without_file[0]!r} in {folders[role]}"
             return PairError(sample, role, None, "missing", message)
     return None
 
@@ -95,42 +97,42 @@ def _problem(
 def _pair_arrays(folders: Mapping[str, Any]) -> Pairing:
     """Arrays in memory: mappings by id, or sequences (an array's first axis) by number."""
     result, indices = Pairing(confined=True), dict[str, dict[str, Any]]()
-    for role, given in folders.items():
+    for role, arrays in folders.items():
         index = indices[role] = {}
-        for key, value in given.items() if isinstance(given, Mapping) else _numbered(given):
+        for key, value in arrays.items() if isinstance(arrays, Mapping) else _numbered(arrays):
             if str(key) in index:
                 raise InputError(f"{role} has two ids that are written {str(key)!r}", role=role)
             index[str(key)] = value
-        if not isinstance(given, Mapping) and len(index) != len(indices["pred"]):
+        if not isinstance(arrays, Mapping) and len(index) != len(indices["pred"]):
             counts = f"pred has {len(indices['pred'])} samples and {role} has {len(index)}"
             raise InputError(counts, kind="missing", role=role)
     if not indices["pred"].keys() & indices["target"].keys():
         raise InputError("there are no arrays, or no id is in both pred and target", kind="missing")
     for key in sorted(indices["pred"].keys() | indices["target"].keys()):
-        lacking = next((role for role, index in indices.items() if key not in index), None)
-        if lacking is None:
+        absent_role = next((role for role, index in indices.items() if key not in index), None)
+        if absent_role is None:
             result.pairs.append(key, {role: (index[key],) for role, index in indices.items()})
         else:
-            kind = "extra" if lacking == "target" else "missing"
-            message = f"{key!r} has no {lacking}"
-            result.unpaired.append(PairError(key, lacking, None, kind, message))
+            kind = "extra" if absent_role == "target" else "missing"
+            message = f"{key!r} has no {absent_role}"
+            result.unpaired.append(PairError(key, absent_role, None, kind, message))
     return result
 
 
-def _numbered(given: Any) -> Iterator[tuple[str, Any]]:
+def _numbered(arrays: Any) -> Iterator[tuple[str, Any]]:
     """The samples of a sequence, or of an array's first axis, by number."""
-    for number, sample in enumerate(given):
+    for number, sample in enumerate(arrays):
         yield f"{number:06d}", sample
 
 
-def _alone(index: Index, given: Any) -> bool:
-    """Whether a role was given as one file."""
-    files = [file for found in index.values() for _, file in found]
-    return len(files) == 1 and label(files[0]) == label(given)
+def _is_one_file(index: Index, folder: Any) -> bool:
+    """Whether a role is one file in place of a folder."""
+    files = [file for of_id in index.values() for _, file in of_id]
+    return len(files) == 1 and label(files[0]) == label(folder)
 
 
 def _index(
-    role: str, folder: str, pattern: str | None, places: LocationIndex, left_out: Counter[str]
+    role: str, folder: str, pattern: str | None, locations: LocationIndex, left_out: Counter[str]
 ) -> Index:
     """The files of one role by id and class."""
     if pattern and "{class}" in pattern and role not in ("pred", "target"):
@@ -138,7 +140,7 @@ def _index(
     match = matcher(pattern)
     index: Index = {}
     foreign: Counter[str] = Counter()
-    for file, relative in places.listed(folder, role, foreign):
+    for file, relative in locations.listed(folder, role, foreign):
         stem, ending = split_ending(relative)
         if relative.rpartition("/")[2].startswith("."):
             foreign["hidden"] += 1
@@ -146,19 +148,18 @@ def _index(
         if ending.lower() not in ENDINGS:
             foreign[ending or "none"] += 1
             continue
-        found = match(relative, stem)
-        if found is None:
+        matched = match(relative, stem)
+        if matched is None:
             foreign["not of the pattern"] += 1
             continue
-        name, of_class = found[0], normalize("NFC", found[1])
-        sample = normalize("NFC", name)
+        sample, of_class = normalize("NFC", matched[0]), normalize("NFC", matched[1])
         index[sample] = (*index.get(sample, ()), (of_class, file))
     left_out += foreign
     if not index:
-        held = ", ".join(f"{n} × {ending}" for ending, n in sorted(foreign.items()))
+        contents = ", ".join(f"{n} × {ending}" for ending, n in sorted(foreign.items()))
         raise InputError(
             f"{label(folder)} holds no image or array ({role})"
-            + (f"; it holds {held}" if held else ""),
+            + (f"; it holds {contents}" if contents else ""),
             kind="missing",
             role=role,
         )
@@ -166,7 +167,7 @@ def _index(
 
 
 def _in_order(files: Files, classes: Sequence[str]) -> tuple[Source, ...]:
-    """The files of one id: one for all classes, or one a class."""
+    """The files of one id: one for all classes, or one per class in their order."""
     (of_class, file), *_ = files
     if of_class == "":
         return (file,)
@@ -175,4 +176,5 @@ def _in_order(files: Files, classes: Sequence[str]) -> tuple[Source, ...]:
 
 
 def _of_class(files: Files, name: str) -> list[Source]:
+    """The files of one class."""
     return [file for of_class, file in files if of_class == name]

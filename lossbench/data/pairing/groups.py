@@ -1,4 +1,4 @@
-"""Which group each sample belongs to: by a pattern over the ids, or by columns of a manifest."""
+"""The groups of samples: by a pattern over the ids, or by columns of a manifest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lossbench.errors import InputError, SettingError
 
 
 def manifest_columns(group_by: str | None) -> tuple[str, ...]:
-    """The columns that `--group-by` names; none where it is a pattern or not given.
+    """The columns that `--group-by` names; none where it is a pattern or absent.
 
     Raises:
         SettingError: it is neither a pattern with a name nor columns.
@@ -34,7 +34,7 @@ def manifest_columns(group_by: str | None) -> tuple[str, ...]:
 
 
 def by_pattern(pattern: str, ids: Iterable[str]) -> dict[str, str]:
-    """The group of each id: every name of the pattern but the last, which tells samples apart.
+    """The group of each id: every name of the pattern but the last, which differs by sample.
 
     A pattern with one name groups by that name.
 
@@ -43,20 +43,20 @@ def by_pattern(pattern: str, ids: Iterable[str]) -> dict[str, str]:
     """
     rule = compiled(normalize("NFC", pattern))
     names = list(rule.groupindex)
-    named = names[:-1] or names
-    groups, known = dict[str, str](), GroupNames()
+    kept = names[:-1] or names
+    groups, group_names = dict[str, str](), GroupNames()
     for each in ids:
-        found = rule.fullmatch(each)
-        if found is None:
+        match = rule.fullmatch(each)
+        if match is None:
             raise InputError(
                 f"the id {each!r} does not fit --group-by {pattern!r}", kind="mismatch"
             )
-        groups[each] = known.of(found.group(*named) if named[1:] else (found[named[0]],))
+        groups[each] = group_names.of(match.group(*kept) if kept[1:] else (match[kept[0]],))
     return groups
 
 
 class GroupNames:
-    """The names of groups, each made once; no two groups share one."""
+    """The names of groups, each built once; no two groups share a name."""
 
     def __init__(self) -> None:
         self.names: dict[tuple[str, ...], str] = {}

@@ -1,4 +1,4 @@
-"""Which files belong together, as a table says it: a header, then one line a sample."""
+"""Pair the files that a table names: a header, then one line a sample."""
 
 from __future__ import annotations
 
@@ -46,12 +46,9 @@ def read_manifest(
     standard = path == STANDARD_INPUT
     name, folder = ("stdin", "") if standard else (str(label(path)), os.path.dirname(path))
     unit = "row" if path.lower().endswith(PARQUET) else "line"
-    places, pairs, numbers = (
-        LocationIndex(),
-        Pairs(),
-        array("Q"),
-    )  # pairs, and the number of each line
-    unpaired = dict[int, PairError]()  # by place
+    locations, pairs = LocationIndex(), Pairs()
+    numbers = array("Q")  # of lines, one a pair
+    unpaired = dict[int, PairError]()  # by the index of the pair
     groups, names = dict[str, str](), GroupNames()
     joined = _below(folder)
     rows = _lines(path, name)
@@ -64,28 +61,28 @@ def read_manifest(
         where = f"{name} {unit} {number}"
         _check_line(where, cells, header)
         sample = _id(where, cells, header)
-        lacking = _lacking(sample, where, cells, header)
-        if lacking:
-            unpaired[len(numbers)] = lacking
+        error = _missing(sample, where, cells, header)
+        if error:
+            unpaired[len(numbers)] = error
             pairs.append(sample, nowhere)
         else:
-            pairs.append(sample, _files(cells, header, joined, places))
+            pairs.append(sample, _files(cells, header, joined, locations))
         numbers.append(number)
         if header.groups:
             groups[sample] = names.of(_group(where, cells, header))
     if not numbers:
         raise InputError(f"the manifest {name} has no line below its header", kind="missing")
     pairs = pairs.sorted()
-    for several in pairs.repeated():
-        lines = " and ".join(f"{unit} {numbers[place]}" for place in several)
-        message = f"{name} {lines} have one id, {(sample := pairs.ids[several[0]])!r}"
-        unpaired |= dict.fromkeys(several, PairError(sample, "pred", None, "duplicate", message))
+    for indices in pairs.repeated():
+        lines = " and ".join(f"{unit} {numbers[index]}" for index in indices)
+        message = f"{name} {lines} have one id, {(sample := pairs.ids[indices[0]])!r}"
+        unpaired |= dict.fromkeys(indices, PairError(sample, "pred", None, "duplicate", message))
     return Pairing(
         pairs.without(unpaired.keys()),
         sorted({each.id: each for each in unpaired.values()}.values(), key=lambda each: each.id),
         classes=header.classes,
         groups=groups,
-        confined=places.confined,
+        confined=locations.confined,
     )
 
 
@@ -143,12 +140,12 @@ def _rows(file: Iterable[str], name: str) -> Iterator[Line]:
 
 
 def _separator(header: str) -> str:
-    """What cuts the header into the most columns."""
+    """The separator that splits the header into the largest number of columns."""
     return max(",\t;", key=lambda each: len(next(csv.reader([header], delimiter=each))))
 
 
 def _check_line(where: str, cells: Sequence[str], header: Header) -> None:
-    """Refuse what shows that the table is not what its header says."""
+    """Refuse a line that contradicts the header."""
     if len(cells) != len(header.names):
         raise InputError(
             f"{where} has {len(cells)} cells where the header has {len(header.names)}",
@@ -188,8 +185,8 @@ def _group(where: str, cells: Sequence[str], header: Header) -> tuple[str, ...]:
     return parts
 
 
-def _lacking(sample: str, where: str, cells: Sequence[str], header: Header) -> PairError | None:
-    """What keeps a line from being evaluated, if anything does."""
+def _missing(sample: str, where: str, cells: Sequence[str], header: Header) -> PairError | None:
+    """Why a line cannot be evaluated; None if it can."""
     for role, column in header.checked:
         if not cells[column]:
             kind = "extra" if role == "target" else "missing"
@@ -199,17 +196,17 @@ def _lacking(sample: str, where: str, cells: Sequence[str], header: Header) -> P
 
 
 def _files(
-    cells: Sequence[str], header: Header, joined: Callable[[str], str], places: LocationIndex
+    cells: Sequence[str], header: Header, joined: Callable[[str], str], locations: LocationIndex
 ) -> dict[str, tuple[Source, ...]]:
     """The files of a line by role."""
     return {
-        role: tuple([places.file(joined(cells[column])) for column in columns.values()])
+        role: tuple([locations.file(joined(cells[column])) for column in columns.values()])
         for role, columns in header.files.items()
     }
 
 
 def _below(folder: str) -> Callable[[str], str]:
-    """What makes of a manifest's paths those from its folder, unless they stand for themselves."""
+    """A function from a path in a manifest to the path from its folder, if it is relative."""
     if is_url(folder):
         return lambda written: written if is_url(written) else below(folder, written)
     start = os.path.join(folder, "")

@@ -1,4 +1,4 @@
-"""What the columns of a manifest hold, as its first line says."""
+"""The header of a manifest: the meaning of each column."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from lossbench.errors import InputError, SettingError, did_you_mean
 
 SIDES = {"pred": "pred", "gt": "target", "target": "target"}
 OF_CLASS = re.compile(r"(pred|gt|target)\[(.+)\]", re.IGNORECASE)
-CLOSE = 0.75  # how alike a column and a role must be to be taken for a slip
+CLOSE = 0.75  # a column so similar to a role is probably a misspelt role
 
 
 @dataclass(frozen=True)
 class Header:
-    """Which column holds what.
+    """The columns of a manifest by their meaning.
 
     Attributes:
         names: the columns as they are written.
@@ -27,7 +27,7 @@ class Header:
         files: role -> class -> column, the class "" where a sample has one file.
         classes: those that have files of their own, in order.
         groups: the columns that make the group of a sample.
-        slips: columns without a meaning here that are called much like a role, and that role.
+        slips: columns without a meaning, but with a name much like a role: that role.
     """
 
     names: tuple[str, ...]
@@ -39,9 +39,9 @@ class Header:
 
     @cached_property
     def checked(self) -> list[tuple[str, int]]:
-        """Roles and columns in the order in which what a line lacks is told.
+        """Roles and columns in the order in which empty cells are reported.
 
-        That there is no ground truth comes first: it is never forgiven.
+        A missing ground truth comes first, because no setting forgives it.
         """
         every = [(role, column) for role, of in self.files.items() for column in of.values()]
         return sorted(every, key=lambda each: each[0] != "target")
@@ -62,8 +62,8 @@ def read_header(
     """
     names = tuple(cell.strip() for cell in cells)
     number, files = _meanings(where, names, roles)
-    found = {label for of_role in files.values() for label in of_role} - {""}
-    order = ordered_classes(found, classes)
+    labels = {label for of_role in files.values() for label in of_role} - {""}
+    order = ordered_classes(labels, classes)
     for role, name in (("pred", "pred"), ("target", "gt")):
         if not files[role]:
             raise InputError(
@@ -72,12 +72,12 @@ def read_header(
                 f" id,pred,gt and found {', '.join(names)}",
                 kind="mismatch",
             )
-        lacking = [label for label in order if label not in files[role]]
+        missing = [label for label in order if label not in files[role]]
         if "" in files[role] and len(files[role]) > 1:
             raise InputError(f"{where} has {name} both with and without class", kind="mismatch")
         if "" not in files[role]:
-            if lacking:
-                raise InputError(f"{where} has no column {name}[{lacking[0]}]", kind="mismatch")
+            if missing:
+                raise InputError(f"{where} has no column {name}[{missing[0]}]", kind="mismatch")
             files[role] = {label: files[role][label] for label in order}
     if number is None and "" not in files["pred"]:
         raise InputError(
@@ -85,9 +85,9 @@ def read_header(
         )
     for column in group_by:
         if names.count(column) != 1:
-            found_ones = "two such columns" if column in names else "no such column"
+            columns = "two such columns" if column in names else "no such column"
             raise SettingError(
-                f"--group-by {column}: {where} has {found_ones}{did_you_mean(column, names)};"
+                f"--group-by {column}: {where} has {columns}{did_you_mean(column, names)};"
                 f" it has {', '.join(names)}"
             )
     used = {number, *map(names.index, group_by)}
@@ -106,11 +106,11 @@ def _meanings(
     where: str, names: Sequence[str], roles: Sequence[str]
 ) -> tuple[int | None, dict[str, dict[str, int]]]:
     """The column of the ids, and role -> class -> column."""
-    known = {"id": "id", **SIDES, **{role: role for role in roles}}
-    files: dict[str, dict[str, int]] = {role: {} for role in known.values()}
+    by_name = {"id": "id", **SIDES, **{role: role for role in roles}}
+    files: dict[str, dict[str, int]] = {role: {} for role in by_name.values()}
     for column, name in enumerate(names):
         of_class = OF_CLASS.fullmatch(name)
-        role = known.get((of_class[1] if of_class else name).lower())
+        role = by_name.get((of_class[1] if of_class else name).lower())
         if role is None:
             continue
         label = normalize("NFC", of_class[2].strip()) if of_class else ""

@@ -7,7 +7,7 @@ from typing import IO
 
 from lossbench.errors import InputError
 
-TOGETHER = 1 << 14  # rows that are in memory at a time
+BATCH_ROWS = 1 << 14  # rows in memory at a time
 
 
 def parquet_rows(opened: IO[bytes], name: str) -> Iterator[tuple[int, list[str]]]:
@@ -26,17 +26,22 @@ def parquet_rows(opened: IO[bytes], name: str) -> Iterator[tuple[int, list[str]]
             f"the manifest {name} is Parquet, which pyarrow reads, and that is not installed:"
             " pip install 'lossbench[parquet]'"
         ) from None
-    unfit = (types.is_nested, types.is_binary, types.is_large_binary, types.is_fixed_size_binary)
+    without_text = (
+        types.is_nested,
+        types.is_binary,
+        types.is_large_binary,
+        types.is_fixed_size_binary,
+    )
     number = 0
     try:
         with ParquetFile(opened) as file:
             columns = [
                 each.name
                 for each in file.schema_arrow
-                if not any(is_kind(each.type) for is_kind in unfit)
+                if not any(is_kind(each.type) for is_kind in without_text)
             ]
             yield number, columns
-            for batch in file.iter_batches(TOGETHER, columns=columns, use_threads=False):
+            for batch in file.iter_batches(BATCH_ROWS, columns=columns, use_threads=False):
                 for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                     number += 1
                     yield number, ["" if cell is None else str(cell) for cell in cells]

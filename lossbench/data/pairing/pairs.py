@@ -1,4 +1,4 @@
-"""Many pairs in little memory: names as bytes one after another, pairs made when asked for."""
+"""Many pairs in little memory: names are stored as bytes, and a pair is built on access."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Pair:
 
 
 class PathColumn:
-    """The files of one role: paths as bytes, anything else as it is."""
+    """The files of one role: paths as bytes, arrays and lists of files as they are."""
 
     def __init__(self) -> None:
         self.paths, self.others = StringList(), dict[int, Any]()
@@ -41,9 +41,9 @@ class PathColumn:
             self.others[len(self.paths)] = sources
         self.paths.append(path or "")
 
-    def __getitem__(self, place: int) -> tuple[Source, ...]:
-        found: tuple[Source, ...] = self.others.get(place) or (self.paths[place],)
-        return found
+    def __getitem__(self, index: int) -> tuple[Source, ...]:
+        sources: tuple[Source, ...] = self.others.get(index) or (self.paths[index],)
+        return sources
 
 
 class Pairs(Sequence[Pair]):
@@ -62,7 +62,7 @@ class Pairs(Sequence[Pair]):
         sources: Mapping[str, tuple[Source, ...]],
         segments: dict[str, Segments] | None = None,
     ) -> None:
-        """One more, by its id; not to a slice, and not once they are sorted."""
+        """Add a pair; not to a slice, and not to sorted pairs."""
         if segments:
             self.segments[len(self.ids)] = segments
         self.ids.append(name)
@@ -75,17 +75,17 @@ class Pairs(Sequence[Pair]):
         return self._at(array("Q", sorted(self.order, key=self.ids.__getitem__)))
 
     def repeated(self) -> Iterator[list[int]]:
-        """The places of each id that comes more than once; of sorted pairs."""
-        for _, places in groupby(self.order, self.ids.__getitem__):
-            first, *others = places
+        """The indices of each id that occurs more than once; of sorted pairs."""
+        for _, indices in groupby(self.order, self.ids.__getitem__):
+            first, *others = indices
             if others:
                 yield [first, *others]
 
-    def without(self, places: Collection[int]) -> Pairs:
-        """In the same order; a place is where a pair was appended."""
-        if not places:
+    def without(self, indices: Collection[int]) -> Pairs:
+        """The other pairs in the same order; an index counts pairs as they were appended."""
+        if not indices:
             return self
-        return self._at(array("Q", (place for place in self.order if place not in places)))
+        return self._at(array("Q", (index for index in self.order if index not in indices)))
 
     def named(self) -> Iterator[str]:
         """The ids alone."""
@@ -98,13 +98,13 @@ class Pairs(Sequence[Pair]):
         return some
 
     @overload
-    def __getitem__(self, place: int) -> Pair: ...
+    def __getitem__(self, index: int) -> Pair: ...
     @overload
-    def __getitem__(self, place: slice) -> Pairs: ...
-    def __getitem__(self, place: int | slice) -> Pair | Pairs:
-        if isinstance(place, slice):
-            return self._at(self.order[place])
-        at = self.order[place]
+    def __getitem__(self, index: slice) -> Pairs: ...
+    def __getitem__(self, index: int | slice) -> Pair | Pairs:
+        if isinstance(index, slice):
+            return self._at(self.order[index])
+        at = self.order[index]
         sources = {role: column[at] for role, column in self.roles.items()}
         return Pair(self.ids[at], sources, self.segments.get(at, {}))
 
@@ -135,7 +135,7 @@ def _listed(
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A class that a panoptic file names, and whether its instances are told apart."""
+    """A class that a JSON file names, and whether it has instances."""
 
     id: int
     name: str
@@ -144,7 +144,7 @@ class Category:
 
 @dataclass
 class Pairing:
-    """What two folders or a manifest hold, in the order of the ids."""
+    """Pairs in the order of their ids, and the ids that cannot be paired."""
 
     pairs: Pairs = field(default_factory=Pairs)
     unpaired: list[PairError] = field(default_factory=list)
@@ -152,18 +152,18 @@ class Pairing:
     classes: tuple[str, ...] = ()  # from {class} in a pattern
     groups: dict[str, str] = field(default_factory=dict)  # by id, where samples are grouped
     categories: tuple[Category, ...] = ()  # from a panoptic file
-    confined: bool = False  # something can be read by this process alone
+    confined: bool = False  # only this process can read some of the files
 
     def count(self, kind: str) -> int:
         return sum(each.kind == kind for each in self.unpaired)
 
 
-def ordered_classes(found: set[str], wanted: Sequence[str]) -> tuple[str, ...]:
-    """The classes that have files of their own, in the order wanted or else sorted."""
-    unknown = found - set(wanted)
-    if wanted and unknown:
+def ordered_classes(names: set[str], order: Sequence[str]) -> tuple[str, ...]:
+    """The classes that have files of their own, in the user's order or else sorted."""
+    unknown = names - set(order)
+    if order and unknown:
         raise InputError(
-            f"there are files of a class {min(unknown)!r} that is not among {', '.join(wanted)}",
+            f"there are files of a class {min(unknown)!r} that is not among {', '.join(order)}",
             kind="mismatch",
         )
-    return tuple(wanted) if wanted and found else tuple(sorted(found))
+    return tuple(order) if order and names else tuple(sorted(names))

@@ -24,23 +24,22 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class PanopticImage:
-    """A PNG, and what its JSON file lists: id -> category id, whether it is a crowd."""
+    """A PNG and the segments that its JSON file lists."""
 
     name: str
     path: str
     segments: Segments
 
 
-def is_json(given: Any) -> bool:
+def is_json(path: Any) -> bool:
     """Whether something is the path of a JSON file."""
-    return isinstance(given, str | os.PathLike) and os.fspath(given).lower().endswith(".json")
+    return isinstance(path, str | os.PathLike) and os.fspath(path).lower().endswith(".json")
 
 
 def read_panoptic(pred: str, target: str) -> Pairing:
-    """The pairs of two panoptic JSON files, by image_id; the ground truth has the categories.
+    """Pair the images of two panoptic JSON files by image_id; the ground truth has the categories.
 
-    PNGs are in the folder of the JSON file's name (`val/` for `val.json`), or where there is none,
-    in the folder that the file is in.
+    PNGs are in the folder of the JSON file's name (`val/` for `val.json`), or else beside the file.
 
     Raises:
         InputError: a file is not of this format, or nothing matches.
@@ -48,17 +47,17 @@ def read_panoptic(pred: str, target: str) -> Pairing:
     files = {"pred": pred, "target": target}
     loaded = {role: load_json(role, file) for role, file in files.items()}
     try:
-        given = loaded["target"]["categories"]
+        listed = loaded["target"]["categories"]
         categories = tuple(
-            Category(int(each["id"]), str(each["name"]), bool(each["isthing"])) for each in given
+            Category(int(each["id"]), str(each["name"]), bool(each["isthing"])) for each in listed
         )
     except (KeyError, TypeError, ValueError) as error:
         raise _unfit("target", target, error) from None
-    places = {category.id: place for place, category in enumerate(categories)}
+    indices = {category.id: index for index, category in enumerate(categories)}
     names = {category.name for category in categories}
-    if not len(places) == len(names) == len(categories) > 0:
+    if not len(indices) == len(names) == len(categories) > 0:
         raise InputError(f"{target} has no categories, or one of them twice", kind="mismatch")
-    pictures = {role: _pictures(role, file, loaded[role], places) for role, file in files.items()}
+    pictures = {role: _pictures(role, file, loaded[role], indices) for role, file in files.items()}
     if not pictures["pred"].keys() & pictures["target"].keys():
         raise InputError(f"no image_id of {pred} is in {target}", kind="missing")
     pairing = Pairing(categories=categories)
@@ -78,25 +77,27 @@ def _add(
     files: Mapping[str, str],
     both: Mapping[str, PanopticImage | None],
 ) -> None:
-    """One image to the pairs, or to those that cannot be evaluated."""
-    found = {role: picture for role, picture in both.items() if picture}
-    name = str(PurePosixPath(found["target" if "target" in found else "pred"].name).with_suffix(""))
+    """Add one image to the pairs, or to the pairs without a value."""
+    pictures = {role: picture for role, picture in both.items() if picture}
+    name = str(
+        PurePosixPath(pictures["target" if "target" in pictures else "pred"].name).with_suffix("")
+    )
     for role, file in files.items():
-        kind = "extra" if role == "target" and role not in found else "missing"
+        kind = "extra" if role == "target" and role not in pictures else "missing"
         message = f"image_id {image} is not in {file}"
-        if role in found:
-            if os.path.isfile(found[role].path):
+        if role in pictures:
+            if os.path.isfile(pictures[role].path):
                 continue
-            message = f"{found[role].path} does not exist, though {file} names it"
+            message = f"{pictures[role].path} does not exist, though {file} names it"
         pairing.unpaired.append(PairError(name, role, None, kind, message))
         return
-    sources = {role: (picture.path,) for role, picture in found.items()}
-    segments = {role: picture.segments for role, picture in found.items()}
+    sources = {role: (picture.path,) for role, picture in pictures.items()}
+    segments = {role: picture.segments for role, picture in pictures.items()}
     pairing.pairs.append(name, sources, segments)
 
 
 def load_json(role: str, file: str) -> Any:
-    """What a JSON file holds.
+    """Parse a JSON file.
 
     Raises:
         InputError: it cannot be read.
@@ -114,12 +115,13 @@ def load_json(role: str, file: str) -> Any:
 
 
 def _unfit(role: str, file: str, error: Exception) -> InputError:
-    lack = f"has no {error}" if isinstance(error, KeyError) else f"is of another kind: {error}"
-    return InputError(f"{file} {lack}; {EXPECTED}", kind="mismatch", role=role)
+    """The error for a file of another format."""
+    what = f"has no {error}" if isinstance(error, KeyError) else f"is of another kind: {error}"
+    return InputError(f"{file} {what}; {EXPECTED}", kind="mismatch", role=role)
 
 
 def _pictures(
-    role: str, file: str, loaded: Any, places: Mapping[int, int]
+    role: str, file: str, loaded: Any, indices: Mapping[int, int]
 ) -> dict[str, PanopticImage]:
     """The PNGs of one side by image_id."""
     beside = os.path.splitext(file)[0]
@@ -142,7 +144,7 @@ def _pictures(
                     kind="mismatch",
                     role=role,
                 )
-            strange = {category for category, _ in segments.values()} - places.keys()
+            strange = {category for category, _ in segments.values()} - indices.keys()
             if strange:
                 raise InputError(
                     f"{file} has category_id {min(strange)} in {name}, which is not among the"
@@ -150,7 +152,7 @@ def _pictures(
                     kind="mismatch",
                     role=role,
                 )
-            known = {id_: (places[category], crowd) for id_, (category, crowd) in segments.items()}
+            known = {id_: (indices[category], crowd) for id_, (category, crowd) in segments.items()}
             pictures[image] = PanopticImage(name, os.path.join(folder, name), known)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unfit(role, file, error) from None

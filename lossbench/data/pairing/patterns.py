@@ -22,12 +22,12 @@ def matcher(pattern: str | None) -> Any:
             f"the pattern {pattern!r}: expected {{id}}, and further names in braces, such as"
             " '{id}_{class}.png'"
         )
-    whole = split_ending(pattern)[1].lower() in ENDINGS
+    has_suffix = split_ending(pattern)[1].lower() in ENDINGS
     rule = compiled(pattern)
 
     def match(relative: str, stem: str) -> tuple[str, str] | None:
-        found = rule.fullmatch(relative if whole else stem)
-        return (found["id"], found.groupdict().get("class", "")) if found else None
+        fit = rule.fullmatch(relative if has_suffix else stem)
+        return (fit["id"], fit.groupdict().get("class", "")) if fit else None
 
     return match
 
@@ -42,16 +42,16 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
     A name takes as much as it can within one folder, `{id}` across folders as well.
     """
-    parts, end, seen = [], 0, set[str]()
-    for place in PLACEHOLDER.finditer(pattern):
-        name = place[1] or ""
-        parts.append(re.escape(pattern[end : place.start()]))
+    parts, end, used = [], 0, set[str]()
+    for placeholder in PLACEHOLDER.finditer(pattern):
+        name = placeholder[1] or ""
+        parts.append(re.escape(pattern[end : placeholder.start()]))
         if not name:
             parts.append("[^/]*")
-        elif name in seen:
+        elif name in used:
             parts.append(f"(?P={name})")
         else:
             parts.append(f"(?P<{name}>{'.+' if name == 'id' else '[^/]+'})")
-        seen.add(name)
-        end = place.end()
+        used.add(name)
+        end = placeholder.end()
     return re.compile("".join(parts) + re.escape(pattern[end:]))

@@ -1,4 +1,4 @@
-"""When nothing pairs: the pattern that would match."""
+"""Patterns that would match, for folders in which no file does."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lossbench.data.pairing.patterns import SEPARATORS
 
 
 def no_match(folders: Mapping[str, Any], pred: Index, target: Index) -> str:
-    """No id is in both folders: say so, and find the patterns that would match."""
+    """The message for folders without a common id, with the patterns that would match most."""
     message = (
         f"no file of {folders['pred']} matches one of {folders['target']}: ids there are such as"
         f" {min(pred)!r}, here {min(target)!r}"
@@ -39,7 +39,7 @@ def no_match(folders: Mapping[str, Any], pred: Index, target: Index) -> str:
 
 
 def _affixes(index: Index) -> list[tuple[str, str]]:
-    """What may stand before and after the id in every name, cut at _ - and dots."""
+    """Texts that may stand before and after the id in every name, cut at _ - and dots."""
     names = list(index)
     start = _shared(names)
     end = _shared([name[::-1] for name in names])[::-1]
@@ -55,19 +55,20 @@ def _shared(names: Sequence[str]) -> str:
 
 
 def _cuts(text: str) -> list[int]:
-    inner = [place.start() for place in SEPARATORS.finditer(text)]
+    """Positions at which a text can be cut: its separators and both ends."""
+    inner = [separator.start() for separator in SEPARATORS.finditer(text)]
     return sorted({*inner, len(text), 0})
 
 
 def _odd_ends(index: Index, before: str, after: str) -> int:
-    """How unlike an id the rest of a name is: separators at its ends first, then what is lost."""
+    """How unlike an id the rest of a name is: separators at its ends, then its lost characters."""
     rest = min(strip_suffix(index, before, after), default="")
     edges = sum(end in "_-./" for end in (rest[:1], rest[-1:]) if end)
     return 1000 * edges + len(before) + len(after)
 
 
 def strip_suffix(index: Index, before: str, after: str) -> set[str]:
-    """Ids with both ends taken off, where something is left between them."""
+    """The ids between both ends of names, where a name has more than those ends."""
     return {
         name[len(before) : len(name) - len(after)]
         for name in index

@@ -1,4 +1,4 @@
-"""What classes there are, and which stored value or colour stands for which."""
+"""The classes of a run, and the stored values or colours that stand for them."""
 
 from __future__ import annotations
 
@@ -24,28 +24,28 @@ class Classes:
 
 def numbered(count: int, names: Sequence[str] = ()) -> Classes:
     """Classes whose stored value is their index."""
-    given = tuple(names) or tuple(str(index) for index in range(count))
-    return Classes(given, tuple((index, index) for index in range(count)))
+    every = tuple(names) or tuple(str(index) for index in range(count))
+    return Classes(every, tuple((index, index) for index in range(count)))
 
 
-def parse_classes(given: Any) -> Classes | None:
-    """The `classes` setting, in any of the shapes that it may have.
+def parse_classes(setting: Any) -> Classes | None:
+    """The classes of the `classes` setting.
 
     Args:
-        given: a number of classes; names in order; value -> name; name -> RGB colour; or a text:
+        setting: a number of classes; names in order; value -> name; name -> RGB colour; or a text:
             names with commas, YAML of any of these, or a YAML file.
 
     Raises:
         SettingError: none of these.
     """
-    if given is None:
+    if setting is None:
         return None
-    if isinstance(given, str):
-        given = _read(given)
-    if isinstance(given, int) and not isinstance(given, bool) and 0 < given <= MAX_CLASSES:
-        return numbered(given)
-    if isinstance(given, Mapping) and given:
-        pairs = [_entry(key, value) for key, value in given.items()]
+    if isinstance(setting, str):
+        setting = _read(setting)
+    if isinstance(setting, int) and not isinstance(setting, bool) and 0 < setting <= MAX_CLASSES:
+        return numbered(setting)
+    if isinstance(setting, Mapping) and setting:
+        pairs = [_entry(key, value) for key, value in setting.items()]
         kinds = {kind for kind, _, _ in pairs}
         if len(kinds) > 1:
             raise SettingError("classes mix stored values and colours; use one of the two")
@@ -54,18 +54,19 @@ def parse_classes(given: Any) -> Classes | None:
         if len({value for value, _ in stored}) < len(stored):
             raise SettingError("classes give one stored value or colour to two names")
         return Classes(names, stored, kinds == {"colour"})
-    if isinstance(given, Sequence) and given and all(map(_is_name, given)):
-        if len(set(given)) < len(given):
+    if isinstance(setting, Sequence) and setting and all(map(_is_name, setting)):
+        if len(set(setting)) < len(setting):
             raise SettingError("classes name one class twice")
-        return numbered(len(given), given)
+        return numbered(len(setting), setting)
     raise SettingError(
-        f"classes {given!r}: expected a number, names, {{value: name}} or {{name: [r, g, b]}};"
+        f"classes {setting!r}: expected a number, names, {{value: name}} or {{name: [r, g, b]}};"
         f" {MAX_CLASSES:,} at most"
     )
 
 
-def _is_name(given: Any) -> bool:
-    return isinstance(given, str) and bool(given)
+def _is_name(name: Any) -> bool:
+    """Whether a value can be the name of a class."""
+    return isinstance(name, str) and bool(name)
 
 
 def _read(text: str) -> Any:
@@ -82,7 +83,7 @@ def _read(text: str) -> Any:
             reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
             raise InputError(f"cannot be read (classes): {reason}", file=text) from None
     elif text.strip().isdigit():
-        return int(text) if len(text) < 19 else float(text)  # which is no number of classes
+        return int(text) if len(text) < 19 else float(text)  # too many classes
     elif not text.lstrip().startswith(("{", "[")):
         return [name.strip() for name in text.split(",")]
     try:
@@ -93,7 +94,7 @@ def _read(text: str) -> Any:
 
 
 def _entry(key: Any, value: Any) -> tuple[str, int, str]:
-    """One class of a mapping: what is stored (a value or a colour), and the name."""
+    """One class of a mapping: `value` or `colour`, that value or colour, and the name."""
     if isinstance(value, str) and (colour := COLOUR.fullmatch(value)):
         return "colour", int(colour[1], 16), str(key)
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 3:

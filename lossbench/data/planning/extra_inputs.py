@@ -1,4 +1,4 @@
-"""How the inputs are read that losses ask for by name: as the side that they resemble."""
+"""The inputs that losses name: read as the side that they resemble."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from lossbench.data.planning.probe import probe_files
 
 
 def plan_roles(plan: Plan, pairs: Sequence[Pair], forms: Mapping[str, str]) -> Plan:
-    """The plan with a reading for each role that losses name.
+    """Add the roles that losses name to a plan.
 
-    Scores are any numbers of any shape. What is called `target_…` is read as the ground truth is,
-    everything else as predictions are; its own files tell how the numbers are stored.
+    Scores are any numbers of any shape. A role `target_…` is read as the ground truth is, any other
+    role as predictions are; its own files tell how the numbers are stored.
 
     Args:
-        plan: of the two sides.
+        plan: the plan of the two sides.
         pairs: the files.
-        forms: by role, the form that a loss wants it in.
+        forms: role -> the form in which a loss wants it.
     """
-    found = [
+    readings = [
         _reading(plan, pairs, role, form)
         for role, form in forms.items()
         if role in pairs[0].sources
     ]
-    return replace(plan, roles=tuple(found))
+    return replace(plan, roles=tuple(readings))
 
 
 def _reading(plan: Plan, pairs: Sequence[Pair], role: str, form: str) -> InputEncoding:
+    """How one role is read."""
     if form == "Scores":
         return InputEncoding(role, "scores", probe_files(pairs, role).dtype)
     like = plan.target if role.startswith("target_") else plan.pred
     if like.is_hard:
         return replace(like, role=role, ignore=())
-    seen = probe_files(pairs, role)
+    probe = probe_files(pairs, role)
     return replace(
         like,
         role=role,
-        dtype=seen.dtype,
-        scale=seen.scale(role) if like.definition.is_scaled else 1.0,
+        dtype=probe.dtype,
+        scale=probe.scale(role) if like.definition.is_scaled else 1.0,
         ignore=(),
-        places=seen.places or like.places,
+        places=probe.places or like.places,
     )

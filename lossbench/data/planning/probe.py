@@ -1,4 +1,4 @@
-"""What a sample of files holds: the evidence for the reading plan."""
+"""Examine a sample of files: the evidence for the reading plan."""
 
 from __future__ import annotations
 
@@ -19,35 +19,36 @@ from lossbench.data.sources.locations import is_lost, label
 from lossbench.errors import InputError, SettingError
 from lossbench.runtime.array_types import AnyArray
 
-SAMPLE, NEAR = 16, 64  # pairs that are looked at, and among how many each is looked for
-WHITE = 255
-MANY = 1 << 12  # distinct values that are worth remembering
+SAMPLE = 16  # pairs that are examined
+NEIGHBOURS = 64  # pairs among which a complete one is searched
+WHITE = 255  # the foreground of an 8-bit mask
+REMEMBERED = 1 << 12  # distinct values
 
 
 @dataclass
 class FileProbe:
-    """What the files of one role hold.
+    """Properties of the files of one role.
 
-    Pictures of several numbers a pixel count only where there are no others: one colour picture
-    among masks is an error of that file, not of the plan.
+    Pictures with several numbers a pixel count only where all pictures have several: one colour
+    picture among masks is an error of that file, not of the plan.
 
     Attributes:
         colour: every picture has several numbers a pixel.
         palette: every picture has a palette.
         images: some are image files, in place of arrays.
-        jpeg: the name of one that is a JPEG.
+        jpeg: the name of a JPEG among them.
         dtype: how numbers are stored.
         shape: of an array; a picture has two axes.
-        places: how many axes are places, where a file says it or the plan found out.
+        places: how many axes are spatial, where a file or the other role tells.
         volumes: some are NIfTI files.
         spacings: the voxel spacings, as text; "" where a file has none.
-        values: the distinct values of whole numbers, up to MANY of them.
+        values: the distinct values of whole numbers, up to REMEMBERED of them.
         whole: there are only whole numbers.
         low: the smallest number.
-        high: the largest.
-        sums_to_one: along the first axis, as probabilities of classes do.
-        filled: how many have one number a pixel and are not 0 throughout.
-        masks: how many of those hold nothing but 0 and 255.
+        high: the largest number.
+        sums_to_one: numbers sum to 1 along the first axis, as probabilities of classes do.
+        filled: how many pictures with one number a pixel are not 0 throughout.
+        masks: how many of those pictures hold only 0 and 255.
         stored: bytes of the largest array.
     """
 
@@ -71,7 +72,7 @@ class FileProbe:
 
     @property
     def mostly_masks(self) -> bool:
-        """Whether more than half are masks of 0 and 255."""
+        """Whether more than half of the pictures are masks of 0 and 255."""
         return self.masks * 2 > self.filled
 
     @property
@@ -80,23 +81,23 @@ class FileProbe:
 
     @property
     def flat(self) -> bool:
-        """Whether every axis is known to be a place: there is one number a pixel."""
+        """Whether every axis is known to be spatial: there is one number a pixel."""
         return self.dimensions == self.places
 
     @property
     def leading(self) -> int:
-        """The length of an array's first axis, 1 where that is a place."""
+        """The length of an array's first axis, 1 where that is spatial."""
         return 1 if self.flat else self.shape[0] if self.shape else 0
 
     @property
     def channels(self) -> int:
-        """Of an image: the last axis or else the first."""
+        """The number of an image's channels, along the last axis or else the first."""
         if self.colour:
             return 3
         if self.flat or self.dimensions < 3:
             return 1
-        first = self.volumes or self.shape[-1] > CHANNELS
-        return self.shape[0] if first else self.shape[-1]
+        channels_first = self.volumes or self.shape[-1] > CHANNELS
+        return self.shape[0] if channels_first else self.shape[-1]
 
     @property
     def floats(self) -> bool:
@@ -155,9 +156,9 @@ class FileProbe:
         if array.dtype.kind == "f" and not all(_whole(strip) for (strip,) in strips(array)):
             self.whole = False
             return
-        values = set(map(int, _distinct(array)[:MANY].tolist()))
+        values = set(map(int, _distinct(array)[:REMEMBERED].tolist()))
         self.masks += WHITE in values and values <= {0, WHITE}
-        if len(self.values) < MANY:
+        if len(self.values) < REMEMBERED:
             self.values |= values
 
 
@@ -177,39 +178,39 @@ def _distinct(array: AnyArray) -> AnyArray:
 
 
 def probe_files(pairs: Sequence[Pair], role: str) -> FileProbe:
-    """Decode a sample; files that cannot be read are reported when their turn comes.
+    """Decode a sample; a file that cannot be read is reported when the run reads it.
 
     Raises:
-        InputError: none of them can.
+        InputError: no file of the sample can be read.
     """
-    seen, failure = FileProbe(), InputError(f"there is nothing to read ({role})")
+    probe, failure = FileProbe(), InputError(f"there is nothing to read ({role})")
     for pair in spread(pairs):
         for source in pair.sources[role]:
             try:
-                seen.add(read(source), label(source) or "")
+                probe.add(read(source), label(source) or "")
             except InputError as error:
                 failure = error
-    if not seen.dtype:
+    if not probe.dtype:
         raise failure
-    return seen
+    return probe
 
 
 def spread(pairs: Sequence[Pair]) -> list[Pair]:
     """Up to SAMPLE pairs spread evenly, the first and the last among them.
 
-    In place of one whose files are not there comes the next one near it that is complete; where
-    there is none near any of these places, the first one of all.
+    A pair with missing files is replaced by the next complete pair among its neighbours; if no
+    neighbourhood has a complete pair, the sample is the first complete pair of all.
     """
     count = len(pairs)
-    starts = sorted({round(place) for place in np.linspace(0, count - 1, min(SAMPLE, count))})
-    found = list[Pair]()
+    starts = sorted({round(start) for start in np.linspace(0, count - 1, min(SAMPLE, count))})
+    sample = list[Pair]()
     for start, end in pairwise([*starts, count]):
-        found += _first_complete(pairs[start : min(end, start + NEAR)])
-    return found or _first_complete(pairs) or [pairs[start] for start in starts]
+        sample += _first_complete(pairs[start : min(end, start + NEIGHBOURS)])
+    return sample or _first_complete(pairs) or [pairs[start] for start in starts]
 
 
 def _first_complete(pairs: Iterable[Pair]) -> list[Pair]:
-    """The first pair of which no file is known not to be there, if there is one."""
+    """The first pair without a file that is known to be missing, if any."""
     complete = (
         pair for pair in pairs if not any(map(is_lost, chain.from_iterable(pair.sources.values())))
     )
