@@ -752,7 +752,7 @@ def test_axes_in_reverse_order_are_told(volumes):
 def test_a_window_that_does_not_fit_says_the_size_of_a_volume(volumes):
     scans = volumes("pred", {"a": SCAN}), volumes("gt", {"a": SCAN})
     (failed,) = lossbench.evaluate(*scans, "ssim", task="image").failed
-    assert "is 9×8×5 where ssim(window=11) needs 11 pixels along every axis" in failed.message
+    assert "is 9×8×5; ssim(window=11) needs 11 pixels along every axis" in failed.message
 
 
 def test_pictures_may_be_nifti_too(volumes, folder):
