@@ -21,31 +21,9 @@ import numpy as np
 import pytest
 import torch
 from helpers.option_values import DEEP, INSTANCES, OTHERS
+from helpers.parity import parity, parity_module
 from helpers.paths import SAMPLES
 from helpers.tolerances import REFERENCE, SINGLE, check_close
-from monai.losses import (
-    DiceCELoss,
-    DiceLoss,
-    FocalLoss,
-    GeneralizedDiceLoss,
-    HausdorffDTLoss,
-    SoftclDiceLoss,
-    SSIMLoss,
-)
-from monai.losses import TverskyLoss as MonaiTversky
-from monai.metrics import (
-    ConfusionMatrixMetric,
-    DiceMetric,
-    HausdorffDistanceMetric,
-    MAEMetric,
-    MeanIoU,
-    MSEMetric,
-    PSNRMetric,
-    RMSEMetric,
-    SurfaceDiceMetric,
-    SurfaceDistanceMetric,
-)
-from monai.metrics import SSIMMetric as MonaiSSIM
 from scipy import ndimage
 from torch.nn import functional
 from torchmetrics import functional as metrics
@@ -57,6 +35,25 @@ from lossbench.catalog.conventions import CONVENTIONS
 from lossbench.catalog.registry import builtin
 
 CLASSES = 4
+DiceCELoss = parity("monai.losses", "DiceCELoss")
+DiceLoss = parity("monai.losses", "DiceLoss")
+FocalLoss = parity("monai.losses", "FocalLoss")
+GeneralizedDiceLoss = parity("monai.losses", "GeneralizedDiceLoss")
+HausdorffDTLoss = parity("monai.losses", "HausdorffDTLoss")
+MonaiTversky = parity("monai.losses", "TverskyLoss")
+SoftclDiceLoss = parity("monai.losses", "SoftclDiceLoss")
+SSIMLoss = parity("monai.losses", "SSIMLoss")
+ConfusionMatrixMetric = parity("monai.metrics", "ConfusionMatrixMetric")
+DiceMetric = parity("monai.metrics", "DiceMetric")
+HausdorffDistanceMetric = parity("monai.metrics", "HausdorffDistanceMetric")
+MAEMetric = parity("monai.metrics", "MAEMetric")
+MeanIoU = parity("monai.metrics", "MeanIoU")
+MonaiSSIM = parity("monai.metrics", "SSIMMetric")
+MSEMetric = parity("monai.metrics", "MSEMetric")
+PSNRMetric = parity("monai.metrics", "PSNRMetric")
+RMSEMetric = parity("monai.metrics", "RMSEMetric")
+SurfaceDiceMetric = parity("monai.metrics", "SurfaceDiceMetric")
+SurfaceDistanceMetric = parity("monai.metrics", "SurfaceDistanceMetric")
 
 
 # --- what is evaluated ----------------------------------------------------------------------------
@@ -206,13 +203,6 @@ def by_mean(metric: Callable[[], Any], hard: bool = True) -> Reference:
         return found[0] if isinstance(found, list) else found
 
     return value
-
-
-def optional(module: str) -> Any:
-    """A tool, or a skip that says that it is not installed."""
-    if importlib.util.find_spec(module.partition(".")[0]) is None:
-        pytest.skip(f"{module.partition('.')[0]} is not installed")
-    return import_module(module)
 
 
 @cache
@@ -389,7 +379,7 @@ def medpy(name: str) -> Reference:
     """What MedPy returns where it catches a ZeroDivisionError, which is nan with numpy 2."""
 
     def value(d: Data) -> float:
-        function = getattr(optional("medpy.metric.binary"), name)
+        function = getattr(parity_module("medpy.metric.binary"), name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
             found = np.array([function(*mask) for mask in masks(d)], np.float64)
@@ -425,9 +415,8 @@ def by_distance_maps(name: str) -> Reference:
 def surface_distance(name: str, *how: float) -> Reference:
     """The package, which has a name of numpy 1 in it; of two directions the mean."""
 
-    package = optional("surface_distance")
-
     def of_masks(pred: np.ndarray, target: np.ndarray) -> float:
+        package = parity_module("surface_distance")
         sides = (side.astype(bool) for side in (target, pred))
         with pytest.MonkeyPatch.context() as patch, np.errstate(invalid="ignore"):
             patch.setattr(np, "Inf", np.inf, raising=False)
@@ -438,14 +427,14 @@ def surface_distance(name: str, *how: float) -> Reference:
 
 
 def kornia(function: Callable[[Any, Data], Any]) -> Reference:
-    return lambda d: function(optional("kornia"), d)
+    return lambda d: function(parity_module("kornia"), d)
 
 
 def optax(name: str, function: Callable[[Any, Any, Data], Any]) -> Reference:
     """A loss of optax in float64; function gets the loss, jax.numpy and the data."""
 
     def value(d: Data) -> Any:
-        losses, jax = optional("optax").losses, import_module("jax")
+        losses, jax = parity_module("optax").losses, import_module("jax")
         jax.config.update("jax_enable_x64", True)
         return np.asarray(function(getattr(losses, name), jax.numpy.asarray, d))
 

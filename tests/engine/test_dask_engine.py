@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from distributed import LocalCluster
+from helpers.parity import parity_module
 from helpers.paths import SAMPLES
 
 import lossbench
 
+LocalCluster = parity_module("distributed").LocalCluster
 BINARY = [SAMPLES / "binary" / side for side in ("pred", "gt")]
 MULTICLASS = [SAMPLES / "multiclass" / side for side in ("pred", "gt")]
 RUNS: dict[str, tuple[list[Path], list[str], dict[str, Any]]] = {

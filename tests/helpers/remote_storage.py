@@ -16,6 +16,8 @@ from uuid import uuid4
 import fsspec
 import pytest
 
+from helpers.parity import parity_module
+
 ARCHIVES = ("tar", "tar.gz", "tar.bz2", "tar.xz", "tgz", "zip", "stored.zip")
 
 
@@ -84,7 +86,7 @@ def served(folder: Path) -> Iterator[str]:
 @cache
 def moto_server() -> str:
     """Moto's S3, which runs until the tests end."""
-    server = pytest.importorskip("moto.server", reason="moto with flask stands in for S3")
+    server = parity_module("moto.server")
     running = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     running.start()
     return "http://{}:{}".format(*running.get_host_and_port())
@@ -92,7 +94,7 @@ def moto_server() -> str:
 
 def bucket(patch: pytest.MonkeyPatch) -> str:
     """A new bucket of moto's S3, which s3fs finds by environment variables."""
-    pytest.importorskip("s3fs", reason="s3:// needs s3fs")
+    parity_module("s3fs")
     patch.setenv("AWS_ENDPOINT_URL", moto_server())
     patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):

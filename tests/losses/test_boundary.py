@@ -10,13 +10,12 @@ from functools import partial
 from itertools import product
 from typing import Any, NamedTuple
 
-import gudhi
 import numpy as np
 import pytest
 import torch
 from helpers.option_values import ENTRIES
+from helpers.parity import parity
 from helpers.tolerances import REFERENCE, SINGLE, check_close
-from monai.losses import HausdorffDTLoss, SoftclDiceLoss
 from scipy import ndimage
 from skimage import measure
 from skimage.morphology import skeletonize
@@ -24,6 +23,9 @@ from skimage.morphology import skeletonize
 import lossbench
 from lossbench.losses.boundary import euler
 
+HausdorffDTLoss = parity("monai.losses", "HausdorffDTLoss")
+SoftclDiceLoss = parity("monai.losses", "SoftclDiceLoss")
+CubicalComplex = parity("gudhi", "CubicalComplex")
 OWN = {name for name, entry in ENTRIES.items() if entry.module.endswith(".boundary")}
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -167,7 +169,7 @@ def betti_in_gudhi(pair: Pair, corners: bool = True, threshold: float = 0.5) -> 
     numbers = []
     for mask in inside(pair, threshold):
         cells = {"top_dimensional_cells" if corners else "vertices": np.where(mask, 0.0, 1.0)}
-        complex_ = gudhi.CubicalComplex(**cells)
+        complex_ = CubicalComplex(**cells)
         complex_.compute_persistence()
         found = complex_.persistent_betti_numbers(0, 0.5)
         numbers.append(np.resize([*found, 0, 0, 0], 3) if mask.any() else np.zeros(3))

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 from helpers.option_values import ENTRIES
+from helpers.parity import parity
 from helpers.tolerances import REFERENCE, SINGLE, check_close
-from monai.metrics import MultiScaleSSIMMetric
 from skimage.metrics import structural_similarity
 from torchmetrics.functional import image as torchmetrics
 
 import lossbench
 
+MultiScaleSSIMMetric = parity("monai.metrics", "MultiScaleSSIMMetric")
 Images = tuple[np.ndarray, np.ndarray]  # (C, H, W), in [0, 1]
 
 

@@ -8,16 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import surface_distance
 import torch
 from helpers.option_values import ENTRIES
+from helpers.parity import parity, parity_module
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from medpy.metric import binary as medpy
-from monai import metrics as monai
 from scipy import ndimage
 from scipy.spatial.distance import directed_hausdorff
-from surface_distance import lookup_tables
 
 import lossbench
 from lossbench.geometry import surface_points
@@ -41,7 +38,9 @@ def tensors(*masks: Mask) -> list[torch.Tensor]:
     return [torch.tensor(mask, dtype=torch.float64)[None, None] for mask in masks]
 
 
-def by_monai(function: Callable[..., Any], *between: Any, **how: Any) -> Callable[..., float]:
+def by_monai(name: str, *between: Any, **how: Any) -> Callable[..., float]:
+    function = parity("monai.metrics", name)
+
     def measure(pred: Mask, target: Mask, spacing: Spacing) -> float:
         how_far = function(
             *tensors(pred, target), *between, include_background=True, spacing=spacing, **how
@@ -51,17 +50,19 @@ def by_monai(function: Callable[..., Any], *between: Any, **how: Any) -> Callabl
     return measure
 
 
-def by_google(function: Callable[..., Any], *how: Any) -> Callable[..., float]:
+def by_google(name: str, *how: Any) -> Callable[..., float]:
     """DeepMind's surface-distance; of two numbers the mean."""
 
     def measure(pred: Mask, target: Mask, spacing: Spacing) -> float:
-        found = function(surface_distance.compute_surface_distances(target, pred, spacing), *how)
-        return float(np.mean(found))
+        package = parity_module("surface_distance")
+        distances = package.compute_surface_distances(target, pred, spacing)
+        return float(np.mean(getattr(package, name)(distances, *how)))
 
     return measure
 
 
-def by_medpy(function: Callable[..., Any]) -> Callable[..., float]:
+def by_medpy(name: str) -> Callable[..., float]:
+    function = parity("medpy.metric.binary", name)
     return lambda pred, target, spacing: float(function(pred, target, spacing))
 
 
@@ -82,11 +83,12 @@ def of_points(ours: Mask, theirs: Mask, spacing: Spacing) -> float:
 
 
 def directed_mean(pred: Mask, target: Mask, spacing: Spacing) -> float:
-    return float(medpy.asd(pred, target, spacing))
+    return by_medpy("asd")(pred, target, spacing)
 
 
 def mean_of_means(pred: Mask, target: Mask, spacing: Spacing) -> float:
-    return (medpy.asd(pred, target, spacing) + medpy.asd(target, pred, spacing)) / 2
+    asd = by_medpy("asd")
+    return (asd(pred, target, spacing) + asd(target, pred, spacing)) / 2
 
 
 def rule_of_cheng(width: float) -> Callable[..., float]:
@@ -118,51 +120,51 @@ def chessboard_band(pred: Mask, target: Mask, spacing: Spacing) -> float:
     return (bands[0] & bands[1]).sum() / (bands[0] | bands[1]).sum()
 
 
-HD = monai.compute_hausdorff_distance
+HD = "compute_hausdorff_distance"
 ROWS: dict[str, list[Row]] = {
     "hausdorff": [
         Row("", by_monai(HD), "MONAI"),
-        Row("", by_medpy(medpy.hd), "MedPy"),
+        Row("", by_medpy("hd"), "MedPy"),
         Row("directed=true", by_monai(HD, directed=True), "MONAI"),
         Row("percentile=80", by_monai(HD, percentile=80), "MONAI"),
         Row("surface=contour", contour_distance, "scipy"),
         Row("surface=mask", of_points, "scipy's directed_hausdorff of all mask pixels"),
         Row(
             "surface=subpixel, rule=weighted, percentile=80",
-            by_google(surface_distance.compute_robust_hausdorff, 80),
+            by_google("compute_robust_hausdorff", 80),
             "surface-distance",
         ),
-        Row("percentile=95, pooled=true", by_medpy(medpy.hd95), "MedPy"),
+        Row("percentile=95, pooled=true", by_medpy("hd95"), "MedPy"),
     ],
     "hd95": [
         Row("", by_monai(HD, percentile=95), "MONAI"),
         Row("directed=true", by_monai(HD, percentile=95, directed=True), "MONAI"),
-        Row("pooled=true", by_medpy(medpy.hd95), "MedPy"),
+        Row("pooled=true", by_medpy("hd95"), "MedPy"),
         Row(
             "surface=subpixel, rule=weighted",
-            by_google(surface_distance.compute_robust_hausdorff, 95),
+            by_google("compute_robust_hausdorff", 95),
             "surface-distance",
         ),
     ],
     "assd": [
-        Row("", by_monai(monai.compute_average_surface_distance, symmetric=True), "MONAI"),
-        Row("", by_medpy(medpy.assd), "MedPy"),
+        Row("", by_monai("compute_average_surface_distance", symmetric=True), "MONAI"),
+        Row("", by_medpy("assd"), "MedPy"),
     ],
     "masd": [
         Row("", mean_of_means, "MedPy's asd both ways"),
         Row("directed=true", directed_mean, "MedPy's asd"),
-        Row("directed=true", by_monai(monai.compute_average_surface_distance), "MONAI"),
+        Row("directed=true", by_monai("compute_average_surface_distance"), "MONAI"),
         Row(
             "surface=subpixel",
-            by_google(surface_distance.compute_average_surface_distance),
+            by_google("compute_average_surface_distance"),
             "surface-distance",
         ),
     ],
     "nsd": [
-        Row("tolerance=1.37", by_monai(monai.compute_surface_dice, [TOLERANCE]), "MONAI"),
+        Row("tolerance=1.37", by_monai("compute_surface_dice", [TOLERANCE]), "MONAI"),
         Row(
             "surface=subpixel, tolerance=1.37",
-            by_google(surface_distance.compute_surface_dice_at_tolerance, TOLERANCE),
+            by_google("compute_surface_dice_at_tolerance", TOLERANCE),
             "surface-distance",
         ),
     ],
@@ -299,6 +301,7 @@ def test_vectors_of_the_conventions(vector):
 def test_pieces_of_a_surface_are_as_large_as_those_of_surface_distance(axes, data):
     spacing = tuple(data.draw(st.floats(0.1, 10)) for _ in range(axes))
     table = surface_points.areas(spacing)
+    lookup_tables = parity_module("surface_distance.lookup_tables")
     kernel, make = {
         2: (lookup_tables.ENCODE_NEIGHBOURHOOD_2D_KERNEL,
             lookup_tables.create_table_neighbour_code_to_contour_length),

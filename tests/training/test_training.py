@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 from helpers.option_values import BESIDES, LOGITS, STRUCTURE, option_sets, typed
 from helpers.option_values import ENTRIES as CATALOGUE
+from helpers.parity import parity
 from helpers.tolerances import REFERENCE, SINGLE, TABLES, check_close
-from monai.losses import DiceLoss, TverskyLoss
 from torch.nn import functional
 
 import lossbench
@@ -83,8 +84,14 @@ def over_classes(loss: Any, pred: torch.Tensor, target: torch.Tensor) -> torch.T
     return loss(pred, target).flatten(1).mean(1)
 
 
-def plain(kind: type, **options: Any) -> Any:
-    return kind(reduction="none", **{"smooth_nr": 0.0, "smooth_dr": 0.0, **options})
+def plain(kind: Callable[..., Any], **options: Any) -> Callable[..., torch.Tensor]:
+    """MONAI's loss of each sample and class, without its smoothing."""
+    options = {"smooth_nr": 0.0, "smooth_dr": 0.0, **options}
+    return lambda pred, target: kind(reduction="none", **options)(pred, target)
+
+
+DiceLoss = parity("monai.losses", "DiceLoss")
+TverskyLoss = parity("monai.losses", "TverskyLoss")
 
 
 ONE = {"smooth_nr": 1.0, "smooth_dr": 1.0}

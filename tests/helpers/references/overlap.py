@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.losses import DiceLoss, TverskyLoss
 
+from helpers.parity import parity
 from helpers.references.common import (
     CLASSED,
     TWO,
@@ -22,6 +22,9 @@ from helpers.references.common import (
     log_probabilities,
     two_sided,
 )
+
+DiceLoss = parity("monai.losses", "DiceLoss")
+TverskyLoss = parity("monai.losses", "TverskyLoss")
 
 
 @cache
