@@ -106,7 +106,9 @@ def command(context: click.Context, /, **options: Any) -> int:
     try:
         if regular := _regular(shown["output"]):
             checkpoint = run.checkpoint(f"{regular[0]}.part", shown["resume"])
-            _tell_aside(checkpoint, shown)
+            if checkpoint.unused and not shown["quiet"]:
+                kept = f"{checkpoint.path} keeps the finished samples of a stopped run"
+                note(printable(f"note: {kept} until this run is done; --resume would use them"))
         # What a plugin prints is no part of the result.
         with redirect_stdout(sys.stderr), _progress(run, shown) as progress:
             result = run.evaluate(progress, checkpoint)
@@ -219,13 +221,6 @@ def _check_outputs(shard: str | None, shown: Mapping[str, Any]) -> None:
 def _regular(outputs: Sequence[str]) -> list[str]:
     """The outputs that are neither devices nor pipes."""
     return [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
-
-
-def _tell_aside(checkpoint: Checkpoint, shown: Mapping[str, Any]) -> None:
-    """Print where the checkpoint of a stopped run is kept while this run goes on."""
-    if checkpoint.aside and not shown["quiet"]:
-        old = f"{checkpoint.path} of a stopped run is {checkpoint.old} until this one is done"
-        note(printable(f"note: {old}; --resume would go on from it"))
 
 
 @contextmanager

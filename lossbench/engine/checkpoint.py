@@ -1,176 +1,122 @@
-"""What is finished while a run goes on: kept if the run does not end, and gone on from.
+"""Checkpoint: finished parts of a run, so that --resume can continue it.
 
-A file beside the result that nothing takes for one: frames of a length, a checksum and that many
-bytes. The first says which run it is, each other holds a part of it.
+A file of JSON lines beside the result. Each line holds one part and names the run that it is of.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from hashlib import sha256
-from os import fstat
 from pathlib import Path
-from struct import Struct, error
-from typing import IO, Any
-from zlib import crc32
+from typing import Any
 
 from lossbench.engine.fingerprints import stamp
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError, OutputError
 
-FRAME = Struct("<QI")  # length, checksum
+# The newline comes first, so that a line cut off by a kill does not spoil the line after it.
+START = '\n{"run": '
 
 
 class Checkpoint:
-    """The file of one run; `identity` is what must be the same for parts to be of use.
+    """The checkpoint file of a run, which may also hold parts of runs that were stopped.
 
-    What a stopped run has left is gone on from, or else set aside until a run is done. `--resume`
-    goes on from whichever has more of its run.
+    Attributes:
+        samples: number of finished samples, including those of the parts that are resumed.
+        unused: whether the file holds parts of a stopped run that this run does not resume.
     """
 
     def __init__(self, path: str, identity: Mapping[str, Any], resume: bool = False) -> None:
-        self.path, self.old = Path(path), Path(f"{path}.old")
-        self.samples, self.aside = 0, False
-        self.identity = json.loads(json.dumps(identity))
-        self.known = 0  # bytes of complete frames, where a run goes on
+        self.path, self.identity, self.resume = Path(path), json.dumps(identity), resume
+        self.samples = 0
         try:
-            self._begin(resume)
-        except BaseException as failure:  # a signal too must not leave it aside, untold
-            if self.aside:
-                self._put_back()
-            if isinstance(failure, OSError):
-                raise self._unwritten(failure) from None
-            raise
-
-    def _begin(self, resume: bool) -> None:
-        """Open the file where its last complete frame ends, or a new one."""
-        if resume:
-            if self._parts_in(self.old, self.identity) > self._parts_in(self.path):
-                self.old.replace(self.path)
-            self.known = self._check() if self.path.exists() else 0
-        elif self._parts_in(self.path) > self._parts_in(self.old):
-            self.aside = True
-            self.path.replace(self.old)
-        self.file = self.path.open("r+b" if self.known else "wb")
-        self.file.truncate(self.known)
-        self.file.seek(self.known)
-        if not self.known:
-            self._append(json.dumps(self.identity).encode())
+            self.path.touch()
+            with self.path.open("rb") as file:
+                readable = START.encode().startswith(file.read(len(START)))
+            self.unused = readable and not resume and any(self._lines())
+            if resume:
+                self._check(readable)
+            self.file = self.path.open("ab" if readable else "wb")
+        except OSError as error:
+            raise self._unwritten(error) from None
 
     def parts(self) -> Iterator[bytes]:
-        """The parts that were finished before, packed."""
-        with self.path.open("rb") as file:
-            frames = _frames(file)
-            next(frames)
-            for place, payload in frames:
-                if place > self.known:
-                    return
-                yield payload
+        """The packed parts to resume from."""
+        identity = json.loads(self.identity)
+        return (part for run, part in self._lines() if self.resume and run == identity)
 
     def add(self, part: PartialResult) -> None:
-        """A part is finished."""
-        payload, start = part.pack(), self.file.tell()
+        """Write a finished part."""
+        packed = base64.b64encode(part.pack()).decode()
+        end = self.file.tell()
         try:
-            self._append(payload)
-        finally:  # a signal may come when it has just been written
-            if self.file.tell() > start:
+            self._append(f'{START}{self.identity}, "part": "{packed}"}}'.encode())
+        finally:  # a signal may arrive just after the part was written
+            if self.file.tell() > end:
                 self.count(part)
 
     def count(self, part: PartialResult) -> None:
-        """The samples of a part are in the file."""
+        """Count the samples of a part that is in the file."""
         self.samples += int(part.good.sum())
 
     def close(self, done: bool) -> None:
-        """The result has been written, or the run is stopped."""
-        self.file.close()
-        if not done:
-            self._put_back()
-            return
+        """Remove the file if the result has been written or the file holds no part."""
         with suppress(OSError):
-            self.old.unlink(missing_ok=True)
-            self.path.unlink()
-
-    def _put_back(self) -> None:
-        """What was set aside is there again, where nothing has been finished since."""
+            self.file.close()
         with suppress(OSError):
-            if not self._parts_in(self.path):
-                self.path.unlink(missing_ok=True)
-                if self.old.exists():
-                    self.old.replace(self.path)
+            if done or not any(self._lines()):
+                self.path.unlink()
 
-    def _parts_in(self, path: Path, identity: Any = None) -> int:
-        """How many bytes of parts a file has; none where it is of another run than that."""
-        if not path.is_file():
-            return 0
-        with path.open("rb") as file:
-            frames = _frames(file)
-            start, first = next(frames, (0, b""))
-            if identity is not None and first != json.dumps(identity).encode():
-                return 0
-            return max((place for place, _ in frames), default=start) - start
+    def _lines(self) -> Iterator[tuple[Any, bytes]]:
+        """The run and the packed part of each line.
 
-    def _check(self) -> int:
-        """How many bytes are complete; an error where they are of another run."""
+        Damaged lines are left out: a kill may cut one off, a power cut may fill one with zeros.
+        """
         with self.path.open("rb") as file:
-            ends = list[int]()
-            for place, payload in _frames(file):
-                if not ends:
-                    self._compare(payload)
-                ends.append(place)
-        return ends[-1] if ends else 0
+            for line in file:
+                with suppress(ValueError):
+                    content = json.loads(line)
+                    yield content["run"], base64.b64decode(content["part"])
 
-    def _compare(self, first: bytes) -> None:
-        try:
-            found = json.loads(first)
-        except ValueError:
-            found = {}
-        if found == self.identity:
-            return
-        name = different(found, self.identity)
-        raise InputError(
-            f"{self.path} is of another run, with another {name}; run that one again, or remove the"
-            " file to begin anew",
-            kind="mismatch",
-        )
+    def _check(self, readable: bool) -> None:
+        """Refuse to resume from a file that holds parts of other runs only."""
+        if not readable:
+            raise InputError(
+                f"{self.path} is no checkpoint of this version of lossbench; remove the file to"
+                " begin anew",
+                kind="mismatch",
+            )
+        runs, identity = [run for run, _ in self._lines()], json.loads(self.identity)
+        if runs and identity not in runs:
+            raise InputError(
+                f"{self.path} is of another run, with another {different(runs[-1], identity)}; run"
+                " that one again, or remove the file to begin anew",
+                kind="mismatch",
+            )
 
-    def _append(self, payload: bytes) -> None:
+    def _append(self, line: bytes) -> None:
         try:
-            self.file.write(FRAME.pack(len(payload), crc32(payload)) + payload)
+            self.file.write(line)
             self.file.flush()
-        except OSError as failure:
-            raise self._unwritten(failure) from None
+        except OSError as error:
+            raise self._unwritten(error) from None
 
-    def _unwritten(self, failure: OSError) -> OutputError:
-        return OutputError(f"{self.path} could not be written: {failure.strerror}")
+    def _unwritten(self, error: OSError) -> OutputError:
+        return OutputError(f"{self.path} could not be written: {error.strerror}")
 
 
 def unchanged(part: PartialResult, pairs: Any) -> bool:
-    """Whether the files of a part are what they were when it was evaluated."""
+    """Whether the files of a part are still those that it was computed from."""
     return part.files == sha256(stamp(pairs[part.start : part.stop])).hexdigest()
 
 
 def different(one: Any, other: Any, name: str = "") -> str:
-    """The name of the first thing that two descriptions do not share."""
+    """The dotted name of the first entry in which two nested mappings differ."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in dict.fromkeys([*other, *one]):
             if one.get(key) != other.get(key):
                 return different(one.get(key), other.get(key), f"{name}.{key}" if name else key)
     return name or "content"
-
-
-def _frames(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Each complete frame with the place where it ends."""
-    size = fstat(file.fileno()).st_size
-    while True:
-        try:
-            length, checksum = FRAME.unpack(file.read(FRAME.size))
-        except error:
-            return
-        if file.tell() + length > size:
-            return
-        payload = file.read(length)
-        if crc32(payload) != checksum:
-            return
-        yield file.tell(), payload

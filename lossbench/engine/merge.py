@@ -52,7 +52,7 @@ class Merge:
             for shard in self.shards:
                 try:
                     whole.extend(part_of(shard, list(options), groups))
-                except (ValueError, KeyError, TypeError, OSError) as error:
+                except ValueError as error:
                     of = f"{shard['index']}/{shard['of']}"
                     raise InputError(f"shard {of} is damaged: {error}; run it again") from None
             result = run.conclude(whole, options, device)

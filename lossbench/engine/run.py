@@ -12,8 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lossbench.catalog.columns import Term
-from lossbench.data.pairing.pairs import Pair
 from lossbench.engine.batching import PairRange
 from lossbench.engine.checkpoint import Checkpoint, unchanged
 from lossbench.engine.dask_engine import LOCAL, go_on_cluster
@@ -30,6 +31,7 @@ from lossbench.results.baseline import baseline_value
 from lossbench.results.gates import Check, decide
 from lossbench.results.json_numbers import jsonable
 from lossbench.results.result import Result, describe_column, digest
+from lossbench.runtime.array_types import BoolArray
 from lossbench.version import __version__
 
 
@@ -45,7 +47,7 @@ class Run(RunSpec):
 
         Args:
             progress: called after each batch.
-            checkpoint: keeps finished parts, and may know some from an earlier run.
+            checkpoint: keeps finished parts; those to resume from are not computed again.
         """
         started, clock = datetime.now(UTC), time.perf_counter()
         options = {term: term.options for term in self.terms}
@@ -54,7 +56,9 @@ class Run(RunSpec):
         device = self._chosen_device if here else lambda: "cpu"
         groups = grouping(self, options, device)
         whole = PartialResult.empty(*self.share, groups)
-        known = self._known(checkpoint, whole, list(options), groups) if checkpoint else []
+        known = np.zeros(len(whole.good), bool)
+        if checkpoint:
+            self._restore(checkpoint, whole, known, list(options), groups)
 
         def take(part: PartialResult) -> None:
             if checkpoint:
@@ -99,42 +103,41 @@ class Run(RunSpec):
 
         return pick_device(self.settings.device)
 
-    def _known(
+    def _restore(
         self,
         checkpoint: Checkpoint,
         whole: PartialResult,
+        known: BoolArray,
         terms: Sequence[Term],
         groups: Grouping | None,
-    ) -> list[tuple[int, int]]:
-        """Ranges that were finished before, of files that have not changed since."""
-        found = []
+    ) -> None:
+        """Add the parts of a checkpoint whose files have not changed, and mark their pairs."""
         for packed in checkpoint.parts():
-            part = PartialResult.unpack(packed, terms, groups)
-            if unchanged(part, self.pairing.pairs):
+            try:
+                part = PartialResult.unpack(packed, terms, groups)
+            except ValueError:  # damaged: its pairs are evaluated again
+                continue
+            rows = slice(part.start - whole.start, part.stop - whole.start)
+            if not known[rows].any() and unchanged(part, self.pairing.pairs):
                 whole.extend(part)
                 checkpoint.count(part)
-                found.append((part.start, part.stop))
-        return found
+                known[rows] = True
 
-    def _left(self, known: Sequence[tuple[int, int]]) -> list[tuple[int, Sequence[Pair]]]:
-        """The pairs between those that are known, each range with the place of its first."""
-        at, end = self.share
-        ranges = list[tuple[int, Sequence[Pair]]]()
-        for start, stop in [*sorted(known), (end, end)]:
-            if at < start:
-                ranges.append((at, self.pairing.pairs[at:start]))
-            at = stop
-        return ranges
+    def _left(self, known: BoolArray) -> list[PairRange]:
+        """The ranges of pairs that are not known, each with the index of its first pair."""
+        edges = self.share[0] + np.flatnonzero(np.diff(known, prepend=True, append=True))
+        ranges = edges.reshape(-1, 2).tolist()
+        return [(start, self.pairing.pairs[start:stop]) for start, stop in ranges]
 
     def checkpoint(self, path: str, resume: bool = False) -> Checkpoint:
-        """A file that keeps what is finished; hand it to `evaluate`.
+        """Open a checkpoint file for `evaluate`.
 
         Args:
             path: the file.
-            resume: go on from what is in it.
+            resume: continue from the parts in the file.
 
         Raises:
-            InputError: what is in it is of another run.
+            InputError: the file is no checkpoint, or one of other runs.
         """
         first, stop = self.share
         sides = (self.settings.pred, self.settings.target)
@@ -142,7 +145,7 @@ class Run(RunSpec):
             "run": jsonable(self.describe()),
             "losses": [describe_column(column) for column in self.columns],
             "pairs": [first, stop, digest(self.pairing.pairs.named())],
-            "unpaired": [each.message for each in self.pairing.unpaired],
+            "unpaired": digest(each.message for each in self.pairing.unpaired),
             "files": [local_state(each) for each in sides if _is_file(each)],
             "groups": digest(self.pairing.groups.values()),
             "device": self.device,

@@ -6,9 +6,11 @@ import json
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
@@ -444,6 +446,15 @@ def test_a_file_that_changed_is_read_again(tmp_path: Path) -> None:
     assert found.values["dice"].samples[2] == 1
 
 
+def stopped(path: str) -> Checkpoint:
+    """The checkpoint of a run that had evaluated all pairs when it was stopped."""
+    run = lossbench.plan(*BINARY, ["dice"])
+    checkpoint = run.checkpoint(path)
+    run.evaluate(None, checkpoint)
+    checkpoint.close(done=False)
+    return checkpoint
+
+
 @pytest.mark.parametrize(
     ("losses", "how", "what"),
     [
@@ -456,19 +467,85 @@ def test_another_run_is_refused(
     losses: list[str], how: dict[str, Any], what: str, tmp_path: Path
 ) -> None:
     path = str(tmp_path / "r.json.part")
-    run = lossbench.plan(*BINARY, ["dice"])
-    run.checkpoint(path).file.close()
+    stopped(path)
     with pytest.raises(lossbench.InputError, match=f"is of another run, with another {what}"):
         lossbench.plan(*BINARY, losses, **how).checkpoint(path, resume=True)
 
 
-def test_a_file_of_something_else_is_begun_anew(
-    command: Callable[..., Outcome], tmp_path: Path
+OLD = struct.pack("<QI", 2, zlib.crc32(b"{}")) + b"{}"  # a frame of versions up to 0.3
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"no checkpoint", OLD, bytes(512), b'{"schema": 1}\n', b"\n{}"],
+    ids=["foreign", "old", "zeros", "json", "no run"],
+)
+def test_resuming_from_a_file_that_is_no_checkpoint_is_refused(
+    content: bytes, command: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    (tmp_path / "r.json.part").write_text("no frames at all")
-    done = command("eval", *BINARY, "-q", "-o", tmp_path / "r.json", "--resume")
-    assert done.status == 0
+    part = tmp_path / "r.json.part"
+    part.write_bytes(content)
+    run = ("eval", *BINARY, "-q", "-o", tmp_path / "r.json")
+    done = command(*run, "--resume")
+    assert done.status == 3
+    assert done.err.count("\n") == 1
+    assert f"{part} is no checkpoint of this version of lossbench; remove the file to" in done.err
+    assert part.read_bytes() == content
+    assert command(*run).status == 0  # without --resume the file does not matter
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_what_is_damaged_is_evaluated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Zeros, as a power cut leaves them, another letter, and a line that is cut off."""
+    monkeypatch.setattr("lossbench.engine.pipeline.PART_SECONDS", 0.0)
+    run = lossbench.plan(*many(tmp_path, 12), ["dice"], batch_size=2)
+    expected = run.evaluate().as_json() | {"session": None}
+    path = tmp_path / "r.json.part"
+    run.evaluate(None, run.checkpoint(str(path)))
+    _, *lines = path.read_bytes().split(b"\n")
+    assert len(lines) > 4
+    middle = len(lines[0]) // 2 + 500
+    lines[0] = lines[0][:middle] + bytes(40) + lines[0][middle + 40 :]
+    lines[1] = lines[1][:-60] + b"!" * 9 + lines[1][-51:]
+    lines[2] = lines[2][:middle]
+    path.write_bytes(b"\n".join([b"", *lines]))
+    told: list[int] = []
+    again = run.checkpoint(str(path), resume=True)
+    found = run.evaluate(lambda step: told.append(step.total), again).as_json()
+    assert found | {"session": None} == expected
+    assert told
+    assert told[0] < 12
+    assert again.samples == 12
+    more = run.checkpoint(str(path), resume=True)  # all lines are there now
+    assert run.evaluate(lambda step: told.clear(), more).as_json() | {"session": None} == expected
+    assert told
+
+
+def test_parts_of_several_runs_are_used_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped twice, the second time without --resume: parts overlap, and another run's follow."""
+    monkeypatch.setattr("lossbench.engine.pipeline.PART_SECONDS", 0.0)
+    folders, path = many(tmp_path, 12), str(tmp_path / "r.json.part")
+    losses = ["dice", "bce(pos_weight=auto)"]
+    expected = lossbench.plan(*folders, losses).evaluate().as_json() | {"session": None}
+    for batches, names in ((7, losses), (3, losses), (2, ["iou"])):
+        run = lossbench.plan(*folders, names)
+        checkpoint = run.checkpoint(path)
+        assert checkpoint.unused == (batches != 7)
+        with pytest.raises(Stopped):
+            run.evaluate(stopped_after(batches), checkpoint)
+        checkpoint.close(done=False)
+    run = lossbench.plan(*folders, losses)
+    again = run.checkpoint(path, resume=True)
+    assert not again.unused
+    told: list[int] = []
+    found = run.evaluate(lambda step: told.append(step.total), again).as_json()
+    assert found | {"session": None} == expected
+    assert told == [4] * 4  # of twelve, seven were told and one more was finished
+    assert again.samples == 12
 
 
 def test_a_signal_just_after_a_part_was_written_finds_it_counted(
@@ -494,37 +571,61 @@ def test_a_signal_just_after_a_part_was_written_finds_it_counted(
     assert again.samples == journal.samples
 
 
+@pytest.mark.parametrize("step", ["touch", "open"])
 @pytest.mark.parametrize(
-    ("owner", "step", "failure", "told"),
+    ("failure", "told"),
     [
-        (Checkpoint, "_append", KeyboardInterrupt(), KeyboardInterrupt),
-        (Checkpoint, "_append", lossbench.OutputError("it is full"), lossbench.OutputError),
-        (Path, "open", PermissionError(13, "not here"), lossbench.OutputError),
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (PermissionError(13, "not here"), lossbench.OutputError),
     ],
-    ids=["signal", "full", "refused"],
+    ids=["signal", "refused"],
 )
 def test_a_run_that_cannot_begin_leaves_what_another_has_finished(
-    owner: Any, step: str, failure: BaseException, told: type[BaseException],
+    step: str, failure: BaseException, told: type[BaseException],
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     path = tmp_path / "r.json.part"
-    stopped = lossbench.plan(*BINARY, ["dice"])
-    journal = stopped.checkpoint(str(path))
-    stopped.evaluate(None, journal)
-    journal.close(done=False)
-    left, usual = path.read_bytes(), getattr(owner, step)
+    stopped(str(path))
+    left, usual = path.read_bytes(), getattr(Path, step)
 
-    def failing(self: Any, *given: Any, **how: Any) -> Any:
-        if {"w", "wb", "r+b"}.isdisjoint(given) and owner is Path:
+    def failing(self: Path, *given: Any, **how: Any) -> Any:
+        if self != path or given == ("rb",):
             return usual(self, *given, **how)
         raise failure
 
     with monkeypatch.context() as patched:
-        patched.setattr(owner, step, failing)
+        patched.setattr(Path, step, failing)
         with pytest.raises(told):
             lossbench.plan(*BINARY, ["iou"]).checkpoint(str(path))
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
     assert path.read_bytes() == left
+
+
+def test_a_full_disk_is_one_sentence_and_keeps_earlier_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: Callable[..., Outcome]
+) -> None:
+    """What was written of a part is of no use: it is left out, or removed with the file."""
+    path = tmp_path / "r.json.part"
+    append = Checkpoint._append
+
+    def full(self: Checkpoint, line: bytes) -> None:
+        append(self, line[: len(line) // 2])
+        raise lossbench.OutputError(f"{self.path} could not be written: it is full")
+
+    monkeypatch.setattr(Checkpoint, "_append", full)
+    done = command("eval", *BINARY, "-q", "-o", tmp_path / "r.json")
+    assert (done.status, done.err) == (4, f"error: {path} could not be written: it is full\n")
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(Checkpoint, "_append", append)
+    stopped(str(path))
+    left = path.read_bytes()
+    monkeypatch.setattr(Checkpoint, "_append", full)
+    assert command("eval", *BINARY, "-q", "-o", tmp_path / "r.json").status == 4
+    assert path.read_bytes().startswith(left)
+    run = lossbench.plan(*BINARY, ["dice"])
+    again = run.checkpoint(str(path), resume=True)
+    assert len(list(again.parts())) == 1
+    again.close(done=True)
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])

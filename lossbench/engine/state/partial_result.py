@@ -162,14 +162,19 @@ class PartialResult:
         """What was packed, of a run with the same terms.
 
         Raises:
-            ValueError: it is something else.
+            ValueError: it is damaged or of another version.
         """
-        known = {term.key: term for term in terms}
         try:
-            with np.load(io.BytesIO(packed), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-        except BadZipFile as error:
+            return cls._unpacked(packed, {term.key: term for term in terms}, grouping)
+        except (BadZipFile, KeyError, TypeError, OSError) as error:
             raise ValueError(str(error)) from None
+
+    @classmethod
+    def _unpacked(
+        cls, packed: bytes, known: Mapping[str, Term], grouping: Grouping | None
+    ) -> PartialResult:
+        with np.load(io.BytesIO(packed), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
         words = json.loads(arrays.pop(WORDS).tobytes())
         part = cls.empty(words["start"], words["stop"], grouping)
         part.files = words["files"]
