@@ -248,6 +248,9 @@ def entry_of(
             options.setdefault(option.name, option)
     if "background" in facts and "background" in options:
         options["background"] = replace(options["background"], default=facts["background"])
+    facts = {"family": module.rpartition(".")[2], **facts}
+    if "range" in facts:
+        facts["range"] = _range(facts["range"])
     return Entry(
         signature.name,
         module,
@@ -256,7 +259,7 @@ def entry_of(
         signature.returns,
         options,
         signature.doc,
-        **{**facts, **({"range": _range(facts["range"])} if "range" in facts else {})},
+        **facts,
     )
 
 

@@ -15,7 +15,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 def loss(
     *,
-    family: str = "own",
+    family: str = "",
     use: str = "",
     tasks: Sequence[str] = (),
     sources: Sequence[str] = (),
@@ -29,11 +29,11 @@ def loss(
 ) -> Callable[[Function], Function]:
     """Mark a function as a loss of the catalogue, which reads these facts from the source.
 
-    Shipped losses state their family, tasks and sources. A user's loss without `tasks` is available
+    Shipped losses state their tasks and sources. A user's loss without `tasks` is available
     on all tasks with pixels.
 
     Args:
-        family: the group that lists the loss.
+        family: the group that lists the loss; by default the name of its module.
         use: what the loss is used for, in a few words.
         tasks: tasks that the loss can be computed on: binary, multiclass, multilabel, image,
             instances, detection, vectors, scores, records.

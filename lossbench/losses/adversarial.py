@@ -21,7 +21,6 @@ from lossbench.views.discriminator import DiscriminatorOutputs, log_chances
 
 
 @loss(
-    family="adversarial",
     use="GANs as originally defined",
     tasks=["scores", "image"],
     range=(None, None),
@@ -61,7 +60,6 @@ def gan_minimax(
 
 
 @loss(
-    family="adversarial",
     use="GANs whose generator gets useful gradients from the start",
     tasks=["scores", "image"],
     sources=["Goodfellow et al. 2014, Generative Adversarial Nets"],
@@ -94,7 +92,6 @@ def gan_nonsaturating(
 
 
 @loss(
-    family="adversarial",
     use="least-squares GANs; CycleGAN, pix2pixHD",
     tasks=["scores", "image"],
     sources=["Mao et al. 2017, Least Squares Generative Adversarial Networks"],
@@ -129,7 +126,6 @@ def lsgan(
 
 
 @loss(
-    family="adversarial",
     use="Wasserstein GANs; the critic's loss is minus its distance estimate",
     tasks=["scores", "image"],
     range=(None, None),
@@ -156,7 +152,6 @@ def wgan(
 
 
 @loss(
-    family="adversarial",
     use="Wasserstein GANs with a gradient penalty",
     tasks=["scores", "image"],
     range=(None, None),
@@ -194,7 +189,6 @@ def wgan_gp(
 
 
 @loss(
-    family="adversarial",
     use="GANs with a hinge loss; SAGAN, BigGAN, SPADE",
     tasks=["scores", "image"],
     range=(None, None),
@@ -223,7 +217,6 @@ def gan_hinge(
 
 
 @loss(
-    family="adversarial",
     use="translation to another domain and back; CycleGAN",
     tasks=["image"],
     aliases=["cycle_consistency"],
@@ -260,7 +253,6 @@ def cycle(
 
 
 @loss(
-    family="adversarial",
     use="translation that leaves images of the target domain unchanged; CycleGAN",
     tasks=["image"],
     sources=["Zhu et al. 2017, Unpaired Image-to-Image Translation"],

@@ -38,7 +38,6 @@ def weighted(
 
 
 @loss(
-    family="binary",
     use="the standard training loss of masks; also rates the calibration of probabilities",
     tasks=["binary", "multilabel"],
     aliases=["log_loss", "binary_cross_entropy", "logistic_loss"],
@@ -81,7 +80,6 @@ def bce(
 
 
 @loss(
-    family="binary",
     use="training outputs before the sigmoid, where probabilities would be a mistake",
     tasks=["binary", "multilabel"],
     sources=["torch.nn.BCEWithLogitsLoss"],
@@ -122,7 +120,6 @@ def bce_with_logits(
 
 
 @loss(
-    family="binary",
     use="thin structures such as edges, whose proportion varies between images",
     tasks=["binary", "multilabel"],
     range=(0, 100),
@@ -155,7 +152,6 @@ def balanced_bce(pred: LogPair, target: Probability, weight: Weight) -> PerClass
 
 
 @loss(
-    family="binary",
     use="masks with few positives among many easy negatives",
     tasks=["binary", "multilabel"],
     sources=["Lin et al. 2017", "torchvision.ops.sigmoid_focal_loss"],
@@ -194,7 +190,6 @@ def binary_focal(
 
 
 @loss(
-    family="binary",
     use="margin-based classifiers, each pixel on its own",
     tasks=["binary", "multilabel"],
     sources=["torch.nn.SoftMarginLoss"],
@@ -219,7 +214,6 @@ def soft_margin(pred: Logits, target: Probability) -> PerPixel:
 
 
 @loss(
-    family="binary",
     use="margin-based classifiers, with no reward beyond the margin",
     tasks=["binary", "multilabel"],
     sources=["Cortes & Vapnik 1995", "sklearn.metrics.hinge_loss"],
@@ -241,7 +235,6 @@ def hinge(pred: Logits, target: Probability) -> PerPixel:
 
 
 @loss(
-    family="binary",
     use="rare foregrounds, as one part of unified_focal",
     tasks=["binary", "multilabel"],
     sources=["Yeung et al. 2022"],

@@ -36,7 +36,6 @@ def mean(value: Tensor, weight: Tensor) -> Tensor:
 
 
 @loss(
-    family="boundary",
     use="small objects, together with an overlap loss: how far from the boundary false pixels lie",
     tasks=["binary", "multiclass", "multilabel"],
     range=(None, None),
@@ -69,7 +68,6 @@ def boundary(pred: Probability, distances: DistanceMaps, weight: Weight) -> PerC
 
 
 @loss(
-    family="boundary",
     use="a differentiable substitute for the Hausdorff distance in training",
     tasks=["binary", "multiclass", "multilabel"],
     sources=["Karimi & Salcudean 2019", "monai.losses.HausdorffDTLoss"],
@@ -108,7 +106,6 @@ def hausdorff_dt(
 
 
 @loss(
-    family="boundary",
     use="a substitute for the Hausdorff distance that needs no distance maps",
     tasks=["binary", "multiclass", "multilabel"],
     sources=["Karimi & Salcudean 2019"],
@@ -195,7 +192,6 @@ def rescaled(image: Tensor) -> Tensor:
 
 
 @loss(
-    family="boundary",
     use="vessels, roads and cracks that must stay connected",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
@@ -254,7 +250,6 @@ def skeletons(masks: Tensor) -> Tensor:
 
 
 @loss(
-    family="boundary",
     use="vessels, roads and cracks that must stay connected; for training",
     tasks=["binary", "multiclass", "multilabel"],
     range=(None, 1),
@@ -358,7 +353,6 @@ def opened(mask: Tensor) -> Tensor:
 
 
 @loss(
-    family="boundary",
     use="whether a mask has as many components and holes as the ground truth",
     tasks=["binary", "multiclass", "multilabel"],
     sources=["Hu et al. 2019"],

@@ -28,7 +28,6 @@ def mixed(mix: float | None, first: str, second: str) -> Expression:
 
 
 @loss(
-    family="combined",
     use="the standard training loss for medical segmentation with several classes",
     tasks=["binary", "multiclass"],
     sources=["Isensee et al. 2021, nnU-Net", "monai.losses.DiceCELoss"],
@@ -56,7 +55,6 @@ def dice_ce(
 
 
 @loss(
-    family="combined",
     use="the standard training loss for medical masks",
     tasks=["binary", "multilabel"],
     sources=["Milletari et al. 2016, V-Net", "torch.nn.BCELoss"],
@@ -81,7 +79,6 @@ def dice_bce(
 
 
 @loss(
-    family="combined",
     use="small organs; one number trades false negatives against false positives",
     tasks=["binary", "multilabel"],
     range=(None, None),
@@ -107,7 +104,6 @@ def combo(*, alpha: Share = 0.5, beta: Share = 0.5, smooth: NonNegative = 0.0) -
 
 
 @loss(
-    family="combined",
     use="strongly imbalanced medical masks",
     tasks=["binary", "multilabel"],
     sources=["Yeung et al. 2022"],

@@ -25,7 +25,6 @@ STABLE = 1e-6  # c₁ and c₂ of DISTS
 
 
 @loss(
-    family="deep",
     use="super-resolution and image translation, where exact pixels do not matter",
     tasks=["image", "binary"],
     sources=["Johnson et al. 2016"],
@@ -59,7 +58,6 @@ def perceptual(
 
 
 @loss(
-    family="deep",
     use="style transfer: the content of an image, regardless of its texture",
     tasks=["image"],
     sources=["Gatys et al. 2016"],
@@ -94,7 +92,6 @@ def content(
 
 
 @loss(
-    family="deep",
     use="style transfer: texture, regardless of the content",
     tasks=["image"],
     aliases=["texture", "style"],
@@ -135,7 +132,6 @@ def gram(
 
 
 @loss(
-    family="deep",
     use="how different two images look to people",
     tasks=["image"],
     sources=["Zhang et al. 2018, LPIPS v0.1"],
@@ -170,7 +166,6 @@ def lpips(
 
 
 @loss(
-    family="deep",
     use="how different two images look, tolerant of resampled texture",
     tasks=["image"],
     range=(0, 2),

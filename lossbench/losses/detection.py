@@ -26,7 +26,6 @@ LEFT_OUT = -1  # label of an anchor that is neither object nor background
 
 
 @loss(
-    family="detection",
     use="how well boxes fit, regardless of scores",
     tasks=["detection"],
     range=(0, 1),
@@ -54,7 +53,6 @@ def iou_box(matched: BoxPairs) -> PerPixel:
 
 
 @loss(
-    family="detection",
     use="boxes, with a gradient even where they do not overlap",
     tasks=["detection"],
     range=(0, 2),
@@ -84,7 +82,6 @@ def giou(matched: BoxPairs) -> PerPixel:
 
 
 @loss(
-    family="detection",
     use="boxes, with a penalty on the distance between centres",
     tasks=["detection"],
     range=(0, 2),
@@ -113,7 +110,6 @@ def diou(matched: BoxPairs) -> PerPixel:
 
 
 @loss(
-    family="detection",
     use="boxes, with penalties on their centres and aspect ratios",
     tasks=["detection"],
     range=(0, 2.5),
@@ -145,7 +141,6 @@ def ciou(matched: BoxPairs) -> PerPixel:
 
 
 @loss(
-    family="detection",
     use="COCO's leaderboard metric: recall, localisation and ranking in one number",
     tasks=["detection"],
     better="higher",
@@ -180,7 +175,6 @@ def average_precision_boxes(found: RankedDetections) -> PerClass:
 
 
 @loss(
-    family="detection",
     use="how many objects are detected at all with a limited number of detections",
     tasks=["detection"],
     better="higher",
@@ -212,7 +206,6 @@ def average_recall_boxes(found: RankedDetections) -> PerClass:
 
 
 @loss(
-    family="detection",
     use="anchors of a region proposal network",
     tasks=["records"],
     sources=["Ren et al. 2015, Faster R-CNN"],
@@ -268,7 +261,6 @@ def faster_rcnn(
 
 
 @loss(
-    family="detection",
     use="anchors, their boxes and their masks",
     tasks=["records"],
     sources=["He et al. 2017, Mask R-CNN", "torchvision maskrcnn_loss"],

@@ -26,7 +26,6 @@ def log_mixture(pred: Chances, target: Chances, alpha: float) -> Tensor:
 
 
 @loss(
-    family="divergence",
     use="calibration and sharpness of probabilities in one number",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 2),
@@ -52,7 +51,6 @@ def brier(difference: Difference, mass: Mass) -> PerPixel:
 
 
 @loss(
-    family="divergence",
     use="the uncertainty of soft ground truth, independent of any prediction",
     tasks=["binary", "multiclass", "multilabel"],
     better=None,
@@ -75,7 +73,6 @@ def entropy(target: Outcomes, mass: Mass) -> PerPixel:
 
 
 @loss(
-    family="divergence",
     use="soft ground truth, such as several raters or a teacher network",
     tasks=["binary", "multiclass", "multilabel"],
     aliases=["kl_divergence", "relative_entropy"],
@@ -103,7 +100,6 @@ def kl(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
 
 
 @loss(
-    family="divergence",
     use="comparing two distributions neither of which is the ground truth",
     tasks=["binary", "multiclass", "multilabel"],
     sources=["Jeffreys 1946"],
@@ -130,7 +126,6 @@ def jeffreys(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
 
 
 @loss(
-    family="divergence",
     use="comparing two distributions with a bounded measure",
     tasks=["binary", "multiclass", "multilabel"],
     aliases=["jensen_shannon"],
@@ -159,7 +154,6 @@ def js(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
 
 
 @loss(
-    family="divergence",
     use="distributions with zeros, for which kl becomes very large",
     tasks=["binary", "multiclass", "multilabel"],
     aliases=["skew_divergence"],
@@ -185,7 +179,6 @@ def alpha_kl(pred: Outcomes, target: Outcomes, mass: Mass, *, alpha: Share = 0.5
 
 
 @loss(
-    family="divergence",
     use="a family of divergences from js to symmetric_kl",
     tasks=["binary", "multiclass", "multilabel"],
     sources=["Nielsen 2010"],

@@ -12,7 +12,6 @@ from lossbench.views.vectors import TripletSums, cosine_of, direction, distance,
 
 
 @loss(
-    family="embedding",
     use="metric learning, re-identification",
     tasks=["vectors"],
     aliases=["triplet_margin"],
@@ -57,7 +56,6 @@ def triplet(
 
 
 @loss(
-    family="embedding",
     use="siamese networks: similar and dissimilar pairs",
     tasks=["vectors"],
     sources=["Hadsell et al. 2006, Dimensionality Reduction by Learning an Invariant Mapping"],
@@ -90,7 +88,6 @@ def contrastive(pred: Vector, target: Vector, same: Label, *, margin: Positive =
 
 
 @loss(
-    family="embedding",
     use="directions of embeddings, regardless of their length",
     tasks=["vectors"],
     range=(0, 2),
@@ -117,7 +114,6 @@ def cosine(pred: Vector, target: Vector) -> PerSample:
 
 
 @loss(
-    family="embedding",
     use="contrastive learning: each vector should identify its partner among all samples",
     tasks=["vectors"],
     sources=["van den Oord et al. 2018, Contrastive Predictive Coding"],
@@ -152,7 +148,6 @@ def info_nce(
 
 
 @loss(
-    family="embedding",
     use="metric learning on a labelled set",
     tasks=["vectors"],
     sources=[

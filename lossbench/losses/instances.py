@@ -9,7 +9,6 @@ from lossbench.views.segments import Segments
 
 
 @loss(
-    family="instances",
     use="instance and panoptic segmentation in one number",
     tasks=["instances"],
     better="higher",
@@ -45,7 +44,6 @@ def panoptic_quality(segments: Segments) -> PerClass:
 
 
 @loss(
-    family="instances",
     use="how well the matched segments fit, regardless of missed ones",
     tasks=["instances"],
     better="higher",
@@ -74,7 +72,6 @@ def segmentation_quality(segments: Segments) -> PerClass:
 
 
 @loss(
-    family="instances",
     use="how many segments are matched, regardless of their outline; F1 of detection",
     tasks=["instances"],
     better="higher",

@@ -28,7 +28,6 @@ from lossbench.losses import loss
 
 
 @loss(
-    family="multiclass",
     use="the standard training loss of label maps",
     tasks=["binary", "multiclass"],
     aliases=["categorical_cross_entropy", "sparse_cross_entropy", "pixel_ce", "softmax_loss"],
@@ -66,7 +65,6 @@ def cross_entropy(
 
 
 @loss(
-    family="multiclass",
     use="PSPNet and other networks with an auxiliary output",
     tasks=["multiclass"],
     sources=["Zhao et al. 2017, Pyramid Scene Parsing Network"],
@@ -96,7 +94,6 @@ def auxiliary(
 
 
 @loss(
-    family="multiclass",
     use="outputs that already are log-probabilities",
     tasks=["multiclass"],
     range=(None, None),
@@ -123,7 +120,6 @@ def nll(pred: Stored, target: Distribution) -> PerPixel:
 
 
 @loss(
-    family="multiclass",
     use="structured prediction, where only the winning class matters",
     tasks=["multiclass"],
     sources=["LeCun et al. 2006"],
@@ -145,7 +141,6 @@ def perceptron(pred: Logits, target: Distribution) -> PerPixel:
 
 
 @loss(
-    family="multiclass",
     use="label maps in which only few pixels are hard",
     tasks=["binary", "multiclass"],
     sources=["Lin et al. 2017"],
@@ -192,7 +187,6 @@ def focal(
 
 
 @loss(
-    family="multiclass",
     use="labels that are not mutually exclusive, from logits",
     tasks=["multilabel"],
     sources=["torch.nn.MultiLabelSoftMarginLoss"],
@@ -218,7 +212,6 @@ def multilabel_soft_margin(pred: Logits, target: Probability) -> PerPixel:
 
 
 @loss(
-    family="multiclass",
     use="a small correction of cross-entropy on imbalanced classes",
     tasks=["binary", "multiclass"],
     sources=["Leng et al. 2022, PolyLoss"],
@@ -241,7 +234,6 @@ def poly1(pred: LogProbability, target: Distribution, *, epsilon: float = 1.0) -
 
 
 @loss(
-    family="multiclass",
     use="training on the pixels that are still wrong (online hard example mining)",
     tasks=["binary", "multiclass"],
     couples=True,
@@ -283,7 +275,6 @@ def ohem_cross_entropy(
 
 
 @loss(
-    family="multiclass",
     use="the hardest fraction of each image",
     tasks=["binary", "multiclass"],
     couples=True,

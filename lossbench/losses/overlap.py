@@ -48,7 +48,6 @@ def as_loss(coefficient: Tensor, log: bool, negative: bool) -> Tensor:
 
 
 @loss(
-    family="overlap",
     use="masks whose foreground is a small part of the image",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
@@ -91,7 +90,6 @@ def dice(
 
 
 @loss(
-    family="overlap",
     use="masks that are evaluated by intersection over union",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
@@ -133,7 +131,6 @@ def jaccard(
 
 
 @loss(
-    family="overlap",
     use="masks in which false negatives cost more, or less, than false positives",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
@@ -181,7 +178,6 @@ def tversky(
 
 
 @loss(
-    family="overlap",
     use="several classes of very different size in one number",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
@@ -233,7 +229,6 @@ def generalized_dice(
 
 
 @loss(
-    family="overlap",
     use="small lesions, with more weight on poorly segmented classes",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
@@ -288,7 +283,6 @@ def tversky_index(
 
 
 @loss(
-    family="overlap",
     use="soft masks, with a tunable penalty on uncertain pixels",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
@@ -316,7 +310,6 @@ def power_jaccard(powers: Powers, *, smooth: NonNegative = 0.0) -> PerClass:
 
 
 @loss(
-    family="overlap",
     use="imbalanced masks in which the background counts as well",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 2),
@@ -343,7 +336,6 @@ def mcc_loss(counts: SoftCounts, *, smooth: NonNegative = 0.0) -> PerClass:
 
 
 @loss(
-    family="overlap",
     use="lesions, trading sensitivity against specificity",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
@@ -381,7 +373,6 @@ def sensitivity_specificity(
 
 
 @loss(
-    family="overlap",
     use="rare foregrounds, as one part of unified_focal",
     tasks=["binary", "multilabel"],
     range=(0, 1),
@@ -411,7 +402,6 @@ def asymmetric_focal_tversky(
 
 
 @loss(
-    family="overlap",
     use="optimising intersection over union directly",
     tasks=["binary", "multiclass", "multilabel"],
     sources=["Berman, Triki & Blaschko 2018"],
@@ -449,7 +439,6 @@ def lovasz(errors: Errors, *, classes: Literal["present", "all"] = "present") ->
 
 
 @loss(
-    family="overlap",
     use="label maps with tiny structures next to large ones",
     tasks=["binary", "multiclass"],
     sources=["Wong et al. 2018"],

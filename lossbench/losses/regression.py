@@ -19,7 +19,6 @@ from lossbench.losses import loss
 
 
 @loss(
-    family="regression",
     use="images and probability maps, with every error weighted proportionally",
     tasks=["binary", "multiclass", "multilabel", "image"],
     aliases=["mae"],
@@ -44,7 +43,6 @@ def l1(difference: Difference) -> PerPixel:
 
 
 @loss(
-    family="regression",
     use="images and probability maps, with more weight on large errors",
     tasks=["binary", "multiclass", "multilabel", "image"],
     aliases=["mse", "quadratic"],
@@ -71,7 +69,6 @@ def l2(difference: Difference, *, half: bool = False) -> PerPixel:
 
 
 @loss(
-    family="regression",
     use="the size of a typical error in the units of the image",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["sklearn.metrics.root_mean_squared_error"],
@@ -97,7 +94,6 @@ def rmse(difference: Difference) -> RootMean:
 
 
 @loss(
-    family="regression",
     use="regression with a few outliers",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Huber 1964", "torch.nn.HuberLoss"],
@@ -125,7 +121,6 @@ def huber(difference: Difference, *, delta: NonNegative = 1.0) -> PerPixel:
 
 
 @loss(
-    family="regression",
     use="regression with a few outliers, as used by detectors",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Girshick 2015, Fast R-CNN", "torch.nn.SmoothL1Loss"],
@@ -151,7 +146,6 @@ def smooth_l1(difference: Difference, *, beta: NonNegative = 1.0) -> PerPixel:
 
 
 @loss(
-    family="regression",
     use="regression with outliers, smooth everywhere",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["optax.losses.log_cosh", "keras.losses.LogCosh"],
@@ -180,7 +174,6 @@ def log_cosh(difference: Difference) -> PerPixel:
 
 
 @loss(
-    family="regression",
     use="regression with outliers, smooth everywhere and tunable",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Charbonnier et al. 1997", "Hartley & Zisserman 2003"],
@@ -208,7 +201,6 @@ def pseudo_huber(difference: Difference, *, delta: Positive = 1.0, scaled: bool 
 
 
 @loss(
-    family="regression",
     use="super-resolution and other image restoration",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Lai et al. 2017, LapSRN"],
@@ -233,7 +225,6 @@ def charbonnier(difference: Difference, *, eps: Positive = 1e-3) -> PerPixel:
 
 
 @loss(
-    family="regression",
     use="the standard measure of compression, denoising and super-resolution",
     tasks=["binary", "multiclass", "multilabel", "image"],
     better="higher",

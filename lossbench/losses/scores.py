@@ -13,7 +13,6 @@ from lossbench.views.ranking import Calibration, Ranking
 
 
 @loss(
-    family="scores",
     use="the standard score of medical segmentation",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -41,7 +40,6 @@ def dice_score(counts: Counts) -> PerClass:
 
 
 @loss(
-    family="scores",
     use="the standard score of scene segmentation and detection",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -70,7 +68,6 @@ def iou(counts: Counts) -> PerClass:
 
 
 @loss(
-    family="scores",
     use="how reliable positive predictions are",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -95,7 +92,6 @@ def precision(counts: Counts) -> PerClass:
 
 
 @loss(
-    family="scores",
     use="how much of the foreground is detected",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -119,7 +115,6 @@ def recall(counts: Counts) -> PerClass:
 
 
 @loss(
-    family="scores",
     use="balanced classes; rare classes hardly count",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -147,7 +142,6 @@ def accuracy(confusion: Confusion) -> PerSample:
 
 
 @loss(
-    family="scores",
     use="counting correctly predicted foreground",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -169,10 +163,8 @@ def tp(counts: Counts) -> PerClass:
 
 
 @loss(
-    family="scores",
     use="counting background predicted as foreground",
     tasks=["binary", "multiclass", "multilabel"],
-    better="lower",
     sources=["sklearn.metrics.confusion_matrix"],
     example="fp(threshold=0.3)",
 )
@@ -191,10 +183,8 @@ def fp(counts: Counts) -> PerClass:
 
 
 @loss(
-    family="scores",
     use="counting missed foreground",
     tasks=["binary", "multiclass", "multilabel"],
-    better="lower",
     sources=["sklearn.metrics.confusion_matrix"],
     example="fn(threshold=0.3)",
 )
@@ -213,7 +203,6 @@ def fn(counts: Counts) -> PerClass:
 
 
 @loss(
-    family="scores",
     use="counting correctly predicted background",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -235,7 +224,6 @@ def tn(counts: Counts) -> PerClass:
 
 
 @loss(
-    family="scores",
     use="how much of the background stays free of false positives",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -259,7 +247,6 @@ def specificity(counts: Counts) -> PerClass:
 
 
 @loss(
-    family="scores",
     use="precision and recall in one number, with adjustable weights",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -289,7 +276,6 @@ def fbeta(counts: Counts, *, beta: NonNegative = 1.0) -> PerClass:
 
 
 @loss(
-    family="scores",
     use="sizes, such as tumour volumes, regardless of position",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -328,7 +314,6 @@ def unions(confusion: Confusion) -> Tensor:
 
 
 @loss(
-    family="scores",
     use="accuracy when classes differ in size",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -353,7 +338,6 @@ def balanced_accuracy(confusion: Confusion) -> PerSample:
 
 
 @loss(
-    family="scores",
     use="the standard score of scene segmentation, with the background as a class",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -383,7 +367,6 @@ def mean_iou(confusion: Confusion) -> PerSample:
 
 
 @loss(
-    family="scores",
     use="scene segmentation with more weight on frequent classes",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -410,7 +393,6 @@ def freq_weighted_iou(confusion: Confusion) -> PerSample:
 
 
 @loss(
-    family="scores",
     use="one number for imbalanced masks, 0 for random predictions",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -444,7 +426,6 @@ def mcc(confusion: Confusion) -> PerSample:
 
 
 @loss(
-    family="scores",
     use="agreement with a rater beyond chance",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -475,7 +456,6 @@ def kappa(confusion: Confusion) -> PerSample:
 
 
 @loss(
-    family="scores",
     use="how well probabilities rank pixels, regardless of any threshold",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -508,7 +488,6 @@ def auc(ranking: Ranking) -> PerClass:
 
 
 @loss(
-    family="scores",
     use="ranking of rare positives, regardless of any threshold",
     tasks=["binary", "multiclass", "multilabel"],
     better="higher",
@@ -545,7 +524,6 @@ def average_precision(ranking: Ranking) -> PerClass:
 
 
 @loss(
-    family="scores",
     use="whether pixels with probability 0.8 are correct eight times in ten",
     tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),

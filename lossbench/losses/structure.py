@@ -131,7 +131,6 @@ def check_size(image: Tensor, required: int, loss: str) -> None:
 
 
 @loss(
-    family="structure",
     use="restoration judged by structure, closer to perception than psnr",
     tasks=["binary", "multiclass", "multilabel", "image"],
     better="higher",
@@ -188,7 +187,6 @@ def ssim(
 
 
 @loss(
-    family="structure",
     use="restoration judged at several viewing distances",
     tasks=["binary", "multiclass", "multilabel", "image"],
     better="higher",
@@ -280,7 +278,6 @@ def variation(image: Tensor, valid: Tensor, isotropic: bool, apart: bool = False
 
 
 @loss(
-    family="structure",
     use="how noisy or flat an output is, independent of the ground truth",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Rudin, Osher & Fatemi 1992", "kornia.losses.total_variation"],
@@ -312,7 +309,6 @@ def total_variation(
 
 
 @loss(
-    family="structure",
     use="whether an output is smoother or noisier than the ground truth",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Rudin, Osher & Fatemi 1992"],
@@ -351,7 +347,6 @@ def reduced(sums: Tensor, counts: Tensor, reduction: str) -> Tensor:
 
 
 @loss(
-    family="structure",
     use="whether edges are as sharp as in the ground truth",
     tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Mathieu, Couprie & LeCun 2016"],
