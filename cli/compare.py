@@ -1,4 +1,4 @@
-"""`lossbench compare`: result files held against each other."""
+"""`lossbench compare`: the differences between result files."""
 
 from __future__ import annotations
 
@@ -8,38 +8,23 @@ from typing import Any
 import click
 
 import lossbench
+from lossbench.config.keys import format_setting, output_setting
 from lossbench.errors import printable
 
 from .emit import same
 from .main import note, terminal, write
-from .options import color_option, column_option, files, top_option
+from .options import color_option, column_option, files, setting_options, top_option
 
-FORMATS = lossbench.list_formats("comparison")
+FORMAT = format_setting("comparison", "Format printed to stdout; csv has every sample's values.")
 
 
 @click.command("compare", epilog="Example: lossbench compare before.json after.json --loss dice")
 @click.argument("results", metavar="FIRST OTHER...", nargs=-1, required=True, shell_complete=files)
 @column_option
-@click.option("--per-class", is_flag=True, help="The classes of these losses, too.")
-@click.option("--sort", metavar="COLUMN", help="The loss by which samples became worse.")
+@click.option("--per-class", is_flag=True, help="Compare the classes of these losses, too.")
+@click.option("--sort", metavar="COLUMN", help="Loss that decides which samples became worse.")
 @top_option
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(list(FORMATS)),
-    default="table",
-    show_default=True,
-    help="What is printed; csv has the values of every sample.",
-)
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    multiple=True,
-    shell_complete=files,
-    help="Write it too; several times. The ending tells the format:"
-    f" {', '.join(ending for endings in FORMATS.values() for ending in endings)}.",
-)
+@setting_options([FORMAT, output_setting("comparison")])
 @color_option
 def command(
     results: Sequence[str],
@@ -48,24 +33,24 @@ def command(
     format: str,
     output: Sequence[str],
     color: str,
-    **shown: Any,
+    **options: Any,
 ) -> None:
-    """Compare results with the first of them, sample by sample.
+    """Compare results with the first one, sample by sample.
 
     FIRST OTHER... are files that lossbench eval wrote as JSON, JSON Lines or Parquet. The
-    difference is the other value minus the first one, of the samples that all of them have; its
-    interval is Student's t at 95 % of these pairs, and the verdict says better or worse where it is
-    on one side of 0. Of three results and more the mean rank is shown as well.
+    difference is the other value minus the first value, over the samples that all results have.
+    Its confidence interval is the paired Student's t at 95 %; the verdict is better or worse if the
+    interval excludes 0. With three results or more, mean ranks are shown too.
     """
     for path in output:
         lossbench.check_path(path, of="comparison")
         if any(same(path, each) for each in results):
             raise lossbench.SettingError(f"--output {path} is one of the results")
-    found = lossbench.compare(results, losses, per_class=per_class)
-    if shown["sort"]:
-        found.find(shown["sort"])
-    for each in found.notes:
+    comparison = lossbench.compare(results, losses, per_class=per_class)
+    if options["sort"]:
+        comparison.find(options["sort"])  # refuses an unknown column, whatever the format
+    for each in comparison.notes:
         note(printable(f"note: {each}"))
     for path in output:
-        found.save(path, **shown)
-    write(found.render(format, **shown, **terminal(color)))
+        lossbench.save(comparison, path, **options)
+    write(lossbench.render(comparison, format, **options, **terminal(color)))

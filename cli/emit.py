@@ -1,4 +1,4 @@
-"""What becomes of a result, the same for every command that has one: options, files, messages."""
+"""Shared output handling of results: files, stdout, messages, exit status."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import lossbench
 from lossbench.errors import printable
+from lossbench.results.formats import formats_of
 
 from .main import complain, note, terminal, write
 
@@ -16,42 +17,40 @@ if TYPE_CHECKING:
     from lossbench.engine.run import Run
     from lossbench.results.result import Result
 
-COMPLAINTS = 20
-FOR_PEOPLE = ("table", "text", "markdown")
+LISTED_ERRORS = 20
 SUMMARY = "GITHUB_STEP_SUMMARY"
 
 
 def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
-    """Files first, then stdout, then what went wrong; the exit status."""
+    """Write files, then stdout, then errors on stderr; return the exit status."""
     unwritten = []
-    how = {name: shown[name] for name in ("top", "sort", "per_class")}
+    options = {name: shown[name] for name in ("top", "sort", "per_class")}
     for path in shown["output"]:
         try:
-            lossbench.save(result, path, **how)
+            lossbench.save(result, path, **options)
         except lossbench.OutputError as failure:
             unwritten.append(failure)
-    table = shown["format"] == "table"
-    if not (shown["quiet"] and shown["format"] in FOR_PEOPLE):
-        write(lossbench.render(result, shown["format"], **how, **terminal(shown["color"])))
+    if not (shown["quiet"] and formats_of("result")[shown["format"]].for_people):
+        write(lossbench.render(result, shown["format"], **options, **terminal(shown["color"])))
     if shown["format"] == "github":
         try:
-            _summarize(lossbench.render(result, "markdown", **how))
+            _summarize(lossbench.render(result, "markdown", **options))
         except lossbench.OutputError as failure:
             unwritten.append(failure)
     earlier = (run.baseline or {}).get("run", {}).get("pairs", {}).get("digest")
     if earlier not in (None, result.digest):
-        note("note: the baseline is of other pairs")
+        note("note: the baseline has different pairs")
     elif result.groups is not None and _other_groups(run, result):
-        note("note: the baseline is of other groups")
+        note("note: the baseline has different groups")
     if not (result.ids or result.failed or result.shard):
-        complain("no pair was evaluated: all of them are left out; -v says why")
-    for failed in result.failed[:COMPLAINTS]:
+        complain("no pair was evaluated: all are left out; -v shows why")
+    for failed in result.failed[:LISTED_ERRORS]:
         complain(printable(failed.message))
-    if len(result.failed) > COMPLAINTS:
-        more = len(result.failed) - COMPLAINTS
-        note(f"… and {more:,} more errors; --output result.json has them all")
+    if len(result.failed) > LISTED_ERRORS:
+        more = len(result.failed) - LISTED_ERRORS
+        note(f"… and {more:,} more errors; --output result.json lists all")
     for decision in result.decisions:
-        if not decision.passed and (shown["quiet"] or not table):
+        if not decision.passed and (shown["quiet"] or shown["format"] != "table"):
             note(f"gate {'failed' if decision.failed else 'missed, a warning'}: {decision}")
     if shown["verbose"]:
         seconds = result.session["seconds"]
@@ -66,14 +65,14 @@ def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
 
 
 def same(path: str, other: str | None) -> bool:
-    """Whether two paths are one file."""
+    """Whether two paths name the same file."""
     with suppress(OSError):
         return other is not None and os.path.samefile(path, other)
     return False
 
 
 def _summarize(text: str) -> None:
-    """A report for the page of a GitHub workflow's run; on stdout where there is no such run."""
+    """Append a report to the summary page of a GitHub workflow; outside of one, print it."""
     path = os.environ.get(SUMMARY)
     if not path:
         write(text)
@@ -88,6 +87,6 @@ def _summarize(text: str) -> None:
 
 
 def _other_groups(run: Run, result: Result) -> bool:
-    """Whether the baseline has groups, and not these."""
+    """Whether the baseline has groups, but different ones."""
     earlier = (run.baseline or {}).get("groups")
     return earlier is not None and set(earlier) != set(result.group_places)

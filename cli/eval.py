@@ -14,6 +14,7 @@ import click
 import lossbench
 from lossbench.engine.settings import SETTINGS
 from lossbench.errors import printable
+from lossbench.results.formats import READABLE
 
 from .emit import emit_result, same
 from .main import Terminated, note, write
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from lossbench.engine.progress import Progress
     from lossbench.engine.run import Run
 
-MERGED = tuple(  # endings of files that lossbench merge reads
-    ending for name in ("json", "jsonl", "parquet") for ending in lossbench.list_formats()[name]
-)
 PRED, GT, *NAMED = SETTINGS
 
 
@@ -210,9 +208,9 @@ def _item(item: Any) -> str:
 
 def _check_outputs(shard: str | None, shown: Mapping[str, Any]) -> None:
     """Refuse a shard, or a run to resume, without the file that it needs."""
-    if shard and not any(path.lower().endswith(MERGED) for path in shown["output"]):
+    if shard and not any(path.lower().endswith(tuple(READABLE)) for path in shown["output"]):
         raise lossbench.SettingError(
-            f"--shard needs --output with {' or '.join(MERGED)}, for lossbench merge"
+            f"--shard needs --output with {' or '.join(READABLE)}, for lossbench merge"
         )
     if shown["resume"] and not _regular(shown["output"]):
         raise lossbench.SettingError("--resume needs the --output of the run that was stopped")

@@ -16,7 +16,7 @@ from .main import write
 from .options import plugin_option
 
 WIDTH = 80
-AGGREGATES = {"pooled": "pooled", "class_mean": "the mean of the classes' means"}
+AGGREGATES = {"pooled": "pooled", "class_mean": "the mean of the class means"}
 COMMON = ("finish_pixels", "finish_classes", "finish_samples", "weighted")
 
 
@@ -62,31 +62,31 @@ def page(entry: Entry) -> Iterator[str]:
             yield heading.lower()
             yield from _paragraph(entry.sections[heading])
             yield ""
-    yield from _elsewhere(entry)
+    yield from _conventions(entry)
     yield f"defined in {entry.place}"
 
 
 def _plugin(entry: Entry) -> str:
-    """The option without which a loss is not known."""
+    """The option that loads a loss of a plugin file."""
     plugin = entry.plugin
     return f" --plugin {plugin.path}" if plugin and plugin.module is None else ""
 
 
 def _inputs(entry: Entry) -> str:
-    """The further inputs that it cannot do without."""
+    """The options for further inputs that the loss requires."""
     needed = (role for role, form in entry.roles.items() if not form.endswith(MAYBE))
     return "".join(f" --input {role}=DIR" for role in needed)
 
 
 def _arrays(entry: Entry) -> str:
-    """What a plain function gets."""
+    """The arguments of a plugin's plain function."""
     kinds = {"Array": "numpy arrays", "Tensor": "torch tensors"}
     form = next(iter(entry.inputs.values()), "")
     return f"{', '.join(entry.inputs)} of one sample, {kinds[form]}" if form in kinds else ""
 
 
-def _elsewhere(entry: Entry) -> Iterator[str]:
-    """What other tools have in place of the defaults, and which of them agree."""
+def _conventions(entry: Entry) -> Iterator[str]:
+    """Conventions that change the defaults, and conventions that agree with them."""
     agreeing, lines = [], []
     for convention in lossbench.list_conventions():
         for rule in convention.rules_for(entry.name):
@@ -111,7 +111,7 @@ def _elsewhere(entry: Entry) -> Iterator[str]:
 
 
 def _groups(entry: Entry) -> dict[str, list[Option]]:
-    """Options by who asks for them: the loss, its views, the reduction that follows."""
+    """Options by owner: the loss, its views, the reduction after it."""
     groups: dict[str, list[Option]] = {}
     for option in entry.options.values():
         heading = f"options of its view {option.owner}"

@@ -1,16 +1,19 @@
-"""`lossbench gradcheck LOSS`: analytic gradients against central differences."""
+"""`lossbench gradcheck LOSS`: analytic gradients compared with central differences."""
 
 from __future__ import annotations
 
 import click
 
 import lossbench
+from lossbench.output.sections import Section
+from lossbench.output.table import render_sections
 
 from .completion import losses
 from .main import write
 from .options import plugin_option
 
-NOISE = 1e-6  # digits below are rounding
+HEADINGS = ("task", "encoding", "largest difference", "verdict")
+NOISE = 1e-6  # differences below are rounding errors
 
 
 @click.command("gradcheck", epilog="Example: lossbench gradcheck 'dice(smooth=1)' --task binary")
@@ -18,31 +21,31 @@ NOISE = 1e-6  # digits below are rounding
 @click.option(
     "--task",
     type=click.Choice(["binary", "multiclass", "multilabel", "image"]),
-    help="The only task to try; all that the loss has by default.",
+    help="Try only this task; by default all tasks of the loss.",
 )
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
     default=0,
     show_default=True,
-    help="What inputs are drawn with.",
+    help="Seed of the random inputs.",
 )
 @plugin_option
 def command(loss: str, task: str | None, seed: int, plugins: tuple[str, ...]) -> int:
-    """Hold the gradient of LOSS against finite differences.
+    """Compare the gradient of LOSS with finite differences.
 
     LOSS may have options, or be an expression of losses. The analytic gradient is compared with
-    central differences in float64, on small drawn inputs, and must be finite where predictions are
-    exactly 0 and 1. Exit status 1: it is not so.
+    central differences in float64, on small random inputs, and must be finite where predictions are
+    exactly 0 and 1. Exits with 1 if a gradient differs or is not finite.
     """
-    found = lossbench.gradcheck(loss, task=task, seed=seed, plugins=plugins)
-    lines = [f"{'task':12} {'encoding':12} {'largest difference':>18}   verdict"]
-    for each in found:
+    slopes = lossbench.gradcheck(loss, task=task, seed=seed, plugins=plugins)
+    rows = []
+    for each in slopes:
         verdict = "ok" if each.agrees else "differs"
         if not each.finite:
             verdict = f"{'' if each.agrees else 'differs, '}not finite where p is 0 or 1"
         noise = each.difference < NOISE
-        shown = f"< {NOISE:.0e}" if noise else f"{each.difference:.1e}"
-        lines.append(f"{each.task:12} {each.encoding:12} {shown:>18}   {verdict}")
-    write("\n".join(lines) + "\n")
-    return 0 if all(each.passed for each in found) else 1
+        difference = f"< {NOISE:.0e}" if noise else f"{each.difference:.1e}"
+        rows.append((each.task, each.encoding, difference, verdict))
+    write(render_sections([Section("", HEADINGS, rows, left=(0, 1, 3))]))
+    return 0 if all(each.passed for each in slopes) else 1

@@ -1,4 +1,4 @@
-"""`lossbench losses`: the catalogue."""
+"""`lossbench losses`: the catalogue of losses and scores."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ WIDTH = 80
     "--family",
     metavar="FAMILY",
     shell_complete=families,
-    help="Only one family, such as overlap; own is that of plugins.",
+    help="List only one family, such as overlap; `own` has the losses of plugins.",
 )
 @plugin_option
 def command(family: str | None, plugins: tuple[str, ...]) -> None:
-    """List the losses and scores that can be named at --loss."""
+    """List the losses and scores that --loss accepts."""
     entries = lossbench.list_losses(plugins=plugins)
     known = sorted({entry.family for entry in entries})
     if family not in (None, *known):

@@ -1,4 +1,4 @@
-"""`lossbench report`: a result file as a page to look at."""
+"""`lossbench report`: a result file as an HTML page."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from .options import Operand, column_option, files, setting_option
     "--output",
     metavar="FILE.html",
     shell_complete=files,
-    help="Where the page goes; stdout by default.",
+    help="File to write the page to instead of stdout.",
 )
 @column_option
-@click.option("--sort", metavar="COLUMN", help="The loss by which samples are the worst.")
+@click.option("--sort", metavar="COLUMN", help="Loss that decides which samples are worst.")
 @setting_option(
     replace(
         TOP,
         default=1000,
-        text="Number of samples in the table, the worst ones; 0 for no table.",
+        text="Number of the worst samples in the table; 0 omits the table.",
     )
 )
 @click.option(
@@ -41,7 +41,7 @@ from .options import Operand, column_option, files, setting_option
     type=click.IntRange(0),
     default=12,
     show_default=True,
-    help="How many of the worst are shown as pictures.",
+    help="Number of the worst samples shown as pictures.",
 )
 def command(
     run: str,
@@ -49,23 +49,20 @@ def command(
     target: str | None,
     output: str | None,
     losses: Sequence[str],
-    sort: str | None,
-    top: int | None,
-    pictures: int,
+    **options: Any,
 ) -> None:
-    """Make a page of a result, with the worst samples as pictures.
+    """Write an HTML page of a result, with pictures of the worst.
 
-    RUN is a file that lossbench eval wrote as JSON, JSON Lines or Parquet. The page is one file of
-    HTML that needs no other and no network. Its pictures are made from the files of the run, read
-    from where they were, relative to this folder, or from PRED and GT.
+    RUN is a file that lossbench eval wrote as JSON, JSON Lines or Parquet. The page is a single
+    HTML file that needs no other file and no network. Its pictures are made from the files of the
+    run, read from PRED and GT or, by default, from the paths of the run, relative to this folder.
     """
     if output is not None:
         lossbench.check_path(output, of="report")
         if same(output, run):
             raise lossbench.SettingError(f"--output {output} is the result")
-    found = lossbench.report(run, losses, pred=pred, target=target)
-    how: dict[str, Any] = {"top": top, "pictures": pictures, "sort": sort}
+    report = lossbench.report(run, losses, pred=pred, target=target)
     if output is None:
-        write(found.render(**how))
+        write(lossbench.render(report, "html", **options))
     else:
-        found.save(output, **how)
+        lossbench.save(report, output, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import replace
 
 import click
 
@@ -24,13 +25,11 @@ measured, at sizes that take about three minutes on two cores:
 """
 
 
-def _json(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+def _json(context: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
     """A JSON file that can be written."""
-    if given is not None:
-        if not given.lower().endswith(".json"):
-            raise click.BadParameter(f"{given}: figures are written as .json only")
-        lossbench.check_path(given)
-    return given
+    if path is not None:
+        lossbench.check_path(path, of="speed")
+    return path
 
 
 @click.command(
@@ -106,10 +105,11 @@ def command(
     with closing(reports):
         for report in reports:
             if output:
-                report.save(output)
+                lossbench.save(report, output)
             if format == "table":
                 if len(report.tables) == 1:
                     write(report.heading())
-                write("\n" + report.tables[-1].render(**terminal()))
+                last = replace(report, tables=report.tables[-1:])
+                write("\n" + lossbench.render(last, "table", **terminal()))
     if report and format == "json":
-        write(report.render())
+        write(lossbench.render(report, "json"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias
 
 from lossbench.catalog import registry
 from lossbench.catalog.conventions import CONVENTIONS, Convention
@@ -13,6 +13,7 @@ from lossbench.catalog.plugins import Files, file_names, using
 from lossbench.catalog.registry import Entry
 from lossbench.engine.settings import Settings, describe_settings
 from lossbench.errors import SettingError
+from lossbench.results.formats import formats_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from lossbench.results.result import Result
     from lossbench.speed.report import SpeedReport
     from lossbench.training.gradcheck import Slope
+
+    Model: TypeAlias = Result | Comparison | Report | SpeedReport
 
 P = ParamSpec("P")
 
@@ -122,22 +125,22 @@ def compare(
     *,
     per_class: bool = False,
 ) -> Comparison:
-    """Hold result files against the first of them, sample by sample.
+    """Compare result files with the first one, sample by sample.
 
     Args:
-        files: two or more, as JSON, JSON Lines or Parquet.
+        files: two or more results as JSON, JSON Lines or Parquet.
         losses: the columns to compare, such as "dice" or "dice[road]"; by default all that the
             results have in common.
-        per_class: compare their classes as well.
+        per_class: whether to compare the classes of these columns too.
 
     Returns:
         `.measured`, `.ids`, `.values` by name (files, samples), `.change(1, measured[0])` with
-        `.difference`, `.aggregates`, `.means`, `.counts` and `.verdict`, `.worsened(…)`, `.ranks`,
-        `.notes`, and `.render()` and `.save()` for what `lossbench compare` prints.
+        `.difference`, `.aggregates`, `.means`, `.counts` and `.verdict`, `.worsened(…)`, `.ranks`
+        and `.notes`. `render` and `save` give the output of `lossbench compare`.
 
     Raises:
-        SettingError: there is one file only, or not all have a loss that is named.
-        InputError: a file is no result, or they have no loss or no sample in common.
+        SettingError: there is only one file, or a named loss is not in all of them.
+        InputError: a file is not a result, or the files have no loss or sample in common.
     """
     from lossbench.results.compare import compare
 
@@ -151,26 +154,26 @@ def report(
     pred: str | os.PathLike[str] | None = None,
     target: str | os.PathLike[str] | None = None,
 ) -> Report:
-    """A result file as a page: aggregates, distributions, every sample, the worst as pictures.
+    """Read a result file for a page: aggregates, distributions, samples, the worst as pictures.
 
     Args:
         file: a result as JSON, JSON Lines or Parquet.
         losses: the columns to show, such as "dice" or "dice[road]"; all by default.
-        pred: where the predictions are, if not where the run read them.
-        target: where the ground truth is, likewise.
+        pred: where the predictions are now; by default where the run read them.
+        target: where the ground truth is now, likewise.
 
     Returns:
-        `.measured`, `.ids`, `.values` by name (samples,), `.worst(…)`, `.histogram(…)`, and
-        `.render()` and `.save(path)` for the page, with `top`, `pictures` and `sort`.
+        `.measured`, `.ids`, `.values` by name (samples,), `.worst(…)` and `.histogram(…)`.
+        `render` and `save` give the page, with the options `top`, `pictures` and `sort`.
 
     Raises:
         SettingError: the result has no such loss.
-        InputError: the file is no result.
+        InputError: the file is not a result.
     """
     from lossbench.reporting.report import report
 
-    places = (None if each is None else os.fspath(each) for each in (pred, target))
-    return report(os.fspath(file), _several(losses), *places)
+    folders = (None if each is None else os.fspath(each) for each in (pred, target))
+    return report(os.fspath(file), _several(losses), *folders)
 
 
 def loss(
@@ -303,60 +306,57 @@ def check_path(path: str | os.PathLike[str], *, of: str = "result") -> None:
 
     Args:
         path: the file.
-        of: what will be in it, as for `list_formats`.
+        of: the model to be written, as for `list_formats`.
 
     Raises:
-        SettingError: an ending without a format, or a folder that cannot be written to.
+        SettingError: no format has this ending, or the folder cannot be written to.
     """
     from lossbench.output import check_path
 
-    check_path(os.fspath(path), [each for some in list_formats(of).values() for each in some])
+    check_path(os.fspath(path), of)
 
 
-def render(result: Result, format: str = "table", **how: Any) -> str:
-    """A result as text.
+def render(model: Model, format: str | None = None, **options: Any) -> str:
+    """A result, comparison or report as text.
 
     Args:
-        result: what `evaluate` returned.
-        format: one of `list_formats()`.
-        **how: top, sort and per_class, for the formats that have them; width and color of a table.
+        model: from `evaluate`, `merge`, `compare`, `report` or `measure_speed`.
+        format: one of `list_formats()` for this model, by default the first.
+        **options: those that the format has: `top` and `sort`; `per_class` for a result; `width`
+            and `color` for a table; `pictures` for a report.
+
+    Raises:
+        SettingError: there is no such format or column.
     """
     from lossbench.output import render
 
-    return render(result, format, **how)
+    return render(model, format, **options)
+
+
+def save(model: Model, path: str | os.PathLike[str], **options: Any) -> None:
+    """Write a result, comparison or report to a file that appears complete or not at all.
+
+    Args:
+        model: as for `render`.
+        path: the file, whose ending selects the format.
+        **options: as for `render`.
+
+    Raises:
+        SettingError: no format has this ending, or there is no such column.
+        OutputError: the file cannot be written.
+    """
+    from lossbench.output import save
+
+    save(model, os.fspath(path), **options)
 
 
 def list_formats(of: str = "result") -> dict[str, tuple[str, ...]]:
-    """The formats of results, each with the endings of files that are written in it.
+    """The formats of a model, each with the file endings that select it.
 
     Args:
-        of: result; comparison or report for the formats of those.
+        of: result, comparison, report or speed.
     """
-    from lossbench.output import ENDINGS, FILES, FORMATS, PAGES, comparison
-
-    known = {
-        "result": ([*FORMATS, *FILES], ENDINGS),
-        "comparison": ([*comparison.FORMATS], comparison.ENDINGS),
-        "report": (["html"], PAGES),
-    }
-    if of not in known:
-        raise SettingError(f"there are formats of {' and '.join(known)}, not of {of!r}")
-    formats, endings = known[of]
-    return {
-        format: tuple(ending for ending, its in endings.items() if its == format)
-        for format in formats
-    }
-
-
-def save(result: Result, path: str | os.PathLike[str], **how: Any) -> None:
-    """Write a result to a file that appears whole or not at all; its ending tells the format.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    from lossbench.output import write
-
-    write(result, os.fspath(path), **how)
+    return {name: each.suffixes for name, each in formats_of(of).items()}
 
 
 def list_sections() -> dict[str, str]:
@@ -388,7 +388,7 @@ def measure_speed(
         progress: called with a line of text before each step.
 
     Returns:
-        The report after each section, with `.machine`, `.tables`, `.as_json()`, `.save(path)`.
+        The report after each section, with `.machine`, `.tables` and `.as_json()`, for `save`.
 
     Raises:
         SettingError: a section, number or folder is wrong.

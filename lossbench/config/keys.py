@@ -8,7 +8,7 @@ from typing import Any
 
 from lossbench.engine import value_types as types
 from lossbench.engine.settings import SETTINGS, Setting
-from lossbench.output import ENDINGS, FORMATS
+from lossbench.results.formats import file_endings, text_formats
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -19,22 +19,25 @@ TOP = Setting(
     "Number of samples in tables; other formats have all samples.",
     metavar="N|all",
 )
+
+
+def format_setting(model: str, text: str) -> Setting:
+    """The format in which a model is printed."""
+    return Setting("format", "table", types.choice(*text_formats(model)), text, short="f")
+
+
+def output_setting(model: str) -> Setting:
+    """The files to which a model is written."""
+    text = f"File to write to, in the format of its ending: {', '.join(file_endings(model))}."
+    path = types.repeated(types.path("a file"))
+    return Setting("output", (), path, text, short="o", metavar="FILE")
+
+
 OUTPUT = (
-    Setting(
-        "format",
-        "table",
-        types.choice(*FORMATS),
-        "Format printed to stdout; github annotates a workflow and writes its summary.",
-        short="f",
+    format_setting(
+        "result", "Format printed to stdout; github annotates a workflow and writes its summary."
     ),
-    Setting(
-        "output",
-        (),
-        types.repeated(types.path("a file")),
-        f"File to write the result to, in the format of its ending: {', '.join(ENDINGS)}.",
-        short="o",
-        metavar="FILE",
-    ),
+    output_setting("result"),
     Setting(
         "sort",
         None,

@@ -1,80 +1,65 @@
-"""Results as text and as files: one module a format, all fed the same result."""
+"""Results, comparisons and reports as text and as files; see `results/formats.py` for the list."""
 
 from __future__ import annotations
 
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 from lossbench.errors import OutputError, SettingError
-from lossbench.output.csv import render_csv
-from lossbench.output.github import render_github
-from lossbench.output.json import render_json, render_jsonl
-from lossbench.output.junit import render_junit
-from lossbench.output.markdown import render_markdown
-from lossbench.output.parquet import write_parquet
-from lossbench.output.table import render_table, render_text
-from lossbench.results.parquet_reader import check_arrow
-from lossbench.results.result import Result
+from lossbench.results.formats import MODELS, Format, file_endings, formats_of, text_formats
 
-FORMATS: dict[str, Callable[..., str]] = {
-    "table": render_table,
-    "text": render_text,
-    "json": render_json,
-    "jsonl": render_jsonl,
-    "csv": render_csv,
-    "markdown": render_markdown,
-    "junit": render_junit,
-    "github": render_github,
-}
-ENDINGS = {
-    ".txt": "text",
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".md": "markdown",
-    ".xml": "junit",
-    ".parquet": "parquet",
-}
-PAGES = {".html": "html", ".htm": "html"}  # endings of reports
-FILES: dict[str, Callable[..., None]] = {"parquet": write_parquet}  # that are no text
+TERMINAL = ("width", "color")
 
 
-def render(result: Result, format: str, **how: Any) -> str:
-    """A result as text, with those of the options that the format has."""
-    if format not in FORMATS:
-        raise SettingError(f"format is one of {', '.join(FORMATS)}, not {format!r}")
-    text = FORMATS[format](result, **own(FORMATS[format], how))
-    # A file name that is no Unicode has surrogates, which no file in UTF-8 can hold.
-    return text.encode("utf-8", "backslashreplace").decode()
+def render(model: Any, format: str | None = None, **options: Any) -> str:
+    """A model as text; options that the format does not have are ignored."""
+    kind = _kind(model)
+    known = text_formats(kind)
+    name = format or known[0]
+    if name not in known:
+        raise SettingError(f"format is one of {', '.join(known)}, not {name!r}")
+    return _text(formats_of(kind)[name], model, options)
 
 
-def check_path(path: str, endings: Collection[str] = ENDINGS) -> None:
+def save(model: Any, path: str, **options: Any) -> None:
+    """Write a model in the format of the file's ending; a regular file appears by rename.
+
+    Raises:
+        SettingError: no format has this ending.
+        OutputError: the file cannot be written.
+    """
+    kind = _kind(model)
+    format = _format_of_path(path, kind)
+    if format.binary:
+        writer = format.writer(kind)
+        chosen = _supported(format, writer, options)
+        write_atomically(lambda file: writer(model, file, **chosen), path)
+    else:
+        text = _text(format, model, options)
+        write_atomically(lambda file: Path(file).write_text(text, encoding="utf-8"), path)
+
+
+def check_path(path: str, kind: str) -> None:
     """Refuse a file that could not be written, before anything is read.
 
     Args:
         path: the file.
-        endings: of the formats that there are.
+        kind: the model to be written, as for `formats_of`.
 
     Raises:
-        SettingError: an ending without a format, or a folder that cannot be written to.
+        SettingError: no format has this ending, or the folder cannot be written to.
     """
-    ending = os.path.splitext(path)[1].lower()
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path):
         raise SettingError(f"--output {path} is a folder, expected a file")
-    if _special(path):
+    _format_of_path(path, kind).require_package()
+    if _is_special(path):
         return
-    if ending not in endings:
-        known = ", ".join(endings)
-        raise SettingError(f"--output {path}: the ending tells the format, one of {known}")
-    if ending == ".parquet":
-        check_arrow()
     if not os.path.isdir(folder):
         raise SettingError(f"--output {path}: the folder {folder} does not exist")
     try:
@@ -85,38 +70,21 @@ def check_path(path: str, endings: Collection[str] = ENDINGS) -> None:
     os.unlink(draft)
 
 
-def write(result: Result, path: str, **how: Any) -> None:
-    """Write a result in the format of its ending; a plain file appears by rename.
+def write_atomically(write: Callable[[str], Any], path: str) -> None:
+    """Call a function that writes a file; a regular file appears by rename, complete or not at all.
 
     Raises:
-        OutputError: it cannot be written.
-    """
-    format = ENDINGS.get(os.path.splitext(path)[1].lower(), "json")
-
-    def fill(file: str) -> None:
-        if format in FILES:
-            FILES[format](result, file, **own(FILES[format], how))
-        else:
-            Path(file).write_text(render(result, format, **how), encoding="utf-8")
-
-    put(fill, path)
-
-
-def put(fill: Callable[[str], Any], path: str) -> None:
-    """Have a file filled; a plain one appears by rename.
-
-    Raises:
-        OutputError: it cannot be written.
+        OutputError: the file cannot be written.
     """
     try:
-        if _special(path):
-            fill(path)
+        if _is_special(path):
+            write(path)
             return
         folder = os.path.dirname(path) or "."
         handle, draft = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
         os.close(handle)
         try:
-            fill(draft)
+            write(draft)
             mask = os.umask(0)
             os.umask(mask)
             os.chmod(draft, 0o666 & ~mask)
@@ -128,14 +96,44 @@ def put(fill: Callable[[str], Any], path: str) -> None:
         raise OutputError(f"{path} could not be written: {error.strerror or error}") from None
 
 
-def own(function: Callable[..., Any], how: dict[str, Any]) -> dict[str, Any]:
-    """Those of the options that a format has."""
-    own = signature(function).parameters
-    return {name: value for name, value in how.items() if name in own}
+def _kind(model: Any) -> str:
+    """The name that the registry of formats has for a model."""
+    name = type(model).__name__
+    if name not in MODELS:
+        raise SettingError(f"expected a {', '.join(MODELS)}, found a {name}")
+    return MODELS[name]
 
 
-def _special(path: str) -> bool:
-    """Whether a path is a device or a pipe, which cannot be replaced by a rename."""
+def _format_of_path(path: str, kind: str) -> Format:
+    """The format that a file's ending selects; JSON for a device or pipe with another ending."""
+    ending = os.path.splitext(path)[1].lower()
+    known = file_endings(kind)
+    if ending in known:
+        return known[ending]
+    if _is_special(path):
+        return known.get(".json") or next(iter(known.values()))
+    endings = ", ".join(known)
+    raise SettingError(f"--output {path}: the ending selects the format; use one of {endings}")
+
+
+def _text(format: Format, model: Any, options: Mapping[str, Any]) -> str:
+    """A model in a text format."""
+    renderer = format.writer(_kind(model))
+    text: str = renderer(model, **_supported(format, renderer, options))
+    # A file name that is not Unicode has surrogates, which UTF-8 cannot encode.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _supported(
+    format: Format, writer: Callable[..., Any], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The options that a format has."""
+    names = signature(writer).parameters.keys() - ({} if format.terminal else {*TERMINAL})
+    return {name: value for name, value in options.items() if name in names}
+
+
+def _is_special(path: str) -> bool:
+    """Whether a path is a device or a pipe, which a rename cannot replace."""
     return (
         os.path.exists(path) and not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path)
     )

@@ -1,4 +1,4 @@
-"""Annotations of GitHub's workflows: lines on stdout that mark files and gates."""
+"""Annotations of GitHub workflows: lines on stdout that mark files and gates."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ IN_TEXT = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 IN_PROPERTY = {**IN_TEXT, ":": "%3A", ",": "%2C"}
 
 
-def render_github(result: Result) -> str:
-    """A line for each gate that failed, each pair that failed, and what was skipped."""
+def render_result(result: Result) -> str:
+    """One line for each gate that failed, each pair that failed, and each kind of skipped pair."""
     return "".join(f"{line}\n" for line in _lines(result))
 
 
@@ -21,22 +21,22 @@ def _lines(result: Result) -> Iterator[str]:
             level, title = (
                 ("error", "gate failed") if decision.failed else ("warning", "gate missed")
             )
-            yield annotation(level, str(decision), title=title)
+            yield _annotation(level, str(decision), title=title)
     for failed in result.failed:
-        yield annotation("error", failed.message, file=failed.file, title=f"{failed.kind} input")
+        yield _annotation("error", failed.message, file=failed.file, title=f"{failed.kind} input")
     skipped = {kind: result.counts.get(kind, 0) for kind in ("missing", "extra")}
     for kind, count in skipped.items():
         count -= sum(failed.kind == kind for failed in result.failed)
         if count:
-            yield annotation("warning", f"{count} pairs are not evaluated", title=f"{kind} files")
+            yield _annotation("warning", f"{count} pairs are not evaluated", title=f"{kind} files")
 
 
-def annotation(level: str, message: str, **properties: str | None) -> str:
+def _annotation(level: str, message: str, **properties: str | None) -> str:
     """A workflow command with its special characters escaped."""
-    given = ",".join(
+    listed = ",".join(
         f"{name}={_escaped(value, IN_PROPERTY)}" for name, value in properties.items() if value
     )
-    return f"::{level} {given}::{_escaped(message, IN_TEXT)}"
+    return f"::{level} {listed}::{_escaped(message, IN_TEXT)}"
 
 
 def _escaped(text: str, table: dict[str, str]) -> str:

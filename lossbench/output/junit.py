@@ -1,18 +1,18 @@
-"""JUnit's XML, which CI servers show as tests: a case for each gate and each pair that failed."""
+"""JUnit XML, which CI servers show as tests."""
 
 from __future__ import annotations
 
 from xml.etree import ElementTree as Xml
 
 from lossbench.errors import PairError, printable
-from lossbench.output.sections import plain
+from lossbench.output.sections import format_number
 from lossbench.results.gates import Decision
 from lossbench.results.result import Result
 
 GATES, PAIRS = "lossbench.gates", "lossbench.pairs"
 
 
-def render_junit(result: Result) -> str:
+def render_result(result: Result) -> str:
     """One suite with a case for each gate and each pair that failed; aggregates are properties."""
     failures = sum(each.failed for each in result.decisions)
     counts = {
@@ -40,7 +40,9 @@ def render_junit(result: Result) -> str:
 
 def _facts(result: Result) -> dict[str, str]:
     """The plan, the counts, and the mean of each loss."""
-    means = {f"{name}.mean": plain(table["mean"]) for name, table in result.aggregates.items()}
+    means = {
+        f"{name}.mean": format_number(table["mean"]) for name, table in result.aggregates.items()
+    }
     counts = {name: str(count) for name, count in result.counts.items()}
     return {"plan": result.run.get("plan", {}).get("text", ""), **counts, **means}
 

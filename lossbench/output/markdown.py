@@ -1,74 +1,74 @@
-"""A report for pull requests and wikis: tables in Markdown."""
+"""Markdown for pull requests and wikis."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lossbench.errors import printable
-from lossbench.output.sections import TOP, Section, gate_lines, sections
+from lossbench.output.comparison import comparison_sections
+from lossbench.output.sections import TOP, Section, gate_lines, result_sections
+from lossbench.results.compare import Comparison
 from lossbench.results.result import Result
 
 MARKUP = re.compile(r"([\\`*_\[\]<>|~&#$])")
-MOST_ERRORS = 50
+LISTED_ERRORS = 50
 
 
-def render_markdown(
+def render_result(
     result: Result,
     *,
     top: int | None = TOP,
     sort: str | None = None,
     per_class: bool | None = None,
 ) -> str:
-    """Gates, errors, the worst samples, then aggregates.
-
-    Args:
-        result: what a run found.
-        top: how many samples to show, None for all of them, 0 for none.
-        sort: the column that orders them, the first by default; the worst come first.
-        per_class: add a table with the mean of each class.
-    """
-    return "\n".join(_lines(result, sections(result, top, sort, per_class)))
-
-
-def _lines(result: Result, tables: Iterator[Section]) -> Iterator[str]:
+    """The plan, gates, errors, then tables; options as for `result_sections`."""
     plan = result.run.get("plan", {}).get("text")
-    yield "## lossbench"
-    yield ""
-    if plan:
-        yield escaped(plan)
-        yield ""
-    if result.decisions:
-        yield from _list("Gates", gate_lines(result))
-    if result.failed:
-        shown = [each.message for each in result.failed[:MOST_ERRORS]]
-        more = len(result.failed) - len(shown)
-        yield from _list("Errors", [*shown, *([f"… and {more:,} more"] if more else [])])
-    for section in tables:
-        yield from table_lines(section)
+    errors = [each.message for each in result.failed]
+    if (more := len(errors) - LISTED_ERRORS) > 0:
+        errors[LISTED_ERRORS:] = [f"… and {more:,} more"]
+    lines = [
+        *([escaped(plan), ""] if plan else []),
+        *_list("Gates", gate_lines(result)),
+        *_list("Errors", errors),
+    ]
+    return _document(lines, result_sections(result, top, sort, per_class))
 
 
-def table_lines(section: Section) -> Iterator[str]:
-    """A table with its title above it and a line without text below."""
+def render_comparison(
+    comparison: Comparison, *, top: int | None = TOP, sort: str | None = None
+) -> str:
+    """Notes, then tables; options as for `comparison_sections`."""
+    return _document(_list("", comparison.notes), comparison_sections(comparison, top, sort))
+
+
+def _document(lines: Iterable[str], tables: Iterable[Section]) -> str:
+    rows = (line for section in tables for line in _table(section))
+    return "\n".join(["## lossbench", "", *lines, *rows])
+
+
+def _table(section: Section) -> Iterator[str]:
+    """A table under its title, followed by an empty line."""
     yield f"### {escaped(section.title)}"
     yield ""
-    yield _row(section.headings)
-    yield _row(["---", *["---:"] * (len(section.headings) - 1)], raw=True)
-    yield from (_row(row) for row in section.rows)
+    yield _row(map(escaped, section.headings))
+    yield _row("---" if i in section.left else "---:" for i in range(len(section.headings)))
+    yield from (_row(map(escaped, row)) for row in section.rows)
     yield ""
 
 
 def _list(title: str, items: Sequence[str]) -> Iterator[str]:
-    yield f"### {title}"
-    yield ""
-    yield from (f"- {escaped(item)}" for item in items)
-    yield ""
+    """A list under its title, followed by an empty line; nothing if the list is empty."""
+    if items:
+        yield from [f"### {title}", ""] if title else []
+        yield from (f"- {escaped(item)}" for item in items)
+        yield ""
 
 
-def _row(cells: Sequence[str], raw: bool = False) -> str:
-    return f"| {' | '.join(cells if raw else map(escaped, cells))} |"
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def escaped(text: str) -> str:
-    """A text that no renderer takes for markup."""
+    """A text in which no renderer finds markup."""
     return MARKUP.sub(r"\\\1", printable(text.strip()))

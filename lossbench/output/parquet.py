@@ -1,4 +1,4 @@
-"""Columns for large runs: what Arrow, pandas, DuckDB and Spark read, in part or whole."""
+"""Parquet: columns for large runs that Arrow, pandas, DuckDB and Spark read in part or whole."""
 
 from __future__ import annotations
 
@@ -6,45 +6,43 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from lossbench.results.parquet_reader import KEY, ROWS, SESSION, arrow
+from lossbench.results.parquet_reader import KEY, ROWS, SESSION
 from lossbench.results.result import Result
 
 
-def write_parquet(result: Result, path: str, *, per_class: bool | None = None) -> None:
-    """A row for each sample, sorted by id: `id`, `group` where there are groups, each loss.
+def write_result(result: Result, path: str, *, per_class: bool | None = None) -> None:
+    """One row for each sample, sorted by id: `id`, `group` if there are groups, each loss.
 
-    An undefined value is null. The values of classes are one list for each loss, `loss[]`, in the
-    order of `classes` of the run. Everything else of the result is JSON in the file's metadata.
+    An undefined value is null. The class values of a loss are one list column, `loss[]`, in the
+    order of the run's `classes`. The rest of the result is JSON in the file's metadata.
 
     Args:
-        result: what a run found.
+        result: the result of a run.
         path: the file.
-        per_class: False leaves class columns out.
-
-    Raises:
-        SettingError: pyarrow is not installed.
+        per_class: False omits class columns.
     """
-    pa, pq = arrow()
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
     model = result.as_json(per_class is not False, samples=False)
-    classed = {} if per_class is False else result.class_columns
+    class_columns = {} if per_class is False else result.class_columns
     session = model.pop("session")
-    words = {KEY: _text(model), SESSION: _text(session)}
     schema = pa.schema(
         [
             ("id", pa.string()),
             *([("group", pa.string())] if result.groups is not None else []),
             *((name, pa.float64()) for name in result.values),
-            *((f"{name}[]", pa.list_(pa.float64())) for name in classed),
+            *((f"{name}[]", pa.list_(pa.float64())) for name in class_columns),
         ],
-        metadata=words,
+        metadata={KEY: _text(model), SESSION: _text(session)},
     )
-    with pq.ParquetWriter(path, schema) as writer:
+    with ParquetWriter(path, schema) as writer:
         for block in _blocks(len(result.ids)):
-            rows = [_words(pa, result.ids[block])]
+            rows = [_strings(pa, result.ids[block])]
             if result.groups is not None:
-                rows.append(_words(pa, result.groups[block]))
+                rows.append(_strings(pa, result.groups[block]))
             rows += [_numbers(pa, each.column[block]) for each in result.values.values()]
-            for columns in classed.values():
+            for columns in class_columns.values():
                 flat = _numbers(pa, columns[:, block].T.ravel())
                 width = len(result.class_names)
                 offsets = pa.array(range(0, len(flat) + 1, width), pa.int32())
@@ -56,10 +54,8 @@ def _blocks(count: int) -> Iterator[slice]:
     return (slice(start, start + ROWS) for start in range(0, max(count, 1), ROWS))
 
 
-def _words(pa: Any, words: list[str]) -> Any:
-    """Names; what is no Unicode in them is escaped, as in the other formats."""
-    text = [each.encode("utf-8", "backslashreplace").decode() for each in words]
-    return pa.array(text, pa.string())
+def _strings(pa: Any, names: list[str]) -> Any:
+    return pa.array(list(map(_unicode, names)), pa.string())
 
 
 def _numbers(pa: Any, numbers: Any) -> Any:
@@ -67,5 +63,9 @@ def _numbers(pa: Any, numbers: Any) -> Any:
 
 
 def _text(model: Any) -> str:
-    text = json.dumps(model, ensure_ascii=False, allow_nan=False)
+    return _unicode(json.dumps(model, ensure_ascii=False, allow_nan=False))
+
+
+def _unicode(text: str) -> str:
+    """A text with surrogates escaped, as in the other formats."""
     return text.encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""What a report says: tables of text, made once for the terminal and for Markdown."""
+"""Tables of text, made once for terminals, Markdown and HTML; those of a result."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SHOWN = (
     "count",
 )  # fmt: skip
 SHOWN_OVER_GROUPS = ("mean", "ci_low", "ci_high", "std", "median", "min", "max", "count")
-WHEN_ANY = ("undefined", "infinite")
-WHOLE = ("count", "undefined", "infinite")
+SHOWN_IF_ANY = ("undefined", "infinite")
+COUNTED = ("count", "undefined", "infinite")
 TOP = 10
 
 
@@ -30,62 +30,60 @@ class Section:
     """One table.
 
     Attributes:
-        title: what stands above it.
-        headings: of the columns, the first of which names a row.
-        rows: cells, as many as there are headings.
+        title: the line above the table.
+        headings: of the columns; the first column names the rows.
+        rows: cells, one for each heading.
+        left: indices of the columns aligned on the left; the others hold numbers.
     """
 
     title: str
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
+    left: Sequence[int] = (0,)
 
 
-def sections(
+def result_sections(
     result: Result, top: int | None, sort: str | None, per_class: bool | None
 ) -> Iterator[Section]:
-    """The tables of a report, in their order.
+    """The tables of a result, in order.
 
     Args:
-        result: what a run found.
-        top: how many samples and groups to show, None for all of them, 0 for none.
-        sort: the column that orders them, the first by default; the worst come first.
-        per_class: add a table with the mean of each class.
+        result: the result of a run.
+        top: how many samples and groups to show; None shows all, 0 none.
+        sort: the column that orders them, worst first; the first column by default.
+        per_class: whether to add a table with the mean of each class.
     """
     by = named(result.columns, sort) if sort else result.columns[0]
     if top != 0:
-        yield _worst(result, top, by)
+        yield _worst_samples(result, top, by)
         if result.groups is not None:
-            yield _groups(result, top, by)
+            yield _worst_groups(result, top, by)
     if per_class and result.class_aggregates:
         yield _classes(result)
-    headings = _headings(result.columns)
-    yield Section(_title(result), ["aggregate", *headings], _aggregate_rows(result))
+    headings = list(map(heading, result.columns))
+    yield Section(_counts(result), ["aggregate", *headings], _aggregate_rows(result))
     if result.conventions:
-        title = "conventions: what each tool would report of the losses that it has"
+        title = "conventions: the value that each tool would report for the losses that it has"
         yield Section(title, ["convention", *headings], _convention_rows(result))
 
 
 def heading(of: Column | Measured) -> str:
-    """A loss with its direction."""
+    """A loss with an arrow towards its better side."""
     return of.name + ARROWS[of.better]
 
 
-def _headings(columns: Sequence[Column]) -> list[str]:
-    return list(map(heading, columns))
-
-
 def gate_lines(result: Result) -> list[str]:
-    """A line for each gate."""
-    return [f"{_mark(each)} {each}" for each in result.decisions]
+    """One line for each gate."""
+    return [f"{_mark(decision)} {decision}" for decision in result.decisions]
 
 
 def _mark(decision: Decision) -> str:
-    """How a gate ended: held, failed, or only worth a warning."""
+    """A sign for a gate that passed, failed, or only warns."""
     return "✓" if decision.passed else "✗" if decision.failed else "⚠"
 
 
-def plain(value: float) -> str:
-    """A number for a table: four digits after the point, or an exponent where that says little."""
+def format_number(value: float) -> str:
+    """A number for a table: four decimals, or an exponent where four decimals would say little."""
     if math.isnan(value):
         return UNDEFINED
     if math.isinf(value):
@@ -95,44 +93,43 @@ def plain(value: float) -> str:
     return f"{value:.3e}"
 
 
-def _worst(result: Result, top: int | None, by: Column) -> Section:
-    """The samples whose values are worst."""
+def _worst_samples(result: Result, top: int | None, by: Column) -> Section:
+    """The samples with the worst values."""
     order = worst_first(result.values[by.name].samples, by.better)[:top]
+    columns = [result.values[column.name].column for column in result.columns]
     rows = [
-        [result.ids[place]]
-        + [plain(result.values[column.name].column[place]) for column in result.columns]
-        for place in order
+        [result.ids[index], *(format_number(column[index]) for column in columns)]
+        for index in order
     ]
     title = f"worst {len(order)} of {len(result.ids)} by {by.name}"
-    return Section(title, ["id", *_headings(result.columns)], rows)
+    return Section(title, ["id", *map(heading, result.columns)], rows)
 
 
-def _groups(result: Result, top: int | None, by: Column) -> Section:
-    """The groups whose means are worst."""
-    groups = list(result.group_places)
+def _worst_groups(result: Result, top: int | None, by: Column) -> Section:
+    """The groups with the worst means."""
+    sizes = [(group, str(len(members))) for group, members in result.group_places.items()]
     order = worst_first(result.group_means[by.name].samples, by.better)[:top]
+    columns = [result.group_means[column.name].column for column in result.columns]
     rows = [
-        [groups[place], str(len(result.group_places[groups[place]]))]
-        + [plain(result.group_means[column.name].column[place]) for column in result.columns]
-        for place in order
+        [*sizes[index], *(format_number(column[index]) for column in columns)] for index in order
     ]
-    title = f"mean of the worst {len(order)} of {len(groups)} groups by {by.name}"
-    return Section(title, ["group", "pairs", *_headings(result.columns)], rows)
+    title = f"mean of the worst {len(order)} of {len(sizes)} groups by {by.name}"
+    return Section(title, ["group", "pairs", *map(heading, result.columns)], rows)
 
 
 def _classes(result: Result) -> Section:
-    """The mean of each class, of losses that have classes."""
+    """The mean of each class, for losses that have classes."""
     columns = [column for column in result.columns if column.name in result.class_aggregates]
+    tables = [result.class_aggregates[column.name] for column in columns]
     rows = [
-        [of_class]
-        + [plain(result.class_aggregates[column.name][of_class]["mean"]) for column in columns]
-        for of_class in result.class_names
+        [class_name, *(format_number(table[class_name]["mean"]) for table in tables)]
+        for class_name in result.class_names
     ]
-    return Section("mean of each class", ["class", *_headings(columns)], rows)
+    return Section("mean of each class", ["class", *map(heading, columns)], rows)
 
 
-def _title(result: Result) -> str:
-    """How many pairs the aggregates are of, and what is not among them."""
+def _counts(result: Result) -> str:
+    """How many pairs and groups are aggregated, and how many pairs are left out."""
     failed = Counter(each.kind for each in result.failed)
     left_out = {
         "missing": result.counts["missing"] - failed["missing"],
@@ -143,36 +140,44 @@ def _title(result: Result) -> str:
     parts = [
         f"{len(result.ids)} pairs",
         *groups,
-        *(f"{n} {what}" for what, n in left_out.items() if n),
+        *(f"{count} {kind}" for kind, count in left_out.items() if count),
     ]
     return " · ".join(parts)
 
 
 def _aggregate_rows(result: Result) -> list[list[str]]:
     tables = [result.aggregates[column.name] for column in result.columns]
-    rows = aggregate_rows(tables, {name: name for name in (*SHOWN, *WHEN_ANY)})
+    rows = aggregate_rows(tables, {name: name for name in (*SHOWN, *SHOWN_IF_ANY)})
     if result.groups is not None:
         tables = [result.over_groups[column.name] for column in result.columns]
-        over = {f"group_{name}": name for name in (*SHOWN_OVER_GROUPS, *WHEN_ANY)}
-        rows += aggregate_rows(tables, over)
+        names = {f"group_{name}": name for name in (*SHOWN_OVER_GROUPS, *SHOWN_IF_ANY)}
+        rows += aggregate_rows(tables, names)
     return rows
 
 
 def aggregate_rows(
     tables: Sequence[Mapping[str, float]], names: Mapping[str, str]
 ) -> list[list[str]]:
-    """A row for each aggregate, under the name that gates call it by."""
+    """One row for each aggregate, under the name that gates use.
+
+    Args:
+        tables: the aggregates of each column.
+        names: name in gates -> name in the tables.
+    """
     return [
         [shown]
-        + [f"{table[name]:.0f}" if name in WHOLE else plain(table[name]) for table in tables]
+        + [
+            f"{table[name]:.0f}" if name in COUNTED else format_number(table[name])
+            for table in tables
+        ]
         for shown, name in names.items()
-        if name not in WHEN_ANY or any(table[name] for table in tables)
+        if name not in SHOWN_IF_ANY or any(table[name] for table in tables)
     ]
 
 
 def _convention_rows(result: Result) -> list[list[str]]:
     def cell(name: str, row: Mapping[str, ConventionValue]) -> str:
-        return f"{plain(row[name].value)} {row[name].aggregate}" if name in row else ""
+        return f"{format_number(row[name].value)} {row[name].aggregate}" if name in row else ""
 
     return [
         [name, *(cell(column.name, row) for column in result.columns)]

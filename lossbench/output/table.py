@@ -1,19 +1,28 @@
-"""Tables for people: the worst samples first, then what all of them aggregate to."""
+"""Tables for people, on a terminal or as plain text."""
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from operator import gt
 from typing import Any
 
 from lossbench.errors import printable
-from lossbench.output.sections import TOP, Section, gate_lines, sections
+from lossbench.output.comparison import comparison_sections
+from lossbench.output.sections import TOP, UNDEFINED, Section, gate_lines, result_sections
+from lossbench.results.compare import Comparison
 from lossbench.results.result import Result
 
 GAP = "   "  # between columns
-WIDE = 10_000  # columns, where a terminal's are not known
+NARROWEST = 10  # a name is not folded to fewer columns than this
+ONE_COLUMN = re.compile("[ -˿–—←-⇿]*")  # characters that take one column each
+BOLD = "1"
+STYLES = {"✓": "32", "✗": "1;31", "⚠": "33"}  # of a line by its first character: SGR codes
 
 
-def render_table(
+def render_result(
     result: Result,
     *,
     top: int | None = TOP,
@@ -22,41 +31,35 @@ def render_table(
     width: int | None = None,
     color: bool = False,
 ) -> str:
-    """A result as tables.
-
-    Args:
-        result: what a run found.
-        top: how many samples to show, None for all of them, 0 for none.
-        sort: the column that orders them, the first by default; the worst come first.
-        per_class: add a table with the mean of each class.
-        width: columns of the terminal; None for as many as the widest row needs.
-        color: whether to style the text for a terminal.
-    """
+    """Worst samples, aggregates, then gates; options of `result_sections` and `render_sections`."""
     lines = gate_lines(result)
-    tables = sections(result, top, sort, per_class)
-    return print_sections(tables, ["gates", *lines] if lines else [], width=width, color=color)
+    tables = result_sections(result, top, sort, per_class)
+    return render_sections(tables, ["gates", *lines] if lines else [], width=width, color=color)
 
 
-def render_text(
-    result: Result,
+def render_comparison(
+    comparison: Comparison,
     *,
     top: int | None = TOP,
     sort: str | None = None,
-    per_class: bool | None = None,
+    width: int | None = None,
+    color: bool = False,
 ) -> str:
-    """A result as the tables that are printed where there is no terminal.
-
-    Args:
-        result: what a run found.
-        top: how many samples to show, None for all of them, 0 for none.
-        sort: the column that orders them, the first by default; the worst come first.
-        per_class: add a table with the mean of each class.
-    """
-    return render_table(result, top=top, sort=sort, per_class=per_class)
+    """The tables of a comparison; options of `comparison_sections` and `render_sections`."""
+    return render_sections(comparison_sections(comparison, top, sort), width=width, color=color)
 
 
-def print_sections(
-    tables: Iterable[Section],
+def render_speed(report: Any, *, width: int | None = None, color: bool = False) -> str:
+    """The tables of a speed report; options of `render_sections`."""
+    tables = [
+        Section(title, headings, [[cell or UNDEFINED for cell in row] for row in rows])
+        for title, headings, rows in (table.as_text() for table in report.tables)
+    ]
+    return render_sections(tables, width=width, color=color)
+
+
+def render_sections(
+    sections: Iterable[Section],
     lines: Sequence[str] = (),
     *,
     width: int | None = None,
@@ -65,78 +68,83 @@ def print_sections(
     """Tables one below the other, then lines of text.
 
     Args:
-        tables: each with its title above it.
-        lines: what follows them, the first as a heading.
+        sections: the tables.
+        lines: text below the tables, of which the first line is a heading.
         width: columns of the terminal; None for as many as the widest row needs.
         color: whether to style the text for a terminal.
     """
-    alone = width is None and not color
-    text = _plain(tables, lines) if alone else _styled(tables, lines, width or WIDE, color)
-    return "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+
+    def styled(line: str, style: str = BOLD) -> str:
+        return f"\x1b[{style}m{line}\x1b[0m" if color else line
+
+    blocks = []
+    for section in sections:
+        headings, *rows = (
+            [printable(cell) for cell in row] for row in (section.headings, *section.rows)
+        )
+        widths = _column_widths(headings, rows, width)
+        draw = partial(_row_lines, widths=widths, left=section.left)
+        title = [printable(section.title)] if section.title else []
+        bold = map(styled, [*title, *draw(headings, bottom=True)])
+        rule = "─" * (sum(widths) + len(GAP) * (len(widths) - 1))
+        blocks.append([*bold, rule, *(line for row in rows for line in draw(row))])
+    if lines:
+        blocks.append([styled(line, STYLES.get(line[0], BOLD)) for line in map(printable, lines)])
+    return "\n".join("".join(f"{line}\n" for line in block) for block in blocks)
 
 
-def _plain(tables: Iterable[Section], lines: Sequence[str]) -> str:
-    """What rich makes of it where there is room, without the quarter of a second it may take."""
-    blocks = ["\n".join([section.title, *_drawn(_cells(section))]) for section in tables]
-    return "\n\n".join([*blocks, *(["\n".join(lines)] if lines else [])])
+def _column_widths(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], limit: int | None
+) -> list[int]:
+    """The width of each column, the widest ones narrowed until the table fits.
+
+    Headings and the names in the first column may be folded, other cells never: a table of many
+    columns may exceed the limit.
+    """
+    needed = [max(map(_width, column)) for column in zip(*rows, strict=True)] or [0] * len(headings)
+    widths = [max(pair) for pair in zip(map(_width, headings), needed, strict=True)]
+    needed[0] = NARROWEST
+    excess = sum(widths) + len(GAP) * (len(widths) - 1) - (limit or sys.maxsize)
+    while excess > 0 and any(map(gt, widths, needed)):
+        _, index = max((widths[i], i) for i in range(len(widths)) if widths[i] > needed[i])
+        widths[index] -= 1
+        excess -= 1
+    return widths
 
 
-def _drawn(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Rows of cells, the first of them headings; names on the left, numbers on the right."""
+def _row_lines(
+    row: Sequence[str], widths: Sequence[int], left: Sequence[int], bottom: bool = False
+) -> Iterator[str]:
+    """The lines of one row: long cells are folded, short ones end at the top or bottom."""
+    folded = [_fold(cell, width) for cell, width in zip(row, widths, strict=True)]
+    height = max(map(len, folded))
+    for index in range(height):
+        cells = []
+        for column, (lines, width) in enumerate(zip(folded, widths, strict=True)):
+            at = index - height + len(lines) if bottom else index
+            text = lines[at] if 0 <= at < len(lines) else ""
+            blanks = " " * (width - _width(text))
+            cells.append(text + blanks if column in left else blanks + text)
+        yield GAP.join(cells).rstrip()
+
+
+def _fold(text: str, width: int) -> list[str]:
+    """Lines that are no wider, broken at blanks if possible."""
+    lines = []
+    while _width(text) > width:
+        cut = width
+        while cut > 1 and _width(text[:cut]) > width:
+            cut -= 1
+        cut = max(text.rfind(" ", 0, cut + 1), 0) or cut
+        lines.append(text[:cut])
+        text = text[cut:].lstrip(" ")
+    return [*lines, text]
+
+
+def _width(text: str) -> int:
+    """The columns of a terminal that a text takes."""
+    if ONE_COLUMN.fullmatch(text):
+        return len(text)
     from rich.cells import cell_len
 
-    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
-    for number, row in enumerate(rows):
-        blanks = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
-        (name, after), *numbers = zip(row, blanks, strict=True)
-        yield GAP.join([name + after, *(before + cell for cell, before in numbers)])
-        if number == 0:
-            yield "─" * (sum(widths) + len(GAP) * (len(widths) - 1))
-
-
-def _styled(tables: Iterable[Section], lines: Sequence[str], width: int, color: bool) -> str:
-    """For a terminal: cells that have no room are folded."""
-    from io import StringIO
-
-    from rich.console import Console
-    from rich.text import Text
-
-    target = StringIO()
-    console = Console(
-        file=target,
-        width=width,
-        force_terminal=color,
-        no_color=not color,
-        color_system="standard" if color else None,
-        legacy_windows=False,
-    )
-    for place, section in enumerate(tables):
-        if place:
-            console.print()
-        console.print(Text(section.title, style="bold"), soft_wrap=True)
-        console.print(_table(section))
-    if lines:
-        console.print()
-    for line in lines:
-        style = {"✓": "green", "✗": "bold red", "⚠": "yellow"}.get(line[0], "bold")
-        console.print(Text(line, style=style), soft_wrap=True)
-    return target.getvalue()
-
-
-def _table(section: Section) -> Any:
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    headings, *rows = _cells(section)
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
-    for place, heading in enumerate(headings):
-        table.add_column(Text(heading), justify="right" if place else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
-
-
-def _cells(section: Section) -> list[list[str]]:
-    """The headings and the rows, with nothing in them that steers a terminal."""
-    return [[printable(cell) for cell in row] for row in (section.headings, *section.rows)]
+    return cell_len(text)

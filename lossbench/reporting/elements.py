@@ -9,7 +9,7 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from lossbench.errors import printable
-from lossbench.output.sections import Section, plain
+from lossbench.output.sections import Section, format_number
 
 if TYPE_CHECKING:
     from lossbench.reporting.overlays import Colour, Image
@@ -81,7 +81,7 @@ def histogram_of(
         if 0 <= place <= 1
     )
     ends = "".join(
-        f'<text x="{x}" y="{HEIGHT + 14}" text-anchor="{anchor}">{plain(end)}</text>'
+        f'<text x="{x}" y="{HEIGHT + 14}" text-anchor="{anchor}">{format_number(end)}</text>'
         for x, anchor, end in ((MARGIN, "start", low), (right, "end", high))
     )
     return (

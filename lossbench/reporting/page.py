@@ -7,13 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lossbench.errors import SettingError
 from lossbench.output.sections import (
     SHOWN,
-    WHEN_ANY,
+    SHOWN_IF_ANY,
     Section,
     aggregate_rows,
+    format_number,
     heading,
-    plain,
 )
 from lossbench.reporting.elements import histogram_of, key_to, picture_url, table_of, text_of
 from lossbench.reporting.report import Report
@@ -24,6 +25,8 @@ from lossbench.results.reader import Measured
 if TYPE_CHECKING:
     from lossbench.reporting.overlays import Overlay
 
+ROWS = 1000  # samples in the table
+PICTURES = 12
 HERE = Path(__file__).parent
 MOST_ERRORS = MOST_GROUPS = 100
 FINE = 256  # pixels, from which on a picture is not shown pixel by pixel
@@ -31,13 +34,28 @@ FINE = 256  # pixels, from which on a picture is not shown pixel by pixel
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
-def render_page(report: Report, by: Measured, top: int | None, pictures: int) -> str:
-    """The page; options as in `Report.render`."""
+def render_report(
+    report: Report, *, top: int | None = ROWS, pictures: int = PICTURES, sort: str | None = None
+) -> str:
+    """One page of HTML that needs no other file.
+
+    Args:
+        report: the result to show.
+        top: how many of the worst samples the table lists; None lists all, 0 omits the table.
+        pictures: how many of the worst samples are shown as pictures.
+        sort: the column that decides which samples are worst; the first column by default.
+
+    Raises:
+        SettingError: there is no such column, or a number is less than 0.
+    """
+    if pictures < 0 or (top is not None and top < 0):
+        raise SettingError("pictures and top are 0 or more")
+    by = report.find(sort) if sort else report.measured[0]
     run = report.model["run"]
     sides = [run["pred"], run["target"]]
     title = run["settings"]["manifest"] or " against ".join(filter(None, sides)) or report.file
     parts = "\n".join(_parts(report, by, top, pictures))
-    page = f"""<!doctype html>
+    return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -53,8 +71,6 @@ def render_page(report: Report, by: Measured, top: int | None, pictures: int) ->
 </body>
 </html>
 """
-    # A file name that is no Unicode has surrogates, which no file in UTF-8 can hold.
-    return page.encode("utf-8", "backslashreplace").decode()
 
 
 def _parts(report: Report, by: Measured, top: int | None, pictures: int) -> Iterator[str]:
@@ -131,7 +147,7 @@ def _of(measured: Measured, tables: Mapping[str, Any]) -> dict[str, float]:
 
 def _aggregates(report: Report) -> list[list[str]]:
     tables = [_of(each, report.model["aggregate"]) for each in report.measured]
-    names = [name for name in (*SHOWN, *WHEN_ANY) if all(name in table for table in tables)]
+    names = [name for name in (*SHOWN, *SHOWN_IF_ANY) if all(name in table for table in tables)]
     return aggregate_rows(tables, dict(zip(names, names, strict=True)))
 
 
@@ -145,7 +161,7 @@ def _classes(report: Report) -> Iterator[str]:
             [_numbers(tables[each.name]["classes"][name])["mean"] for each in columns]
             for name in names
         ]
-        rows = [[name, *map(plain, row)] for name, row in zip(names, means, strict=True)]
+        rows = [[name, *map(format_number, row)] for name, row in zip(names, means, strict=True)]
         yield "<h2>Classes</h2>"
         yield table_of(Section("mean of each class", ["class", *map(heading, columns)], rows))
 
@@ -159,7 +175,7 @@ def _groups(report: Report, by: Measured) -> Iterator[str]:
         order = [list(tables)[place] for place in worst_first(first, by.better)[:MOST_GROUPS]]
         rows = [
             [name, f"{sum(tables[name][0][each] for each in ('count', 'undefined')):.0f}",
-             *(plain(table["mean"]) for table in tables[name])]
+             *(format_number(table["mean"]) for table in tables[name])]
             for name in order
         ]  # fmt: skip
         title = f"mean of {len(order):,} of {len(tables):,} groups, the worst by {by.name} first"
@@ -179,8 +195,8 @@ def _chart(report: Report, measured: Measured) -> str:
     means = {name: table[name] for name in ("mean", "median")}
     caption = [
         f"{sum(counts):,} samples",
-        *(f"{name} {plain(value)}" for name, value in means.items()),
-        *(f"{table[name]:.0f} {name}" for name in WHEN_ANY if table[name]),
+        *(f"{name} {format_number(value)}" for name, value in means.items()),
+        *(f"{table[name]:.0f} {name}" for name in SHOWN_IF_ANY if table[name]),
     ]
     drawing = histogram_of(measured.name, counts, edges, means) if any(counts) else ""
     return (
@@ -214,7 +230,9 @@ def _sample(report: Report, name: str, place: int, shown: Overlay) -> str:
         f' title="{what}" src="{picture_url(image)}">'
         for what, image in shown.images.items()
     )
-    values = [f"{each.name} {plain(report.values[each.name][place])}" for each in report.measured]
+    values = [
+        f"{each.name} {format_number(report.values[each.name][place])}" for each in report.measured
+    ]
     told = " · ".join([*values, *filter(None, [shown.remark])])
     return (
         f'<figure><h3>{text_of(name)}</h3><div class="tiles">{tiles}</div>'
@@ -249,7 +267,7 @@ def _samples(report: Report, by: Measured, top: int | None) -> Iterator[str]:
 def _cell(value: float) -> str:
     """A number as it is shown, with every digit behind it."""
     exact = "" if math.isnan(value) else repr(value).replace("inf", "Infinity")
-    return f'<td data-v="{exact}">{plain(value)}</td>'
+    return f'<td data-v="{exact}">{format_number(value)}</td>'
 
 
 def _definitions(report: Report) -> Iterator[str]:

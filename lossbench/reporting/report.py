@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lossbench.errors import SettingError
 from lossbench.results.aggregates import worst_first
 from lossbench.results.reader import Measured, Model, Quantity, lookup, read_result, read_samples
 from lossbench.runtime.string_list import StringList
@@ -18,8 +16,6 @@ if TYPE_CHECKING:
 
 
 BINS = 40
-ROWS = 1000  # samples in the table of a page
-PICTURES = 12
 
 
 @dataclass(frozen=True)
@@ -80,41 +76,6 @@ class Report:
         places = {self.ids[place]: place for place in self.worst(of, min(count, self.defined(of)))}
         by = of.quantity.column
         return places, overlays(self.model, places, by, self.pred, self.target)
-
-    def render(
-        self, *, top: int | None = ROWS, pictures: int = PICTURES, sort: str | None = None
-    ) -> str:
-        """One page of HTML that needs nothing else.
-
-        Args:
-            top: how many samples its table has, the worst ones; None for all, 0 for no table.
-            pictures: how many of the worst are looked at.
-            sort: the column by which they are the worst, the first by default.
-
-        Raises:
-            SettingError: it has no such column, or a number is less than 0.
-        """
-        if pictures < 0 or (top is not None and top < 0):
-            raise SettingError("pictures and top are 0 or more")
-        from lossbench.reporting.page import render_page
-
-        by = self.find(sort) if sort else self.measured[0]
-        return render_page(self, by, top, pictures)
-
-    def save(self, path: str | os.PathLike[str], **how: Any) -> None:
-        """Write the page; options as for `render`.
-
-        Raises:
-            SettingError: the ending is not that of a page, or an option is wrong.
-            OutputError: it cannot be written.
-        """
-        from pathlib import Path
-
-        from lossbench.output import PAGES, check_path, put
-
-        check_path(os.fspath(path), PAGES)
-        text = self.render(**how)
-        put(lambda file: Path(file).write_text(text, encoding="utf-8"), os.fspath(path))
 
 
 def report(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -163,27 +162,6 @@ class Comparison:
             "ranks": jsonable(self.ranks),
             "notes": list(self.notes),
         }
-
-    def render(self, format: str = "table", **how: Any) -> str:
-        """The comparison as text.
-
-        Args:
-            format: table, json, csv or markdown.
-            how: `top`, `sort`, `width` and `color`, as far as the format has them.
-        """
-        from lossbench.output.comparison import render
-
-        return render(self, format, **how)
-
-    def save(self, path: str | os.PathLike[str], **how: Any) -> None:
-        """Write it in the format of the ending: .txt, .json, .csv or .md.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
-        from lossbench.output.comparison import save
-
-        save(self, os.fspath(path), **how)
 
 
 def _told(change: Change) -> dict[str, Any]:

@@ -1,11 +1,9 @@
-"""Measured tables, as text and as JSON."""
+"""Measured tables, as rows of text and as JSON."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 SCHEMA = 1
@@ -28,19 +26,18 @@ class Table:
             "rows": [{key: row.get(key) for key in self.columns} for row in self.rows],
         }
 
-    def render(self, width: int | None = None, *, color: bool = False) -> str:
-        """The table as text, no wider than a terminal of this width."""
-        from lossbench.output.sections import UNDEFINED, Section
-        from lossbench.output.table import print_sections
-
+    def as_text(self) -> tuple[str, list[str], list[list[str | None]]]:
+        """Title, headings and rows; None where a column does not apply."""
         forms = {key: form for key, (_, form) in self.columns.items()}
         rows = [
-            [UNDEFINED if row.get(k) is None else format(row[k], f) for k, f in forms.items()]
+            [
+                None if row.get(key) is None else format(row[key], form)
+                for key, form in forms.items()
+            ]
             for row in self.rows
         ]
         headings = [heading for heading, _ in self.columns.values()]
-        section = Section(f"{self.section}: {self.title}", headings, rows)
-        return print_sections([section], width=width, color=color)
+        return f"{self.section}: {self.title}", headings, rows
 
 
 @dataclass(frozen=True)
@@ -60,10 +57,6 @@ class SpeedReport:
             "sections": {table.section: table.as_json() for table in self.tables},
         }
 
-    def render(self) -> str:
-        """The JSON text."""
-        return json.dumps(self.as_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-
     def heading(self) -> str:
         """Two lines on the machine."""
         machine = self.machine
@@ -71,13 +64,3 @@ class SpeedReport:
         return (
             f"{machine['processor']}, {machine['cores']} cores, {machine['system']}\n{versions}\n"
         )
-
-    def save(self, path: str) -> None:
-        """Write the JSON to a file, atomically.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
-        from lossbench.output import put
-
-        put(lambda file: Path(file).write_text(self.render(), encoding="utf-8"), path)

@@ -723,6 +723,6 @@ def test_a_file_that_is_no_result_is_one_sentence(
 def test_without_pyarrow_parquet_is_refused_before_reading(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("lossbench.results.parquet_reader.find_spec", lambda _: None)
+    monkeypatch.setattr("lossbench.results.formats.find_spec", lambda _: None)
     with pytest.raises(lossbench.SettingError, match=r"pip install 'lossbench\[parquet\]'"):
         lossbench.check_path(tmp_path / "r.parquet")

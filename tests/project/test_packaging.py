@@ -64,6 +64,9 @@ ALLOWED_TO_CLI = {
     "lossbench.errors",
     "lossbench.version",
     "lossbench.catalog.registry",
+    "lossbench.output.sections",  # tables of commands without a model
+    "lossbench.output.table",
+    "lossbench.results.formats",
 }
 # What may import torch where the module itself is imported: the rest does it when it computes.
 COMPUTING = (

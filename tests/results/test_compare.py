@@ -200,7 +200,7 @@ def test_a_name_that_means_something_else_is_left_out(tmp_path):
     with pytest.raises(lossbench.SettingError, match="give two results or more"):
         lossbench.compare(first)
     with pytest.raises(lossbench.SettingError, match=r"one of \.txt, \.json, \.csv, \.md"):
-        lossbench.compare([first, first]).save(tmp_path / "both.parquet")
+        lossbench.save(lossbench.compare([first, first]), tmp_path / "both.parquet")
     with pytest.raises(lossbench.SettingError, match="result and comparison"):
         lossbench.list_formats("results")
     assert [each.name for each in lossbench.compare([options, first]).measured] == ["l"]
@@ -266,7 +266,7 @@ def test_the_tables(results, monkeypatch, lossbench_command):
         "improved", "worsened", "equal", "undefined", "verdict",
     ]  # fmt: skip
     assert [line.split()[0] for line in lines[3:5]] == ["dice", "iou"]
-    assert lines[6] == "1 of 1 that became worse by dice, most first"
+    assert lines[6] == "1 of 1 that became worse by dice, largest change first"
     title = lines.index("mean rank, 1 is the best")
     assert lines[title + 3].split()[0] == "pred.json"  # the first of two that are equal
     assert lines[title + 5].split()[0] == "earlier.json"
@@ -300,7 +300,7 @@ def test_names_that_are_no_text_are_kept(tmp_path):
         lossbench.save(found, tmp_path / f"r{ending}")
     both = lossbench.compare([tmp_path / "r.json", tmp_path / "r.parquet"])
     assert len(both.ids) == 2
-    assert "\\udcff" in both.render("csv")
+    assert "\\udcff" in lossbench.render(both, "csv")
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
@@ -323,12 +323,12 @@ def test_a_file_that_lacks_samples_is_not_taken_at_its_word(results, tmp_path):
 
 def test_only_the_columns_that_are_asked_for_are_read(results, monkeypatch):
 
-    real, asked = parquet_reader.read_columns, []
+    real, asked = parquet_reader.read_samples, []
 
-    def watched(path: str, wanted: Any) -> Any:
-        asked.extend(wanted)
-        return real(path, wanted)
+    def watched(path: str, quantities: Any, model: Any) -> Any:
+        asked.extend(quantities)
+        return real(path, quantities, model)
 
-    monkeypatch.setattr(parquet_reader, "read_columns", watched)
+    monkeypatch.setattr(parquet_reader, "read_samples", watched)
     lossbench.compare([results / "earlier.parquet", results / "pred.json"], "seg")
     assert asked == [("seg", None)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 import subprocess
 from collections.abc import Callable
 from io import StringIO
@@ -17,9 +18,17 @@ import pytest
 from helpers.paths import SAMPLES
 from junitparser import JUnitXml
 from markdown_it import MarkdownIt
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 import lossbench
+from lossbench.errors import printable
 from lossbench.output.markdown import escaped
+from lossbench.output.sections import Section, result_sections
+from lossbench.output.table import render_sections
+from lossbench.results.formats import FORMATS, MODELS, formats_of
 from lossbench.results.result import Result
 
 GOLD = Path(__file__).parent / "gold"
@@ -177,12 +186,53 @@ def test_annotations_follow_the_rules_of_workflow_commands():
     assert len(lines) == 3
 
 
+def drawn_by_rich(section: Section) -> str:
+    """A table with its title, as rich draws it where there is room."""
+    console = Console(file=StringIO(), width=10_000)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for index, heading in enumerate(section.headings):
+        table.add_column(Text(heading), justify="right" if index else "left")
+    for row in section.rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console.print(Text(section.title), table, sep="\n")
+    return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
+
+
 @pytest.mark.parametrize("how", [{}, {"top": None}, {"sort": "psnr", "per_class": True}])
-def test_a_table_is_what_rich_draws_where_there_is_room(result, how):
-    """Wide letters and combining ones included; without a terminal rich is not asked."""
-    drawn = lossbench.render(result_of(gates=[]), "table", width=10_000, **how)
-    assert drawn == lossbench.render(result_of(gates=[]), "table", **how)
-    assert lossbench.render(result, "table", width=10_000) == lossbench.render(result, "table")
+def test_a_table_is_what_rich_draws_where_there_is_room(how):
+    """Wide letters and combining ones included."""
+    found = result_of(gates=[])
+    sections = result_sections(found, **{"top": 10, "sort": None, "per_class": None} | how)
+    assert lossbench.render(found, "table", **how) == "\n".join(map(drawn_by_rich, sections))
+
+
+NARROW = """\
+narrow
+                         a long
+id           dice ↓      loss ↑
+───────────────────────────────
+folder/of    0.5000   1234.5000
+the second
+scan/図図
+図図図図図
+b               inf           –
+"""
+
+
+def test_a_narrow_table_folds_names_and_headings_but_no_number():
+    rows = [("folder/of the second scan/図図図図図図図", "0.5000", "1234.5000"), ("b", "inf", "–")]
+    section = Section("narrow", ("id", "dice ↓", "a long loss ↑"), rows)
+    assert render_sections([section], width=20) == NARROW
+    assert render_sections([section], width=10_000) == render_sections([section])
+
+
+def test_a_terminal_gets_bold_headings_and_coloured_gates(result):
+    styled = lossbench.render(result, "table", color=True)
+    plain = lossbench.render(result, "table")
+    assert re.sub(r"\x1b\[[0-9;]*m", "", styled) == plain
+    assert "\x1b[1mworst 10 of 14 by dice\x1b[0m\n" in styled
+    assert "\x1b[1;31m✗ dice.mean" in styled
+    assert "\x1b[32m✓ dice.max" in styled
 
 
 def test_text_is_the_table_without_a_terminal(result):
@@ -198,6 +248,23 @@ def test_top_and_sort_reach_what_people_read(result, format):
 def test_an_unknown_format_names_those_that_there_are(result):
     with pytest.raises(lossbench.SettingError, match="table, text, json, jsonl, csv, markdown"):
         lossbench.render(result, "yaml")
+
+
+@pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
+def test_each_row_of_the_registry_names_functions_and_endings_of_its_own(format):
+    for model in format.models:
+        assert callable(format.writer(model))
+        endings = [each for other in formats_of(model).values() for each in other.suffixes]
+        assert all(endings.count(each) == 1 and each.startswith(".") for each in format.suffixes)
+    assert {*format.models} <= {*MODELS.values()}
+    assert not format.reader or "result" in format.models
+
+
+def test_a_model_of_another_kind_is_refused():
+    with pytest.raises(
+        lossbench.SettingError, match=r"expected a Result, Comparison, .* found a dict"
+    ):
+        lossbench.render({}, "json")
 
 
 # --- as files, and from the command line ----------------------------------------------------------

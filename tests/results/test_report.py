@@ -89,7 +89,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("ending", [".json", ".jsonl", ".parquet"])
 def test_a_page_has_the_numbers_of_the_result(cells, ending):
-    page = Page(lossbench.report(cells / f"run{ending}").render())
+    page = Page(lossbench.render(lossbench.report(cells / f"run{ending}")))
     model = json.loads((cells / "run.json").read_text())
     aggregates, groups, samples = page.tables.values()
     assert aggregates[0] == ["aggregate", "dice ↓", "iou ↑"]
@@ -120,12 +120,12 @@ def test_a_page_stands_alone_and_runs_nothing_foreign(cells, tmp_path):
     how = {"task": "binary", "pred_encoding": "probability", "gt_encoding": "mask"}
     found = lossbench.evaluate(*sides, "dice", **how)
     lossbench.save(found, tmp_path / "run.json")
-    page = Page(lossbench.report(tmp_path / "run.json").render())
+    page = Page(lossbench.render(lossbench.report(tmp_path / "run.json")))
     assert hostile.replace("\x1b", "\\x1b") in page.text
     assert not any("onerror" in each for each in page.attributes)
     assert "\x1b" not in page.text
     assert "no pictures: the run was given arrays" in page.text
-    own = Page(lossbench.report(cells / "run.json", pred=CELLS / "pred").render())
+    own = Page(lossbench.render(lossbench.report(cells / "run.json", pred=CELLS / "pred")))
     assert own.links
     assert all(link.startswith("data:image/png") for link in own.links)
     policy = next(each["content"] for each in own.attributes if "http-equiv" in each)
@@ -134,14 +134,14 @@ def test_a_page_stands_alone_and_runs_nothing_foreign(cells, tmp_path):
 
 def test_of_parquet_only_the_columns_shown_are_read(cells, monkeypatch):
     asked: list[Any] = []
-    real = parquet_reader.read_columns
+    real = parquet_reader.read_samples
 
-    def read(path: str, places: Any) -> Any:
-        asked.append(places)
-        return real(path, places)
+    def read(path: str, quantities: Any, model: Any) -> Any:
+        asked.append(quantities)
+        return real(path, quantities, model)
 
-    monkeypatch.setattr(parquet_reader, "read_columns", read)
-    text = lossbench.report(cells / "run.parquet", "iou").render(pictures=0)
+    monkeypatch.setattr(parquet_reader, "read_samples", read)
+    text = lossbench.render(lossbench.report(cells / "run.parquet", "iou"), pictures=0)
     assert asked == [[("iou", None)]]
     assert Page(text).tables["samples"][0] == ["id", "iou ↑"]
 
@@ -151,7 +151,7 @@ def test_columns_may_be_classes_and_order_the_samples(tmp_path):
     found = lossbench.evaluate(ROADS / "pred", ROADS / "gt", ["dice", "accuracy"], **names)
     lossbench.save(found, tmp_path / "run.json")
     report = lossbench.report(tmp_path / "run.json", ["dice[car]", "dice"])
-    page = Page(report.render(sort="dice[car]", top=3, pictures=2))
+    page = Page(lossbench.render(report, sort="dice[car]", top=3, pictures=2))
     assert page.tables["samples"][0] == ["id", "dice[car] ↓", "dice ↓"]
     column = found.values["dice"].class_columns[found.class_names.index("car")]
     order = np.argsort(-column, kind="stable")[:3]
@@ -159,7 +159,7 @@ def test_columns_may_be_classes_and_order_the_samples(tmp_path):
     assert len(page.pictures) == 2 * 3
     assert {"car", "person"} <= {row[0] for row in list(page.tables.values())[1][1:]}
     with pytest.raises(lossbench.SettingError, match=r"dixe.*did you mean 'dice'"):
-        report.render(sort="dixe")
+        lossbench.render(report, sort="dixe")
 
 
 def test_a_histogram_has_every_finite_value(tmp_path):
@@ -175,7 +175,7 @@ def test_a_histogram_has_every_finite_value(tmp_path):
     values = found.values["hausdorff"].samples
     assert sum(counts) == sum(map(math.isfinite, values)) == 2
     assert (edges[0], edges[-1]) == (0.0, 1.0)
-    text = Page(report.render()).text
+    text = Page(lossbench.render(report)).text
     assert "2 samples · mean inf · median 1.0000 · 1 undefined · 1 infinite" in text
 
 
@@ -296,7 +296,7 @@ def test_pictures_are_found_where_the_files_are_now(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "then")
     lossbench.save(lossbench.evaluate("pred", "gt", "dice"), tmp_path / "run.json")
     monkeypatch.chdir(tmp_path)
-    lost = Page(lossbench.report("run.json").render())
+    lost = Page(lossbench.render(lossbench.report("run.json")))
     assert not lost.pictures
     assert "no pictures: pred does not exist" in lost.text
     assert "PRED and GT say where the files are now" in lost.text
@@ -304,16 +304,16 @@ def test_pictures_are_found_where_the_files_are_now(tmp_path, monkeypatch):
     for side in Path("few/pred").rglob("*.png"):
         if side.stem != "03":
             side.unlink()
-    partly = Page(lossbench.report("run.json", pred="few/pred", target="few/gt").render())
+    partly = Page(lossbench.render(lossbench.report("run.json", pred="few/pred", target="few/gt")))
     assert len(partly.pictures) == 2 * 3
     assert "no picture of 9 of 11: not both of their files are there" in partly.text
     found = lossbench.report("run.json", pred="then/pred", target="then/gt")
-    page = Page(found.render(pictures=1))
+    page = Page(lossbench.render(found, pictures=1))
     name = found.ids[found.worst(found.measured[0], 1)[0]]
     drawn = np.array(Image.open(tmp_path / f"then/gt/{name}.png"))
     assert (page.image(0)[..., 0] == drawn).all()
     (tmp_path / f"then/pred/{name}.png").write_bytes(b"no picture")
-    damaged = Page(found.render(pictures=2))
+    damaged = Page(lossbench.render(found, pictures=2))
     assert len(damaged.pictures) == 3
     assert f"no picture of {name}" in damaged.text
 
@@ -323,7 +323,8 @@ def test_pictures_of_a_manifest(tmp_path, monkeypatch, kept):
     monkeypatch.chdir(CELLS)
     lossbench.save(lossbench.evaluate(losses="dice", manifest="pairs.csv"), tmp_path / "run.json")
     where = {} if kept else {"pred": "pred", "target": "gt"}
-    assert len(Page(lossbench.report(tmp_path / "run.json", **where).render()).pictures) == 11 * 3
+    page = Page(lossbench.render(lossbench.report(tmp_path / "run.json", **where)))
+    assert len(page.pictures) == 11 * 3
 
 
 def test_further_roles_are_read_again_too(tmp_path, folder):
@@ -359,7 +360,7 @@ def test_what_is_missing_is_not_the_fault_of_a_path(tmp_path):
     shutil.copytree(CELLS / "pred/plate_a", tmp_path / "pred/plate_a")
     found = lossbench.evaluate(tmp_path / "pred", tmp_path / "gt", "dice", missing="worst")
     lossbench.save(found, tmp_path / "run.json")
-    page = Page(lossbench.report(tmp_path / "run.json").render(pictures=8))
+    page = Page(lossbench.render(lossbench.report(tmp_path / "run.json"), pictures=8))
     assert len(page.pictures) == 2 * 3
     assert "no picture of 6 of 8: not both of their files are there" in page.text
 
@@ -390,18 +391,19 @@ def test_settings_of_a_later_version_are_left_alone(cells, tmp_path):
     model["run"]["settings"] |= {"of a later version": 1, "empty": "Infinity"}
     (tmp_path / "run.json").write_text(json.dumps(model))
     where = {"pred": CELLS / "pred", "target": CELLS / "gt"}
-    assert len(Page(lossbench.report(tmp_path / "run.json", **where).render()).pictures) == 11 * 3
+    page = Page(lossbench.render(lossbench.report(tmp_path / "run.json", **where)))
+    assert len(page.pictures) == 11 * 3
 
 
 @pytest.mark.parametrize("how", [{"top": -1}, {"pictures": -1}])
 def test_less_than_nothing_is_refused(cells, how):
     with pytest.raises(lossbench.SettingError, match="0 or more"):
-        lossbench.report(cells / "run.json").render(**how)
+        lossbench.render(lossbench.report(cells / "run.json"), **how)
 
 
 def test_a_page_has_the_ending_of_one(cells, tmp_path):
     with pytest.raises(lossbench.SettingError, match=r"\.html"):
-        lossbench.report(cells / "run.json").save(tmp_path / "page.pdf")
+        lossbench.save(lossbench.report(cells / "run.json"), tmp_path / "page.pdf")
 
 
 def test_large_pictures_are_made_smaller(tmp_path):
@@ -409,7 +411,7 @@ def test_large_pictures_are_made_smaller(tmp_path):
     target[:, :500] = 255
     how = {"task": "binary", "pred_encoding": "probability", "gt_encoding": "mask"}
     looked_at(tmp_path, target // 2, target, **how)
-    page = Page(lossbench.report(tmp_path / "run.json").render())
+    page = Page(lossbench.render(lossbench.report(tmp_path / "run.json")))
     assert page.image(0).shape == (300, 334, 3)
 
 
@@ -418,7 +420,7 @@ def test_the_command(cells, tmp_path, lossbench_command):
     done = lossbench_command("report", cells / "run.json", "-o", file, "--top", "all")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     text = file.read_text(encoding="utf-8")
-    assert text == lossbench.report(cells / "run.json").render(top=None)
+    assert text == lossbench.render(lossbench.report(cells / "run.json"), top=None)
     shutil.copy(cells / "run.json", file)
     done = lossbench_command("report", file, "-o", file)
     assert done.returncode == 2
@@ -464,6 +466,6 @@ def test_a_result_without_samples_has_a_page(tmp_path):
         (tmp_path / f"{side}.png").write_bytes(b"damaged")
     found = run.evaluate()
     lossbench.save(found, tmp_path / "run.json")
-    page = Page(lossbench.report(tmp_path / "run.json").render())
+    page = Page(lossbench.render(lossbench.report(tmp_path / "run.json")))
     assert "2 errors" in page.text
     assert page.tables["samples"] == [["id", "dice ↓"]]

@@ -1,0 +1,27 @@
+"""JSON Lines results read back: the run, one line per sample, everything computed from them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lossbench.results.json_reader import blocks
+from lossbench.results.reader import Block, Model, Quantity
+
+
+def read_model(path: str) -> Any:
+    """The first and the last line; the samples between them are not parsed."""
+    with open(path, encoding="utf-8") as file:
+        first = last = file.readline()
+        for line in file:
+            last = line
+    return json.loads(first) | json.loads(last)
+
+
+def read_samples(path: str, quantities: Sequence[Quantity], _: Model) -> Iterator[Block]:
+    """Ids and values; see `reader.read_samples`."""
+    with open(path, encoding="utf-8") as file:
+        next(file)
+        rows = map(json.loads, file)
+        yield from blocks((row for row in rows if "id" in row), quantities)  # the last has none
