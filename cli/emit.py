@@ -89,4 +89,4 @@ def _summarize(text: str) -> None:
 def _other_groups(run: Run, result: Result) -> bool:
     """Whether the baseline has groups, but different ones."""
     earlier = (run.baseline or {}).get("groups")
-    return earlier is not None and set(earlier) != set(result.group_places)
+    return earlier is not None and set(earlier) != set(result.group_indices)

@@ -53,7 +53,7 @@ def _row(change: Change, counts: Mapping[str, int], shown: Sequence[str]) -> lis
     table = change.aggregates
     numbers = (*change.means, *(table[name] for name in ("mean", "ci_low", "ci_high")))
     cells = (str(counts.get(name, "")) for name in shown)
-    return [heading(change.of), *map(format_number, numbers), *cells, change.verdict]
+    return [heading(change.measured), *map(format_number, numbers), *cells, change.verdict]
 
 
 def _worsened(comparison: Comparison, index: int, by: Measured, top: int | None) -> Section:

@@ -107,7 +107,7 @@ def _worst_samples(result: Result, top: int | None, by: Column) -> Section:
 
 def _worst_groups(result: Result, top: int | None, by: Column) -> Section:
     """The groups with the worst means."""
-    sizes = [(group, str(len(members))) for group, members in result.group_places.items()]
+    sizes = [(group, str(len(members))) for group, members in result.group_indices.items()]
     order = worst_first(result.group_means[by.name].samples, by.better)[:top]
     columns = [result.group_means[column.name].column for column in result.columns]
     rows = [
@@ -136,7 +136,7 @@ def _counts(result: Result) -> str:
         "extra": result.counts["extra"] - failed["extra"],
         "error" if len(result.failed) == 1 else "errors": len(result.failed),
     }
-    groups = [f"{len(result.group_places)} groups"] if result.groups is not None else []
+    groups = [f"{len(result.group_indices)} groups"] if result.groups is not None else []
     parts = [
         f"{len(result.ids)} pairs",
         *groups,

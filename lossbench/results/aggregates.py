@@ -1,4 +1,4 @@
-"""One number from many samples: the aggregates that tables print and gates judge."""
+"""Aggregates: numbers computed from all samples of a column, printed in tables, judged by gates."""
 
 from __future__ import annotations
 
@@ -15,30 +15,31 @@ AGGREGATES = (
     "mean", "sum", "std", "median", "p5", "p25", "p75", "p95", "min", "max",
     "ci_low", "ci_high", "count", "undefined", "infinite", "pooled",
 )  # fmt: skip
-# The same of the means of groups, each group counting once.
+# The same aggregates over the means of groups, each group counting once.
 OVER_GROUPS = {f"group_{name}": name for name in AGGREGATES if name != "pooled"}
-# Those that are a value of the loss itself, so that a gate on the wrong side can be told.
+# Aggregates in the unit of the loss, for which a gate on the wrong side can be detected.
 VALUES = frozenset(AGGREGATES) - {"std", "count", "undefined", "infinite"}
 PERCENTILES = {"p5": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95, "min": 0, "max": 100}
 CONFIDENCE = 0.95
-NORMAL = 1.959963984540054  # the quantile of the normal distribution at 97.5 %
-MANY, ROUNDING = 400, 1e-14  # degrees of freedom; a relative step that changes nothing
+NORMAL = 1.959963984540054  # 97.5 % quantile of the normal distribution
+EXPANSION_FROM = 400  # degrees of freedom from which the expansion is exact enough
+ROUNDING = 1e-14  # a relative step below this is rounding
 
 
 def aggregate(values: Sequence[float] | FloatArray, pooled: float = math.nan) -> dict[str, float]:
     """Every aggregate of one column.
 
     Undefined values (nan) are counted and left out. Sums are exact before they are rounded, so the
-    order of the samples does not matter. An infinite member makes the mean infinite, but not the
+    order of the samples does not matter. An infinite value makes the mean infinite, but not the
     median.
 
     Args:
-        values: one value a sample, nan where undefined.
-        pooled: the value over all samples as one, nan where the loss has none.
+        values: one value per sample, nan if undefined.
+        pooled: the value over all samples as one, nan if the loss has none.
 
     Returns:
-        The aggregates by name, nan where undefined; `std` has n − 1 below and the interval is
-        Student's t at 95 %, both undefined for one sample.
+        The aggregates by name, nan if undefined. `std` divides by n − 1 and the interval is
+        Student's t at 95 %; both are undefined for one sample.
     """
     import numpy as np
 
@@ -50,7 +51,7 @@ def aggregate(values: Sequence[float] | FloatArray, pooled: float = math.nan) ->
     middle = _mean(defined, total)
     std = _deviation(ordered, middle) if count > 1 and not infinite else math.nan
     half = student(count - 1) * std / math.sqrt(count) if count > 1 else math.nan
-    found = {
+    table = {
         "mean": middle,
         "sum": total if count else math.nan,
         "std": std,
@@ -62,27 +63,27 @@ def aggregate(values: Sequence[float] | FloatArray, pooled: float = math.nan) ->
         "pooled": pooled,
         **{name: percentile(defined, share) for name, share in PERCENTILES.items()},
     }
-    return {name: found[name] for name in AGGREGATES}
+    return {name: table[name] for name in AGGREGATES}
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean of the defined values, nan where there are none."""
+    """The mean of the defined values, nan if there are none."""
     defined = [value + 0.0 for value in values if not math.isnan(value)]  # no -0.0
     return _mean(defined, exact_sum(defined))
 
 
 def _mean(defined: Sequence[float], total: float) -> float:
-    """A mean from its exact sum."""
+    """The mean of defined values, from their exact sum."""
     if not defined:
         return math.nan
-    found = total / len(defined)
-    if math.isinf(found) and not any(map(math.isinf, defined)):  # the sum is too large, it is not
-        found = math.fsum(value / len(defined) for value in defined)
-    return found
+    middle = total / len(defined)
+    if math.isinf(middle) and not any(map(math.isinf, defined)):  # only the sum overflowed
+        middle = math.fsum(value / len(defined) for value in defined)
+    return middle
 
 
 def exact_sum(values: Sequence[float]) -> float:
-    """The sum, rounded once; infinities of both signs leave nothing."""
+    """The sum, rounded once; nan if there are infinities of both signs."""
     try:
         return math.fsum(values)
     except (ValueError, OverflowError):
@@ -90,34 +91,34 @@ def exact_sum(values: Sequence[float]) -> float:
 
 
 def _deviation(ordered: FloatArray, mean: float) -> float:
-    """Standard deviation with n − 1 below, scaled so that no square is too large."""
+    """Standard deviation with n − 1 degrees of freedom, scaled so that no square overflows."""
     scale = max(-float(ordered[0]), float(ordered[-1])) or 1.0
     squares = (ordered / scale - mean / scale) ** 2
     return scale * math.sqrt(math.fsum(squares.tolist()) / (len(ordered) - 1))
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """Linear interpolation between the closest ranks of sorted values."""
+    """Percentile of sorted values by linear interpolation between the closest ranks."""
     if not ordered:
         return math.nan
-    place = (len(ordered) - 1) * share / 100
-    low, high = ordered[math.floor(place)], ordered[math.ceil(place)]
-    if low == high or place == math.floor(place):
+    rank = (len(ordered) - 1) * share / 100
+    low, high = ordered[math.floor(rank)], ordered[math.ceil(rank)]
+    if low == high or rank == math.floor(rank):
         return low
     if math.isinf(high - low):
-        return low * (1 - place % 1) + high * (place % 1)
-    return low + (high - low) * (place - math.floor(place))
+        return low * (1 - rank % 1) + high * (rank % 1)
+    return low + (high - low) * (rank - math.floor(rank))
 
 
 @cache
 def student(freedom: int) -> float:
     """The half width of a 95 % interval in standard errors: the quantile of Student's t.
 
-    Newton's method on the distribution, whose closed form is Abramowitz & Stegun 26.7.3 and 26.7.4,
-    and for many degrees of freedom their expansion 26.7.5. Both agree with scipy's stdtrit to
-    1e-13, which takes longer to import than most runs have to wait for.
+    Newton's method on the closed form of the distribution (Abramowitz & Stegun 26.7.3, 26.7.4); for
+    many degrees of freedom the expansion 26.7.5. Both agree with scipy's stdtrit to 1e-13; scipy is
+    avoided because importing it takes longer than most runs.
     """
-    if freedom > MANY:
+    if freedom > EXPANSION_FROM:
         z = NORMAL
         terms = (
             (z**3 + z) / 4,
@@ -128,16 +129,16 @@ def student(freedom: int) -> float:
         return z + math.fsum(term / freedom**power for power, term in enumerate(terms, 1))
     scale = math.exp(math.lgamma((freedom + 1) / 2) - math.lgamma(freedom / 2))
     scale /= math.sqrt(freedom * math.pi)
-    found, before = NORMAL, 0.0
-    while found - before > ROUNDING * found:  # it comes from the left: the distribution is concave
-        before = found
-        density = 2 * scale * (1 + found**2 / freedom) ** (-(freedom + 1) / 2)
-        found += (CONFIDENCE - _within(found, freedom)) / density
-    return found
+    quantile, before = NORMAL, 0.0
+    while quantile - before > ROUNDING * quantile:  # converges from the left: the CDF is concave
+        before = quantile
+        density = 2 * scale * (1 + quantile**2 / freedom) ** (-(freedom + 1) / 2)
+        quantile += (CONFIDENCE - _within(quantile, freedom)) / density
+    return quantile
 
 
 def _within(t: float, freedom: int) -> float:
-    """How much of Student's distribution is from -t to t."""
+    """The probability between -t and t under Student's distribution."""
     angle = math.atan(t / math.sqrt(freedom))
     odd = freedom % 2
     term = math.cos(angle) if odd else 1.0
@@ -150,10 +151,10 @@ def _within(t: float, freedom: int) -> float:
 
 
 def worst_first(values: Sequence[float] | FloatArray, better: str | None) -> list[int]:
-    """Places from the worst value to the best, undefined ones last; ties stay in order."""
+    """Indices from the worst value to the best, undefined values last; ties keep their order."""
     import numpy as np
 
     numbers = np.asarray(values, np.float64)
     order = np.argsort(numbers if better == "higher" else -numbers, kind="stable")
-    places: list[int] = order.tolist()
-    return places
+    indices: list[int] = order.tolist()
+    return indices

@@ -1,4 +1,4 @@
-"""A baseline: an earlier result that gates may name."""
+"""Baselines: earlier results that gates may refer to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lossbench.results.result import Result, describe_column
 
 
 def baseline_value(baseline: Mapping[str, Any], check: Check) -> float:
-    """The quantity of a gate in an earlier result; it must be there, of the same loss."""
+    """The quantity of a gate in an earlier result, which must have the same loss."""
     try:
         path = ["run", "pairs", check.gate.loss.name]
         if check.column is not None:
@@ -26,18 +26,18 @@ def baseline_value(baseline: Mapping[str, Any], check: Check) -> float:
             aggregate = str(check.gate.aggregate)
             over = ["groups"] if aggregate in OVER_GROUPS else []
             path = ["aggregate", name, *over, *of_class, OVER_GROUPS.get(aggregate, aggregate)]
-        found: Any = reduce(lambda table, name: table[name], path, baseline)
-        return from_number(found)
+        value: Any = reduce(lambda table, name: table[name], path, baseline)
+        return from_number(value)
     except (KeyError, TypeError, ValueError):
         known = ", ".join(baseline.get("aggregate", {}))
         raise SettingError(f"the baseline has no {check.gate.quantity}; it has {known}") from None
 
 
 def _same_loss(losses: Sequence[Mapping[str, Any]], column: Column) -> str:
-    """The name that an earlier result has for what a column computes.
+    """The name of the same loss in an earlier result.
 
     Raises:
-        KeyError: it computed no such thing.
+        KeyError: the earlier result does not have this loss.
     """
     wanted = describe_column(column)
     for loss in losses:
@@ -49,7 +49,7 @@ def _same_loss(losses: Sequence[Mapping[str, Any]], column: Column) -> str:
 
 
 def read_baseline(path: Any) -> Mapping[str, Any]:
-    """An earlier result, to compare with."""
+    """An earlier result: a Result, or a result file."""
     if isinstance(path, Result):
         return path.as_json(samples=False)
     try:

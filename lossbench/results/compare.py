@@ -1,4 +1,4 @@
-"""Results held against each other: the differences of the samples that all of them have."""
+"""Comparisons of results: the differences over the samples that all of them have."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ RESULTS = "all results"
 
 @dataclass(frozen=True)
 class Change:
-    """One quantity of a run against that of the first, sample by sample.
+    """The change of one quantity from the first result to another, sample by sample.
 
     Attributes:
-        of: what changed.
-        before: values of the first run, (n,).
-        after: values of the other one, (n,).
+        measured: the quantity.
+        before: values in the first result, (n,).
+        after: values in the other result, (n,).
     """
 
-    of: Measured
+    measured: Measured
     before: FloatArray
     after: FloatArray
 
     @cached_property
     def difference(self) -> FloatArray:
-        """After minus before, (n,); nan where either is undefined, 0 where both are equal."""
+        """After minus before, (n,); nan if either is undefined, 0 if both are equal."""
         import numpy as np
 
         with np.errstate(invalid="ignore", over="ignore"):
@@ -51,21 +51,21 @@ class Change:
 
     @cached_property
     def harm(self) -> FloatArray:
-        """How much worse each sample became; where both ways may be better, how much it changed."""
+        """How much worse each sample became; how much it changed if neither direction is better."""
         import numpy as np
 
-        if self.of.better is None:
+        if self.measured.better is None:
             return np.abs(self.difference)
-        return -self.difference if self.of.better == "higher" else self.difference
+        return -self.difference if self.measured.better == "higher" else self.difference
 
     @cached_property
     def aggregates(self) -> dict[str, float]:
-        """Every aggregate of the differences; the interval is of paired samples."""
+        """Every aggregate of the differences; the interval is that of paired samples."""
         return aggregate(self.difference)
 
     @property
     def means(self) -> tuple[float, float]:
-        """Before and after, over the samples that are defined in both."""
+        """Means before and after, over the samples that are defined in both."""
         import numpy as np
 
         both = ~np.isnan(self.difference)
@@ -73,34 +73,34 @@ class Change:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many samples became better, worse, and neither."""
+        """How many samples improved, worsened and stayed equal."""
         import numpy as np
 
         signs = {"improved": self.harm < 0, "worsened": self.harm > 0, "equal": self.harm == 0}
-        if self.of.better is None:
+        if self.measured.better is None:
             signs = {"changed": self.harm > 0, "equal": self.harm == 0}
         return {name: int(np.count_nonzero(each)) for name, each in signs.items()}
 
     @property
     def verdict(self) -> str:
-        """Better or worse where the interval of the mean difference is on one side of 0."""
+        """Better or worse if the interval of the mean difference excludes 0, else unclear."""
         low, high = self.aggregates["ci_low"], self.aggregates["ci_high"]
-        if self.of.better is None or not (low > 0 or high < 0):
+        if self.measured.better is None or not (low > 0 or high < 0):
             return UNCLEAR
-        return WORSE if (low > 0) is (self.of.better == "lower") else BETTER
+        return WORSE if (low > 0) is (self.measured.better == "lower") else BETTER
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Results held against the first of them.
+    """Results compared with the first one.
 
     Attributes:
-        files: the results, as they were named.
-        models: what each says of its run.
-        measured: what is compared.
-        ids: the samples that all of them have.
-        values: of each quantity the values of each result, (files, samples).
-        notes: what a reader should know.
+        files: the results, as named by the caller.
+        models: everything in each file except its samples.
+        measured: the quantities compared.
+        ids: the samples that all results have.
+        values: quantity -> values of each result, (files, samples).
+        notes: differences between the runs, and parts that are left out.
     """
 
     files: Sequence[str]
@@ -111,28 +111,34 @@ class Comparison:
     notes: Sequence[str]
 
     def find(self, name: str) -> Measured:
-        """What is compared under a name; an unknown one is an error."""
-        found: Measured = lookup(name, {each.name: each for each in self.measured}, RESULTS)
-        return found
+        """The quantity of a name.
 
-    def change(self, file: int, of: Measured) -> Change:
-        """What changed from the first result to the one at a place."""
-        return Change(of, self.values[of.name][0], self.values[of.name][file])
+        Raises:
+            SettingError: there is none.
+        """
+        measured: Measured = lookup(name, {each.name: each for each in self.measured}, RESULTS)
+        return measured
 
-    def worsened(self, file: int, of: Measured) -> list[int]:
-        """The samples that became worse, by their places, most first."""
+    def change(self, file: int, measured: Measured) -> Change:
+        """The change of a quantity from the first result to another, by its index."""
+        values = self.values[measured.name]
+        return Change(measured, values[0], values[file])
+
+    def worsened(self, file: int, measured: Measured) -> list[int]:
+        """Indices of the samples that became worse, the largest change first."""
         import numpy as np
 
-        harm = self.change(file, of).harm
-        (places,) = np.nonzero(harm > 0)
-        order: list[int] = places[np.argsort(-harm[places], kind="stable")].tolist()
+        harm = self.change(file, measured).harm
+        (indices,) = np.nonzero(harm > 0)
+        order: list[int] = indices[np.argsort(-harm[indices], kind="stable")].tolist()
         return order
 
     @cached_property
     def ranks(self) -> dict[str, list[float]]:
-        """By quantity, the mean rank of each result: 1 is the best, equal ones share theirs.
+        """Quantity -> mean rank of each result: 1 is the best, equal values share their rank.
 
-        Over the samples that are defined in all; quantities without a better side are left out.
+        Over the samples that are defined in all results; quantities without a better direction are
+        left out.
         """
         return {
             each.name: [mean(row.tolist()) for row in ranked(self.values[each.name], each.better)]
@@ -141,7 +147,7 @@ class Comparison:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """Everything but the samples; nan is null, infinities are words."""
+        """Everything except the samples; nan is null, infinities are strings."""
         return {
             "schema": SCHEMA,
             "runs": [
@@ -152,23 +158,23 @@ class Comparison:
             "changes": [
                 {
                     "first": self.files[0],
-                    "second": self.files[place],
+                    "second": self.files[index],
                     "losses": {
-                        each.name: _told(self.change(place, each)) for each in self.measured
+                        each.name: _change_json(self.change(index, each)) for each in self.measured
                     },
                 }
-                for place in range(1, len(self.files))
+                for index in range(1, len(self.files))
             ],
             "ranks": jsonable(self.ranks),
             "notes": list(self.notes),
         }
 
 
-def _told(change: Change) -> dict[str, Any]:
-    """A change as files hold it."""
+def _change_json(change: Change) -> dict[str, Any]:
+    """A change as JSON holds it."""
     before, after = change.means
     return {
-        "better": change.of.better,
+        "better": change.measured.better,
         "first": number(before),
         "second": number(after),
         "difference": {name: number(each) for name, each in change.aggregates.items()},
@@ -178,22 +184,22 @@ def _told(change: Change) -> dict[str, Any]:
 
 
 def ranked(values: FloatArray, better: str | None) -> FloatArray:
-    """The rank of each of several values, sample by sample; equal ones share the mean of theirs.
+    """Ranks of R results, sample by sample; equal values share the mean of their ranks.
 
     Args:
         values: (R, n).
-        better: whether lower or higher is.
+        better: lower or higher.
 
     Returns:
-        (R, m), from 1 for the best to R, of the m samples that are defined in all R.
+        (R, m), from 1 for the best to R, for the m samples that are defined in all results.
     """
     import numpy as np
 
-    good = values[:, ~np.isnan(values).any(axis=0)]
+    defined = values[:, ~np.isnan(values).any(axis=0)]
     if better == "higher":
-        good = -good
-    ahead = np.stack([(good < row).sum(axis=0) for row in good])
-    equal = np.stack([(good == row).sum(axis=0) for row in good])  # itself among them
+        defined = -defined
+    ahead = np.stack([(defined < row).sum(axis=0) for row in defined])
+    equal = np.stack([(defined == row).sum(axis=0) for row in defined])  # includes itself
     ranks: FloatArray = 1 + ahead + (equal - 1) / 2
     return ranks
 
@@ -201,70 +207,72 @@ def ranked(values: FloatArray, better: str | None) -> FloatArray:
 def compare(
     files: Sequence[str], losses: Sequence[str] = (), *, per_class: bool = False
 ) -> Comparison:
-    """Read what several result files have in common; see `lossbench.compare`."""
+    """Read the losses and samples that result files share; see `lossbench.compare`."""
     import numpy as np
 
     if len(files) < 2:
-        raise SettingError("give two results or more: the first one and what is held against it")
+        raise SettingError("give two results or more: the first, and those to compare with it")
     models = [read_result(file) for file in files]
-    alike, unlike = _alike(files, models)
-    measured = _measured(models, alike, unlike, losses, per_class)
-    notes = [] if losses else list(unlike.values())
-    notes += _elsewhere(files, models)
+    shared, unshared = _shared_losses(files, models)
+    measured = _measured(models, shared, unshared, losses, per_class)
+    notes = [] if losses else list(unshared.values())
+    notes += _input_notes(files, models)
     samples = [
         read_samples(file, [each.quantity for each in measured], model)
         for file, model in zip(files, models, strict=True)
     ]
     names = [ids for ids, _ in samples]
-    said = zip(models, map(len, names), strict=True)
-    if len({(model["run"]["pairs"]["digest"], length) for model, length in said}) > 1:
-        places = _common(names)
-        notes += _partial(files, names, len(places[0]))
-        samples = [_taken(*each, at) for each, at in zip(samples, places, strict=True)]
+    stated = zip(models, map(len, names), strict=True)
+    if len({(model["run"]["pairs"]["digest"], length) for model, length in stated}) > 1:
+        indices = _shared_samples(names)
+        notes += _sample_notes(files, names, len(indices[0]))
+        samples = [_selected(*each, at) for each, at in zip(samples, indices, strict=True)]
     if not len(samples[0][0]):
         reason = "; ".join([f"{' and '.join(files)} have no sample in common", *notes])
         raise InputError(reason, kind="mismatch")
     columns = zip(*(columns for _, columns in samples), strict=True)
-    values = {each.name: np.stack(some) for each, some in zip(measured, columns, strict=True)}
+    values = {each.name: np.stack(rows) for each, rows in zip(measured, columns, strict=True)}
     return Comparison(files, models, measured, samples[0][0], values, notes)
 
 
-def _partial(files: Sequence[str], names: Sequence[StringList], common: int) -> Iterator[str]:
-    """What to say of results that have samples which others lack."""
+def _sample_notes(files: Sequence[str], names: Sequence[StringList], shared: int) -> Iterator[str]:
+    """A note for each result with samples that other results lack."""
     for file, ids in zip(files, names, strict=True):
-        if len(ids) > common:
-            yield f"{len(ids) - common:,} of {len(ids):,} samples of {file} are not in all results"
+        if len(ids) > shared:
+            yield f"{len(ids) - shared:,} of {len(ids):,} samples of {file} are not in all results"
 
 
-def _taken(
-    ids: StringList, columns: Sequence[FloatArray], places: NDArray[np.intp]
+def _selected(
+    ids: StringList, columns: Sequence[FloatArray], indices: NDArray[np.intp]
 ) -> tuple[StringList, list[FloatArray]]:
-    """Some of the samples."""
-    some = StringList()
-    for place in places:
-        some.append(ids[place])
-    return some, [column[places] for column in columns]
+    """The ids and values of some samples."""
+    selected = StringList()
+    for index in indices:
+        selected.append(ids[index])
+    return selected, [column[indices] for column in columns]
 
 
-def _alike(
+def _shared_losses(
     files: Sequence[str], models: Sequence[Model]
 ) -> tuple[dict[str, Model], dict[str, str]]:
-    """The losses that all results have and mean alike, and why the others are left out."""
+    """The losses with the same meaning in all results, and why the others are left out."""
     tables = [{loss["name"]: loss for loss in model["run"]["losses"]} for model in models]
-    alike, unlike = dict[str, Model](), dict[str, str]()
+    shared, unshared = dict[str, Model](), dict[str, str]()
     for name, loss in reduce(or_, reversed(tables)).items():
         for file, table in zip(files, tables, strict=True):
             if name not in table:
-                unlike[name] = f"{name} is not in {file} and left out"
-            elif what := _other_meaning(loss, table[name]):
-                unlike[name] = f"{name} has another {what} in {file} than in {files[0]}: left out"
-        if name not in unlike:
-            alike[name] = loss
-    return alike, unlike
+                unshared[name] = f"{name} is left out: it is not in {file}"
+            elif part := _differing_part(loss, table[name]):
+                unshared[name] = (
+                    f"{name} is left out: its {part} differs between {files[0]} and {file}"
+                )
+        if name not in unshared:
+            shared[name] = loss
+    return shared, unshared
 
 
-def _elsewhere(files: Sequence[str], models: Sequence[Model]) -> Iterator[str]:
-    """What to say of results that were read in another way, or have another ground truth."""
+def _input_notes(files: Sequence[str], models: Sequence[Model]) -> Iterator[str]:
+    """A note for each result with another reading plan or ground truth than the first."""
     first, *others = (model["run"] for model in models)
     for file, run in zip(files[1:], others, strict=True):
         if run["plan"]["text"] != first["plan"]["text"]:
@@ -273,43 +281,44 @@ def _elsewhere(files: Sequence[str], models: Sequence[Model]) -> Iterator[str]:
             yield f"the ground truth of {file} is {run['target']}, of {files[0]} {first['target']}"
 
 
-def _other_meaning(one: Model, other: Model) -> str:
-    """In what two losses of one name differ."""
+def _differing_part(one: Model, other: Model) -> str:
+    """The part in which two losses of the same name differ; empty if they are the same."""
     if one["terms"] != other["terms"]:
         return "definition"
     if len(one["terms"]) > 1 and one["expression"] != other["expression"]:
         return "expression"
-    return next((key for key in ("revision", "plugins") if one.get(key) != other.get(key)), "")
+    parts = {"revision": "revision", "plugins": "plugin code"}
+    return next((part for key, part in parts.items() if one.get(key) != other.get(key)), "")
 
 
 def _measured(
     models: Sequence[Model],
-    alike: Mapping[str, Model],
-    unlike: Mapping[str, str],
+    shared: Mapping[str, Model],
+    unshared: Mapping[str, str],
     losses: Sequence[str],
     per_class: bool,
 ) -> list[Measured]:
-    """What is compared: the losses that are asked for or all of them, and their classes."""
+    """The quantities to compare: the requested losses or all shared ones, and their classes."""
     known: dict[str, Measured] = {}
-    for name, loss in alike.items():
+    for name, loss in shared.items():
         for quantity in [Quantity(name), *_classes(name, models)]:
             known[str(quantity)] = Measured(quantity, loss["better"])
     for name in losses:
-        if name not in known and name in unlike:
-            raise SettingError(unlike[name].removesuffix(": left out"))
+        if name not in known and name in unshared:
+            raise SettingError(unshared[name].replace("is left out", "cannot be compared"))
     if not known:
-        reason = "; ".join(["the results have no loss in common", *unlike.values()])
+        reason = "; ".join(["the results have no loss in common", *unshared.values()])
         raise InputError(reason, kind="mismatch")
-    wanted = losses or [name for name, each in known.items() if not each.quantity.of_class]
-    found = [lookup(name, known, RESULTS) for name in wanted]
+    requested = losses or [name for name, each in known.items() if not each.quantity.of_class]
+    measured = [lookup(name, known, RESULTS) for name in requested]
     if per_class:
-        columns = {each.quantity.column for each in found}
-        found += [
+        columns = {each.quantity.column for each in measured}
+        measured += [
             each
             for each in known.values()
             if each.quantity.of_class and each.quantity.column in columns
         ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(measured))
 
 
 def _classes(name: str, models: Sequence[Model]) -> Iterator[Quantity]:
@@ -320,14 +329,15 @@ def _classes(name: str, models: Sequence[Model]) -> Iterator[Quantity]:
             yield Quantity(name, of_class)
 
 
-def _common(names: Sequence[StringList]) -> list[NDArray[np.intp]]:
-    """Where the samples that all results have stand in each, in the order of the first."""
+def _shared_samples(names: Sequence[StringList]) -> list[NDArray[np.intp]]:
+    """For each result, the indices of the samples that all results have, in the first's order."""
     import numpy as np
 
-    found = [array("q") for _ in names]
-    others = [{name: place for place, name in enumerate(each)} for each in names[1:]]
-    for place, name in enumerate(names[0]):
+    indices = [array("q") for _ in names]
+    others = [{name: index for index, name in enumerate(each)} for each in names[1:]]
+    for index, name in enumerate(names[0]):
         if all(name in other for other in others):
-            for each, at in zip(found, [place, *(other[name] for other in others)], strict=True):
-                each.append(at)
-    return [np.array(each, np.intp) for each in found]
+            positions = [index, *(other[name] for other in others)]
+            for each, position in zip(indices, positions, strict=True):
+                each.append(position)
+    return [np.array(each, np.intp) for each in indices]

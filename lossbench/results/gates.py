@@ -1,4 +1,4 @@
-"""Named decisions: whether a result is good enough."""
+"""Gates: conditions that decide whether a result is good enough."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from lossbench.catalog.tasks import COUNTS
 from lossbench.errors import SettingError, did_you_mean
 from lossbench.results.aggregates import AGGREGATES, OVER_GROUPS, VALUES
 
-WRONG_SIDE = {"lower": (">", ">="), "higher": ("<", "<=")}
-DIGITS = 17
+# A comparison that accepts worse results, and the one to write instead, by the better side.
+WRONG_SIDE = {"lower": {">": "<", ">=": "<="}, "higher": {"<": ">", "<=": ">="}}
+OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+DIGITS = 17  # significant digits that tell any two floats apart
 
 
 @dataclass(frozen=True)
 class Check:
-    """A gate that fits the run: which column, class and aggregate it judges."""
+    """A gate together with the column of the run that it judges."""
 
     gate: Gate
-    column: Column | None  # None: a count of the run
+    column: Column | None  # None for a count of the run
 
     @property
     def needs_baseline(self) -> bool:
@@ -31,43 +33,42 @@ class Check:
 
 @dataclass(frozen=True)
 class Decision:
-    """A gate decided once, on the unrounded value; undefined is nan."""
+    """The outcome of a gate on the unrounded value, which is nan if undefined."""
 
     gate: str
     value: float
     compare: str
     bound: float
     passed: bool
-    warn: bool = False  # reported, and no failure
+    warn: bool = False  # a miss is reported but is not a failure
 
     @property
     def failed(self) -> bool:
-        """Whether a run that missed it is a failure."""
+        """Whether the run fails because of this gate."""
         return not (self.passed or self.warn)
 
     def __str__(self) -> str:
         quantity = self.gate.rpartition(self.compare)[0].strip()
         if math.isnan(self.value):
-            return f"{quantity} is undefined, {self.compare} {shortest(self.bound)} was asked for"
+            return (
+                f"{quantity} is undefined; the gate requires {self.compare} {shortest(self.bound)}"
+            )
         if math.isnan(self.bound):
-            return f"{quantity} {shortest(self.value)} has no bound: the baseline's is undefined"
-        held = self.compare if self.passed else OPPOSITE[self.compare]
-        value, bound = told_apart(self.value, self.bound)
-        return f"{quantity} {value} {held} {bound}"
+            return f"{quantity} {shortest(self.value)} has no bound: the baseline is undefined"
+        relation = self.compare if self.passed else OPPOSITE[self.compare]
+        value, bound = comparable_texts(self.value, self.bound)
+        return f"{quantity} {value} {relation} {bound}"
 
 
-OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
-
-
-def as_gate(given: str | Mapping[str, Any]) -> Gate:
-    """A gate as settings have it: its text, or {"gate": text, "warn": true}."""
-    if isinstance(given, str):
-        return parse_gate(given)
-    warn = given.get("warn", False)
-    text = given.get("gate")
-    if not isinstance(text, str) or not isinstance(warn, bool) or given.keys() - {"gate", "warn"}:
+def as_gate(setting: str | Mapping[str, Any]) -> Gate:
+    """A gate from its setting: a text, or {"gate": text, "warn": true}."""
+    if isinstance(setting, str):
+        return parse_gate(setting)
+    warn = setting.get("warn", False)
+    text = setting.get("gate")
+    if not isinstance(text, str) or not isinstance(warn, bool) or setting.keys() - {"gate", "warn"}:
         raise SettingError(
-            f"a gate is a text, or a mapping with 'gate' and 'warn', not {dict(given)!r}"
+            f"a gate is a text, or a mapping with 'gate' and 'warn', not {dict(setting)!r}"
         )
     return replace(parse_gate(text), warn=warn)
 
@@ -80,13 +81,13 @@ def check(
     has_baseline: bool,
     has_groups: bool,
 ) -> Check:
-    """A gate against the columns of the run, before anything is read."""
+    """Match a gate with the columns of the run, before anything is read."""
     name = gate.loss.name
     if any(leaves(gate.bound)) and not has_baseline:
         raise SettingError(f"the gate `{gate.text}` needs --baseline RUN")
     if gate.aggregate is None:
         if name not in COUNTS or gate.loss.options or gate.of_class:
-            column_for(gate.loss, columns, gate.written, defaults)  # an unknown loss says more
+            column_for(gate.loss, columns, gate.written, defaults)  # reports an unknown loss first
             raise ExpressionError(
                 gate.written,
                 gate.loss.at,
@@ -99,24 +100,26 @@ def check(
             gate.written,
             gate.columns["aggregate"],
             f"no aggregate is called {gate.aggregate!r}{close}; there are {', '.join(AGGREGATES)},"
-            " and group_mean and so on over groups",
+            " and group_mean etc. over groups",
         )
     if gate.aggregate in OVER_GROUPS and not has_groups:
         raise SettingError(f"the gate `{gate.text}` needs --group-by PATTERN")
     column = column_for(gate.loss, columns, gate.written, defaults)
     better = column.better if column else None
     judged = OVER_GROUPS.get(gate.aggregate, gate.aggregate)
-    if judged in VALUES and gate.compare in WRONG_SIDE.get(str(better), ()):
+    instead = WRONG_SIDE.get(str(better), {}).get(gate.compare)
+    if instead and judged in VALUES:
         raise ExpressionError(
             gate.written,
             gate.columns["compare"],
-            f"{name} is better when {better}, so this would pass the worse results; turn it round",
+            f"{name} is better when {better}: `{gate.compare}` would accept worse results;"
+            f" write `{instead}`",
         )
     return Check(gate, column)
 
 
 def decide(check: Check, value: float, baseline: Callable[[], float]) -> Decision:
-    """Whether the gate holds; an undefined side never does."""
+    """Decide a gate; a gate with an undefined value or bound does not pass."""
     gate = check.gate
     bound = float(fold(gate.bound, lambda _: baseline()))
     passed = passes(value, gate.compare, bound)
@@ -124,16 +127,16 @@ def decide(check: Check, value: float, baseline: Callable[[], float]) -> Decisio
 
 
 def passes(value: float, compare: str, bound: float) -> bool:
-    """One comparison of two numbers; undefined fails, infinities compare as numbers."""
+    """Compare two numbers; an undefined number fails, infinities compare as numbers."""
     if math.isnan(value) or math.isnan(bound):
         return False
     return COMPARE[compare](value, bound)
 
 
-def told_apart(value: float, bound: float) -> tuple[str, str]:
-    """The bound as it would be written, and the value with the digits that show how it compares.
+def comparable_texts(value: float, bound: float) -> tuple[str, str]:
+    """The bound as written, and the value with enough digits to show how they compare.
 
-    There are four digits at least, and one more than the bound has.
+    The value has at least four digits, and one more than the bound.
     """
     written = shortest(bound)
     first = max(4, len(written.partition("e")[0].strip("-0.").replace(".", "")) + 1)
@@ -146,5 +149,5 @@ def told_apart(value: float, bound: float) -> tuple[str, str]:
 
 
 def shortest(value: float) -> str:
-    """A number with no digit more than tells it from its neighbours."""
+    """A number with the fewest digits that identify it."""
     return repr(float(value)).removesuffix(".0")

@@ -1,4 +1,4 @@
-"""How numbers stand in files: those that JSON has no word for as words."""
+"""Numbers in JSON: null for undefined, strings for infinities."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Number = float | str | None  # None is undefined
 
 
 def number(value: float) -> Number:
-    """A number as files hold it."""
+    """A number as JSON holds it."""
     if math.isnan(value):
         return None
     if math.isinf(value):
@@ -22,20 +22,20 @@ def number(value: float) -> Number:
     return value
 
 
-def words(numbers: FloatArray) -> list[Any]:
-    """Numbers as files hold them, in nested lists of the array's shape."""
+def number_lists(numbers: FloatArray) -> list[Any]:
+    """Numbers as JSON holds them, in nested lists of the array's shape."""
     import numpy as np
 
-    found = numbers.astype(object)
-    found[np.isnan(numbers)] = None
+    objects = numbers.astype(object)
+    objects[np.isnan(numbers)] = None
     for infinite in (math.inf, -math.inf):
-        found[numbers == infinite] = number(infinite)
-    each: list[Any] = found.tolist()
-    return each
+        objects[numbers == infinite] = number(infinite)
+    lists: list[Any] = objects.tolist()
+    return lists
 
 
 def jsonable(value: Any) -> Any:
-    """Settings and options as files hold them."""
+    """Settings and options as JSON holds them."""
     if isinstance(value, Mapping):
         return {str(key): jsonable(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -44,5 +44,5 @@ def jsonable(value: Any) -> Any:
 
 
 def from_number(value: Number) -> float:
-    """A number back from a file."""
+    """A number read from JSON."""
     return math.nan if value is None else float(value)

@@ -1,4 +1,4 @@
-"""The result of a run: columns of values, what they aggregate to, and the model of every file."""
+"""The result of a run: columns of values and their aggregates; the model of every result file."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from lossbench.catalog.grammar import fold
 from lossbench.errors import PairError
 from lossbench.results.aggregates import OVER_GROUPS, aggregate, mean
 from lossbench.results.gates import Check, Decision
-from lossbench.results.json_numbers import Number, jsonable, number, words
+from lossbench.results.json_numbers import Number, jsonable, number, number_lists
 
 if TYPE_CHECKING:
     from lossbench.runtime.array_types import FloatArray
 
 
 SCHEMA = 1
-BLOCK = 1 << 12  # samples whose numbers are turned into words together
+BLOCK = 1 << 12  # samples converted to JSON numbers together
 
 
 @dataclass(frozen=True)
 class ConventionValue:
-    """What a convention makes of a column: one number, which aggregate it is, and of what."""
+    """The value that a convention reports for a loss, which aggregate it is, and its column."""
 
     value: float
     aggregate: str
@@ -36,13 +36,13 @@ class ConventionValue:
 
 @dataclass
 class ColumnValues:
-    """One column: a value a sample, values of each class, and both over all samples as one.
+    """The values of one loss: per sample, per class, and pooled over all samples.
 
     Attributes:
-        column: a value a sample, (n,).
-        class_columns: those of each class, (K, n); None where a loss has no classes.
+        column: one value per sample, (n,).
+        class_columns: the values of each class, (K, n); None if the loss has no classes.
         pooled: the value of all samples as one.
-        pooled_classes: that of each class.
+        pooled_classes: the pooled value of each class.
     """
 
     column: FloatArray
@@ -52,36 +52,36 @@ class ColumnValues:
 
     @property
     def samples(self) -> list[float]:
-        """A value a sample."""
-        found: list[float] = self.column.tolist()
-        return found
+        """One value per sample."""
+        values: list[float] = self.column.tolist()
+        return values
 
     @property
     def classes(self) -> list[list[float]]:
-        """Values by class, then by sample; none where a loss has no classes."""
+        """Values by class, then by sample; empty if the loss has no classes."""
         return [] if self.class_columns is None else self.class_columns.tolist()
 
 
 @dataclass
 class Result:
-    """What a run found. Undefined values are nan.
+    """The result of a run. Undefined values are nan.
 
     Attributes:
         ids: the samples, sorted.
-        columns: what was asked for.
-        values: by column name.
+        columns: the losses of the run.
+        values: column name -> values.
         class_names: the classes, in the order of class values.
-        counts: pairs found, evaluated, missing, extra; errors.
-        failed: pairs that are no part of the values.
-        skipped: pairs that were to be left out, and why.
-        run: what was read and how: paths, plan, settings, convention, losses.
-        session: what differs from one run to the next: time, device, versions.
+        counts: numbers of pairs found, evaluated, missing and extra, and of errors.
+        failed: pairs without a value, and why.
+        skipped: pairs left out on request, and why.
+        run: the inputs and how they were read: paths, plan, settings, convention, losses.
+        session: facts that differ from one run to the next: time, device, versions.
         pooled: the additive state.
-        decisions: gates, decided.
+        decisions: the outcome of each gate.
         groups: the group of each sample, None without groups.
-        group_pooled: by column, the pooled value of each group, in the order of `group_places`.
-        conventions: convention -> column -> what it would report, where all were asked for.
-        shard: of a share of a run, everything that `merge` needs.
+        group_pooled: column -> pooled value of each group, in the order of `group_indices`.
+        conventions: convention -> column -> reported value, for the convention "all".
+        shard: everything that `merge` needs, for one shard of a run.
     """
 
     ids: list[str]
@@ -102,14 +102,14 @@ class Result:
 
     @property
     def exit_status(self) -> int:
-        """What a shell should see: 3 for inputs that failed, 1 for gates that did, else 0."""
+        """Exit status of a command: 3 if an input failed, 1 if a gate failed, else 0."""
         if self.failed or not (self.ids or self.shard):
             return 3
         return 1 if any(decision.failed for decision in self.decisions) else 0
 
     @property
     def digest(self) -> str:
-        """What tells whether two results are of the same pairs."""
+        """A hash that is equal for results of the same pairs."""
         return digest(self.ids)
 
     @cached_property
@@ -119,25 +119,24 @@ class Result:
 
     @cached_property
     def class_aggregates(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Column -> class -> aggregates, of columns that have classes."""
+        """Column -> class -> aggregates, for columns that have classes."""
         return self._class_aggregates(self.values)
 
     @cached_property
-    def group_places(self) -> dict[str, list[int]]:
-        """Group -> its samples by their place in `ids`; groups sorted."""
-        places: dict[str, list[int]] = {}
-        for place, group in enumerate(self.groups or ()):
-            places.setdefault(group, []).append(place)
-        return dict(sorted(places.items()))
+    def group_indices(self) -> dict[str, list[int]]:
+        """Group -> indices of its samples in `ids`; groups sorted."""
+        indices: dict[str, list[int]] = {}
+        for index, group in enumerate(self.groups or ()):
+            indices.setdefault(group, []).append(index)
+        return dict(sorted(indices.items()))
 
     @cached_property
     def group_means(self) -> dict[str, ColumnValues]:
-        """By column: the mean of each group, and of each class in it, groups sorted."""
-
+        """Column -> mean of each group, and of each class in it; groups sorted."""
         import numpy as np
 
         def means(row: FloatArray) -> list[float]:
-            return [mean(row[places].tolist()) for places in self.group_places.values()]
+            return [mean(row[indices].tolist()) for indices in self.group_indices.values()]
 
         return {
             name: ColumnValues(
@@ -156,24 +155,24 @@ class Result:
 
     @cached_property
     def group_class_aggregates(self) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-        """Group -> column -> class -> aggregates, of columns that have classes."""
+        """Group -> column -> class -> aggregates, for columns that have classes."""
         return {group: self._class_aggregates(values) for group, values in self._group_values()}
 
     @cached_property
     def over_groups(self) -> dict[str, dict[str, float]]:
-        """Column -> aggregates of the means of groups, each group counting once."""
+        """Column -> aggregates of the group means, each group counting once."""
         return {name: _over(table) for name, table in _aggregates(self.group_means).items()}
 
     @cached_property
     def class_over_groups(self) -> dict[str, dict[str, dict[str, float]]]:
-        """Column -> class -> aggregates of the means of groups, of columns that have classes."""
+        """Column -> class -> aggregates of the group means, for columns that have classes."""
         return {
             name: {of_class: _over(table) for of_class, table in tables.items()}
             for name, tables in self._class_aggregates(self.group_means).items()
         }
 
     def quantity(self, check: Check) -> float:
-        """The number that a gate judges."""
+        """The value that a gate judges."""
         if check.column is None:
             return float(self.counts[check.gate.loss.name])
         name, of_class = check.column.name, check.gate.of_class
@@ -186,7 +185,7 @@ class Result:
         return table[OVER_GROUPS.get(aggregate, aggregate)]
 
     def as_json(self, per_class: bool = True, *, samples: bool = True) -> dict[str, Any]:
-        """The result file, or all of it but its samples: nan is null, infinities are words."""
+        """The result file, with or without samples; nan is null, infinities are strings."""
         model = {
             "schema": SCHEMA,
             "session": self.session,
@@ -233,33 +232,35 @@ class Result:
 
     @property
     def class_columns(self) -> dict[str, FloatArray]:
-        """By column: values of each class, (K, n), of columns that have classes."""
-        every = {name: each.class_columns for name, each in self.values.items()}
-        return {name: each for name, each in every.items() if each is not None}
+        """Column -> values of each class, (K, n), for columns that have classes."""
+        columns = {name: each.class_columns for name, each in self.values.items()}
+        return {name: each for name, each in columns.items() if each is not None}
 
     def rows(self, per_class: bool = True) -> Iterator[dict[str, Any]]:
-        """The rows of the result file, one sample after another."""
+        """The samples of the result file, one after another."""
         names = {"id": self.ids} if self.groups is None else {"id": self.ids, "group": self.groups}
-        classed = self.class_columns if per_class else {}
+        class_columns = self.class_columns if per_class else {}
         for start in range(0, len(self.ids), BLOCK):
             block = slice(start, start + BLOCK)
             lists: dict[str, list[Any]] = {name: each[block] for name, each in names.items()}
-            lists |= {name: words(each.column[block]) for name, each in self.values.items()}
-            of_classes = {name: words(rows[:, block].T) for name, rows in classed.items()}
-            for place, cells in enumerate(zip(*lists.values(), strict=True)):
+            lists |= {name: number_lists(each.column[block]) for name, each in self.values.items()}
+            of_classes = {
+                name: number_lists(rows[:, block].T) for name, rows in class_columns.items()
+            }
+            for index, cells in enumerate(zip(*lists.values(), strict=True)):
                 row = dict(zip(lists, cells, strict=True))
                 if of_classes:
                     row["classes"] = {
-                        name: dict(zip(self.class_names, cells[place], strict=True))
+                        name: dict(zip(self.class_names, cells[index], strict=True))
                         for name, cells in of_classes.items()
                     }
                 yield row
 
     def _aggregate(self, name: str, per_class: bool) -> dict[str, Any]:
-        found = _tables(self.aggregates, self.class_aggregates, name, per_class)
+        tables = _tables(self.aggregates, self.class_aggregates, name, per_class)
         if self.groups is not None:
-            found["groups"] = _tables(self.over_groups, self.class_over_groups, name, per_class)
-        return found
+            tables["groups"] = _tables(self.over_groups, self.class_over_groups, name, per_class)
+        return tables
 
     def _groups(self, per_class: bool) -> dict[str, Any]:
         return {
@@ -271,16 +272,16 @@ class Result:
         }
 
     def _group_values(self) -> Iterator[tuple[str, dict[str, ColumnValues]]]:
-        """Each group with the columns of its samples."""
-        for at, (group, places) in enumerate(self.group_places.items()):
+        """Each group and the columns of its samples."""
+        for row, (group, indices) in enumerate(self.group_indices.items()):
             of_group = {}
             for name, values in self.values.items():
                 pooled = self.group_pooled[name]
                 of_group[name] = ColumnValues(
-                    values.column[places],
-                    None if values.class_columns is None else values.class_columns[:, places],
-                    float(pooled.column[at]),
-                    [] if pooled.class_columns is None else pooled.class_columns[:, at].tolist(),
+                    values.column[indices],
+                    None if values.class_columns is None else values.class_columns[:, indices],
+                    float(pooled.column[row]),
+                    [] if pooled.class_columns is None else pooled.class_columns[:, row].tolist(),
                 )
             yield group, of_group
 
@@ -307,7 +308,7 @@ def _aggregates(columns: Mapping[str, ColumnValues]) -> dict[str, dict[str, floa
 
 
 def _over(table: Mapping[str, float]) -> dict[str, float]:
-    """The aggregates that there are over groups."""
+    """The aggregates that exist over groups."""
     return {name: table[name] for name in OVER_GROUPS.values()}
 
 
@@ -317,17 +318,17 @@ def _tables(
     name: str,
     per_class: bool,
 ) -> dict[str, Any]:
-    """The aggregates of a column as files hold them, those of its classes among them."""
-    found: dict[str, Any] = _numbers(tables[name])
+    """The aggregates of a column and of its classes as JSON holds them."""
+    model: dict[str, Any] = _numbers(tables[name])
     if per_class and name in class_tables:
-        found["classes"] = {
+        model["classes"] = {
             of_class: _numbers(table) for of_class, table in class_tables[name].items()
         }
-    return found
+    return model
 
 
 def combine(column: Column, terms: Mapping[Any, Any]) -> ColumnValues:
-    """A column's values from those of its terms; undefined where a term is.
+    """The values of an expression from the values of its terms; undefined where a term is.
 
     Args:
         column: an expression over terms.
@@ -339,9 +340,9 @@ def combine(column: Column, terms: Mapping[Any, Any]) -> ColumnValues:
         parts = [terms[term][part] for term in column.terms]
         if any(each is None for each in parts):
             return None
-        found = fold(column.node, lambda term: np.asarray(terms[term][part], np.float64))
+        values = fold(column.node, lambda term: np.asarray(terms[term][part], np.float64))
         undefined = np.logical_or.reduce([np.isnan(each) for each in parts])
-        return np.where(undefined, np.nan, found)
+        return np.where(undefined, np.nan, values)
 
     with np.errstate(divide="ignore", invalid="ignore"):
         samples, classes, pooled, pooled_classes = map(over, range(4))
@@ -354,13 +355,13 @@ def combine(column: Column, terms: Mapping[Any, Any]) -> ColumnValues:
 
 
 def digest(names: Iterable[str]) -> str:
-    """What tells whether two lists of names are the same, without another copy of all of them."""
-    found, left = sha256(), iter(names)
+    """A hash of a list of names, computed in blocks so that the list is not copied."""
+    hasher, remaining = sha256(), iter(names)
     start = ""
-    while some := list(islice(left, BLOCK)):
-        found.update((start + "\n".join(some)).encode(errors="surrogatepass"))
+    while block := list(islice(remaining, BLOCK)):
+        hasher.update((start + "\n".join(block)).encode(errors="surrogatepass"))
         start = "\n"
-    return found.hexdigest()
+    return hasher.hexdigest()
 
 
 def _numbers(table: Mapping[str, float]) -> dict[str, Number]:
@@ -368,18 +369,18 @@ def _numbers(table: Mapping[str, float]) -> dict[str, Number]:
 
 
 def _reported(each: ConventionValue) -> dict[str, Any]:
-    what = describe_column(each.column)
-    several = {} if what["options"] else {"terms": what["terms"]}
+    column = describe_column(each.column)
+    terms = {} if column["options"] else {"terms": column["terms"]}
     return {
         "value": number(each.value),
         "aggregate": each.aggregate,
-        "options": what["options"],
-        **several,
+        "options": column["options"],
+        **terms,
     }
 
 
 def describe_column(column: Column) -> dict[str, Any]:
-    """What a column is: of a single loss also its options and definition."""
+    """A column as result files describe it; a single loss with its options and definition."""
     terms = column.terms
     entry, alone = terms[0].entry, column.node == terms[0]
     plugins = {each.path: each for term in terms if (each := term.entry.plugin)}

@@ -86,7 +86,7 @@ def test_it_can_be_gated_combined_and_named() -> None:
     dice, worst = (np.array(alone.values[name].samples) for name in ("dice", "worst_pixel"))
     assert result.values["mix"].samples == pytest.approx(worst - dice, nan_ok=True)
     assert [decision.passed for decision in result.decisions] == [bool(worst.max() <= 1)]
-    with pytest.raises(lossbench.SettingError, match="turn it round"):
+    with pytest.raises(lossbench.SettingError, match="write `<=`"):
         lossbench.plan(*BINARY, gates="worst_pixel.mean >= 0.1", plugins=PLAIN)
 
 

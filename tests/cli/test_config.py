@@ -291,10 +291,10 @@ LOSS = "; `lossbench losses` lists them all"
         # gates
         ("gates: dice.mean", "1:17: expected < <= > >= == or != (quote a gate: the shell reads <"
          " and >)"),
-        ("gates: dice.mean >= 0.2", "1:18: dice is better when lower, so this would pass the worse"
-         " results; turn it round"),
-        ("losses: {x: 1 - dice}\ngates: x.mean <= 0.2", "2:15: x is better when higher, so this"
-         " would pass the worse results; turn it round"),
+        ("gates: dice.mean >= 0.2", "1:18: dice is better when lower: `>=` would accept worse"
+         " results; write `<=`"),
+        ("losses: {x: 1 - dice}\ngates: x.mean <= 0.2", "2:15: x is better when higher: `<=`"
+         " would accept worse results; write `>=`"),
         ("gates: [{gat: dice.mean <= 1, warn: true}]", None),
         ("gates:\n  - {gate: iou.mean >= 1, warn: off}", "2:33: expected true or false, found"
          " 'off'"),

@@ -200,7 +200,7 @@ PIXELS: dict[str, tuple[Any, Any, list[str], dict[str, Any]]] = {
 def test_pooled_in_a_group_is_the_value_of_its_pixels_as_one_sample(kind: str) -> None:
     pred, truth, losses, how = PIXELS[kind]
     found = lossbench.evaluate(pred, truth, losses, group_by=BY_PATIENT, **how)
-    for group in found.group_places:
+    for group in found.group_indices:
         ids = [name for name in IDS if name.startswith(group)]
         one = [np.concatenate([side[name] for name in ids])[None] for side in (pred, truth)]
         alone = lossbench.evaluate(*one, losses, **how)
@@ -359,8 +359,8 @@ def test_gates_judge_what_pandas_finds_over_groups() -> None:
     ("gate", "how", "words"),
     [
         ("dice.group_mean <= 1", {}, "--group-by"),
-        ("dice.group_mean >= 0.5", {"group_by": BY_PATIENT}, "turn it round"),
-        ("dice[a].group_max > 0.5", {"group_by": BY_PATIENT}, "turn it round"),
+        ("dice.group_mean >= 0.5", {"group_by": BY_PATIENT}, "write `<=`"),
+        ("dice[a].group_max > 0.5", {"group_by": BY_PATIENT}, "write `<`"),
         ("dice.group_maen <= 1", {"group_by": BY_PATIENT}, "'group_mean'"),
         ("dice.group_pooled <= 1", {"group_by": BY_PATIENT}, "no aggregate"),
         ("dice.group_mean <= baseline", {"group_by": BY_PATIENT}, "--baseline"),
@@ -502,7 +502,7 @@ def test_a_baseline_of_other_groups_is_noted(lossbench_command: Command, tmp_pat
     gate = ["--baseline", file, "--gate", "dice.group_mean < baseline + 1"]
     other = lossbench_command(*common, "--group-by", "*/{well}", *gate)
     same = lossbench_command(*common, "--group-by", "{plate}/{well}", *gate)
-    assert "the baseline is of other groups" in other.stderr
+    assert "the baseline has different groups" in other.stderr
     assert "the baseline is of" not in same.stderr
 
 

@@ -140,10 +140,10 @@ def test_only_what_all_have_is_compared(results):
     files = [results / "earlier.json", results / "plate.json", results / "pred.parquet"]
     truth = f"the ground truth of {files[1]} is {results / 'gt'}, of {files[0]} {CELLS / 'gt'}"
     found = lossbench.compare(files)
-    assert found.notes[:2] == [f"seg is not in {files[1]} and left out", truth]
+    assert found.notes[:2] == [f"seg is left out: it is not in {files[1]}", truth]
     assert [each.name for each in found.measured] == ["dice", "iou"]
     back = lossbench.compare(files[::-1])  # what the first one lacks is told, too
-    assert f"seg is not in {files[1]} and left out" in back.notes
+    assert f"seg is left out: it is not in {files[1]}" in back.notes
     found = lossbench.compare(files, ["dice"])
     assert found.notes == [
         truth,
@@ -186,13 +186,13 @@ def test_a_name_that_means_something_else_is_left_out(tmp_path):
         lossbench.save(lossbench.evaluate(CELLS / "pred", CELLS / "gt", losses), files[-1])
     options, first, expression, added = files
     assert lossbench.compare([first, expression]).notes == [
-        f"l has another definition in {expression} than in {first}: left out"
+        f"l is left out: its definition differs between {first} and {expression}"
     ]
     assert lossbench.compare([expression, added]).notes == [
-        f"l has another expression in {added} than in {expression}: left out"
+        f"l is left out: its expression differs between {expression} and {added}"
     ]
     with pytest.raises(
-        lossbench.SettingError, match=r"l has another expression in .*sum.json than"
+        lossbench.SettingError, match=r"l cannot be compared: its expression differs .*sum.json"
     ):
         lossbench.compare([expression, added], "l")
     with pytest.raises(lossbench.SettingError, match=r"no loss of all results is called 'k'"):
@@ -211,7 +211,9 @@ def test_another_revision_is_no_comparison(results, tmp_path):
     for loss in model["run"]["losses"]:
         loss["revision"] += 1
     (tmp_path / "new.json").write_text(json.dumps(model))
-    with pytest.raises(lossbench.InputError, match="in common; dice has another revision in"):
+    with pytest.raises(
+        lossbench.InputError, match="in common; dice is left out: its revision differs"
+    ):
         lossbench.compare([results / "pred.json", tmp_path / "new.json"])
 
 

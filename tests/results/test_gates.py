@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import lossbench
 from lossbench.errors import SettingError
-from lossbench.results.gates import Decision, passes, told_apart
+from lossbench.results.gates import Decision, comparable_texts, passes
 
 NAN, INF = math.nan, math.inf
 TRUTH = np.array([[1, 1, 1, 1, 0, 0, 0, 0]], np.uint8)
@@ -82,7 +82,7 @@ def test_an_undefined_side_never_passes(compare: str) -> None:
 def test_two_numbers_are_shown_with_enough_digits_to_tell_them_apart(
     value: float, bound: float, shown: tuple[str, str]
 ) -> None:
-    assert told_apart(value, bound) == shown
+    assert comparable_texts(value, bound) == shown
 
 
 @settings(max_examples=500, deadline=None)
@@ -91,7 +91,7 @@ def test_the_numbers_that_are_shown_compare_like_those_that_were_judged(
     value: float, step: float, near: bool
 ) -> None:
     bound = value * (1 + step) if near else step
-    left, right = map(float, told_apart(value, bound))
+    left, right = map(float, comparable_texts(value, bound))
     assert (left < right) == (value < bound)
     assert (left > right) == (value > bound)
 
@@ -109,11 +109,11 @@ def test_the_numbers_that_are_shown_compare_like_those_that_were_judged(
         (Decision("x.max < 9", INF, "<", 9, False), "x.max inf >= 9"),
         (
             Decision("dice.mean <= 0.15", NAN, "<=", 0.15, False),
-            "dice.mean is undefined, <= 0.15 was asked for",
+            "dice.mean is undefined; the gate requires <= 0.15",
         ),
         (
             Decision("dice.mean <= 0.1499999", NAN, "<=", 0.1499999, False),
-            "dice.mean is undefined, <= 0.1499999 was asked for",
+            "dice.mean is undefined; the gate requires <= 0.1499999",
         ),
         (
             Decision('dice["a < b"].mean < 0.2', 0.3, "<", 0.2, False),
@@ -352,7 +352,7 @@ def test_a_baseline_whose_parts_are_missing_is_refused(tmp_path: Path) -> None:
     ("gate", "losses", "words"),
     [
         ("dice.mean >= 0.2", "dice", "better when lower"),
-        ("dice.mean > 0.2", "dice", "turn it round"),
+        ("dice.mean > 0.2", "dice", "`>` would accept worse results; write `<`"),
         ("dice.p95 >= 0.2", "dice", "better when lower"),
         ("dice.pooled >= 0.2", "dice", "better when lower"),
         ("dice.ci_low >= 0.2", "dice", "better when lower"),
