@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lossbench.catalog.tasks import COUNTS
+from lossbench.output.sections import COUNTED
 from lossbench.results.aggregates import AGGREGATES, OVER_GROUPS
 from lossbench.results.result import SCHEMA
 
@@ -19,8 +20,8 @@ TABLE = {"$ref": "#/$defs/aggregates"}
 
 
 def result_schema() -> dict[str, Any]:
-    """What every result file of this number has; later versions only add keys."""
-    # An undefined value is null, as JSON has no word for it.
+    """The schema that every result file of this version satisfies; later versions only add keys."""
+    # An undefined value is null, because JSON has no NaN.
     number = {"anyOf": [{"type": ["number", "null"]}, {"enum": ["Infinity", "-Infinity"]}]}
     over_groups = _table(OVER_GROUPS.values())
     return {
@@ -114,15 +115,14 @@ def _error() -> dict[str, Any]:
 
 
 def _table(names: Any) -> dict[str, Any]:
-    """Aggregates: three of them count."""
-    counts = ("count", "undefined", "infinite")
-    return {name: WHOLE if name in counts else NUMBER for name in names}
+    """Aggregates, some of which are counts."""
+    return {name: WHOLE if name in COUNTED else NUMBER for name in names}
 
 
 def _object(
     required: Mapping[str, Any], optional: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """An object with these keys; others may come with a later version."""
+    """An object with these keys; a later version may add others."""
     return {
         "type": "object",
         "properties": {**required, **(optional or {})},
@@ -131,5 +131,5 @@ def _object(
 
 
 def _by_name(each: Mapping[str, Any]) -> dict[str, Any]:
-    """An object whose keys are names of the user's."""
+    """An object whose keys are names chosen by the user."""
     return {"type": "object", "additionalProperties": each}

@@ -1,4 +1,4 @@
-"""Pieces of HTML that show one thing each: a text, a table, a chart, a picture."""
+"""Elements of the HTML page: text, tables, charts, pictures."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ WIDTH, HEIGHT, MARGIN = 320, 110, 6  # of a chart
 
 
 def text_of(text: object) -> str:
-    """A text that is no markup and has no control characters, whoever made it."""
+    """Any text, with markup and control characters escaped."""
     return escape(printable(str(text)))
 
 
 def table_of(section: Section) -> str:
-    """A table that nothing is done with."""
+    """A table without sorting."""
     caption = f"<caption>{text_of(section.title)}</caption>" if section.title else ""
     head = "".join(f'<th scope="col">{text_of(each)}</th>' for each in section.headings)
     body = "\n".join(
@@ -36,7 +36,7 @@ def table_of(section: Section) -> str:
 
 
 def key_to(colours: Mapping[str, Colour]) -> str:
-    """What colours mean."""
+    """The key of a picture: colours and their meanings."""
     return "".join(
         f'<span class="key"><i style="background:rgb{colour}"></i>{text_of(name)}</span>'
         for name, colour in colours.items()
@@ -44,7 +44,7 @@ def key_to(colours: Mapping[str, Colour]) -> str:
 
 
 def picture_url(image: Image) -> str:
-    """A picture as a URL of its own."""
+    """A picture as a data URL."""
     from PIL import Image as Pictures
 
     file = io.BytesIO()
@@ -55,30 +55,30 @@ def picture_url(image: Image) -> str:
 def histogram_of(
     name: str, counts: Sequence[int], edges: Sequence[float], marks: Mapping[str, float]
 ) -> str:
-    """A drawing of how many values are in each bin.
+    """A histogram as SVG.
 
     Args:
-        name: what is counted.
-        counts: of each bin.
-        edges: of the bins, one more.
-        marks: values to draw as lines of a style with that name.
+        name: the name of the values.
+        counts: the number of values in each bin.
+        edges: the edges of the bins, one more than counts.
+        marks: values to mark by a line, by the CSS class of the line.
     """
-    low, high, most = edges[0], edges[-1], max(counts)
+    low, high, tallest = edges[0], edges[-1], max(counts)
     width, right = WIDTH - 2 * MARGIN, WIDTH - MARGIN
     step = width / len(counts)
     bars = "".join(
-        f"M{MARGIN + place * step:.2f} {HEIGHT}v-{height:.2f}h{step * 0.92:.2f}v{height:.2f}z"
-        for place, count in enumerate(counts)
-        if count and (height := max(1.0, (HEIGHT - 4) * count / most))
+        f"M{MARGIN + index * step:.2f} {HEIGHT}v-{height:.2f}h{step * 0.92:.2f}v{height:.2f}z"
+        for index, count in enumerate(counts)
+        if count and (height := max(1.0, (HEIGHT - 4) * count / tallest))
     )
-    span = high / 2 - low / 2  # which is always finite
-    places = {
+    span = high / 2 - low / 2  # high - low could overflow
+    positions = {
         style: (value / 2 - low / 2) / span if span else 0.5 for style, value in marks.items()
     }
     lines = "".join(
-        f'<path class="{style}" d="M{MARGIN + width * place:.2f} 0V{HEIGHT}"/>'
-        for style, place in places.items()
-        if 0 <= place <= 1
+        f'<path class="{style}" d="M{MARGIN + width * position:.2f} 0V{HEIGHT}"/>'
+        for style, position in positions.items()
+        if 0 <= position <= 1
     )
     ends = "".join(
         f'<text x="{x}" y="{HEIGHT + 14}" text-anchor="{anchor}">{format_number(end)}</text>'

@@ -1,4 +1,4 @@
-"""A result as one page of HTML that needs no other file: numbers, distributions, worst pictures."""
+"""The HTML page of a result: numbers, distributions, and the worst samples as pictures."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 ROWS = 1000  # samples in the table
 PICTURES = 12
 HERE = Path(__file__).parent
-MOST_ERRORS = MOST_GROUPS = 100
-FINE = 256  # pixels, from which on a picture is not shown pixel by pixel
-# Nothing is fetched, whatever the names of files look like.
+LISTED_ERRORS = LISTED_GROUPS = 100
+SMALL = 256  # pixels; smaller pictures are enlarged without smoothing
+# Forbids all network access, even if a file name contains markup.
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
@@ -63,7 +63,7 @@ def render_report(
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{text_of(title)} · lossbench</title>
 <style>
-{_beside("page.css")}</style>
+{_text_file("page.css")}</style>
 </head>
 <body>
 <h1>{text_of(title)}</h1>
@@ -74,7 +74,7 @@ def render_report(
 
 
 def _parts(report: Report, by: Measured, top: int | None, pictures: int) -> Iterator[str]:
-    """What is on the page, from top to bottom."""
+    """The parts of the page, from top to bottom."""
     model = report.model
     yield from _head(report)
     yield from _gates(model.get("gates", []))
@@ -117,8 +117,8 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for gate in gates:
         passed, warn = gate["passed"], gate.get("warn")
         style, mark = ("good", "✓") if passed else ("warn", "⚠") if warn else ("bad", "✗")
-        found = f'<span class="soft">is {from_number(gate["value"])!r}</span>'
-        yield f'<li class="{style}">{mark} {text_of(gate["gate"])} {found}</li>'
+        value = f'<span class="soft">is {from_number(gate["value"])!r}</span>'
+        yield f'<li class="{style}">{mark} {text_of(gate["gate"])} {value}</li>'
     yield "</ul>"
 
 
@@ -127,32 +127,32 @@ def _errors(errors: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         return
     yield '<h2>Errors</h2>\n<ul class="plain">'
     yield from (
-        f'<li class="bad file">{text_of(each["error"])}</li>' for each in errors[:MOST_ERRORS]
+        f'<li class="bad file">{text_of(each["error"])}</li>' for each in errors[:LISTED_ERRORS]
     )
-    if len(errors) > MOST_ERRORS:
-        yield f"<li>… and {len(errors) - MOST_ERRORS:,} more</li>"
+    if len(errors) > LISTED_ERRORS:
+        yield f"<li>… and {len(errors) - LISTED_ERRORS:,} more</li>"
     yield "</ul>"
 
 
 def _numbers(table: Mapping[str, Any]) -> dict[str, float]:
-    """Aggregates as numbers again; what is in them beside is left."""
+    """Aggregates as numbers, without nested tables."""
     return {name: from_number(each) for name, each in table.items() if not isinstance(each, dict)}
 
 
-def _of(measured: Measured, tables: Mapping[str, Any]) -> dict[str, float]:
-    """The aggregates of a column, or of a class of it, in tables by column."""
+def _table(measured: Measured, tables: Mapping[str, Any]) -> dict[str, float]:
+    """The aggregates of a column or of one of its classes, from tables by column."""
     column, of_class = measured.quantity
     return _numbers(tables[column] if of_class is None else tables[column]["classes"][of_class])
 
 
 def _aggregates(report: Report) -> list[list[str]]:
-    tables = [_of(each, report.model["aggregate"]) for each in report.measured]
+    tables = [_table(each, report.model["aggregate"]) for each in report.measured]
     names = [name for name in (*SHOWN, *SHOWN_IF_ANY) if all(name in table for table in tables)]
     return aggregate_rows(tables, dict(zip(names, names, strict=True)))
 
 
 def _classes(report: Report) -> Iterator[str]:
-    """The mean of each class, of the columns that have classes."""
+    """The mean of each class, for columns that have classes."""
     tables = report.model["aggregate"]
     columns = [each for each in _columns(report) if "classes" in tables[each.quantity.column]]
     if columns:
@@ -167,18 +167,19 @@ def _classes(report: Report) -> Iterator[str]:
 
 
 def _groups(report: Report, by: Measured) -> Iterator[str]:
-    """The mean of each group, the worst first."""
+    """The mean of each group, worst first."""
     groups, columns = report.model.get("groups", {}), _columns(report)
     if groups and columns:
-        tables = {name: [_of(each, table) for each in columns] for name, table in groups.items()}
-        first = [_of(by, groups[name])["mean"] for name in tables]
-        order = [list(tables)[place] for place in worst_first(first, by.better)[:MOST_GROUPS]]
+        tables = {name: [_table(each, table) for each in columns] for name, table in groups.items()}
+        first = [_table(by, groups[name])["mean"] for name in tables]
+        names = list(tables)
+        order = [names[index] for index in worst_first(first, by.better)[:LISTED_GROUPS]]
         rows = [
             [name, f"{sum(tables[name][0][each] for each in ('count', 'undefined')):.0f}",
              *(format_number(table["mean"]) for table in tables[name])]
             for name in order
         ]  # fmt: skip
-        title = f"mean of {len(order):,} of {len(tables):,} groups, the worst by {by.name} first"
+        title = f"mean of {len(order):,} of {len(tables):,} groups, worst by {by.name} first"
         yield "<h2>Groups</h2>"
         yield table_of(Section(title, ["group", "pairs", *map(heading, columns)], rows))
 
@@ -189,9 +190,9 @@ def _columns(report: Report) -> list[Measured]:
 
 
 def _chart(report: Report, measured: Measured) -> str:
-    """How the values of a column are distributed."""
+    """The histogram of a column with its mean and median."""
     counts, edges = report.histogram(measured)
-    table = _of(measured, report.model["aggregate"])
+    table = _table(measured, report.model["aggregate"])
     means = {name: table[name] for name in ("mean", "median")}
     caption = [
         f"{sum(counts):,} samples",
@@ -205,43 +206,43 @@ def _chart(report: Report, measured: Measured) -> str:
     )
 
 
-def _pictures(report: Report, by: Measured, most: int) -> Iterator[str]:
-    """The worst samples, looked at."""
-    places, found = report.worst_pictures(by, most)
-    if not places:
+def _pictures(report: Report, by: Measured, count: int) -> Iterator[str]:
+    """The worst samples as pictures."""
+    indices, overlays = report.worst_pictures(by, count)
+    if not indices:
         return
     yield f"<h2>Worst by {text_of(by.name)}</h2>"
-    yield from (f'<p class="soft">{text_of(note)}</p>' for note in found.notes)
-    if found.samples:
-        order = "Ground truth, prediction and errors of each; the errors:"
-        yield f'<p><span class="key">{order}</span>{key_to(found.legend)}</p>'
-        yield f"<p>{key_to(found.classes)}</p>" if found.classes else ""
+    yield from (f'<p class="soft">{text_of(note)}</p>' for note in overlays.notes)
+    if overlays.samples:
+        order = "Ground truth, prediction and errors of each sample; the errors:"
+        yield f'<p><span class="key">{order}</span>{key_to(overlays.legend)}</p>'
+        yield f"<p>{key_to(overlays.classes)}</p>" if overlays.classes else ""
         yield '<div class="samples">'
-        for name, place in places.items():
-            if name in found.samples:
-                yield _sample(report, name, place, found.samples[name])
+        for name, index in indices.items():
+            if name in overlays.samples:
+                yield _sample(report, name, index, overlays.samples[name])
         yield "</div>"
 
 
-def _sample(report: Report, name: str, place: int, shown: Overlay) -> str:
+def _sample(report: Report, name: str, index: int, overlay: Overlay) -> str:
     """The pictures of one sample and its values."""
     tiles = "".join(
-        f'<img class="{"small" if max(image.shape[:2]) < FINE else ""}" alt="{what}"'
-        f' title="{what}" src="{picture_url(image)}">'
-        for what, image in shown.images.items()
+        f'<img class="{"small" if max(image.shape[:2]) < SMALL else ""}" alt="{title}"'
+        f' title="{title}" src="{picture_url(image)}">'
+        for title, image in overlay.images.items()
     )
     values = [
-        f"{each.name} {format_number(report.values[each.name][place])}" for each in report.measured
+        f"{each.name} {format_number(report.values[each.name][index])}" for each in report.measured
     ]
-    told = " · ".join([*values, *filter(None, [shown.remark])])
+    caption = " · ".join([*values, *filter(None, [overlay.remark])])
     return (
         f'<figure><h3>{text_of(name)}</h3><div class="tiles">{tiles}</div>'
-        f"<figcaption>{text_of(told)}</figcaption></figure>"
+        f"<figcaption>{text_of(caption)}</figcaption></figure>"
     )
 
 
 def _samples(report: Report, by: Measured, top: int | None) -> Iterator[str]:
-    """The table that can be sorted."""
+    """The table of samples, which the reader can sort and search."""
     order = report.worst(by, top)
     headings = ['<th scope="col"><button>id</button></th>']
     for each in report.measured:
@@ -253,25 +254,25 @@ def _samples(report: Report, by: Measured, top: int | None) -> Iterator[str]:
     columns = [report.values[each.name] for each in report.measured]
     some = f"the worst {len(order):,} of " if len(order) < len(report.ids) else ""
     yield "<h2>Samples</h2>"
-    yield f'<p class="soft">{some}{len(report.ids):,}, the worst by {text_of(by.name)} first</p>'
+    yield f'<p class="soft">{some}{len(report.ids):,}, worst by {text_of(by.name)} first</p>'
     yield '<input type="search" id="search" placeholder="part of an id" aria-label="part of an id">'
     yield '<div class="wide"><table id="samples">'
     yield f"<thead><tr>{''.join(headings)}</tr></thead>\n<tbody>"
-    for place in order:
-        cells = "".join(_cell(float(column[place])) for column in columns)
-        yield f"<tr><td>{text_of(report.ids[place])}</td>{cells}</tr>"
+    for index in order:
+        cells = "".join(_cell(float(column[index])) for column in columns)
+        yield f"<tr><td>{text_of(report.ids[index])}</td>{cells}</tr>"
     yield "</tbody></table></div>"
-    yield f"<script>\n{_beside('page.js')}</script>"
+    yield f"<script>\n{_text_file('page.js')}</script>"
 
 
 def _cell(value: float) -> str:
-    """A number as it is shown, with every digit behind it."""
+    """A rounded number, with every digit in an attribute for sorting."""
     exact = "" if math.isnan(value) else repr(value).replace("inf", "Infinity")
     return f'<td data-v="{exact}">{format_number(value)}</td>'
 
 
 def _definitions(report: Report) -> Iterator[str]:
-    """What the numbers are."""
+    """The definition of each loss."""
     columns = {each.quantity.column for each in report.measured}
     yield "<h2>Definitions</h2>\n<dl>"
     for loss in report.model["run"]["losses"]:
@@ -280,6 +281,6 @@ def _definitions(report: Report) -> Iterator[str]:
     yield "</dl>"
 
 
-def _beside(name: str) -> str:
-    """A file beside this one."""
+def _text_file(name: str) -> str:
+    """The text of a file in this folder."""
     return (HERE / name).read_text(encoding="utf-8")

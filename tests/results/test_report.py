@@ -124,7 +124,7 @@ def test_a_page_stands_alone_and_runs_nothing_foreign(cells, tmp_path):
     assert hostile.replace("\x1b", "\\x1b") in page.text
     assert not any("onerror" in each for each in page.attributes)
     assert "\x1b" not in page.text
-    assert "no pictures: the run was given arrays" in page.text
+    assert "no pictures: the run read arrays, not files" in page.text
     own = Page(lossbench.render(lossbench.report(cells / "run.json", pred=CELLS / "pred")))
     assert own.links
     assert all(link.startswith("data:image/png") for link in own.links)
@@ -228,7 +228,7 @@ def test_the_threshold_is_that_of_the_loss_that_judges(tmp_path, losses, thresho
     shown = looked_at(tmp_path, pred, target, losses, **how)
     second = RIGHT if threshold == 0.3 else MISSED  # 100/255 is 0.39
     assert shown.samples["a"].images["errors"][0].tolist() == [list(RIGHT), list(second)]
-    assert shown.notes == [f"errors are those of p ≥ {threshold}"]
+    assert shown.notes == [f"errors at p ≥ {threshold}"]
 
 
 def test_logits_are_decided_as_they_are_judged(tmp_path):
@@ -288,7 +288,7 @@ def test_arrays_that_are_no_pictures_have_none(tmp_path):
     target[0] = 1
     found = looked_at(tmp_path, target, target, classes=2, task="multiclass")
     assert not found.samples
-    assert found.notes == ["no pictures: there are none of arrays that are no picture or volume"]
+    assert found.notes == ["no pictures: arrays of this shape are neither pictures nor volumes"]
 
 
 def test_pictures_are_found_where_the_files_are_now(tmp_path, monkeypatch):
@@ -299,14 +299,14 @@ def test_pictures_are_found_where_the_files_are_now(tmp_path, monkeypatch):
     lost = Page(lossbench.render(lossbench.report("run.json")))
     assert not lost.pictures
     assert "no pictures: pred does not exist" in lost.text
-    assert "PRED and GT say where the files are now" in lost.text
+    assert "give the folders as PRED and GT" in lost.text
     shutil.copytree("then", "few")
     for side in Path("few/pred").rglob("*.png"):
         if side.stem != "03":
             side.unlink()
     partly = Page(lossbench.render(lossbench.report("run.json", pred="few/pred", target="few/gt")))
     assert len(partly.pictures) == 2 * 3
-    assert "no picture of 9 of 11: not both of their files are there" in partly.text
+    assert "no picture of 9 of 11: one of the two files is missing" in partly.text
     found = lossbench.report("run.json", pred="then/pred", target="then/gt")
     page = Page(lossbench.render(found, pictures=1))
     name = found.ids[found.worst(found.measured[0], 1)[0]]
@@ -344,7 +344,7 @@ def test_further_roles_are_read_again_too(tmp_path, folder):
     lossbench.save(found, tmp_path / "run.json")
     shown = overlays(read_result(str(tmp_path / "run.json")), ["a"], found.columns[0].name)
     assert shown.samples["a"].images["errors"][0].tolist() == [list(IGNORED), list(NOTHING)]
-    assert shown.notes == ["errors are those of p ≥ 0.5"]
+    assert shown.notes == ["errors at p ≥ 0.5"]
 
 
 def test_a_manifest_that_came_by_a_pipe_is_not_asked_for_again(tmp_path, lossbench_process):
@@ -352,7 +352,7 @@ def test_a_manifest_that_came_by_a_pipe_is_not_asked_for_again(tmp_path, lossben
     how = {"cwd": CELLS, "input": (CELLS / "pairs.csv").read_text()}
     lossbench_process("eval", "--manifest", "-", "-l", "dice", "-q", "-o", file, **how)
     assert lossbench_process("report", file, "-o", page, **how).returncode == 0
-    assert "no pictures: the manifest of the run was its input" in page.read_text()
+    assert "no pictures: the run read its manifest from stdin" in page.read_text()
 
 
 def test_what_is_missing_is_not_the_fault_of_a_path(tmp_path):
@@ -362,7 +362,7 @@ def test_what_is_missing_is_not_the_fault_of_a_path(tmp_path):
     lossbench.save(found, tmp_path / "run.json")
     page = Page(lossbench.render(lossbench.report(tmp_path / "run.json"), pictures=8))
     assert len(page.pictures) == 2 * 3
-    assert "no picture of 6 of 8: not both of their files are there" in page.text
+    assert "no picture of 6 of 8: one of the two files is missing" in page.text
 
 
 @pytest.mark.parametrize(
