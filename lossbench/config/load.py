@@ -197,9 +197,10 @@ def _composed(source: YamlSource) -> Node:
     except RecursionError:
         raise SettingError(f"{source.name}: nested too deep") from None
     if not isinstance(root, yaml.MappingNode):
-        found = "nothing" if root is None else "a text" if isinstance(root.value, str) else "a list"
+        text = root is not None and isinstance(root.value, str)
+        content = "nothing" if root is None else "a text" if text else "a list"
         raise SettingError(
-            f"{source.name}:1:1: expected a mapping such as `losses: [dice]`, found {found}"
+            f"{source.name}:1:1: expected a mapping such as `losses: [dice]`, found {content}"
         )
     if _loops(root, set(), set()):
         raise SettingError(f"{source.name}: an alias is part of what it stands for")

@@ -1,4 +1,4 @@
-"""A text of settings in YAML: its nodes, and all that is wrong with them."""
+"""A text of settings in YAML: access to its nodes, and a list of its problems."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ YAML = "tag:yaml.org,2002:"
 
 @dataclass
 class YamlSource:
-    """A file or an environment variable, and all that is wrong with it.
+    """A file or an environment variable, with the problems of its text.
 
     Attributes:
-        name: what messages call it.
-        text: all of it.
-        folder: what relative paths are relative to.
-        problems: line, column and message of each.
-        losses: expressions that are right.
-        faulty: names of columns whose expression is wrong.
-        gates: gates that can be read, to be held against the losses.
+        name: its name in messages.
+        text: the whole text.
+        folder: the folder of relative paths.
+        problems: line, column and message of each problem.
+        losses: the valid expressions.
+        faulty: names of columns with an invalid expression.
+        gates: the valid gates, which are checked against the losses at the end.
     """
 
     name: str
@@ -42,7 +42,7 @@ class YamlSource:
     gates: list[tuple[Node, Gate]] = field(default_factory=list)
 
     def wrong(self, node: Node, message: str, at: int = 0) -> None:
-        """Keep a problem, `at` characters into the text of a node."""
+        """Add a problem, `at` characters into the text of a node."""
         mark = node.start_mark
         if mark is None:
             self.problems.append((0, 0, _safe(f"{self.name}: {message}")))
@@ -51,22 +51,21 @@ class YamlSource:
         opening = len(style(node))
         if at and self.text.startswith(str(node.value), mark.index + opening):
             column += opening + at
-        place = f"{self.name}:{line}:{column}"
-        self.problems.append((line, column, _safe(f"{place}: {message}")))
+        self.problems.append((line, column, _safe(f"{self.name}:{line}:{column}: {message}")))
 
     def expression(self, node: Node, error: SettingError, before: int = 0) -> None:
-        """Keep what is wrong with an expression, `before` characters of which are ours."""
+        """Add the problem of an expression that has `before` more characters than the node."""
         at = error.at - before if isinstance(error, ExpressionError) else 0
         self.wrong(node, str(error), max(at, 0))
 
     def path(self, written: str) -> str:
-        """A path as the run takes it: relative ones are relative to the file, URLs as written."""
+        """A path for the run: a relative path starts at the folder; a URL stays as it is."""
         if "://" in written:
             return written
         return os.path.join(self.folder, os.path.expanduser(written))
 
     def check_gates(self) -> None:
-        """Hold the gates against the losses; a baseline and groups may come from elsewhere."""
+        """Check the gates against the losses; baseline and groups may come from other sources."""
         for node, gate in self.gates:
             try:
                 columns = resolve(self.losses, {}, [gate])
@@ -79,7 +78,7 @@ class YamlSource:
         """Report all problems at once.
 
         Raises:
-            SettingError: there are some.
+            SettingError: there is a problem.
         """
         if self.problems:
             raise SettingError("\n".join(message for *_, message in sorted(self.problems)))
@@ -90,34 +89,34 @@ def _safe(message: str) -> str:
 
 
 def text_of(source: YamlSource, node: Node, words: str) -> str | None:
-    """A scalar as it is written, on one line; what is none is a problem."""
+    """A scalar as it is written, on one line; any other node is a problem."""
     if not isinstance(node.value, str):
-        found = "a mapping" if is_mapping(node) else "a list"
+        content = _content(node)
     elif node.tag == NULL or not node.value.strip():
-        found = "nothing; leave the key out for the default"
+        content = "nothing; leave the key out for the default"
     elif not node.tag.startswith(YAML):
-        found = f"the tag {node.tag}, which has no meaning here"
+        content = f"the tag {node.tag}, which has no meaning here"
     else:
         return " ".join(node.value.splitlines()) if "\n" in node.value else str(node.value)
-    source.wrong(node, f"expected {words}, found {found}")
+    source.wrong(node, f"expected {words}, found {content}")
     return None
 
 
 def nodes_of(node: Node) -> Iterable[Node]:
-    """The items of a list; anything else stands for a list of itself."""
+    """The items of a list; any other node is a list of one."""
     return [node] if isinstance(node.value, str) or is_mapping(node) else node.value
 
 
 def mapping_items(source: YamlSource, node: Node, words: str) -> Iterator[tuple[Node, str, Node]]:
     """The entries of a mapping: node and text of the key, and the value; each key once."""
     if not is_mapping(node):
-        source.wrong(node, f"expected {words}, found {_found(node)}")
+        source.wrong(node, f"expected {words}, found {_content(node)}")
         return
     lines: dict[str, int] = {}
     for key, below in node.value:
         name = key.value if isinstance(key.value, str) else None
         if name is None:
-            source.wrong(key, f"a key is a word, not {_found(key)}; quote a text with brackets")
+            source.wrong(key, f"a key is a word, not {_content(key)}; quote a text with brackets")
         elif name in lines:
             source.wrong(key, f"{name!r} is given twice, first in line {lines[name]}")
         else:
@@ -125,17 +124,18 @@ def mapping_items(source: YamlSource, node: Node, words: str) -> Iterator[tuple[
             yield key, name, below
 
 
-def _found(node: Node) -> str:
+def _content(node: Node) -> str:
+    """The content of a node, for messages."""
     if isinstance(node.value, str):
         return repr(node.value) if node.value else "nothing"
     return "a mapping" if is_mapping(node) else "a list"
 
 
 def is_mapping(node: Node) -> bool:
-    """Whether a node has keys; the module itself does without importing YAML."""
+    """Whether a node has keys, without an import of YAML."""
     return getattr(node, "id", "") == "mapping"
 
 
 def style(node: Node) -> str:
-    """The mark that a scalar begins with; of lists and mappings, whether they have brackets."""
+    """The opening quote of a scalar; "[" for a list or mapping in brackets."""
     return getattr(node, "style", None) or ("[" if getattr(node, "flow_style", False) else "")

@@ -11,17 +11,13 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
-import click
 import pytest
 from helpers.paths import SAMPLES
-from lossbench_cli.eval import command as evaluation
 
 import lossbench
-from lossbench.config.keys import KEYS, VARIABLES
+from lossbench.config.keys import KEYS
 from lossbench.config.load import find, from_environment
-from lossbench.data.loading.sample import FILTERS
-from lossbench.data.planning.encoding import ENCODINGS
-from lossbench.engine.settings import POLICIES, ROLES, known_roles
+from lossbench.engine.settings import known_roles
 
 BINARY = (str(SAMPLES / "binary" / "pred"), str(SAMPLES / "binary" / "gt"))
 PRESETS = {  # preset: the sample that it is run on
@@ -144,7 +140,7 @@ per_class: false
         "sort": "seg",
         "per_class": False,
     }
-    assert set(config.settings) == {key.setting for key in KEYS}
+    assert set(config.settings) == {key.name for key in KEYS}
     assert config.origins["classes"] == "gate.yaml:7"
     assert config.origins["losses"] == "gate.yaml:14"
     assert config.origins["pred"] == config.origins["pred_pattern"] == "gate.yaml:2"
@@ -383,40 +379,6 @@ def test_what_is_no_config_is_a_sentence(written: bytes, wanted: str) -> None:
 def test_a_config_that_is_not_there(name: str, wanted: str) -> None:
     with pytest.raises(lossbench.SettingError, match=wanted):
         lossbench.load_config(name)
-
-
-# The table
-
-
-def test_every_option_of_eval_is_a_key_or_of_the_command_line_only() -> None:
-    flags = {
-        max(each.opts, key=len).removeprefix("--"): each
-        for each in evaluation.params
-        if isinstance(each, click.Option)
-    } | {str(each.metavar or each.name).lower(): each for each in evaluation.params[:2]}
-    keys = {key.flag: key for key in KEYS}
-    only_flags = {"config", "isolated", "exit-zero", "dry-run", "force", "no-progress", "quiet",
-                  "verbose", "color", "resume"}  # fmt: skip
-    assert set(flags) - set(keys) == only_flags
-    assert set(keys) <= set(flags)
-    for flag, key in keys.items():
-        assert flags[flag].name == key.setting
-        if isinstance(flags[flag].type, click.Choice):
-            assert list(flags[flag].type.choices) == key.kind.schema["enum"]
-
-
-def test_choices_are_those_of_the_run() -> None:
-    kinds = {key.setting: key.kind for key in KEYS}
-    assert kinds["pred_encoding"].schema["enum"] == list(ENCODINGS)
-    assert kinds["resize"].schema["enum"] == list(FILTERS)
-    assert kinds["missing"].schema["enum"] == list(POLICIES["missing"])
-    assert kinds["extra"].schema["enum"] == list(POLICIES["extra"])
-    assert sorted(kinds["inputs"].schema["properties"]) == sorted(ROLES)
-
-
-def test_every_key_is_described() -> None:
-    assert all(len(key.description) > 10 for key in KEYS)
-    assert len(VARIABLES) == len(KEYS)
 
 
 # The environment

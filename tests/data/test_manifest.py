@@ -24,7 +24,7 @@ import lossbench
 from lossbench.data.pairing.folders import pair
 from lossbench.data.pairing.manifest import read_manifest
 from lossbench.data.pairing.pairs import Pairing
-from lossbench.engine.settings import ROLES
+from lossbench.data.planning.vocabulary import ROLES
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 BINARY, MULTILABEL = SAMPLES / "binary", SAMPLES / "multilabel"

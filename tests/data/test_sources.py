@@ -29,11 +29,11 @@ import lossbench
 from lossbench.data.formats.decode import read
 from lossbench.data.pairing.folders import pair
 from lossbench.data.pairing.manifest import read_manifest
+from lossbench.data.planning.vocabulary import ROLES
 from lossbench.data.sources import archives, remote
 from lossbench.data.sources.archives import archive, members
 from lossbench.data.sources.locations import label
 from lossbench.engine.fingerprints import stamp
-from lossbench.engine.settings import ROLES
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
 URLS = ("memory", "http", "http/", "file", "http.tar", "http.tgz", "http.zip", "zip::memory", "s3",
