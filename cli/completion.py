@@ -18,7 +18,6 @@ import lossbench
 from lossbench.catalog.registry import Entry
 
 VARIABLE = "_LOSSBENCH_COMPLETE"
-ROLES = ("ignore", "valid", "weight", "pos_weight", "instances")  # of every loss
 Items = list[CompletionItem[str]]
 
 
@@ -60,7 +59,8 @@ def roles(context: click.Context, parameter: click.Parameter, incomplete: str) -
     """`ROLE=` for each role, then a folder, which the shell lists."""
     if "=" in incomplete:
         return files(context, parameter, incomplete)
-    known = dict.fromkeys([*ROLES, *(role for entry in _entries(context) for role in entry.roles)])
+    common = lossbench.list_settings()["inputs"].type.choices
+    known = dict.fromkeys([*common, *(role for entry in _entries(context) for role in entry.roles)])
     return _matching(incomplete, ((f"{role}=", "") for role in known))
 
 

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import lossbench
-from lossbench.engine.settings import SETTINGS
 from lossbench.errors import printable
 from lossbench.results.formats import READABLE
 
 from .emit import emit_result, same
 from .main import Terminated, note, write
 from .options import Operand, completer, files, output_options, setting_options
-from .weights import downloading
 
 if TYPE_CHECKING:
     from lossbench.config.load import Config
@@ -27,7 +25,8 @@ if TYPE_CHECKING:
     from lossbench.engine.progress import Progress
     from lossbench.engine.run import Run
 
-PRED, GT, *NAMED = SETTINGS
+SETTINGS = lossbench.list_settings()
+PRED, GT, *NAMED = SETTINGS.values()
 
 
 @click.command(
@@ -77,7 +76,7 @@ def command(context: click.Context, /, **options: Any) -> int:
                     f"Missing argument '{argument}', or --manifest, or a config with either.",
                     context,
                 )
-    settings = {each.name: options.pop(each.name) for each in SETTINGS}
+    settings = {name: options.pop(name) for name in SETTINGS}
     shown = options
     for path in shown["output"]:
         lossbench.check_path(path)
@@ -94,6 +93,8 @@ def command(context: click.Context, /, **options: Any) -> int:
         return 0
     _announce(run, shown)
     for each in run.to_fetch:
+        from .weights import downloading
+
         with downloading(each.name) as report:
             each.fetch(report)
     gc.freeze()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lossbench.config.keys import OUTPUT, TOP
-from lossbench.engine.settings import BY_NAME, Setting
+import lossbench
 from lossbench.errors import either
+
+if TYPE_CHECKING:
+    from lossbench.engine.settings import Setting
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
@@ -140,8 +142,9 @@ def _count_or_word(setting: Setting) -> Callable[[Any, click.Parameter, str], in
     return read
 
 
-plugin_option = setting_option(BY_NAME["plugins"])
-top_option = setting_option(TOP)
+OUTPUT = lossbench.list_settings("output")
+plugin_option = setting_option(lossbench.list_settings()["plugins"])
+top_option = setting_option(OUTPUT["top"])
 color_option = click.option(
     "--color",
     type=click.Choice(["auto", "always", "never"]),
@@ -158,7 +161,7 @@ column_option = click.option(
     " columns that the results have in common. Repeatable.",
 )
 OPTIONS = [
-    setting_options(OUTPUT),
+    setting_options(OUTPUT.values()),
     click.option("--exit-zero", is_flag=True, help="Exit with 0 if a gate fails, too."),
     click.option("-q", "--quiet", is_flag=True, help="Print failures only."),
     click.option("-v", "--verbose", is_flag=True, help="Print timing and omitted files, too."),

@@ -9,11 +9,10 @@ from typing import Any
 import click
 
 import lossbench
-from lossbench.config.keys import TOP
 
 from .emit import same
 from .main import write
-from .options import Operand, column_option, files, setting_option
+from .options import OUTPUT, Operand, column_option, files, setting_option
 
 
 @click.command("report", epilog="Example: lossbench report run.json -o report.html")
@@ -31,7 +30,7 @@ from .options import Operand, column_option, files, setting_option
 @click.option("--sort", metavar="COLUMN", help="Loss that decides which samples are worst.")
 @setting_option(
     replace(
-        TOP,
+        OUTPUT["top"],
         default=1000,
         text="Number of the worst samples in the table; 0 omits the table.",
     )

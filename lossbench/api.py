@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias
 
 from lossbench.catalog import registry
 from lossbench.catalog.conventions import CONVENTIONS, Convention
 from lossbench.catalog.plugins import Files, file_names, using
 from lossbench.catalog.registry import Entry
-from lossbench.engine.settings import Settings, describe_settings
+from lossbench.engine.settings import BY_NAME, Setting, Settings, describe_settings
 from lossbench.errors import SettingError
 from lossbench.results.formats import formats_of
 
@@ -34,42 +34,35 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 
-def _with_settings(
-    settings: Callable[P, Settings],
-) -> Callable[[Callable[[Settings], Run]], Callable[P, Run]]:
-    """Give a function of settings their parameters and their documentation."""
+def _plan(settings: Callable[P, Settings]) -> Callable[P, Run]:
+    """The function `plan`, whose parameters and documentation are those of the settings."""
 
-    def decorate(function: Callable[[Settings], Run]) -> Callable[P, Run]:
-        def plan(*args: P.args, **named: P.kwargs) -> Run:
-            plugins: Any = named.get("plugins", ())
-            with using(plugins):
-                return function(settings(*args, **named))
+    def plan(*args: P.args, **named: P.kwargs) -> Run:
+        """Pair the files, decide how they are read and check every setting; compute nothing.
 
-        plan.__doc__ = (inspect.getdoc(function) or "").format(settings=describe_settings())
-        signature = inspect.signature(settings).replace(return_annotation="Run")
-        vars(plan).update(__signature__=signature, __module__=__name__, __qualname__="plan")
-        return plan
+        Args:
+            {settings}
 
-    return decorate
+        Returns:
+            A run: `.plan`, `.pairing`, `.columns`, `.settings`, and `.evaluate()`.
+
+        Raises:
+            SettingError: a setting, loss or gate is wrong.
+            InputError: a folder is missing or empty, or nothing matches.
+        """
+        from lossbench.engine.prepare import prepare
+
+        plugins: Any = named.get("plugins", ())
+        with using(plugins):
+            return prepare(settings(*args, **named))
+
+    plan.__qualname__ = plan.__name__
+    plan.__doc__ = (inspect.getdoc(plan) or "").format(settings=describe_settings())
+    vars(plan)["__signature__"] = inspect.signature(settings).replace(return_annotation="Run")
+    return plan
 
 
-@_with_settings(Settings)
-def plan(settings: Settings) -> Run:
-    """Pair the files, decide how they are read and check every setting; compute nothing.
-
-    Args:
-        {settings}
-
-    Returns:
-        A run: `.plan`, `.pairing`, `.columns`, `.settings`, and `.evaluate()`.
-
-    Raises:
-        SettingError: a setting, loss or gate is wrong.
-        InputError: a folder is missing or empty, or nothing matches.
-    """
-    from lossbench.engine.prepare import prepare
-
-    return prepare(settings)
+plan = _plan(Settings)
 
 
 def evaluate(
@@ -249,6 +242,19 @@ def list_weights(names: str | Sequence[str] = ()) -> list[Published]:
 def list_conventions() -> list[Convention]:
     """The presets that `convention` may name, each with its rules for the losses that it has."""
     return list(CONVENTIONS.values())
+
+
+def list_settings(of: Literal["run", "output"] = "run") -> dict[str, Setting]:
+    """The settings by name, each with `type`, `default`, `text`, `flag` and `key` in a config.
+
+    Args:
+        of: run, for the parameters of `plan`; or output, for those of a result's output.
+    """
+    if of == "run":
+        return dict(BY_NAME)
+    from lossbench.config.keys import OUTPUT
+
+    return {each.name: each for each in OUTPUT}
 
 
 def load_config(name: str | os.PathLike[str]) -> Config:

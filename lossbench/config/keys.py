@@ -12,14 +12,6 @@ from lossbench.results.formats import file_endings, text_formats
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-TOP = Setting(
-    "top",
-    10,
-    types.whole(0, "all"),
-    "Number of samples in tables; other formats have all samples.",
-    metavar="N|all",
-)
-
 
 def format_setting(model: str, text: str) -> Setting:
     """The format in which a model is printed."""
@@ -45,7 +37,13 @@ OUTPUT = (
         "Column that orders the samples, worst first.",
         metavar="COLUMN",
     ),
-    TOP,
+    Setting(
+        "top",
+        10,
+        types.whole(0, "all"),
+        "Number of samples in tables; other formats have all samples.",
+        metavar="N|all",
+    ),
     Setting("per_class", None, types.FLAG, "Show or hide class columns."),
 )
 

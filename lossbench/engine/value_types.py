@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from lossbench.data.planning.vocabulary import ROLES as FURTHER_ROLES
 from lossbench.errors import either
 
 UNBOUNDED = float("inf")
@@ -18,7 +19,8 @@ class ValueType:
         kind: choice, number, whole, flag, text or path; loss, gate, labels, classes, roles and
             weights have a syntax of their own.
         words: a noun phrase for messages, after `expected`.
-        choices: the words that are accepted; of a number, the word accepted in its place.
+        choices: the words that are accepted; of a number, the word accepted in its place; of
+            roles, those of every loss.
         low: the least number.
         high: the greatest number.
         pattern: the regular expression that a text matches.
@@ -92,5 +94,5 @@ LABELS = with_commas(
     )
 )
 CLASSES = ValueType("classes", "a number, names, {value: name} or {name: [r, g, b]}")
-ROLES = ValueType("roles", "a mapping of roles to folders")
+ROLES = ValueType("roles", "a mapping of roles to folders", FURTHER_ROLES)
 WEIGHTS = ValueType("weights", "a mapping of weights to files")

@@ -13,11 +13,9 @@ from pathlib import Path
 
 import pytest
 from click.shell_completion import split_arg_string
-from lossbench_cli.completion import ROLES
 from lossbench_cli.main import COMMANDS
 
 import lossbench
-from lossbench.engine import settings
 
 SHELLS = ("bash", "zsh", "fish")
 HEAVY = {"torch", "numpy", "rich", "scipy", "PIL", "yaml"}
@@ -233,7 +231,3 @@ def test_nonsense_is_no_traceback(
 ) -> None:
     done = complete(f"{shell}_complete", line)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_the_roles_are_those_of_the_library() -> None:
-    assert set(ROLES) == set(settings.ROLES)

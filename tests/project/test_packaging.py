@@ -47,6 +47,7 @@ PUBLIC = [
     "list_formats",
     "list_losses",
     "list_sections",
+    "list_settings",
     "list_weights",
     "load_config",
     "loss",
