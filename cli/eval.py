@@ -110,7 +110,7 @@ def command(context: click.Context, /, **options: Any) -> int:
                 note(printable(f"note: {kept} until this run is done; --resume would use them"))
         # What a plugin prints is no part of the result.
         with redirect_stdout(sys.stderr), _progress(run, shown) as progress:
-            result = run.evaluate(progress, checkpoint)
+            result = run.evaluate(progress, checkpoint, start_method="fork")
         status = emit_result(run, result, shown)
         done = True
     except (KeyboardInterrupt, Terminated):

@@ -71,6 +71,7 @@ def evaluate(
     losses: str | Sequence[str] = (),
     *,
     progress: Callable[[Progress], None] | None = None,
+    start_method: str | None = None,
     **settings: Any,
 ) -> Result:
     """How wrong predictions are: one value a sample and loss, and what they aggregate to.
@@ -80,13 +81,17 @@ def evaluate(
         target: the ground truth, likewise.
         losses: expressions such as "dice" or "0.5*dice + 0.5*bce"; none for the task's usual ones.
         progress: called after each batch.
+        start_method: "spawn" or another start method of `multiprocessing`, for child processes that
+            read where that is faster than threads: many files, of losses that need no pixels. The
+            calling script then needs `if __name__ == "__main__":`.
         **settings: as for `lossbench.plan`.
 
     Returns:
         The result: `.ids`, `.values`, `.aggregates`, `.failed`, `.decisions`, `.exit_status`, and
         with `group_by` also `.groups`, `.group_aggregates`, `.over_groups`.
     """
-    return plan(pred, target, losses, **settings).evaluate(progress)
+    run = plan(pred, target, losses, **settings)
+    return run.evaluate(progress, start_method=start_method)
 
 
 def plan_merge(files: Files, *, baseline: Any = None) -> Merge:

@@ -6,7 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from hashlib import sha256
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,10 +19,10 @@ from lossbench.data.sources.locations import label
 from lossbench.engine.batching import PairRange, ReadBatch, batches, joined
 from lossbench.engine.fingerprints import stamp
 from lossbench.engine.progress import Watch
-from lossbench.engine.reader_pool import WORTH_PROCESSES, in_order, reader
+from lossbench.engine.reader_pool import Read, in_order, process_reader
 from lossbench.engine.settings import Settings
 from lossbench.engine.state.group_accumulators import Grouping
-from lossbench.engine.state.loaded_batch import LoadedBatch
+from lossbench.engine.state.loaded_batch import LoadedBatch, load_batch
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError, PairError
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lossbench.engine.compute.feature_batches import Extraction
     from lossbench.engine.state.scores import BatchScores
 
+MIN_PAIRS_FOR_PROCESSES = 200  # threads read fewer before a process has started
 PART_PAIRS, PART_SECONDS = 2048, 1.0  # what is handed on together, at most
 Take = Callable[[PartialResult], None]
 
@@ -55,8 +56,8 @@ class Pipeline:
         terms: what is computed.
         settings: workers, batches, device and weights.
         grouping: the groups of the samples, where there are groups.
-        confined: whether only this process can read the files.
         stamped: whether parts say what their files were.
+        start_method: how child processes are started that read many pairs; None reads in threads.
     """
 
     def __init__(
@@ -66,12 +67,11 @@ class Pipeline:
         settings: Settings,
         grouping: Grouping | None = None,
         *,
-        confined: bool = False,
         stamped: bool = False,
+        start_method: str | None = None,
     ) -> None:
         self.plan, self.terms, self.settings = plan, terms, settings
-        self.grouping, self.confined = grouping, confined
-        self.stamped = stamped
+        self.grouping, self.stamped, self.start_method = grouping, stamped, start_method
         self.gathers = any(term.gathers for term in terms)
         self.device: Future[str] = Future()
         self.extraction: Extraction | None = None  # of features, where a loss compares some
@@ -85,22 +85,26 @@ class Pipeline:
             watch: is told of each batch.
         """
         count = sum(len(pairs) for _, pairs in ranges)
-        counts_only = not self.plan.pixels
-        many = counts_only and not self.confined and count >= WORTH_PROCESSES
+        readers = self.settings.readers
         most, ahead, together = self._batches()
-        tasks = batches(ranges, most, self.settings.readers)
+        tasks = batches(ranges, most, readers)
+        reader: AbstractContextManager[Read]
+        if self.start_method and count >= MIN_PAIRS_FOR_PROCESSES and not self.plan.pixels:
+            reader, threads = process_reader(readers, self.start_method), 2 * readers
+        else:
+            reader, threads = nullcontext(load_batch), readers
 
         handing = PartBuilder(take, self.grouping)
-        with reader(self.plan, self.settings.readers if many else 0) as read:
+        with reader as read:
 
             def work(task: PairRange) -> ReadBatch:
                 first, pairs = task
                 files = stamp(pairs) if self.stamped else b""
-                chunk = read(pairs)
+                chunk = read(self.plan, pairs)
                 rows = None if together else self._evaluated(pairs, chunk)
                 return ReadBatch(first, pairs, files, chunk, rows)
 
-            chunks = in_order(work, tasks, self.settings.readers, ahead)
+            chunks = in_order(work, tasks, threads, ahead)
             try:
                 begun = [each for each in [next(chunks, None)] if each]  # reading has begun
                 with _no_collection():  # torch is a second or two, a fifth of it the collector's

@@ -42,12 +42,14 @@ class Run(RunSpec):
         self,
         progress: Callable[[Progress], None] | None = None,
         checkpoint: Checkpoint | None = None,
+        start_method: str | None = None,
     ) -> Result:
         """Read every pair once and compute everything.
 
         Args:
             progress: called after each batch.
             checkpoint: keeps finished parts; those to resume from are not computed again.
+            start_method: as for `lossbench.evaluate`.
         """
         started, clock = datetime.now(UTC), time.perf_counter()
         options = {term: term.options for term in self.terms}
@@ -68,7 +70,8 @@ class Run(RunSpec):
         ranges = self._left(known)
         left = sum(len(pairs) for _, pairs in ranges)
         watch = Watch(self.columns, left, progress) if progress else None
-        engine = go_here if here or not ranges else go_on_cluster
+        local = partial(go_here, start_method=start_method)
+        engine = local if here or not ranges else go_on_cluster
         ended = engine(self, ranges, groups, take, watch, stamped=checkpoint is not None)
         run = self.describe()
         if ended.weights is not None:
@@ -167,11 +170,15 @@ def go_here(
     watch: Watch | None,
     *,
     stamped: bool,
+    start_method: str | None = None,
 ) -> PassInfo:
     """Evaluate ranges of pairs in this process and its readers."""
     terms = list(dict.fromkeys(run.terms))
-    confined = run.pairing.confined
-    work = Pipeline(run.plan, terms, run.settings, groups, confined=confined, stamped=stamped)
+    if run.pairing.confined:
+        start_method = None
+    work = Pipeline(
+        run.plan, terms, run.settings, groups, stamped=stamped, start_method=start_method
+    )
     return work.go(ranges, take, watch)
 
 

@@ -110,10 +110,11 @@ def test_processes_read_them_too(
     kind: str, put: Callable[[Path, str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`memory://` is of this process alone: it is read by threads, whatever would pay."""
-    monkeypatch.setattr("lossbench.engine.pipeline.WORTH_PROCESSES", 1)
+    monkeypatch.setattr("lossbench.engine.pipeline.MIN_PAIRS_FOR_PROCESSES", 1)
     folders = [SAMPLES / "multiclass" / role for role in ("pred", "gt")]
     here = lossbench.evaluate(*folders, ["dice", "iou"])
-    there = lossbench.evaluate(*(put(folder, kind) for folder in folders), ["dice", "iou"])
+    away = [put(folder, kind) for folder in folders]
+    there = lossbench.evaluate(*away, ["dice", "iou"], start_method="spawn")
     assert told(there) == told(here)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,12 @@ from PIL import Image
 import lossbench
 from lossbench.engine import pipeline, reader_pool
 from lossbench.engine.compute import device, evaluate
+from lossbench.engine.state.loaded_batch import load_batch
 from lossbench.interface.stable_math import alike
 from lossbench.results.result import Result
 
 COUNT = 232  # enough for child processes without forcing them
 SHAPES = [(20, 24), (17, 31), (24, 20)]
-NEVER = 10**9
 
 
 @pytest.fixture(autouse=True)
@@ -100,9 +101,10 @@ def test_workers_batches_and_processes_change_no_bit(tmp_path, monkeypatch, task
     expected = run(task, workers=1, batch_size=128)
     for workers, batch in ((1, 1), (2, 7), (7, 128), (7, 1)):
         assert run(task, workers=workers, batch_size=batch) == expected
-    monkeypatch.setattr(pipeline, "WORTH_PROCESSES", 1)
+    monkeypatch.setattr(pipeline, "MIN_PAIRS_FOR_PROCESSES", 1)
     for workers, batch in ((1, 128), (2, 7), (7, 3)):
-        assert run(task, workers=workers, batch_size=batch) == expected
+        found = run(task, workers=workers, batch_size=batch, start_method="spawn")
+        assert found == expected
 
 
 def test_multilabel_stacks_give_the_same_bits():
@@ -138,10 +140,10 @@ def test_16_bit_pictures_give_the_same_bits(tmp_path, monkeypatch, task):
         encoding = {"pred_encoding": "probability"}
     how = {"losses": names, "task": task, **encoding}
     expected = written(lossbench.evaluate("pred", "gt", workers=1, **how))
-    for workers, batch, processes in ((2, 5, NEVER), (7, 1, NEVER), (2, 3, 1)):
-        monkeypatch.setattr(pipeline, "WORTH_PROCESSES", processes)
-        found = lossbench.evaluate("pred", "gt", workers=workers, batch_size=batch, **how)
-        assert written(found) == expected
+    monkeypatch.setattr(pipeline, "MIN_PAIRS_FOR_PROCESSES", 1)
+    for workers, batch, method in ((2, 5, None), (7, 1, None), (2, 3, "spawn")):
+        how |= {"workers": workers, "batch_size": batch, "start_method": method}
+        assert written(lossbench.evaluate("pred", "gt", **how)) == expected
 
 
 def test_a_sample_is_worth_the_same_alone_and_in_company():
@@ -240,45 +242,52 @@ def test_a_child_that_dies_loses_nothing(tmp_path, monkeypatch, when):
     write(tmp_path, "binary", 40)
     monkeypatch.chdir(tmp_path)
     expected = run("binary", workers=2)
-    deaths, real = [], reader_pool._ask
+    pools, lock = [], threading.Lock()
 
-    def deadly(child: Any, pairs: Any) -> Any:
-        if deaths:
-            return real(child, pairs)
-        deaths.append(child)
-        if when == "before it answers":
-            reader_pool._send(child, pairs)
-        child.end()
-        return real(child, pairs) if when == "before it is asked" else pickle.load(child.answers)
+    class OneDeath(ProcessPoolExecutor):
+        def submit(self, task: Any, /, *given: Any) -> Any:
+            with lock:
+                child = None
+                if task is load_batch:
+                    child = None if pools else next(iter(self._processes.values()))
+                    pools.append(self)
+                if child and when == "before it is asked":
+                    child.kill()
+                    child.join()
+                future = super().submit(task, *given)
+                if child:
+                    child.kill()
+            return future
 
-    monkeypatch.setattr(pipeline, "WORTH_PROCESSES", 1)
-    monkeypatch.setattr(reader_pool, "_ask", deadly)
-    assert run("binary", workers=2) == expected
-    assert len(deaths) == 1
+    monkeypatch.setattr(pipeline, "MIN_PAIRS_FOR_PROCESSES", 1)
+    monkeypatch.setattr(reader_pool, "ProcessPoolExecutor", OneDeath)
+    assert run("binary", workers=2, batch_size=4, start_method="spawn") == expected
+    assert len(set(pools)) > 1
 
 
 FORKED = """
-import json, os
+import json, os, signal
 import lossbench
-from lossbench.engine import reader_pool as reader
+from lossbench.engine.reader_pool import ReaderPool
 
-forks, fork, ask, deaths = [], os.fork, reader._ask, []
+forks, fork, deaths, load = [], os.fork, [], ReaderPool.load
 
 def counted():
     forks.append(fork())
     return forks[-1]
 
-def deadly(child, pairs):
+def deadly(pool, *task):
+    pool.started.result()
     if {deadly} and not deaths:
-        deaths.append(child)
-        child.end()
-    return ask(child, pairs)
+        deaths.append(os.kill(forks[0], signal.SIGKILL))
+    return load(pool, *task)
 
-os.fork, reader._ask = counted, deadly
-result = lossbench.evaluate("pred", "gt", {losses!r}, task="binary", workers={workers})
-found = result.as_json()
-del found["session"]
-print(len(forks), len(deaths), json.dumps(found))
+if __name__ == "__main__":
+    os.fork, ReaderPool.load = counted, deadly
+    how = dict(task="binary", workers={workers}, batch_size=8, start_method="fork")
+    found = lossbench.evaluate("pred", "gt", {losses!r}, **how).as_json()
+    del found["session"]
+    print(len(forks), len(deaths), json.dumps(found))
 """
 
 
@@ -286,15 +295,33 @@ print(len(forks), len(deaths), json.dumps(found))
 def test_forked_children_change_no_bit_and_lose_nothing(tmp_path, monkeypatch):
     write(tmp_path, "binary", COUNT)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(pipeline, "WORTH_PROCESSES", NEVER)
     expected = run("binary", workers=1)
     for workers, deadly in ((2, 0), (3, 1)):
         code = FORKED.format(losses=losses("binary"), workers=workers, deadly=deadly)
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        Path("forked.py").write_text(code)
+        done = subprocess.run([sys.executable, "forked.py"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         forks, deaths, found = done.stdout.split(maxsplit=2)
         assert (int(forks), int(deaths)) == (workers, deadly)
         assert found.strip() == expected
+
+
+def test_a_script_starts_no_process_before_it_asks_for_one(tmp_path, monkeypatch):
+    write(tmp_path, "binary", COUNT)
+    monkeypatch.chdir(tmp_path)
+    script = """
+import lossbench
+print("once")
+lossbench.evaluate("pred", "gt", "dice", workers=2, start_method={method!r})
+"""
+    for method, status in ((None, 0), ("spawn", 1)):
+        Path("script.py").write_text(script.format(method=method))
+        done = subprocess.run([sys.executable, "script.py"], capture_output=True, text=True)
+        assert done.returncode == status
+        if method:
+            assert "LossbenchError: child processes that read files crash" in done.stderr
+        else:
+            assert (done.stdout, done.stderr) == ("once\n", "")
 
 
 KILLER = """
