@@ -8,14 +8,11 @@ from typing import Any
 import click
 
 import lossbench
-from lossbench.config.keys import format_setting, output_setting
 from lossbench.errors import printable
 
 from .emit import same
 from .main import note, terminal, write
 from .options import color_option, column_option, files, setting_options, top_option
-
-FORMAT = format_setting("comparison", "Format printed to stdout; csv has every sample's values.")
 
 
 @click.command("compare", epilog="Example: lossbench compare before.json after.json --loss dice")
@@ -24,7 +21,7 @@ FORMAT = format_setting("comparison", "Format printed to stdout; csv has every s
 @click.option("--per-class", is_flag=True, help="Compare the classes of these losses, too.")
 @click.option("--sort", metavar="COLUMN", help="Loss that decides which samples became worse.")
 @top_option
-@setting_options([FORMAT, output_setting("comparison")])
+@setting_options(lossbench.list_settings("comparison").values())
 @color_option
 def command(
     results: Sequence[str],

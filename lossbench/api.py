@@ -249,17 +249,18 @@ def list_conventions() -> list[Convention]:
     return list(CONVENTIONS.values())
 
 
-def list_settings(of: Literal["run", "output"] = "run") -> dict[str, Setting]:
+def list_settings(of: Literal["run", "output", "comparison"] = "run") -> dict[str, Setting]:
     """The settings by name, each with `type`, `default`, `text`, `flag` and `key` in a config.
 
     Args:
-        of: run, for the parameters of `plan`; or output, for those of a result's output.
+        of: run, for the parameters of `plan`; output, for a result's output; or comparison, for
+            the output of a comparison.
     """
     if of == "run":
         return dict(BY_NAME)
-    from lossbench.config.keys import OUTPUT
+    from lossbench.config.keys import COMPARISON_OUTPUT, OUTPUT
 
-    return {each.name: each for each in OUTPUT}
+    return {each.name: each for each in (OUTPUT if of == "output" else COMPARISON_OUTPUT)}
 
 
 def load_config(name: str | os.PathLike[str]) -> Config:

@@ -46,6 +46,10 @@ OUTPUT = (
     ),
     Setting("per_class", None, types.FLAG, "Show or hide class columns."),
 )
+COMPARISON_OUTPUT = (
+    format_setting("comparison", "Format printed to stdout; csv has every sample's values."),
+    output_setting("comparison"),
+)
 
 KEYS = (*SETTINGS, *OUTPUT)
 
