@@ -24,7 +24,7 @@ from lossbench.catalog.grammar import (
 from lossbench.catalog.options import OptionError, check_options, format_loss
 from lossbench.catalog.registry import Entry
 from lossbench.catalog.signatures import UNBOUNDED
-from lossbench.catalog.tasks import COUNTS, IN_PLACE
+from lossbench.catalog.tasks import COUNTS, POSITIONAL
 from lossbench.errors import SettingError, did_you_mean
 
 Defaults = Mapping[str, Mapping[str, Any]]  # options by the name of a loss, or RUN for all
@@ -132,7 +132,7 @@ class Term:
     @cached_property
     def in_place(self) -> bool:
         """Whether it matters where a pixel is."""
-        somewhere = self.entry.pixels or self.entry.forms & set(IN_PLACE)
+        somewhere = self.entry.pixels or self.entry.forms & set(POSITIONAL)
         return bool(somewhere or self.weight_map)
 
     def countable(self, task: str) -> bool:

@@ -21,7 +21,7 @@ from lossbench.catalog.signatures import (
     documented,
     signature_of,
 )
-from lossbench.catalog.tasks import IN_PLACE, USUAL
+from lossbench.catalog.tasks import POSITIONAL, USUAL
 from lossbench.errors import SettingError, did_you_mean
 
 FAMILY = "own"
@@ -107,7 +107,7 @@ class _Source:
             name
             for name, each in own.items()
             if any(
-                form in IN_PLACE
+                form in POSITIONAL
                 for asked in each.inputs.values()
                 for form in registry.behind(asked)
             )

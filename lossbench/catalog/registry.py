@@ -33,7 +33,7 @@ from lossbench.errors import SettingError, did_you_mean
 HERE = Path(__file__).parent.parent
 WEIGHT_MAPS = HERE / "interface" / "weight_maps.py"
 PAIR = ("pred", "target")  # the inputs that every run has
-AGAIN = "_each"  # behind the name of an input: the same one in another form
+EACH_SUFFIX = "_each"  # after the name of an input: the same input in a second form
 ARRAYS = ("Array", "Tensor")  # what plain functions get: NumPy arrays, or tensors on request
 MAYBE = " | None"  # behind the form of an input that a loss can do without
 
@@ -344,7 +344,7 @@ def _sides(inputs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, form in inputs.items():
         bare = form.removesuffix(MAYBE)
         if bare in side_forms():
-            yield name.removesuffix(AGAIN), form
+            yield name.removesuffix(EACH_SUFFIX), form
         if bare in _views():
             yield from _sides(_views()[bare].inputs)
 

@@ -1,4 +1,4 @@
-"""Tasks: their standard losses, and what each lets a loss see."""
+"""Tasks: their default losses, and what each lets a loss see."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import sys
 
 TINY = sys.float_info.min
 
-
-USUAL = {
+USUAL = {  # default losses
     "binary": ("dice", "iou", "bce"),
     "multiclass": ("dice", "iou", "cross_entropy"),
     "multilabel": ("dice", "iou", "bce"),
@@ -19,18 +18,12 @@ USUAL = {
     "records": (),
 }
 
-COUNTS = ("found", "evaluated", "missing", "extra", "errors")  # that gates can judge
+COUNTS = ("found", "evaluated", "missing", "extra", "errors")  # counts of pairs that gates accept
 
-IN_PLACE = (
-    "Image",
-    "Valid",
-    "DistanceMaps",
-    "Features",
-    "Calibrated",
-    "Textures",
-)  # forms that are more than a set of values
+# Forms in which the position of a pixel matters.
+POSITIONAL = ("Image", "Valid", "DistanceMaps", "Features", "Calibrated", "Textures")
 
 
-def of_truth(threshold: float) -> float:
-    """From where on the ground truth is foreground: as predictions, but what is 0 never is."""
+def target_threshold(threshold: float) -> float:
+    """Threshold of the ground truth: that of predictions, but 0 is never foreground."""
     return max(threshold, TINY)

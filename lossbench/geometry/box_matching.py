@@ -1,4 +1,4 @@
-"""Which detection is which object: pycocotools' rule, for many thresholds at once."""
+"""Matching of detections to objects: pycocotools' rule, at many thresholds at once."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ from numpy.typing import NDArray
 
 from lossbench.runtime.array_types import BoolArray, IntArray
 
-CERTAIN = 1 - 1e-10  # an IoU of 1 may be rounded
+CERTAIN = 1 - 1e-10  # highest threshold, because an IoU of 1 may be rounded down
 NONE = -1
 
 
-def matched(
+def match(
     overlap: NDArray[np.float64], crowd: BoolArray, ignored: BoolArray, thresholds: Sequence[float]
 ) -> IntArray:
-    """The object that each detection takes at each threshold, (L, P); NONE where it takes none.
+    """Index of the object that each detection takes at each threshold, (L, P); NONE for no object.
 
-    One detection after another takes, of the objects that are still free and overlap by the
-    threshold, the one that overlaps most; the last of equals. It takes an ignored object only where
-    no other is left. A crowd is never used up.
+    In order of score, each detection takes the object with the largest IoU among those that are not
+    taken and reach the threshold; the last one on ties. An ignored object is taken only if no other
+    object qualifies. A crowd can be taken any number of times.
 
     Args:
         overlap: IoU (P, T), best detection first.
-        crowd: (T,) objects that are many.
-        ignored: (T,) objects that do not count, crowds among them.
-        thresholds: L of them.
+        crowd: (T,) whether an object is a crowd.
+        ignored: (T,) whether an object does not count; true for crowds.
+        thresholds: the L thresholds.
     """
-    least = np.minimum(np.asarray(thresholds, np.float64), CERTAIN)[:, None]
-    taken = np.zeros((len(least), len(crowd)), np.bool_)
-    places = np.full((len(least), len(overlap)), NONE)
+    minimum = np.minimum(np.asarray(thresholds, np.float64), CERTAIN)[:, None]
+    taken = np.zeros((len(minimum), len(crowd)), np.bool_)
+    indices = np.full((len(minimum), len(overlap)), NONE)
     if not len(crowd):
-        return places
-    lines = np.arange(len(least))
-    for row, shares in enumerate(overlap):
-        fits = (shares >= least) & (crowd | ~taken)
-        counting = fits & ~ignored
-        wanted = np.where(counting.any(1, keepdims=True), counting, fits)
-        backwards = np.where(wanted, shares, -1.0)[:, ::-1]
-        best = len(crowd) - 1 - backwards.argmax(1)
-        some = wanted[lines, best]
-        places[some, row] = best[some]
-        taken[lines[some], best[some]] = True
-    return places
+        return indices
+    levels = np.arange(len(minimum))
+    for detection, ious in enumerate(overlap):
+        free = (ious >= minimum) & (crowd | ~taken)
+        counting = free & ~ignored
+        candidates = np.where(counting.any(1, keepdims=True), counting, free)
+        reverse = np.where(candidates, ious, -1.0)[:, ::-1]
+        best = len(crowd) - 1 - reverse.argmax(1)
+        matched = candidates[levels, best]
+        indices[matched, detection] = best[matched]
+        taken[levels[matched], best[matched]] = True
+    return indices

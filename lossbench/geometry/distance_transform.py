@@ -11,26 +11,26 @@ from numpy.typing import NDArray
 from lossbench.runtime.array_types import BoolArray
 
 
-def across(mask: BoolArray, spacing: Sequence[float] | None) -> NDArray[np.float64]:
-    """The distance of each pixel to the nearest one on the other side; 0 where there is none."""
+def edge_distance(mask: BoolArray, spacing: Sequence[float] | None) -> NDArray[np.float64]:
+    """Distance of each pixel to the nearest pixel across the edge; 0 for an empty or full mask."""
     if not mask.any() or mask.all():
         return np.zeros(mask.shape)
-    from scipy.ndimage import distance_transform_edt  # few runs need what takes long to import
+    from scipy.ndimage import distance_transform_edt  # slow to import, and few runs need it
 
-    found: NDArray[np.float64] = distance_transform_edt(~mask, sampling=spacing)
-    box = around(mask)
-    found[box] += distance_transform_edt(mask[box], sampling=spacing)
-    return found
+    distance: NDArray[np.float64] = distance_transform_edt(~mask, sampling=spacing)
+    box = bounding_box(mask)
+    distance[box] += distance_transform_edt(mask[box], sampling=spacing)
+    return distance
 
 
-def around(mask: BoolArray) -> tuple[slice, ...]:
-    """The smallest box that holds a mask and, where the image goes on, one pixel about it.
+def bounding_box(mask: BoolArray) -> tuple[slice, ...]:
+    """Bounding box of a non-empty mask with a margin of one pixel where the image allows it.
 
-    From within the mask no pixel outside the box is nearer than that on the box's rim before it.
+    The margin contains, for every pixel of the mask, the nearest pixel outside the mask.
     """
-    ends: list[Any] = []
+    box: list[Any] = []
     for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)
-        places = np.flatnonzero(mask.any(others))
-        ends.append(slice(max(int(places[0]) - 1, 0), int(places[-1]) + 2))
-    return tuple(ends)
+        indices = np.flatnonzero(mask.any(others))
+        box.append(slice(max(int(indices[0]) - 1, 0), int(indices[-1]) + 2))
+    return tuple(box)

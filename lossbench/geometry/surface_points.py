@@ -1,7 +1,8 @@
-"""Where two masks end, how far apart that is, and their inner bands: numpy and scipy on one class.
+"""Surfaces of two masks, the distances between them, and inner bands: numpy and scipy on one class.
 
-Masks have any number of axes, and MARGIN empty pixels around them, so that neighbours are found by
-steps in a row; `boxed` makes them so. Spacing is one number an axis, the size of a pixel.
+Masks have any number of axes, and MARGIN empty pixels around them, so that neighbours are found at
+constant offsets in the flattened mask; `crop_to_box` adds the margin. A spacing is one number per
+axis, the size of a pixel.
 """
 
 from __future__ import annotations
@@ -20,40 +21,37 @@ from scipy.spatial import cKDTree
 from lossbench.runtime.array_types import BoolArray, FloatArray
 
 Spacing = tuple[float, ...]
-MARGIN = 2  # pixels around a box: as far neighbours are looked up one by one, further in a tree
-KEPT = 64  # spacings that are remembered; every volume may have its own
-SLACK = 1 + 1e-9  # what rounding may add to a length
-LEAF = 32  # points of a tree that are compared one by one
-SKIP, BLOCK = 16, 8  # points and pixels that are taken together where only few distances are wanted
+MARGIN = 2  # pixels around a box: nearer neighbours are looked up one by one, others in a tree
+KEPT = 64  # cached spacings; every volume may have its own
+SLACK = 1 + 1e-9  # relative rounding error allowed in a length
+LEAF = 32  # points per leaf of a k-d tree
+SKIP, BLOCK = 16, 8  # points skipped and pixels per block where only few distances are needed
 
 
-def boxed(*masks: BoolArray) -> list[BoolArray]:
-    """The smallest part of all masks that holds every pixel of theirs, with its margin."""
-    every: Any = reduce(np.logical_or, masks)
-    cut: list[slice] = []
-    for size in reversed(every.shape):
-        found = np.flatnonzero(every.reshape(-1, size).any(0))
-        cut.insert(0, slice(found[0], found[-1] + 1) if len(found) else slice(0))
-        every = every.any(-1)
-    boxes = []
-    for mask in masks:
-        part = mask[tuple(cut)]
-        box = np.zeros([size + 2 * MARGIN for size in part.shape], bool)
-        box[(slice(MARGIN, -MARGIN),) * mask.ndim] = part
-        boxes.append(box)
-    return boxes
+def crop_to_box(*masks: BoolArray) -> list[BoolArray]:
+    """Crop masks to their common bounding box, and add a margin."""
+    union: Any = reduce(np.logical_or, masks)
+    box: list[slice] = []
+    for size in reversed(union.shape):
+        indices = np.flatnonzero(union.reshape(-1, size).any(0))
+        box.insert(0, slice(indices[0], indices[-1] + 1) if len(indices) else slice(0))
+        union = union.any(-1)
+    padded = [np.zeros([n + 2 * MARGIN for n in mask[tuple(box)].shape], bool) for mask in masks]
+    for result, mask in zip(padded, masks, strict=True):
+        result[(slice(MARGIN, -MARGIN),) * mask.ndim] = mask[tuple(box)]
+    return padded
 
 
 def strides(shape: Sequence[int]) -> list[int]:
-    """How far the next pixel along each axis is, of pixels in a row."""
+    """Offset of the next pixel along each axis, in the flattened mask."""
     return [prod(shape[axis + 1 :]) for axis in range(len(shape))]
 
 
-# --- surfaces: which points they are, and what each weighs ----------------------------------------
+# --- surfaces: points and their weights -----------------------------------------------------------
 
 
 def by_face(mask: BoolArray) -> BoolArray:
-    """Pixels with one of the nearest neighbours, 4 in a plane and 6 in space, outside."""
+    """Pixels with a background neighbour across a face: 4 neighbours in 2-D, 6 in 3-D."""
     flat = mask.reshape(-1)
     core = flat.copy()
     for step in strides(mask.shape):
@@ -63,18 +61,18 @@ def by_face(mask: BoolArray) -> BoolArray:
 
 
 def by_corner(mask: BoolArray) -> BoolArray:
-    """Pixels with one of all neighbours, 8 in a plane and 26 in space, outside."""
+    """Pixels with a background neighbour across a face or corner: 8 in 2-D, 26 in 3-D."""
     flat = core = mask.reshape(-1)
     for step in strides(mask.shape):
-        rows = core.copy()
-        rows[step:] &= core[:-step]
-        rows[:-step] &= core[step:]
-        core = rows
+        eroded = core.copy()
+        eroded[step:] &= core[:-step]
+        eroded[:-step] &= core[step:]
+        core = eroded
     return (flat & ~core).reshape(mask.shape)
 
 
 def cells(mask: BoolArray) -> NDArray[np.uint8]:
-    """Which of the 2, 4, 8 pixels around the far corner of each pixel are inside, as bits."""
+    """Code of the cell at each pixel's far corner: a bit for each of its 2, 4 or 8 pixels."""
     flat, steps = mask.reshape(-1).view(np.uint8), strides(mask.shape)
     codes = np.zeros_like(flat)
     for bit, corner in enumerate(product((0, 1), repeat=mask.ndim)):
@@ -85,13 +83,14 @@ def cells(mask: BoolArray) -> NDArray[np.uint8]:
 
 @lru_cache(KEPT)
 def areas(spacing: Spacing) -> FloatArray:
-    """How long or large the surface through a cell is, by its code: marching squares or cubes.
+    """Length or area of the surface in a cell, by its code: marching squares or cubes.
 
-    The surface goes through the middle of edges. It is added up over groups of pixels that share
-    edges, of those inside or outside, whichever are fewer, each as the normals of its flat parts.
+    The surface passes through the midpoints of edges. It is summed over groups of pixels connected
+    by edges, either inside or outside, whichever pixels are fewer, from the normals of its flat
+    parts.
     """
     axes = len(spacing)
-    scale = np.array([prod(spacing) / each for each in spacing])
+    scale = np.array([prod(spacing) / size for size in spacing])
     shape, corners = (2,) * axes, 2**axes
     table = np.zeros(2**corners)
     for code in range(2**corners):
@@ -104,20 +103,20 @@ def areas(spacing: Spacing) -> FloatArray:
 
 
 def _parts(group: BoolArray) -> list[FloatArray]:
-    """The normals, up to signs, of the flat parts of the surface around pixels that share edges."""
-    one, normals, places = np.ones(group.ndim), np.eye(group.ndim), np.argwhere(group)
+    """Normals, up to signs, of the flat parts of the surface around a group of connected pixels."""
+    one, normals, corners = np.ones(group.ndim), np.eye(group.ndim), np.argwhere(group)
     edges = [
-        (i, j, int(np.flatnonzero(places[i] != places[j])[0]))
-        for i, j in combinations(range(len(places)), 2)
-        if (places[i] != places[j]).sum() == 1
+        (i, j, int(np.flatnonzero(corners[i] != corners[j])[0]))
+        for i, j in combinations(range(len(corners)), 2)
+        if (corners[i] != corners[j]).sum() == 1
     ]
-    degree = np.bincount([place for i, j, _ in edges for place in (i, j)], minlength=len(places))
+    degree = np.bincount([end for i, j, _ in edges for end in (i, j)], minlength=len(corners))
     free = one - normals[sorted({axis for _, _, axis in edges})].sum(0)
     if group.ndim == 2:
-        return [one / 2] if len(places) == 1 else [free]
-    if len(places) <= 2:
-        return [one / 8] if len(places) == 1 else [free / 2]
-    if len(places) == 3:
+        return [one / 2] if len(corners) == 1 else [free]
+    if len(corners) <= 2:
+        return [one / 8] if len(corners) == 1 else [free / 2]
+    if len(corners) == 3:
         return [3 * one / 8, free / 2]
     if len(edges) == 4:  # a face
         return [free]
@@ -131,88 +130,90 @@ def _parts(group: BoolArray) -> list[FloatArray]:
 
 
 class Outline(NamedTuple):
-    """The points of a surface: where they are, and their places in a row, in order."""
+    """The points of a surface, as a mask and as sorted indices into the flattened mask."""
 
     on: BoolArray
-    places: NDArray[np.int64]
+    indices: NDArray[np.int64]
 
     @classmethod
-    def at(cls, on: BoolArray) -> Outline:
+    def of(cls, on: BoolArray) -> Outline:
         return cls(on, np.flatnonzero(on))
 
     def positions(self, chosen: Any, spacing: Spacing) -> FloatArray:
-        """Some of the points in space, (n, axes)."""
-        axes = np.unravel_index(self.places[chosen], self.on.shape)
+        """Coordinates of the chosen points, (n, axes)."""
+        axes = np.unravel_index(self.indices[chosen], self.on.shape)
         return np.stack([axis * size for axis, size in zip(axes, spacing, strict=True)], -1)
 
 
-def gaps(ours: Outline, theirs: Outline, spacing: Spacing) -> FloatArray:
-    """The distance of each point of ours to the nearest of theirs, which has some.
+def distances(points: Outline, others: Outline, spacing: Spacing) -> FloatArray:
+    """Distance of each point of an outline to the nearest point of another, non-empty outline.
 
-    Surfaces to be compared are mostly close: each point's neighbours are looked up, nearest first,
-    and only what has none is searched in a k-d tree.
+    Compared surfaces are mostly close, so each point's neighbours are looked up, nearest first, and
+    only points without a near neighbour are searched in a k-d tree.
     """
-    flat, found = theirs.on.reshape(-1), np.zeros(len(ours.places))
-    left = np.flatnonzero(~flat[ours.places])
+    flat, result = others.on.reshape(-1), np.zeros(len(points.indices))
+    rest = np.flatnonzero(~flat[points.indices])
     for distance, steps in rings(spacing):
-        if not len(left):
-            return found
-        places = ours.places[left]
-        hit = np.zeros(len(left), bool)
-        for step in (steps @ strides(ours.on.shape)).tolist():
-            hit |= flat[places + step]
-        found[left[hit]] = distance
-        left = left[~hit]
-    if len(left):
-        points = ours.positions(left, spacing)
-        found[left] = nearest(points, theirs.positions(eligible(points, theirs, spacing), spacing))
-    return found
+        if not len(rest):
+            return result
+        indices = points.indices[rest]
+        hit = np.zeros(len(rest), bool)
+        for step in (steps @ strides(points.on.shape)).tolist():
+            hit |= flat[indices + step]
+        result[rest[hit]] = distance
+        rest = rest[~hit]
+    if len(rest):
+        positions = points.positions(rest, spacing)
+        candidates = others.positions(eligible(positions, others, spacing), spacing)
+        result[rest] = nearest(positions, candidates)
+    return result
 
 
 def nearest(points: FloatArray, others: FloatArray) -> FloatArray:
-    """The distance of each point to the nearest of others."""
+    """Distance of each point to the nearest of the others."""
     tree = cKDTree(others, leafsize=LEAF, compact_nodes=False, balanced_tree=False)
-    far: FloatArray = tree.query(points)[0]
-    return far
+    distances: FloatArray = tree.query(points)[0]
+    return distances
 
 
-def eligible(points: FloatArray, theirs: Outline, spacing: Spacing) -> Any:
-    """Which of theirs can be the nearest to one of a few points; all of them for many.
+def eligible(points: FloatArray, others: Outline, spacing: Spacing) -> Any:
+    """Indices of the others that can be nearest to any of the points; all others for many points.
 
-    The nearest of every SKIPth of theirs is as far as the nearest of all can be. That ball is laid
-    over blocks of pixels, and what lies in none of those is left out of the tree.
+    The distance to every SKIPth of the others is an upper bound of the distance to the nearest. The
+    ball with that radius covers blocks of pixels; points outside all these blocks are excluded.
     """
-    if len(theirs.places) < SKIP * len(points):
+    if len(others.indices) < SKIP * len(points):
         return slice(None)
-    far = nearest(points, theirs.positions(slice(None, None, SKIP), spacing))[:, None] * SLACK
+    radius = nearest(points, others.positions(slice(None, None, SKIP), spacing))[:, None] * SLACK
     size = BLOCK * np.array(spacing)
-    shape = np.array(theirs.on.shape) // BLOCK + 2
-    ends = [((points + way * far) // size + (way > 0)).astype(int) for way in (-1, 1)]
+    shape = np.array(others.on.shape) // BLOCK + 2
+    ends = [((points + sign * radius) // size + (sign > 0)).astype(int) for sign in (-1, 1)]
     ends = [end.clip(0, shape - 1) for end in ends]
     covered = np.zeros(shape, np.int64)
     for corner in product((0, 1), repeat=len(spacing)):  # +1 where a box begins, −1 where it ends
-        places = tuple(ends[side][:, axis] for axis, side in enumerate(corner))
-        np.add.at(covered, places, (-1) ** sum(corner))
+        index = tuple(ends[side][:, axis] for axis, side in enumerate(corner))
+        np.add.at(covered, index, (-1) ** sum(corner))
     for axis in range(len(spacing)):
         covered.cumsum(axis, out=covered)
-    blocks = (each // BLOCK for each in np.unravel_index(theirs.places, theirs.on.shape))
+    blocks = (axis // BLOCK for axis in np.unravel_index(others.indices, others.on.shape))
     return np.flatnonzero(covered[tuple(blocks)])
 
 
 @lru_cache(KEPT)
 def rings(spacing: Spacing) -> list[tuple[float, NDArray[np.int64]]]:
-    """Steps to the neighbours of a pixel, (n, axes), nearest first, with their distance.
+    """Steps to the neighbours of a pixel, (n, axes), grouped by distance, nearest first.
 
-    They reach MARGIN pixels along an axis, and no further than every pixel that near is among them.
+    The steps reach up to MARGIN pixels along an axis, but only to a distance within which all
+    neighbours are included.
     """
-    far = (MARGIN + 1) * min(spacing)
-    sizes = [min(MARGIN, ceil(far / each) - 1) for each in spacing]
-    steps = np.array(list(product(*(range(-size, size + 1) for size in sizes))))
+    limit = (MARGIN + 1) * min(spacing)
+    reach = [min(MARGIN, ceil(limit / size) - 1) for size in spacing]
+    steps = np.array(list(product(*(range(-n, n + 1) for n in reach))))
     lengths = np.sqrt(((steps * spacing) ** 2).sum(-1))
     return [
         (float(length), steps[lengths == length])
         for length in np.unique(lengths)
-        if 0 < length < far
+        if 0 < length < limit
     ]
 
 
@@ -220,18 +221,18 @@ def rings(spacing: Spacing) -> list[tuple[float, NDArray[np.int64]]]:
 
 
 def band(mask: BoolArray, width: float, spacing: Spacing | None) -> int:
-    """Pixels of a mask with something outside at most `width` away, as the bits of one number.
+    """Pixels of a mask at most `width` away from a pixel outside, as the bits of one number.
 
-    Without a spacing the distance is the chessboard's, in pixels. What is shifted over an edge of
-    the box passes its margin, which is outside and nearer.
+    Without a spacing, distances are chessboard distances in pixels. Bits shifted across an edge of
+    the box do no harm, because the margin there is outside the mask and nearer.
     """
     inside = int.from_bytes(np.packbits(mask, bitorder="little").tobytes(), "little")
     near, result, grown = inside ^ (1 << mask.size) - 1, 0, 0
     *along, _ = strides(mask.shape)
-    for reach, steps in reaches(width, spacing, mask.ndim):
-        for _ in range(min(reach, mask.shape[-1]) - grown):
+    for extent, steps in ball_extents(width, spacing, mask.ndim):
+        for _ in range(min(extent, mask.shape[-1]) - grown):
             near |= near << 1 | near >> 1
-        grown = max(grown, min(reach, mask.shape[-1]))
+        grown = max(grown, min(extent, mask.shape[-1]))
         for shift in np.abs(steps @ np.array(along, np.int64)).tolist():
             if shift < mask.size:
                 result |= near << shift | near >> shift
@@ -239,19 +240,19 @@ def band(mask: BoolArray, width: float, spacing: Spacing | None) -> int:
 
 
 @lru_cache(KEPT)
-def reaches(
+def ball_extents(
     width: float, spacing: Spacing | None, axes: int
 ) -> list[tuple[int, NDArray[np.int64]]]:
-    """How far a ball reaches along the last axis, and the steps (n, axes − 1) along the others.
+    """Extent of a ball along the last axis, for the steps (n, axes − 1) along the other axes.
 
-    Of two opposite steps there is one; the shortest reach comes first.
+    Only one of two opposite steps is listed; the smallest extent comes first.
     """
-    *sizes, across = spacing or (1.0,) * axes
-    far = [floor(width / size * SLACK) for size in sizes]
-    found: dict[int, list[tuple[int, ...]]] = {}
-    for steps in product(*(range(-n, n + 1) for n in far)):
-        aside = sum((n * size) ** 2 for n, size in zip(steps, sizes, strict=True))
-        rest = width**2 * SLACK - (aside if spacing else 0)
+    *sizes, last_size = spacing or (1.0,) * axes
+    limits = [floor(width / size * SLACK) for size in sizes]
+    extents: dict[int, list[tuple[int, ...]]] = {}
+    for steps in product(*(range(-n, n + 1) for n in limits)):
+        square = sum((n * size) ** 2 for n, size in zip(steps, sizes, strict=True))
+        rest = width**2 * SLACK - (square if spacing else 0)
         if rest >= 0 and steps >= (0,) * len(steps):
-            found.setdefault(floor(sqrt(rest) / across * SLACK), []).append(steps)
-    return [(reach, np.array(found[reach], np.int64)) for reach in sorted(found)]
+            extents.setdefault(floor(sqrt(rest) / last_size * SLACK), []).append(steps)
+    return [(extent, np.array(extents[extent], np.int64)) for extent in sorted(extents)]

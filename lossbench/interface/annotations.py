@@ -1,9 +1,9 @@
-"""The words of a loss's signature: in which form an input comes, and what a result still needs.
+"""The vocabulary of a loss's signature: forms of inputs, types of options, kinds of results.
 
-The name in an annotation is the attribute of `Input`, or of `SampleBatch`, that holds the form.
+The string in an annotation is the attribute of `Input`, or of `SampleBatch`, with that form.
 
 B samples, C classes (each against the rest) or channels, N elements: pixels, or cells of a table of
-distinct value pairs. K classes of a pixel sum to one; a binary task has two of those.
+distinct value pairs. K classes of a pixel sum to one; a binary task has two of them.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ from typing import Annotated, NamedTuple
 
 from torch import Tensor
 
-Probability = Annotated[Tensor, "probability"]  # (B, C, N) in [0, 1]; of labels 0 or 1
+Probability = Annotated[Tensor, "probability"]  # (B, C, N) in [0, 1]; 0 or 1 for label maps
 Distribution = Annotated[Tensor, "distribution"]  # (B, K, N) summing to 1 over the K classes
 LogProbability = Annotated[Tensor, "log_probability"]  # (B, K, N), −100 to 0
-Logits = Annotated[Tensor, "logit"]  # (B, C, N); probabilities are refused
-Stored = Annotated[Tensor, "stored"]  # (B, C, N) numbers as they are in the file
+Logits = Annotated[Tensor, "logit"]  # (B, C, N); probabilities are rejected
+Stored = Annotated[Tensor, "stored"]  # (B, C, N) numbers as stored in the file
 Decision = Annotated[Tensor, "half"]  # (B, C, N) 0 or 1: p ≥ ½, or the most likely class
 
-# Of both sides, or of the sample.
+# Properties of prediction and target together, or of the sample.
 Difference = Annotated[Tensor, "difference"]  # (B, C, N) prediction − target
-Weight = Annotated[Tensor, "weight"]  # (B, C or 1, N) how many pixels an element stands for
-PositiveWeight = Annotated[Tensor, "positive"]  # (B, C or 1, N) role `pos_weight`, 1 without it
-Mass = Annotated[Tensor | None, "mass"]  # (B, C, N) what a class is of its pixel; None: all of it
+Weight = Annotated[Tensor, "weight"]  # (B, C or 1, N) number of pixels an element stands for
+PositiveWeight = Annotated[Tensor, "positive"]  # (B, C or 1, N) role `pos_weight`, default 1
+Mass = Annotated[Tensor | None, "mass"]  # (B, C, N) fraction of the pixel in a class; None: 1
 
-# Pixels in their places, *space being height and width, or depth before them.
+# Images, in which the position of a pixel is known: *space is (height, width) or (depth, …).
 Image = Annotated[Tensor, "image"]  # (B, C, *space)
 Valid = Annotated[Tensor, "valid"]  # (B, C or 1, *space), whether a pixel counts
-Spacing = Annotated[tuple[float, ...] | None, "spacing"]  # the size of a pixel along every axis
+Spacing = Annotated[tuple[float, ...] | None, "spacing"]  # size of a pixel along each axis
 
-# Of what is no picture.
+# Inputs other than images.
 Vector = Annotated[Tensor, "vector"]  # (B, D)
-Scores = Annotated[Tensor, "scores"]  # (B, N) numbers of any shape in one row
-Label = Annotated[Tensor, "label"]  # (B,) one number a sample
+Scores = Annotated[Tensor, "scores"]  # (B, N) numbers, flattened
+Label = Annotated[Tensor, "label"]  # (B,) one number per sample
 Tensors = Annotated[Mapping[str, Tensor], "tensors"]  # by name, each (B, …) as in the file
 
-# Options that are no number whatever: the names are checked where expressions are.
+# Types of options with restricted values, which are checked when expressions are resolved.
 NonNegative = Annotated[float, "0 or more"]
 Positive = Annotated[float, "more than 0"]
 Share = Annotated[float, "0 to 1"]
@@ -49,20 +49,21 @@ WeightMap = Annotated[str, "a call such as unet(w0=10, sigma=5)"]
 
 
 class BinaryLogs(NamedTuple):
-    """log p and log(1 − p), each (B, C, N), from logits where there are logits."""
+    """Logarithms log p and log(1 − p), each (B, C, N), computed from logits where possible."""
 
     yes: Tensor
     no: Tensor
 
 
 LogPair = Annotated[BinaryLogs, "log_pair"]
-OneVsRest = Annotated[BinaryLogs, "one_vs_rest"]  # a sigmoid of each logit, of several classes too
+OneVsRest = Annotated[BinaryLogs, "one_vs_rest"]  # the sigmoid of each logit, also on multiclass
 
 
 class Chances(NamedTuple):
-    """Every outcome's probability and its logarithm, each (O, B, C, N).
+    """Probability of every outcome and its logarithm, each (O, B, C, N).
 
-    A class of a pixel is one outcome (O = 1), a label of its own has two: yes and no.
+    On multiclass tasks a class of a pixel is one outcome (O = 1); a binary label has two: yes and
+    no.
     """
 
     chance: Tensor
@@ -73,20 +74,20 @@ Outcomes = Annotated[Chances, "outcomes"]
 
 
 class Gathered(NamedTuple):
-    """The vectors of all samples of a run, and which of them are the B at hand."""
+    """The vectors of all M samples of a run, and the rows of the batch's B samples among them."""
 
     pred: Tensor  # (M, D)
     target: Tensor  # (M, D), or (M, 1) labels
-    place: Tensor  # (B,) rows
+    rows: Tensor  # (B,)
 
 
 Gallery = Annotated[Gathered, "gallery"]
 
 
 class PerPixel(NamedTuple):
-    """What each element contributes (B, C, N), and how much of one pixel it is in the mean.
+    """Contribution of each element (B, C, N), and its mass, the weight of the element in the mean.
 
-    Without a mass every element counts one; a mass sums to one over the classes of a pixel.
+    Without a mass every element counts 1; a mass sums to 1 over the classes of a pixel.
     """
 
     value: Tensor

@@ -1,13 +1,13 @@
-"""What adds up over pixels, from tables of counts: one exact product of matrices.
+"""Additive views of tables of counts, as one exact matrix product.
 
-The fields of a view that adds up, and the sums of a loss of each pixel, are linear in the counts of
-a table's cells. So they are made once, of one pixel in each cell, and of a sample as the product of
-these shares with its counts.
+The fields of an additive view, and the sums of a per-pixel loss, are linear in the counts of a
+table's cells. They are therefore computed once for a single pixel in each cell; a sample's values
+are the product of these per-cell values with the sample's counts.
 
-Counts are whole numbers, and shares are taken apart into multiples of ever smaller powers of two,
-up to 2²¹ of each: times counts that come to less than 2³² they add up in 53 bits without rounding.
-So the order of a sum does not matter, and a product has the same bits for a sample alone and among
-others, on any processor. Rounding is left to the sum of the few pieces, the smallest first.
+Counts are whole numbers, and per-cell values are split into multiples, up to 2²¹, of ever smaller
+powers of two. Multiplied by counts that sum to less than 2³², they add up in 53 bits without
+rounding, so the order of summation does not matter, and a product has the same bits for a sample
+alone or in a batch, on any processor. Only the sum of the few pieces, smallest first, rounds.
 """
 
 from __future__ import annotations
@@ -25,61 +25,61 @@ from lossbench.runtime.array_types import FloatArray
 
 BITS = 21
 MOST_PIXELS = 2**32 - 1  # of a sample
-LOWEST = -1074  # 2 to this power is the smallest number that there is
+LOWEST = -1074  # exponent of the smallest positive float64
 Views = dict[Hashable, Any]
 
 
 class CellCache:
-    """What a pixel in each cell adds to views, found when a view is first asked for.
+    """Views of a single pixel in each cell, computed when a view is first requested.
 
     Args:
-        cells: a sample for each cell, of one pixel that is in it, and a last one whose only pixel
-            is ignored.
+        cells: one sample per cell with a single pixel in that cell, and a last sample with a single
+            ignored pixel.
     """
 
     def __init__(self, cells: SampleBatch) -> None:
         self.cells = cells
         self.known: Views = {}
-        self.asked: set[Hashable] = set()  # for, of the latest samples
+        self.requested: set[Hashable] = set()  # views of the latest samples
         self.matrix: Matrix | None = None
 
     def view(self, values: SampleBatch, key: Hashable, make: Callable[[SampleBatch], Any]) -> Any:
-        """A view of samples that adds up.
+        """An additive view of samples.
 
         Args:
             values: the samples' counts.
-            key: what tells the view from others.
-            make: the view of any values, linear in their weights.
+            key: identifies the view.
+            make: computes the view of any values, linearly in their weights.
         """
-        found: Views = values.remembered(CellCache, lambda: self._at_once(values))
-        self.asked.add(key)
-        if key not in found:
+        views: Views = values.cached(CellCache, lambda: self._requested_before(values))
+        self.requested.add(key)
+        if key not in views:
             new = {key: make(self.cells)}
-            self.known = self.known | new  # not in place: matrices hold what they were made of
-            found |= Matrix.of(new).times(values)
-        return found[key]
+            self.known = self.known | new  # a new dict, because matrices keep theirs
+            views |= Matrix.of(new).times(values)
+        return views[key]
 
-    def _at_once(self, values: SampleBatch) -> Views:
-        """The views that were asked for of the samples before, which will be asked for again."""
+    def _requested_before(self, values: SampleBatch) -> Views:
+        """All views that the previous samples requested; these samples will request them too."""
         matrix = self.matrix
-        known = {key: view for key, view in self.known.items() if key in self.asked}
+        known = {key: view for key, view in self.known.items() if key in self.requested}
         if matrix is None or matrix.views.keys() != known.keys():
             matrix = Matrix.of(known) if known else None
-        self.known, self.asked, self.matrix = known, set(), matrix
+        self.known, self.requested, self.matrix = known, set(), matrix
         return matrix.times(values) if matrix else {}
 
 
 class Matrix(NamedTuple):
-    """Fields of views as rows of numbers, one for each cell."""
+    """Fields of views as rows of numbers, one number per cell."""
 
     views: Views
-    rows: Tensor  # which of the distinct rows each number of each field is
-    places: list[Tensor]  # the distinct rows that have a first piece, those with a second one, …
-    pieces: Tensor  # all first pieces, all second ones, …, (pieces, cells)
+    rows: Tensor  # index of the distinct row of each number of each field
+    indices: list[Tensor]  # distinct rows with a first piece, with a second piece, …
+    pieces: Tensor  # all first pieces, all second pieces, …, (pieces, cells)
 
     @classmethod
     def of(cls, views: Views) -> Matrix:
-        """The fields of views, one at least, of one pixel in each cell."""
+        """The matrix of one or more views of a single pixel in each cell."""
         fields = [field for view in views.values() for field in view]
         known: dict[bytes, int] = {}
         rows = [
@@ -88,51 +88,51 @@ class Matrix(NamedTuple):
             for row in field.reshape(len(field), -1).T.cpu().numpy()
         ]
         distinct = np.frombuffer(b"".join(known)).reshape(len(known), -1)
-        places, pieces = zip(*split_exactly(distinct), strict=True)
+        indices, pieces = zip(*split_exactly(distinct), strict=True)
 
-        def beside(array: Any) -> Tensor:
+        def tensor(array: Any) -> Tensor:
             return torch.as_tensor(array, device=fields[0].device)
 
-        return cls(views, beside(rows), [*map(beside, places)], beside(np.concatenate(pieces)))
+        return cls(views, tensor(rows), [*map(tensor, indices)], tensor(np.concatenate(pieces)))
 
     def times(self, values: SampleBatch) -> Views:
-        """The views of samples that have so many pixels in each cell."""
-        products = self.pieces @ values.remembered(Matrix, lambda: _counts(values))
-        first, *others = products.split([len(place) for place in self.places])
+        """The views of samples, from their counts."""
+        products = self.pieces @ values.cached(Matrix, lambda: _counts(values))
+        first, *others = products.split([len(index) for index in self.indices])
         sums = torch.zeros_like(first)
-        for place, part in zip(self.places[:0:-1], others[::-1], strict=True):
-            sums.index_add_(0, place, part)
+        for index, product in zip(self.indices[:0:-1], others[::-1], strict=True):
+            sums.index_add_(0, index, product)
         sums = (first + sums)[self.rows]
-        found, start = {}, 0
+        views, start = {}, 0
         for key, view in self.views.items():
             fields = []
             for field in view:
                 stop = start + field[0].numel()
                 fields.append(sums[start:stop].T.reshape(-1, *field.shape[1:]).contiguous())
                 start = stop
-            found[key] = type(view)(*fields)
-        return found
+            views[key] = type(view)(*fields)
+        return views
 
 
 def _counts(values: SampleBatch) -> Tensor:
-    """Pixels in each cell and, in a last row, ignored ones, (cells, B)."""
+    """Pixels in each cell and, in a last row, ignored pixels, (cells + 1, B)."""
     counts = values.weight[:, 0]
     ignored = values.pixels - counts.sum(-1)
     return torch.cat([counts, ignored[:, None]], -1).T
 
 
 def split_exactly(rows: FloatArray) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
-    """Rows of numbers as sums of multiples of powers of two, up to 2²¹ of each.
+    """Split rows of numbers into sums of multiples, up to 2²¹, of powers of two.
 
     Yields:
-        Which rows have such a piece, and the piece; first of all rows, then of ever fewer.
+        The indices of the rows with a further piece, and the pieces; all rows first, then fewer.
     """
-    place = np.arange(len(rows))
-    step = np.frexp(np.abs(rows).max(1, keepdims=True))[1] - BITS
-    while len(place):
-        unit = np.ldexp(1.0, np.maximum(step, LOWEST))
+    index = np.arange(len(rows))
+    exponent = np.frexp(np.abs(rows).max(1, keepdims=True))[1] - BITS
+    while len(index):
+        unit = np.ldexp(1.0, np.maximum(exponent, LOWEST))
         piece = np.round(rows / unit) * unit
-        yield place, piece
+        yield index, piece
         rows = rows - piece
-        left = rows.any(1) & (step[:, 0] > LOWEST)
-        rows, step, place = rows[left], step[left] - BITS, place[left]
+        rest = rows.any(1) & (exponent[:, 0] > LOWEST)
+        rows, exponent, index = rows[rest], exponent[rest] - BITS, index[rest]

@@ -1,4 +1,4 @@
-"""Call a loss: look up what its signature asks for, and finish what it returns."""
+"""Calling a loss: provide the inputs that its signature requests, and reduce its result."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ from lossbench.interface.weight_maps import weighted
 
 Options = Mapping[str, Any]
 Support = Callable[[], Tensor]  # pixels of the target in each class, (B, C)
-OF_BOTH_SIDES = ("difference", "weight", "positive", "mass", "valid", "spacing", "gallery")
+# Forms that are attributes of the batch, not of one input; and forms that depend on the weights.
+OF_BATCH = ("difference", "weight", "positive", "mass", "valid", "spacing", "gallery")
 OF_WEIGHTS = ("weight", "positive", "valid")
 
 
 def loss_function(entry: Entry) -> Callable[..., Any]:
-    """The function of a loss, for `raw` and `finish`; a plain function of arrays is adapted."""
+    """The function of a loss, for `raw` and `finish`; plain functions of arrays are adapted."""
     if not entry.plain:
         return entry.function
     own = (option.name for option in entry.options.values() if option.owner == entry.name)
@@ -33,7 +34,7 @@ def loss_function(entry: Entry) -> Callable[..., Any]:
 
 
 class CallSignature(NamedTuple):
-    """What a function's signature asks for."""
+    """The inputs and options of a function, and the kind of its result."""
 
     inputs: dict[str, Any]  # parameter -> form
     options: frozenset[str]
@@ -53,87 +54,87 @@ def call_signature(function: Callable[..., Any]) -> CallSignature:
 
 
 @cache
-def steering(function: Callable[..., Any]) -> frozenset[str]:
-    """Every option that changes what comes out: a function's own, and those of its views."""
-    wanted = call_signature(function)
-    views = (form for form in wanted.inputs.values() if is_view(form))
-    return wanted.options.union(*(steering(view.of) for view in views))
+def effective_options(function: Callable[..., Any]) -> frozenset[str]:
+    """All options that affect a function's result: its own, and the options of its views."""
+    signature = call_signature(function)
+    views = (form for form in signature.inputs.values() if is_view(form))
+    return signature.options.union(*(effective_options(view.of) for view in views))
 
 
 def _bare(hint: Any) -> Any:
-    """A form without the `| None` of an input that a loss can do without."""
-    forms = [each for each in get_args(hint) if each is not NoneType]
+    """A form without the `| None` of an optional input."""
+    forms = [form for form in get_args(hint) if form is not NoneType]
     return forms[0] if get_origin(hint) in (Union, UnionType) and len(forms) == 1 else hint
 
 
 def is_view(form: Any) -> bool:
-    """Whether a form is a view: a small type made with `of(...)`."""
+    """Whether a form is a view: a class with a constructor `of(...)`."""
     return hasattr(form, "of")
 
 
 def adds_up(form: Any) -> bool:
-    """Whether a form is a view whose fields of several samples can be added.
+    """Whether a form is an additive view, whose fields can be summed over samples.
 
-    Where tables are enough for such a view of ours, it is linear in their counts.
+    An additive view of ours that can be computed from tables is linear in their counts.
     """
     return is_view(form) and hasattr(form, "_fields") and getattr(form, "adds_up", True)
 
 
 def sums_parts(function: Callable[..., Any]) -> bool:
-    """Whether a sample's value follows from sums over its pixels, wherever they are.
+    """Whether a sample's value follows from sums over parts of its pixels.
 
-    A loss of each pixel may see views of the whole sample; it is not such a loss then.
+    A per-pixel loss that uses views of the whole sample does not.
     """
-    wanted = call_signature(function)
-    if wanted.returns in PIXEL_KINDS:
-        return not any(map(is_view, wanted.inputs.values()))
-    return all(map(adds_up, wanted.inputs.values()))
+    signature = call_signature(function)
+    if signature.returns in PIXEL_KINDS:
+        return not any(map(is_view, signature.inputs.values()))
+    return all(map(adds_up, signature.inputs.values()))
 
 
 def joins(function: Callable[..., Any]) -> bool:
-    """Whether all that a loss asks for are views that are joined over samples."""
+    """Whether all inputs of a loss are views whose rows are concatenated over samples."""
     return all(hasattr(form, "joined") for form in call_signature(function).inputs.values())
 
 
 def lists(
     function: Callable[..., Any], values: SampleBatch, options: Options
 ) -> dict[str, RowList]:
-    """What is joined of a sample, by parameter."""
-    found = _given_all(function, _weighed(function, values, options), options)
-    return {name: view.listed() for name, view in found.items()}
+    """Rows of a sample for concatenation, by parameter."""
+    views = _arguments(function, _with_weight_map(function, values, options), options)
+    return {name: view.listed() for name, view in views.items()}
 
 
 def state(
     function: Callable[..., Any], values: SampleBatch, options: Options, whole: bool = False
 ) -> dict[str, Any] | None:
-    """What of a sample adds up for this loss: its views, or its sums; None where nothing does.
+    """Additive state of this loss: its views, or its sums; None if the loss has no such state.
 
-    With `whole` the values are of all samples already, and any view will do.
+    With `whole`, the values are of all samples already, so that any view will do.
     """
-    wanted, values = call_signature(function), _weighed(function, values, options)
-    if wanted.returns in PIXEL_KINDS:
+    signature, values = call_signature(function), _with_weight_map(function, values, options)
+    if signature.returns in PIXEL_KINDS:
         return {"": _sums(function, values, options)}
-    if all((is_view if whole else adds_up)(form) for form in wanted.inputs.values()):
-        return _given_all(function, values, options)
+    if all((is_view if whole else adds_up)(form) for form in signature.inputs.values()):
+        return _arguments(function, values, options)
     return None
 
 
 def conclude(
     function: Callable[..., Any],
-    added: Mapping[str, Any],
+    state: Mapping[str, Any],
     support: Support,
     options: Options,
     task: str,
 ) -> Finished:
-    """Values from what adds up, of one sample or of many samples added."""
-    return finish(function, of_state(function, added, options), support, options, task)
+    """Values from the state of one sample, or the added states of many."""
+    return finish(function, of_state(function, state, options), support, options, task)
 
 
-def of_state(function: Callable[..., Any], added: Mapping[str, Any], options: Options) -> Any:
-    """What `raw` is of the sample, or of the samples, whose state this is."""
+def of_state(function: Callable[..., Any], state: Mapping[str, Any], options: Options) -> Any:
+    """The result of `raw`, computed from the state of one or more samples."""
     if call_signature(function).returns in PIXEL_KINDS:
-        return added[""]
-    return function(**added, **_own(function, options))
+        return state[""]
+    return function(**state, **_own(function, options))
 
 
 def evaluate(function: Callable[..., Any], values: SampleBatch, options: Options) -> Finished:
@@ -143,56 +144,56 @@ def evaluate(function: Callable[..., Any], values: SampleBatch, options: Options
 
 
 def raw(function: Callable[..., Any], values: SampleBatch, options: Options) -> Any:
-    """What the loss returns for each sample, summed over pixels but not yet over classes."""
-    values = _weighed(function, values, options)
+    """A loss's result for each sample, summed over pixels but not yet reduced over classes."""
+    values = _with_weight_map(function, values, options)
     if call_signature(function).returns in PIXEL_KINDS:
         return _sums(function, values, options)
     return _call(function, values, options)
 
 
 def _sums(function: Callable[..., Any], values: SampleBatch, options: Options) -> Sums:
-    """A loss of each pixel, summed."""
+    """A per-pixel loss, summed over the elements."""
 
     def make(values: SampleBatch) -> Sums:
         return Sums.over(_call(function, values, options), values)
 
-    if values.shares is None or not _of_elements(function):
+    if values.cell_cache is None or not _elementwise(function):
         return make(values)
-    sums: Sums = values.shares.view(values, (function, repr(_own(function, options))), make)
+    sums: Sums = values.cell_cache.view(values, (function, repr(_own(function, options))), make)
     return sums
 
 
 @cache
-def _of_elements(function: Callable[..., Any]) -> bool:
-    """Whether a loss is in each element what it is there, whatever the elements weigh."""
-    wanted = call_signature(function)
-    return wanted.returns in PIXEL_KINDS and not any(
+def _elementwise(function: Callable[..., Any]) -> bool:
+    """Whether a loss's value in each element is independent of the weights."""
+    signature = call_signature(function)
+    return signature.returns in PIXEL_KINDS and not any(
         is_view(form) or form is SampleBatch or _attribute(form) in OF_WEIGHTS
-        for form in wanted.inputs.values()
+        for form in signature.inputs.values()
     )
 
 
 def raw_of_each(
-    function: Callable[..., Any], values: SampleBatch, options: Options, name: str, several: Tensor
+    function: Callable[..., Any], values: SampleBatch, options: Options, name: str, rows: Tensor
 ) -> list[Any]:
-    """What `raw` is with each of several rows of numbers (P, K) for an option of the function."""
+    """The result of `raw` with each of P rows (P, K) as the value of an option."""
     if call_signature(function).returns in PIXEL_KINDS:
-        return [raw(function, values, {**options, name: row}) for row in several.tolist()]
-    values = _weighed(function, values, options)
-    given, own = _given_all(function, values, options).values(), _own(function, options)
+        return [raw(function, values, {**options, name: row}) for row in rows.tolist()]
+    values = _with_weight_map(function, values, options)
+    arguments, own = _arguments(function, values, options).values(), _own(function, options)
 
-    def with_each(row: Tensor) -> Any:
-        return function(*given, **{**own, name: row})
+    def with_row(row: Tensor) -> Any:
+        return function(*arguments, **{**own, name: row})
 
-    if values.shares is not None:  # few numbers for few cells: vmap needs a fifth of a second once
-        return [with_each(row) for row in several]
-    return list(torch.vmap(with_each)(several))
+    if values.cell_cache is not None:  # cells are few, and the first vmap takes 0.2 s
+        return [with_row(row) for row in rows]
+    return list(torch.vmap(with_row)(rows))
 
 
 def finish(
     function: Callable[..., Any], result: Any, support: Support, options: Options, task: str
 ) -> Finished:
-    """The common options applied."""
+    """Reduce a loss's result with the common options."""
     kind, own = finishing(function, options, task)
     after = [AFTER[kind]] if kind in AFTER else []
     return FINISHERS[kind](result, support, *after, **own)
@@ -201,9 +202,9 @@ def finish(
 def finishing(
     function: Callable[..., Any], options: Options, task: str
 ) -> tuple[Any, dict[str, Any]]:
-    """How a result is finished: what kind it is, and the common options.
+    """The kind of a loss's result, and the common options of that kind.
 
-    Only a multiclass task has a background among its classes.
+    `background` applies to multiclass tasks only.
     """
     kind = call_signature(function).returns
     own = _own(FINISHERS[kind], options)
@@ -216,8 +217,10 @@ def _own(function: Callable[..., Any], options: Options) -> dict[str, Any]:
     return {name: options[name] for name in call_signature(function).options if name in options}
 
 
-def _weighed(function: Callable[..., Any], values: SampleBatch, options: Options) -> SampleBatch:
-    """With its weight map, where that is no option of the loss's own."""
+def _with_weight_map(
+    function: Callable[..., Any], values: SampleBatch, options: Options
+) -> SampleBatch:
+    """Samples with the weight map applied, unless it is the loss's own option."""
     own = call_signature(function).options
     return weighted(
         values, **{name: x for name, x in _own(weighted, options).items() if name not in own}
@@ -225,36 +228,37 @@ def _weighed(function: Callable[..., Any], values: SampleBatch, options: Options
 
 
 def _call(function: Callable[..., Any], values: SampleBatch, options: Options) -> Any:
-    found = _given_all(function, values, options)
-    return function(*found.values(), **_own(function, options))
+    arguments = _arguments(function, values, options)
+    return function(*arguments.values(), **_own(function, options))
 
 
-def _given_all(
+def _arguments(
     function: Callable[..., Any], values: SampleBatch, options: Options
 ) -> dict[str, Any]:
-    """What a loss asks for, by parameter."""
+    """The inputs that a function requests, by parameter."""
     inputs = call_signature(function).inputs
-    return {name: _given(values, name, form, options) for name, form in inputs.items()}
+    return {name: _argument(values, name, form, options) for name, form in inputs.items()}
 
 
-def _given(values: SampleBatch, role: str, form: Any, options: Options) -> Any:
-    """An input in the form asked for: a view, the values or a side whole, or an attribute."""
+def _argument(values: SampleBatch, parameter: str, form: Any, options: Options) -> Any:
+    """An input in the requested form: a view, the batch, an input, or an attribute of either."""
     if is_view(form):
-        key = tuple((name, options[name]) for name in sorted(steering(form.of)) if name in options)
-        if values.shares is not None and adds_up(form):
-            return values.shares.view(
+        names = sorted(effective_options(form.of))
+        key = tuple((name, options[name]) for name in names if name in options)
+        if values.cell_cache is not None and adds_up(form):
+            return values.cell_cache.view(
                 values, (form, key), lambda values: _call(form.of, values, options)
             )
-        return values.remembered((form, key), lambda: _call(form.of, values, options))
+        return values.cached((form, key), lambda: _call(form.of, values, options))
     if form is SampleBatch:
         return values
-    name = _attribute(form)
-    if name in OF_BOTH_SIDES:
-        return getattr(values, name)
-    side = values.side(role)
-    return side if form is Input or side is None else getattr(side, name)
+    attribute = _attribute(form)
+    if attribute in OF_BATCH:
+        return getattr(values, attribute)
+    source = values.input(parameter)
+    return source if form is Input or source is None else getattr(source, attribute)
 
 
 def _attribute(form: Any) -> str:
-    """What of a side, or of both, a form is; "" for a side whole."""
+    """The attribute with a form, of an input or of the batch; "" for the input itself."""
     return "" if form is Input else str(form.__metadata__[0])

@@ -1,4 +1,4 @@
-"""A user's plain function of arrays, made callable like every other loss."""
+"""Adapter for a user's plain function of arrays, so that it is called like every other loss."""
 
 from __future__ import annotations
 
@@ -24,28 +24,29 @@ def adapted(
     parameters: tuple[tuple[str, str], ...],
     options: tuple[str, ...],
 ) -> Callable[..., Tensor]:
-    """A function of one sample's arrays as one of `SampleBatch`.
+    """Adapt a function of one sample's arrays to `SampleBatch`.
 
     Args:
-        function: takes arrays of its own, (H, W), or (C, H, W) of several classes or channels:
-            probabilities, or an image's numbers, 0 where a pixel is ignored. Returns one number.
-        name: what it is called.
-        parameters: pred, target and perhaps weight in their order, each with its form: an `Array`
-            of NumPy, float64, or a `Tensor`.
-        options: its options.
+        function: takes its own copies of arrays (H, W), or (C, H, W) with several classes or
+            channels: probabilities or image values, 0 where ignored. Returns one number.
+        name: name of the function.
+        parameters: pred, target and possibly weight in the function's order, each with its form:
+            an `Array` (NumPy, float64) or a `Tensor`.
+        options: names of the options.
     """
     inputs = dict(parameters)
-    # A weight that may be left out stands behind options.
-    by_name = [role for place, role in enumerate(inputs) if role == "weight" and place == 2]
+    # An optional weight may follow options, so it is passed by keyword.
+    by_keyword = [role for index, role in enumerate(inputs) if role == "weight" and index == 2]
 
     def on_values(values: SampleBatch, **options: Any) -> PerSample:
         samples = {role: _samples(values, role, form) for role, form in inputs.items()}
-        found = []
-        for place in range(len(values.weight)):
-            given = [samples[role][place] for role in inputs if role not in by_name]
-            named = {role: samples[role][place] for role in by_name}
-            found.append(_number(function(*given, **named, **options), name, values.weight))
-        return torch.stack(found)
+        results = []
+        for index in range(len(values.weight)):
+            arguments = [samples[role][index] for role in inputs if role not in by_keyword]
+            keywords = {role: samples[role][index] for role in by_keyword}
+            result = function(*arguments, **keywords, **options)
+            results.append(_number(result, name, values.weight))
+        return torch.stack(results)
 
     signature = [
         inspect.Parameter("values", inspect.Parameter.POSITIONAL_OR_KEYWORD),
@@ -56,32 +57,32 @@ def adapted(
 
 
 def _samples(values: SampleBatch, role: str, form: str) -> list[Any]:
-    """One input of every sample: new arrays, which the function may write to."""
-    target = values.sides["target"].channels
+    """One input of every sample, as new arrays that the function may modify."""
+    target = values.inputs["target"].channels
     weight = values.weight.expand(-1, target.shape[1], -1)
     rows = weight.clone()
     if role != "weight":
-        rows = values.sides[role].channels.masked_fill(weight == 0, 0)
-    pixels = rows.reshape(*rows.shape[:2], *(values.sides["target"].space or (-1,)))
+        rows = values.inputs[role].channels.masked_fill(weight == 0, 0)
+    pixels = rows.reshape(*rows.shape[:2], *(values.inputs["target"].space or (-1,)))
     samples = pixels[:, 0] if pixels.shape[1] == 1 else pixels
     if form == "Tensor":
         return list(samples)
     return [sample.numpy() for sample in samples.detach().to("cpu", torch.float64, copy=True)]
 
 
-def _number(found: Any, name: str, like: Tensor) -> Tensor:
-    """What came back as a tensor without axes."""
-    if isinstance(found, Tensor) and found.ndim == 0 and not found.is_complex():
-        return found.to(like)
-    if isinstance(found, np.ndarray) and found.ndim == 0:
-        found = found[()]
-    if isinstance(found, Real | np.bool_):
-        return torch.as_tensor(float(found), dtype=like.dtype, device=like.device)
-    raise InputError(f"{name} returned {_shown(found)}; expected one number", kind="loss")
+def _number(result: Any, name: str, like: Tensor) -> Tensor:
+    """The returned number as a scalar tensor."""
+    if isinstance(result, Tensor) and result.ndim == 0 and not result.is_complex():
+        return result.to(like)
+    if isinstance(result, np.ndarray) and result.ndim == 0:
+        result = result[()]
+    if isinstance(result, Real | np.bool_):
+        return torch.as_tensor(float(result), dtype=like.dtype, device=like.device)
+    raise InputError(f"{name} returned {_described(result)}; expected one number", kind="loss")
 
 
-def _shown(found: Any) -> str:
-    if isinstance(found, Tensor | np.ndarray):
-        kind = "a tensor" if isinstance(found, Tensor) else "an array"
-        return f"{kind} of shape {tuple(found.shape)}"
-    return "nothing" if found is None else f"a {type(found).__name__}"
+def _described(result: Any) -> str:
+    if isinstance(result, Tensor | np.ndarray):
+        kind = "a tensor" if isinstance(result, Tensor) else "an array"
+        return f"{kind} of shape {tuple(result.shape)}"
+    return "nothing" if result is None else f"a {type(result).__name__}"

@@ -1,7 +1,8 @@
-"""From what a loss returns to one value per sample: the options common to all, applied once.
+"""Reductions from a loss's result to one value per sample, with the options common to all losses.
 
-Each function's keyword-only parameters are options of every loss whose return annotation it names.
-`support`, the pixels of the target in each class (B, C), is asked for where an option needs it.
+Each function's keyword-only parameters are options of every loss whose return annotation the
+function handles. `support`, the pixels of the target in each class (B, C), is computed only if an
+option needs it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-import lossbench.interface.annotations as words
+import lossbench.interface.annotations as vocabulary
 from lossbench.errors import SettingError
 from lossbench.interface.annotations import Decibels, NonNegative, PerPixel, RootMean
 from lossbench.interface.sample_batch import SampleBatch
@@ -25,11 +26,11 @@ PIXEL_KINDS = (PerPixel, RootMean, Decibels)
 
 
 class Sums(NamedTuple):
-    """A per-pixel loss summed over its elements. They add up.
+    """A per-pixel loss summed over its elements; additive.
 
     top = Σ w·value and mass = Σ w·mass, each (B, C); of_class (B, C), the whole loss of the pixels
-    whose target is that class; elements (B,), what the mean would divide by if every pixel counted
-    one, ignored ones included; every (B,), that with each class of a pixel counting one.
+    whose target is that class; elements (B,), the divisor of the mean if every pixel, ignored ones
+    included, counted 1; every (B,), the same with every class of a pixel counting 1.
     """
 
     top: Tensor
@@ -45,8 +46,8 @@ class Sums(NamedTuple):
         top = total(value, values.weight)
         channels = value.shape[1]
         every = values.pixels * channels
-        if mass is None:  # every class or channel has a loss of its own
-            return cls(top, values.every.expand(-1, channels), top, every, every)
+        if mass is None:  # every class or channel has its own loss
+            return cls(top, values.total_weight.expand(-1, channels), top, every, every)
         if values.joint is None:
             of_class = total(mass * value.sum(1, keepdim=True), values.weight)
         else:
@@ -55,26 +56,26 @@ class Sums(NamedTuple):
 
 
 def finishes(*, kinds: Sequence[str], weighs: bool = False) -> Callable[[Function], Function]:
-    """Register the function that finishes some kinds of result, by their words in `forms`.
+    """Register the function that reduces some kinds of result, by their names in `annotations`.
 
-    With `weighs` elements were summed with their weights, so that a weight map has an effect.
+    `weighs` states that weights enter the result, so that a weight map has an effect.
     """
 
     def register(function: Function) -> Function:
-        FINISHERS.update((getattr(words, kind), function) for kind in kinds)
+        FINISHERS.update((getattr(vocabulary, kind), function) for kind in kinds)
         return function
 
     return register
 
 
 def decibels(mean: Tensor) -> Tensor:
-    """−10·log10 of a mean; nothing is infinitely far below."""
-    some = mean > 0
-    found = -10 * alike(torch.log10, mean.where(some, 1.0))
-    return found.where(some, torch.inf + mean)
+    """Decibels −10·log10 of a mean; infinite for a mean of 0."""
+    positive = mean > 0
+    result = -10 * alike(torch.log10, mean.where(positive, 1.0))
+    return result.where(positive, torch.inf + mean)
 
 
-# What is done with the mean or the sum of the elements.
+# Functions applied to the mean or the sum of the elements.
 AFTER: dict[Any, Callable[[Tensor], Tensor]] = {RootMean: root, Decibels: decibels}
 
 
@@ -89,31 +90,33 @@ def finish_pixels(
     class_weights: Sequence[NonNegative] | Literal["auto", "median_frequency"] | None = None,
     empty: float | Literal["skip"] = "skip",
 ) -> Finished:
-    """Mean or sum over the elements of a sample, and of each class.
+    """Mean or sum over the elements of each sample, and of each class.
 
     Args:
-        reduction: over the valid elements of a sample; a mean divides by the sum of their weights.
-        over: with `all` the mean divides by all elements, ignored ones included, unweighted; with
-            `classes` by the classes of a pixel as well, where these share one loss.
-        class_weights: a weight for each class; auto is N/(K·n_c) over the data set.
-        empty: the value that replaces an undefined one; skip leaves it out and counts it.
+        reduction: over the valid elements of a sample; the mean divides by the sum of weights.
+        over: divisor of the mean: valid elements; all elements, unweighted and with ignored ones;
+            or, with `classes`, also the classes of a pixel, where these share one loss.
+        class_weights: one weight per class; auto is N/(K·n_c) over the data set.
+        empty: replacement of an undefined value; skip excludes the value and counts it.
     """
     top, mass, of_class, elements, every = sums
-    seen, weighed = mass > 0, [top, mass]
+    present = mass > 0
+    weighted = [top, mass]
     if class_weights is not None:
-        weight = _weights(class_weights, top)
-        weighed = [side * weight for side in weighed]
-    sample, valid = (side.sum(-1) for side in weighed)
+        weights = _weights(class_weights, top)
+        weighted = [top * weights, mass * weights]
+    sample, divisor = (x.sum(-1) for x in weighted)
     if over == "classes":
-        sharing = (every / elements).to(top)
-        mass, valid = mass * sharing[:, None], valid * sharing
+        classes = (every / elements).to(top)
+        mass, divisor = mass * classes[:, None], divisor * classes
     if reduction == "sum":
-        of_class, sample = of_class.where(seen, torch.nan), sample.where(seen.any(-1), torch.nan)
+        of_class = of_class.where(present, torch.nan)
+        sample = sample.where(present.any(-1), torch.nan)
     elif over == "all":
         of_class = ratio(of_class, mass)
-        sample = ratio(sample, elements.to(top)).where(seen.any(-1), torch.nan)
+        sample = ratio(sample, elements.to(top)).where(present.any(-1), torch.nan)
     else:
-        of_class, sample = ratio(of_class, mass), ratio(sample, valid)
+        of_class, sample = ratio(of_class, mass), ratio(sample, divisor)
     return _fill(then(sample), empty), _fill(then(of_class), empty)
 
 
@@ -129,21 +132,20 @@ def finish_classes(
     exponent: NonNegative = 1.0,
     empty: float | Literal["skip"] = "skip",
 ) -> Finished:
-    """From the classes of a sample to its value.
+    """Reduce the classes of each sample to its value.
 
     Args:
         class_reduction: over the defined classes; weighted uses the sample's target pixel counts,
-            none leaves only the class columns.
-        class_weights: a weight for each class; auto is N/(K·n_c) over the data set.
+            none gives only the class columns.
+        class_weights: one weight per class; auto is N/(K·n_c) over the data set.
         background: whether class 0 of a multiclass task counts.
-        absent: the value of a class that the target lacks, whatever was predicted; skip makes it
-            undefined, none leaves it to the formula.
-        exponent: the power of a sample's value after the class reduction, its sign kept.
-        empty: the value that replaces an undefined one; skip leaves it out and counts it.
+        absent: value of a class absent from the target, regardless of the prediction; skip makes it
+            undefined, none uses the formula.
+        exponent: power applied to a sample's value after the class reduction, keeping its sign.
+        empty: replacement of an undefined value; skip excludes the value and counts it.
     """
     if absent is not None:
-        wanted = torch.nan if isinstance(absent, str) else absent
-        values = values.where(support() > 0, wanted)
+        values = values.where(support() > 0, torch.nan if isinstance(absent, str) else absent)
     values = _fill(values, empty)
     weight = (~values.isnan()).to(values)
     if class_weights is not None:
@@ -169,10 +171,10 @@ def finish_classes(
 def finish_samples(
     values: Tensor, support: Callable[[], Tensor], *, empty: float | Literal["skip"] = "skip"
 ) -> Finished:
-    """Nothing is left to reduce.
+    """Values per sample, with nothing left to reduce.
 
     Args:
-        empty: the value that replaces an undefined one; skip leaves it out and counts it.
+        empty: replacement of an undefined value; skip excludes the value and counts it.
     """
     return _fill(values, empty), None
 
@@ -180,28 +182,28 @@ def finish_samples(
 def _of_targets(value: Tensor, weight: Tensor, joint: Tensor) -> Tensor:
     """The whole loss of the pixels of each class, (B, K), from cells (K, 4) and their counts.
 
-    Of the classes that a pixel is neither in nor taken for, it has their value of a true negative.
+    For every class other than its true and predicted class, a pixel has the true negative's value.
     """
-    none, missed, alarm, hit = value.unbind(-1)
-    _, misses, _, hits = weight.unbind(-1)
-    base = none.sum()
-    found = hits * (base + hit - none) + misses * (base + missed - none)
-    alarms = alarm - none
-    if (alarms == alarms[0]).all():
-        return found + misses * alarms[0]
-    others = alarms.expand(len(alarms), -1) * (1 - torch.eye(len(alarms)).to(alarms))
-    return found + (joint * others).sum(-1)
+    tn, fn, fp, tp = value.unbind(-1)
+    _, fn_count, _, tp_count = weight.unbind(-1)
+    base = tn.sum()
+    sums = tp_count * (base + tp - tn) + fn_count * (base + fn - tn)
+    excess = fp - tn
+    if (excess == excess[0]).all():
+        return sums + fn_count * excess[0]
+    others = excess.expand(len(excess), -1) * (1 - torch.eye(len(excess)).to(excess))
+    return sums + (joint * others).sum(-1)
 
 
 def _weights(class_weights: Any, like: Tensor) -> Tensor:
-    """One weight per class as a tensor."""
+    """Class weights as a tensor."""
     if len(class_weights) != like.shape[1]:
         raise SettingError(
-            f"class_weights has {len(class_weights)} numbers, there are {like.shape[1]} classes"
+            f"class_weights has {len(class_weights)} numbers for {like.shape[1]} classes"
         )
     return torch.as_tensor(class_weights, dtype=like.dtype, device=like.device)
 
 
 def _fill(values: Tensor, empty: float | str) -> Tensor:
-    """Undefined values replaced, unless they are skipped."""
+    """Replace undefined values, unless they are skipped."""
     return values if isinstance(empty, str) else values.where(~values.isnan(), empty)

@@ -1,4 +1,4 @@
-"""What of a sample is listed, not added, so that samples can be put side by side."""
+"""Rows that losses collect from each sample where a sum is not enough, such as rankings."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from numpy.typing import NDArray
 
 
 class RowList(NamedTuple):
-    """Arrays by name: rows (…, n) that are put one after another, totals that are added."""
+    """Arrays by name: rows (…, n), which are concatenated, and totals, which are added."""
 
     rows: Mapping[str, NDArray[Any]]
     totals: Mapping[str, NDArray[Any]]
 
     @property
     def length(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return next((array.shape[-1] for array in self.rows.values()), 0)
 
     @classmethod
     def joined(cls, parts: Sequence[RowList]) -> RowList:
-        """Several samples as one, the same whatever their order."""
+        """Concatenate samples; the result does not depend on their order."""
         rows = {
             name: np.concatenate([part.rows[name] for part in parts], -1) for name in parts[0].rows
         }
-        lines = [line for array in rows.values() for line in np.atleast_2d(array)]
-        order = np.lexsort(lines[::-1])
+        keys = [key for array in rows.values() for key in np.atleast_2d(array)]
+        order = np.lexsort(keys[::-1])
         totals = {
             name: np.sum([part.totals[name] for part in parts], 0) for name in parts[0].totals
         }

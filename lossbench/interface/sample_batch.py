@@ -1,4 +1,4 @@
-"""The one data type: B samples of C classes or channels of N weighted elements."""
+"""The common data type of losses: B samples of C classes or channels of N weighted elements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from lossbench.catalog.registry import AGAIN
+from lossbench.catalog.registry import EACH_SUFFIX
 from lossbench.errors import InputError, SettingError, did_you_mean
 from lossbench.interface.annotations import BinaryLogs, Chances, Gathered
 from lossbench.interface.stable_math import logarithm
@@ -38,16 +38,16 @@ RECORDS = ("vectors", "scores", "records")  # tasks without pixels
 
 @dataclass(frozen=True, eq=False)
 class Input:
-    """One input in every form that a loss may ask for.
+    """One input in every form that a loss can request.
 
-    `given` is (B or 1, C, N): probabilities, logits, or plain numbers on an image task, integers
-    where they are 0 and 1; or it holds labels (B, N) of so many `labelled` classes. Table cells
-    hold one class against the rest, so that no class can be compared with another there. `space`
-    is the shape of N pixels in their places. Vectors are (B, D, 1), scores (B, 1, N); records are
-    tensors by name.
+    `values` is (B or 1, C, N): probabilities, logits, or image values; integers if only 0 and 1
+    occur. With `labelled` classes it is a label map (B, N) instead. Table cells (`cells`) are one
+    class against the rest, so classes cannot be compared with each other. `space` is the shape of N
+    pixels whose positions are known. Vectors are (B, D, 1), scores (B, 1, N); records are tensors
+    by name.
     """
 
-    given: Tensor
+    values: Tensor
     task: Task
     logits: bool = False
     cells: bool = False
@@ -57,16 +57,16 @@ class Input:
 
     @property
     def count(self) -> int:
-        """How many classes or channels there are."""
-        return self.labelled or self.given.shape[1]
+        """Number of classes or channels."""
+        return self.labelled or self.values.shape[1]
 
     @cached_property
     def stored(self) -> Tensor:
         if not self.labelled:
-            return self.given if self.given.is_floating_point() else self.given.double()
-        shape = (len(self.given), self.labelled, self.given.shape[1])
-        each = torch.zeros(shape, dtype=torch.float64, device=self.given.device)
-        return each.scatter_(1, self.given[:, None].long(), 1.0)
+            return self.values if self.values.is_floating_point() else self.values.double()
+        shape = (len(self.values), self.labelled, self.values.shape[1])
+        one_hot = torch.zeros(shape, dtype=torch.float64, device=self.values.device)
+        return one_hot.scatter_(1, self.values[:, None].long(), 1.0)
 
     @cached_property
     def probability(self) -> Tensor:
@@ -91,7 +91,7 @@ class Input:
 
     @cached_property
     def distribution(self) -> Tensor:
-        """Binary probabilities with their background made explicit; others as they are."""
+        """Probabilities of all classes: on a binary task background and foreground."""
         if self.task != "binary":
             return self.probability
         return torch.cat([1 - self.probability, self.probability], 1)
@@ -105,12 +105,12 @@ class Input:
     @property
     def logit(self) -> Tensor:
         if not self.logits:
-            raise SettingError("this loss needs logits; probabilities are refused")
+            raise SettingError("this loss needs logits, not probabilities")
         return self.stored
 
     @cached_property
     def one_vs_rest(self) -> BinaryLogs:
-        if self.task == "binary":  # its background is the other class
+        if self.task == "binary":  # background and foreground
             yes, no = self.log_pair
             return BinaryLogs(torch.cat([no, yes], 1), torch.cat([yes, no], 1))
         if self.logits:
@@ -133,7 +133,7 @@ class Input:
     @property
     def image(self) -> Tensor:
         if self.space is None:
-            raise SettingError("this loss needs pixels in their places")
+            raise SettingError("this loss needs images: the positions of pixels are unknown")
         return self.channels.reshape(*self.channels.shape[:2], *self.space)
 
     @property
@@ -146,51 +146,51 @@ class Input:
 
     @property
     def label(self) -> Tensor:
-        if self.given[0].numel() != 1:
-            raise SettingError(f"this loss needs one number a sample, not {self.given[0].numel()}")
+        if (count := self.values[0].numel()) != 1:
+            raise SettingError(f"this loss needs one number per sample, not {count}")
         return self.stored.flatten()
 
     @property
     def tensors(self) -> Mapping[str, Tensor]:
         if self.named is None:
-            raise SettingError("this loss needs records, which --task records reads")
+            raise SettingError("this loss needs records: --task records")
         return self.named
 
     def masks(self, sample: int, threshold: float) -> list[NDArray[np.bool_]]:
-        """The hard mask of each class of one sample, (*space)."""
+        """Hard mask of each class of one sample, (*space)."""
         if self.space is None:
-            raise SettingError("this loss needs pixels in their places")
+            raise SettingError("this loss needs images: the positions of pixels are unknown")
         if self.task != "multiclass":
-            if self.given.is_floating_point() or threshold == 0:
-                decided = (self.probability[sample] >= threshold).cpu().numpy()
+            if self.values.is_floating_point() or threshold == 0:
+                masks = (self.probability[sample] >= threshold).cpu().numpy()
             else:  # 0 and 1
-                decided = self.given[sample].cpu().numpy().view(np.bool_)
-            return list(decided.reshape(-1, *self.space))
-        labels = self.given[sample] if self.labelled else self.stored[sample].argmax(0)
-        placed = labels.cpu().numpy().reshape(self.space)
-        return [placed == label for label in range(self.count)]
+                masks = self.values[sample].cpu().numpy().view(np.bool_)
+            return list(masks.reshape(-1, *self.space))
+        labels = self.values[sample] if self.labelled else self.stored[sample].argmax(0)
+        label_map = labels.cpu().numpy().reshape(self.space)
+        return [label_map == label for label in range(self.count)]
 
     @property
     def labels(self) -> Tensor:
-        """(B, N) the most likely class of each pixel, the first one on ties."""
-        return self.given.long() if self.labelled else self.stored.argmax(1)
+        """Most likely class of each pixel, (B, N); the first class on ties."""
+        return self.values.long() if self.labelled else self.stored.argmax(1)
 
     @property
     def half(self) -> Tensor:
         return self.decision(0.5)
 
     def decision(self, threshold: float) -> Tensor:
-        """0 or 1: p ≥ threshold, or the most likely class of a pixel, the first one on ties."""
+        """Hard decision, 0 or 1: p ≥ threshold, or the most likely class of a multiclass pixel."""
         if self.task == "multiclass":
-            if self.cells:  # label maps, which are decided already
+            if self.cells:  # label maps, which are hard already
                 return self.probability
-            each = functional.one_hot(self.labels, self.count)
-            return each.movedim(-1, 1).to(self.stored)
+            one_hot = functional.one_hot(self.labels, self.count)
+            return one_hot.movedim(-1, 1).to(self.stored)
         return (self.probability >= threshold).to(self.stored)
 
 
 class NamedTensors(dict[str, Tensor]):
-    """The tensors of a record."""
+    """Tensors of a record; a missing name is an error that lists the existing ones."""
 
     def __init__(self, role: str, tensors: Mapping[str, Tensor]) -> None:
         super().__init__(tensors)
@@ -205,61 +205,61 @@ class NamedTensors(dict[str, Tensor]):
 
 
 def check_tensor(tensors: Mapping[str, Tensor], name: str, shape: Sequence[int | None]) -> Tensor:
-    """A tensor of a record in the shape that a loss needs, None for any length of an axis.
+    """A tensor of a record, checked to have a shape, in which None is any length.
 
     Raises:
-        InputError: it is of another shape, or not finite.
+        InputError: the tensor has another shape or is not finite.
     """
-    found, role = tensors[name], getattr(tensors, "role", None)
-    fits = [length in (None, here) for length, here in zip(shape, found.shape, strict=False)]
-    if found.ndim != len(shape) or not all(fits):
-        wanted = ", ".join("any" if length is None else str(length) for length in shape[1:])
+    tensor, role = tensors[name], getattr(tensors, "role", None)
+    fits = [length in (None, n) for length, n in zip(shape, tensor.shape, strict=False)]
+    if tensor.ndim != len(shape) or not all(fits):
+        expected = ", ".join("any" if length is None else str(length) for length in shape[1:])
         raise InputError(
-            f"has {name} of shape {tuple(found.shape[1:])}; expected ({wanted})",
+            f"has {name} of shape {tuple(tensor.shape[1:])}; expected ({expected})",
             kind="mismatch",
             role=role,
         )
-    if not found.isfinite().all():
+    if not tensor.isfinite().all():
         raise InputError(f"has {name} that are not finite", kind="mismatch", role=role)
-    return found
+    return tensor
 
 
 class AlignedBoxes(NamedTuple):
-    """Boxes of samples, N pairs or boxes that are alone, as x1, y1, x2, y2."""
+    """N matched pairs of boxes or unmatched boxes per sample, as x1, y1, x2, y2."""
 
     pred: Tensor  # (B, N, 4)
     target: Tensor  # (B, N, 4)
-    found: Tensor  # (B, N) whether there is a detection
-    there: Tensor  # (B, N) whether there is an object
-    of_class: Tensor  # (B, C, N) 1 in its class, 0 elsewhere
+    has_pred: Tensor  # (B, N) whether there is a detection
+    has_target: Tensor  # (B, N) whether there is an object
+    of_class: Tensor  # (B, C, N) 1 in the class of the box, 0 elsewhere
 
 
 class SegmentPairs(NamedTuple):
-    """How many pixels two segments share, of one sample: N pairs, T true and P predicted ones."""
+    """Shared pixels of N pairs of segments of one sample, with P predicted and T true segments."""
 
-    shared: Tensor  # (N,) pixels
-    pred: Tensor  # (N,) the predicted segment, −1 where there is none
-    target: Tensor  # (N,) the true segment, −1 where there is none, −2 where the target is void
-    pred_class: Tensor  # (P, C) 1 in its class, 0 elsewhere
+    shared: Tensor  # (N,) number of pixels
+    pred: Tensor  # (N,) predicted segment, −1 for none
+    target: Tensor  # (N,) true segment, −1 for none, −2 where the target is void
+    pred_class: Tensor  # (P, C) 1 in the class of the segment, 0 elsewhere
     target_class: Tensor  # (T, C)
-    crowd: Tensor  # (T,) whether it is a group of things that are not told apart
-    things: Tensor | None  # (C,) whether a class has instances, where that is known
+    crowd: Tensor  # (T,) whether it is a crowd: a group of objects annotated as one
+    things: Tensor | None  # (C,) whether a class has instances, if known
 
 
 class FeatureSource(Protocol):
-    """Where a loss gets the features of a network from."""
+    """Provides a loss with the features of a network."""
 
     def maps(
         self, values: SampleBatch, role: str, recipe: Recipe, layers: Sequence[str]
     ) -> list[Tensor]:
-        """Features of one input, a tensor a layer."""
+        """Features of one input, one tensor per layer."""
 
     def numbers(self, name: str, like: Tensor) -> Mapping[str, Tensor]:
-        """Published numbers by name, such as the heads of LPIPS."""
+        """Published parameters by name, such as the heads of LPIPS."""
 
 
 class SharedViews(Protocol):
-    """Views of tables, each made once of the cells that all tables share."""
+    """Views of tables, computed once for the cells that all tables share."""
 
     def view(self, values: SampleBatch, key: Hashable, make: Callable[[SampleBatch], Any]) -> Any:
         """A view of samples that is linear in their counts."""
@@ -267,33 +267,33 @@ class SharedViews(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class SampleBatch:
-    """Samples as elements with weights: an ignored pixel weighs 0, n equal pixels weigh n."""
+    """Samples as weighted elements: an ignored pixel has weight 0, n equal pixels weight n."""
 
-    sides: dict[str, Input]  # by role: pred, target, and what else losses ask for by name
+    inputs: dict[str, Input]  # by role: pred, target, and further roles that losses name
     weight: Tensor  # (B, C or 1, N)
-    pixels: Tensor  # (B,) of each sample, ignored ones included
-    joint: Tensor | None = None  # (B, K, K) target by prediction, of pairs of label maps
-    differences: Tensor | None = None  # (1, C, N) where only p − y was counted
+    pixels: Tensor  # (B,) number of pixels of each sample, ignored pixels included
+    joint: Tensor | None = None  # (B, K, K) joint histogram of label maps, target by prediction
+    differences: Tensor | None = None  # (1, C, N) p − y, where only the difference was counted
     emphasis: Tensor | None = None  # (B, C or 1, N) role `pos_weight`
-    instances: Tensor | None = None  # (B, C or 1, N) role `instances`, 0 where there is none
+    instances: Tensor | None = None  # (B, C or 1, N) role `instances`, 0 for background
     spacing: tuple[float, ...] | None = None  # along each axis of the space, in mm; None: unknown
-    segments: SegmentPairs | None = None  # of instance maps, one sample
+    segments: SegmentPairs | None = None  # of one sample of instance maps
     boxes: AlignedBoxes | None = None
-    detections: Detections | None = None  # all of one sample, for other rules of matching
-    deep: FeatureSource | None = None
-    gathered: Gathered | None = None  # all samples of the run
-    shares: SharedViews | None = None  # where all samples are tables of the same cells
+    detections: Detections | None = None  # all detections of one sample, unmatched
+    features: FeatureSource | None = None
+    gathered: Gathered | None = None  # vectors of all samples of the run
+    cell_cache: SharedViews | None = None  # where all samples are tables of the same cells
     views: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def task(self) -> Task:
-        return self.sides["target"].task
+        return self.inputs["target"].task
 
     @property
     def difference(self) -> Tensor:
         if self.differences is not None:
             return self.differences
-        return self.sides["pred"].channels - self.sides["target"].channels
+        return self.inputs["pred"].channels - self.inputs["target"].channels
 
     @property
     def positive(self) -> Tensor:
@@ -302,59 +302,59 @@ class SampleBatch:
     @property
     def gallery(self) -> Gathered:
         if self.gathered is None:
-            raise SettingError("this loss needs all samples of a run, as --task vectors has them")
+            raise SettingError("this loss needs the vectors of a run: --task vectors")
         return self.gathered
 
     @property
     def mass(self) -> Tensor | None:
-        return self.sides["target"].probability if self.task == "multiclass" else None
+        return self.inputs["target"].probability if self.task == "multiclass" else None
 
     @property
     def valid(self) -> Tensor:
-        space = self.sides["target"].space or (-1,)
-        alike = self.weight.stride(-1) == 0  # one weight for all pixels
-        seen = (self.weight[..., :1] > 0).expand_as(self.weight) if alike else self.weight > 0
-        return seen.reshape(*self.weight.shape[:2], *space)
+        space = self.inputs["target"].space or (-1,)
+        constant = self.weight.stride(-1) == 0  # one weight for all pixels
+        valid = (self.weight[..., :1] > 0).expand_as(self.weight) if constant else self.weight > 0
+        return valid.reshape(*self.weight.shape[:2], *space)
 
     @cached_property
-    def every(self) -> Tensor:
-        """What all elements weigh, (B, C or 1)."""
+    def total_weight(self) -> Tensor:
+        """Total weight of the elements, (B, C or 1)."""
         return self.weight.sum(-1)
 
     @cached_property
     def support(self) -> Tensor:
-        """Pixels of the target that belong to each class, (B, C); 1 where there are none."""
+        """Pixels of the target in each class, (B, C); 1 on tasks without pixels."""
         if self.task in RECORDS:
-            return self.every
-        target = self.sides["target"]
+            return self.total_weight
+        target = self.inputs["target"]
         if not target.labelled or self.weight.shape[1] > 1:
             return (target.probability * self.weight).sum(-1)
-        each = zip(target.given.long(), self.weight[:, 0], strict=True)
-        return torch.stack([torch.bincount(*row, minlength=target.labelled) for row in each])
+        rows = zip(target.values.long(), self.weight[:, 0], strict=True)
+        return torch.stack([torch.bincount(*row, minlength=target.labelled) for row in rows])
 
-    def side(self, name: str) -> Input | None:
-        """The input that a parameter names, None where it is not given."""
-        return self.sides.get(name.removesuffix(AGAIN))
+    def input(self, parameter: str) -> Input | None:
+        """The input that a parameter names; None if the run does not have it."""
+        return self.inputs.get(parameter.removesuffix(EACH_SUFFIX))
 
-    def remembered(self, key: Any, make: Callable[[], Any]) -> Any:
-        """A view by its name and options, made when it is first asked for."""
+    def cached(self, key: Any, make: Callable[[], Any]) -> Any:
+        """A view by its name and options, computed on first use."""
         if key not in self.views:
             self.views[key] = make()
         return self.views[key]
 
 
 def pixel_size(
-    given: Sequence[float] | None, known: Sequence[float] | None, axes: int
+    option: Sequence[float] | None, of_files: Sequence[float] | None, axes: int
 ) -> tuple[float, ...] | None:
-    """The size of a pixel along each axis, as given or as the files say; None for 1.
+    """Size of a pixel along each axis, from an option or else from the files; None means 1.
 
     Raises:
-        InputError: there are more or fewer numbers than axes.
+        InputError: the number of sizes differs from the number of axes.
     """
-    found = known if given is None else given
-    if found is not None and len(found) != axes:
+    spacing = of_files if option is None else option
+    if spacing is not None and len(spacing) != axes:
         raise InputError(
-            f"has {axes} axes where spacing has {len(found)} numbers; give one for each axis",
+            f"has {axes} axes, but spacing has {len(spacing)} numbers; give one per axis",
             kind="mismatch",
         )
-    return None if found is None else tuple(map(float, found))
+    return None if spacing is None else tuple(map(float, spacing))

@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from lossbench.errors import InputError, SettingError
-from lossbench.geometry.distance_transform import around
+from lossbench.geometry.distance_transform import bounding_box
 from lossbench.interface.annotations import (
     Count,
     Image,
@@ -161,7 +161,7 @@ def by_plane(function: Callable[[Tensor], Tensor], images: Tensor, whole: bool =
     results = []
     for image in images.flatten(0, 1):
         nonzero = image.detach().cpu().numpy() != 0
-        box = (...,) if whole or not nonzero.any() else around(nonzero)
+        box = (...,) if whole or not nonzero.any() else bounding_box(nonzero)
         result = image * 0
         result[box] = function(image[box])
         results.append(result)

@@ -19,7 +19,7 @@ from lossbench.interface.annotations import (
 )
 from lossbench.interface.sample_batch import check_tensor
 from lossbench.losses import loss
-from lossbench.views.boxes import BoxPairs, around, middle, overlap, share
+from lossbench.views.boxes import BoxPairs, around, centre, overlap, ratio_or_zero
 from lossbench.views.ranked_detections import RankedDetections
 
 LEFT_OUT = -1  # label of an anchor that is neither object nor background
@@ -78,7 +78,7 @@ def giou(matched: BoxPairs) -> PerPixel:
     """
     _, union = overlap(matched.pred, matched.target)
     hull = around(matched.pred, matched.target).prod(-1)
-    return matched.each(1 - _iou(matched) + share(hull - union, hull), worst=2.0)
+    return matched.each(1 - _iou(matched) + ratio_or_zero(hull - union, hull), worst=2.0)
 
 
 @loss(
@@ -135,9 +135,9 @@ def ciou(matched: BoxPairs) -> PerPixel:
         pairs only. torchvision treats α as a constant in the gradient; here it is differentiated.
     """
     iou = _iou(matched)
-    angles = [_angle(side) for side in (matched.pred, matched.target)]
-    v = 4 / math.pi**2 * (angles[1] - angles[0]) ** 2
-    return matched.each(1 - iou + _distance(matched) + share(v * v, 1 - iou + v), worst=2.5)
+    v = 4 / math.pi**2 * (_angle(matched.target) - _angle(matched.pred)) ** 2
+    aspect = ratio_or_zero(v * v, 1 - iou + v)
+    return matched.each(1 - iou + _distance(matched) + aspect, worst=2.5)
 
 
 @loss(
@@ -241,7 +241,7 @@ def faster_rcnn(
     """
     labels = _labels(target, "labels")
     logits = check_tensor(pred, "logits", labels.shape).double()
-    deltas = [check_tensor(side, "deltas", (*labels.shape, 4)).double() for side in (pred, target)]
+    deltas = [check_tensor(t, "deltas", (*labels.shape, 4)).double() for t in (pred, target)]
     included = labels != LEFT_OUT
     if invalid := labels[included & (labels != 0) & (labels != 1)].tolist():
         raise InputError(
@@ -319,18 +319,18 @@ def mask_rcnn(
     bce = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none")
     positive = labels > 0
     mask_loss = bce.mean((-2, -1)).where(positive, 0.0).sum(-1)
-    return anchors + share(mask_loss, positive.sum(-1))
+    return anchors + ratio_or_zero(mask_loss, positive.sum(-1))
 
 
 def _iou(matched: BoxPairs) -> Tensor:
     """IoU of each pair; 0 for two boxes without area."""
-    return share(*overlap(matched.pred, matched.target))
+    return ratio_or_zero(*overlap(matched.pred, matched.target))
 
 
 def _distance(matched: BoxPairs) -> Tensor:
     """Squared distance of the centres over the squared diagonal, d²/c²."""
-    square = ((middle(matched.pred) - middle(matched.target)) ** 2).sum(-1)
-    return share(square, (around(matched.pred, matched.target) ** 2).sum(-1))
+    square = ((centre(matched.pred) - centre(matched.target)) ** 2).sum(-1)
+    return ratio_or_zero(square, (around(matched.pred, matched.target) ** 2).sum(-1))
 
 
 def _angle(box: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ def info_nce(
     """
     similarity = direction(pred) @ direction(gallery.target).T / temperature
     similarity = similarity.where(non_zero(gallery.target), -torch.inf)
-    partner = similarity.gather(1, gallery.place[:, None])[:, 0]
+    partner = similarity.gather(1, gallery.rows[:, None])[:, 0]
     defined = non_zero(pred) & non_zero(target)
     total = similarity.logsumexp(1).where(defined, 0.0)
     return (total - partner.where(defined, 0.0)).where(defined, torch.nan)

@@ -427,7 +427,7 @@ def lovasz(errors: Errors, *, classes: Literal["present", "all"] = "present") ->
         The pooled value is over the pixels of all samples; `per_image=false` gives it to every
         sample, as smp's LovaszLoss(per_image=False) does for a batch.
     """
-    positives, negatives = errors.hit.cumsum(-1), errors.other.cumsum(-1)
+    positives, negatives = errors.positive.cumsum(-1), errors.negative.cumsum(-1)
     all_positives = positives[..., -1:]
     union = all_positives + negatives
     jaccard_loss = (positives + negatives) / union.clamp(min=torch.finfo(union.dtype).tiny)

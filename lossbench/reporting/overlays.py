@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as Pictures
 
-from lossbench.catalog.tasks import of_truth
+from lossbench.catalog.tasks import target_threshold
 from lossbench.data.loading.sample import Pixels, make_sample
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
@@ -184,7 +184,7 @@ def overlay_images(plan: Plan, pixels: Pixels, threshold: float) -> Overlay:
         tiles.append(_blend(differences / (differences.max() or 1.0), ALARM))
         remark = ", ".join(filter(None, [f"largest difference {differences.max():.3g}", remark]))
     else:
-        truth = _labels(plan, target, plan.target, of_truth(threshold))
+        truth = _labels(plan, target, plan.target, target_threshold(threshold))
         labels = _labels(plan, pred, plan.pred, threshold)
         tiles = [_mask(plan, target, truth), _mask(plan, pred, labels)]
         tiles.append(_errors(plan, truth, labels))
@@ -199,7 +199,7 @@ def _differences(plan: Plan, sides: Sequence[AnyArray], threshold: float) -> Any
     if plan.task == "image":
         differences = np.abs(pred - target).mean(0)
     else:
-        truth = _labels(plan, target, plan.target, of_truth(threshold))
+        truth = _labels(plan, target, plan.target, target_threshold(threshold))
         differences = np.atleast_2d(truth != _labels(plan, pred, plan.pred, threshold)).any(0)
     return np.asarray(differences * seen.any(0))
 

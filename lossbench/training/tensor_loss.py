@@ -121,7 +121,7 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
             },
             _flat(weight),
             pixels=torch.full_like(pred[:, 0].reshape(len(pred), -1)[:, 0], pred[0, 0].numel()),
-            deep=NetworkFeatures(networks),
+            features=NetworkFeatures(networks),
         )
         return _value(node, values).to(given)
 

@@ -1,1 +1,1 @@
-"""What a loss may ask for, each computed once per sample however many losses ask."""
+"""Views: inputs derived from a sample batch, computed once however many losses ask for them."""

@@ -1,4 +1,4 @@
-"""Boxes that belong together, and those that are alone."""
+"""Matched pairs of boxes, and unmatched boxes."""
 
 from __future__ import annotations
 
@@ -15,37 +15,41 @@ from lossbench.interface.sample_batch import SampleBatch
 
 @dataclass(frozen=True)
 class BoxPairs:
-    """Pairs of boxes, each (B, N, 4) as x1, y1, x2, y2, and what they count."""
+    """Pairs of boxes, each (B, N, 4) as x1, y1, x2, y2, with the weight of each pair."""
 
     pred: Tensor
     target: Tensor
-    pairs: Tensor  # (B, N) whether both are there; elsewhere one stands for both
-    counts: Tensor  # (B, C, N) 1 in the class of what counts, 0 elsewhere
+    matched: Tensor  # (B, N) whether both boxes exist; an unmatched box fills both places
+    counts: Tensor  # (B, C, N) 1 in the class of a pair that counts, 0 elsewhere
     adds_up: ClassVar[bool] = False
 
     @classmethod
     def of(
         cls, values: SampleBatch, *, unmatched: Literal["objects", "all", "none"] = "objects"
     ) -> BoxPairs:
-        """Pairs of a detection and an object of its class.
+        """Pairs of a detection and an object of the same class.
 
         Args:
-            unmatched: what counts as the worst value beside the pairs: objects that were missed
-                (objects), detections that are no object too (all), or nothing (none).
+            unmatched: which unmatched boxes count, with the worst value: missed objects (objects),
+                also false detections (all), or none of them (none).
         """
         boxes = values.boxes
         if boxes is None:
-            raise SettingError("this loss needs boxes, which --task detection reads")
-        pairs = boxes.found & boxes.there
-        counting = {"objects": boxes.there, "all": boxes.there | boxes.found, "none": pairs}
-        pred = boxes.pred.where(boxes.found[..., None], boxes.target)
-        target = boxes.target.where(boxes.there[..., None], boxes.pred)
+            raise SettingError("this loss needs boxes: --task detection")
+        matched = boxes.has_pred & boxes.has_target
+        counting = {
+            "objects": boxes.has_target,
+            "all": boxes.has_target | boxes.has_pred,
+            "none": matched,
+        }
+        pred = boxes.pred.where(boxes.has_pred[..., None], boxes.target)
+        target = boxes.target.where(boxes.has_target[..., None], boxes.pred)
         counts = boxes.of_class * counting[unmatched][:, None]
-        return cls(pred, target, pairs, counts)
+        return cls(pred, target, matched, counts)
 
     def each(self, value: Tensor, worst: float) -> PerPixel:
-        """The loss of each pair (B, N), the worst one of what is alone."""
-        value = value.where(self.pairs, worst)[:, None] * self.counts
+        """The loss of each pair (B, N), or the worst value for an unmatched box."""
+        value = value.where(self.matched, worst)[:, None] * self.counts
         return PerPixel(value, mass=self.counts)
 
 
@@ -53,9 +57,9 @@ def overlap(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Intersection and union of boxes (…, 4), each (…)."""
     low = torch.maximum(pred[..., :2], target[..., :2])
     high = torch.minimum(pred[..., 2:], target[..., 2:])
-    both = (high - low).clamp(min=0).prod(-1)
-    areas = [(side[..., 2:] - side[..., :2]).prod(-1) for side in (pred, target)]
-    return both, areas[0] + areas[1] - both
+    intersection = (high - low).clamp(min=0).prod(-1)
+    areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (pred, target)]
+    return intersection, areas[0] + areas[1] - intersection
 
 
 def around(pred: Tensor, target: Tensor) -> Tensor:
@@ -64,12 +68,12 @@ def around(pred: Tensor, target: Tensor) -> Tensor:
     return torch.maximum(pred[..., 2:], target[..., 2:]) - low
 
 
-def middle(box: Tensor) -> Tensor:
-    """x and y of the centre, (…, 2)."""
+def centre(box: Tensor) -> Tensor:
+    """Centre x and y of boxes, (…, 2)."""
     return (box[..., :2] + box[..., 2:]) / 2
 
 
-def share(top: Tensor, bottom: Tensor) -> Tensor:
-    """top / bottom; 0 over nothing, with a gradient of 0 there."""
-    some = bottom > 0
-    return (top / bottom.where(some, 1.0)).where(some, 0.0)
+def ratio_or_zero(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Ratio of two tensors; 0, with gradient 0, where the denominator is 0."""
+    defined = denominator > 0
+    return (numerator / denominator.where(defined, 1.0)).where(defined, 0.0)

@@ -1,4 +1,4 @@
-"""Hits, false alarms and misses of hard masks."""
+"""True and false positives and negatives of hard masks."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lossbench.catalog.tasks import of_truth
+from lossbench.catalog.tasks import target_threshold
 from lossbench.interface.annotations import Share, Valid, Weight
 from lossbench.interface.sample_batch import Input
 from lossbench.interface.stable_math import total
 
 
 class Counts(NamedTuple):
-    """Pixels of one class, each (B, C): hits, false alarms, misses and the rest. They add up."""
+    """True and false positives and negatives of each class, each (B, C); additive over samples."""
 
     tp: Tensor
     fp: Tensor
@@ -27,60 +27,60 @@ class Counts(NamedTuple):
         """The counts over valid pixels.
 
         Args:
-            threshold: p ≥ threshold is foreground, of the target y ≥ threshold and y > 0; not for
-                multiclass, where the most likely class counts.
+            threshold: foreground is p ≥ threshold, and y ≥ threshold with y > 0 in the target;
+                multiclass tasks take the most likely class instead.
         """
-        if pred.task == "multiclass" and not pred.cells and _suits(weight, pred.count):
+        if pred.task == "multiclass" and not pred.cells and _countable(weight, pred.count):
             return cls(*_of_labels(pred.labels, target.labels, weight[:, 0], pred.count))
-        yes, true = pred.decision(threshold), target.decision(of_truth(threshold))
+        p, y = pred.decision(threshold), target.decision(target_threshold(threshold))
         return cls(
-            total(yes * true, weight),
-            total(yes * (1 - true), weight),
-            total((1 - yes) * true, weight),
-            total((1 - yes) * (1 - true), weight),
+            total(p * y, weight),
+            total(p * (1 - y), weight),
+            total((1 - p) * y, weight),
+            total((1 - p) * (1 - y), weight),
         )
 
 
-def _suits(weight: Tensor, classes: int) -> bool:
-    """Whether pairs of labels are counted: pixels have one weight, and pairs are not many more.
+def _countable(weight: Tensor, classes: int) -> bool:
+    """Whether to count pairs of labels: pixels have one weight, and pairs are not many more.
 
-    A GPU counts in any order, so that sums of fractions would differ from run to run.
+    A GPU adds in any order, so sums of fractional weights would differ from run to run.
     """
     return weight.device.type == "cpu" and weight.shape[1] == 1 and classes <= weight.shape[2]
 
 
 def _of_labels(pred: Tensor, target: Tensor, weight: Tensor, classes: int) -> tuple[Tensor, ...]:
-    """The four of every class, each (B, K), from labels and weights (B, N).
+    """tp, fp, fn and tn of every class, each (B, K), from labels and weights (B, N).
 
-    Nothing is subtracted: what there is none of is exactly 0 whatever the weights are. One is added
-    at a time, which single precision cannot do beyond 2²⁴.
+    Nothing is subtracted, so an empty count is exactly 0 whatever the weights are. Weights are
+    added one at a time in float64, because single precision cannot count beyond 2²⁴.
     """
     cells = classes * classes
     first = torch.arange(len(weight), device=weight.device)[:, None] * cells
-    places = first + target * classes + pred
-    counts = torch.bincount(places.flatten(), weight.flatten().double(), len(weight) * cells)
+    indices = first + target * classes + pred
+    counts = torch.bincount(indices.flatten(), weight.flatten().double(), len(weight) * cells)
     joint = counts.reshape(-1, classes, classes)
-    wrong, others = (_without_diagonal(each) for each in (joint, _without_each(joint)))
-    found = joint.diagonal(dim1=1, dim2=2), wrong.sum(1), wrong.sum(2), others.sum(1)
-    return tuple(each.to(weight) for each in found)
+    errors, others = (_without_diagonal(x) for x in (joint, _sum_of_others(joint)))
+    sums = joint.diagonal(dim1=1, dim2=2), errors.sum(1), errors.sum(2), others.sum(1)
+    return tuple(x.to(weight) for x in sums)
 
 
 def _without_diagonal(joint: Tensor) -> Tensor:
-    own = torch.eye(joint.shape[-1], dtype=torch.bool, device=joint.device)
-    return joint.masked_fill(own, 0.0)
+    diagonal = torch.eye(joint.shape[-1], dtype=torch.bool, device=joint.device)
+    return joint.masked_fill(diagonal, 0.0)
 
 
-def _without_each(x: Tensor) -> Tensor:
-    """For every number of the last axis the sum of the others."""
-    none = torch.zeros_like(x[..., :1])
-    before = torch.cat([none, x.cumsum(-1)[..., :-1]], -1)
-    after = torch.cat([x.flip(-1).cumsum(-1).flip(-1)[..., 1:], none], -1)
+def _sum_of_others(x: Tensor) -> Tensor:
+    """For each number of the last axis, the sum of the other numbers."""
+    zero = torch.zeros_like(x[..., :1])
+    before = torch.cat([zero, x.cumsum(-1)[..., :-1]], -1)
+    after = torch.cat([x.flip(-1).cumsum(-1).flip(-1)[..., 1:], zero], -1)
     return before + after
 
 
 @dataclass(frozen=True, eq=False)
 class Masks:
-    """Both masks of every class, each (B, C, *space), true inside; an ignored pixel is outside."""
+    """Both hard masks of each class, each (B, C, *space); ignored pixels are outside."""
 
     pred: Tensor
     target: Tensor
@@ -90,19 +90,19 @@ class Masks:
         """The masks of a sample.
 
         Args:
-            threshold: p ≥ threshold is foreground, of the target y ≥ threshold and y > 0; not for
-                multiclass, where the most likely class counts.
+            threshold: foreground is p ≥ threshold, and y ≥ threshold with y > 0 in the target;
+                multiclass tasks take the most likely class instead.
         """
-        sides = pred.decision(threshold), target.decision(of_truth(threshold))
-        hard = (side > 0 for side in sides)
-        return cls(*(mask.reshape(*mask.shape[:2], *valid.shape[2:]) & valid for mask in hard))
+        p, y = pred.decision(threshold), target.decision(target_threshold(threshold))
+        return cls(*((x > 0).reshape(*x.shape[:2], *valid.shape[2:]) & valid for x in (p, y)))
 
 
 class Confusion(NamedTuple):
-    """What scores ask of a confusion matrix: each class against the others, each (B, G, K).
+    """Counts from the confusion matrix, each class against the others, each (B, G, K).
 
-    A multiclass task has one matrix of all its classes; a binary one G = 1, a multilabel one G = C
-    matrices of no and yes. They add up, and nothing is subtracted.
+    A multiclass task has one matrix of all its classes (G = 1), a binary task one of background and
+    foreground (G = 1), a multilabel task one such matrix per label (G = C). Additive over samples,
+    with nothing subtracted.
     """
 
     tp: Tensor
@@ -112,18 +112,18 @@ class Confusion(NamedTuple):
 
     @classmethod
     def of(cls, counts: Counts, target: Input) -> Confusion:
-        """Those of the valid pixels, from the hits and misses of each class."""
+        """The confusion counts of the valid pixels, from the counts of each class."""
         tp, fp, fn, tn = counts
         if target.task == "multiclass":
-            return cls(*(each[:, None] for each in counts))
-        return cls(*(torch.stack(each, -1) for each in ((tn, tp), (fn, fp), (fp, fn), (tp, tn))))
+            return cls(*(x[:, None] for x in counts))
+        return cls(*(torch.stack(pair, -1) for pair in ((tn, tp), (fn, fp), (fp, fn), (tp, tn))))
 
     @property
     def pred(self) -> Tensor:
-        """The pixels that were predicted as each class."""
+        """Number of pixels predicted as each class."""
         return self.tp + self.fp
 
     @property
     def target(self) -> Tensor:
-        """The pixels that are of each class."""
+        """Number of pixels of each class in the target."""
         return self.tp + self.fn

@@ -1,4 +1,4 @@
-"""What a discriminator says of generated and of real samples."""
+"""Discriminator outputs of generated and real samples."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lossbench.interface.stable_math import logarithm
 
 @dataclass(frozen=True, eq=False)
 class DiscriminatorOutputs:
-    """Outputs of a discriminator as they are stored, of generated and of real samples, (B, N)."""
+    """Discriminator outputs as stored, of generated and real samples, (B, N)."""
 
     fake: Tensor
     real: Tensor
@@ -23,11 +23,11 @@ class DiscriminatorOutputs:
     def of(
         cls, pred: Input, target: Input, d_fake: Scores | None, d_real: Scores | None
     ) -> DiscriminatorOutputs:
-        """PRED and GT, or the roles `d_fake` and `d_real` where these are given."""
-        for role, given, side in (("d_fake", d_fake, pred), ("d_real", d_real, target)):
-            if given is None and side.task != "scores":
+        """Outputs from PRED and GT, or from the roles `d_fake` and `d_real` if present."""
+        for role, scores, default in (("d_fake", d_fake, pred), ("d_real", d_real, target)):
+            if scores is None and default.task != "scores":
                 raise SettingError(
-                    f"PRED and GT are no outputs of a discriminator here: --input {role}=DIR"
+                    f"PRED and GT are not discriminator outputs on this task: --input {role}=DIR"
                 )
         return cls(
             pred.scores if d_fake is None else d_fake, target.scores if d_real is None else d_real
@@ -35,18 +35,18 @@ class DiscriminatorOutputs:
 
 
 def log_chances(outputs: Tensor, logits: bool, role: str) -> tuple[Tensor, Tensor]:
-    """log D and log(1 − D), each (B, N).
+    """Logarithms log D and log(1 − D), each (B, N).
 
     Raises:
-        InputError: they are to be probabilities, and are not.
+        InputError: outputs that should be probabilities are outside [0, 1].
     """
     if logits:
         return _log_sigmoid(outputs), _log_sigmoid(-outputs)
     low, high = outputs.detach().aminmax()
     if low < 0 or high > 1:
         raise InputError(
-            f"holds {float(low if low < 0 else high):.4g}, outside the probabilities 0 to 1;"
-            " leave out logits=false where these are logits",
+            f"holds {float(low if low < 0 else high):.4g}, outside the probabilities 0 to 1; if"
+            " these are logits, omit logits=false",
             kind="mismatch",
             role=role,
         )
@@ -54,5 +54,5 @@ def log_chances(outputs: Tensor, logits: bool, role: str) -> tuple[Tensor, Tenso
 
 
 def _log_sigmoid(x: Tensor) -> Tensor:
-    """Without the rounding of vectors against their ends."""
+    """Log-sigmoid; torch's own rounds differently at the end of a vector."""
     return x.clamp(max=0) - (-x.abs()).exp().log1p()

@@ -1,4 +1,4 @@
-"""How far every pixel is from the edge of a mask."""
+"""Distance of every pixel from the edge of a mask."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbench.catalog.tasks import of_truth
+from lossbench.catalog.tasks import target_threshold
 from lossbench.errors import SettingError
-from lossbench.geometry.distance_transform import across
+from lossbench.geometry.distance_transform import edge_distance
 from lossbench.interface.annotations import Positive, Share
 from lossbench.interface.sample_batch import SampleBatch, pixel_size
 
 
 class Map(NamedTuple):
-    """One mask of every class, each (B, C, N): what is inside, and how far the other side is.
+    """One mask of each class, each (B, C, N): the pixels inside, and distances across the edge.
 
-    `across` is the distance to the nearest pixel on the other side, 0 everywhere where a mask is
-    empty or full.
+    `across` is the distance to the nearest pixel on the other side of the edge; 0 everywhere for an
+    empty or full mask.
     """
 
     inside: Tensor
@@ -31,10 +31,10 @@ class Map(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DistanceMaps:
-    """The distance maps of a sample, each made when it is first asked for; without a gradient.
+    """Distance maps of a sample, each computed on first use; without a gradient.
 
-    A pixel is inside where p ≥ threshold, or y ≥ threshold and y > 0, each class by itself; an
-    ignored one is outside.
+    A pixel is inside where p ≥ threshold, or y ≥ threshold and y > 0, for each class separately;
+    ignored pixels are outside.
     """
 
     values: SampleBatch
@@ -52,9 +52,10 @@ class DistanceMaps:
         """The maps of a sample.
 
         Args:
-            threshold: p ≥ threshold is inside, of the target y ≥ threshold and y > 0, each class
-                by itself.
-            spacing: size of a pixel along each axis, rows first; none takes that of the data, or 1.
+            threshold: inside is p ≥ threshold, and y ≥ threshold with y > 0 in the target, for each
+                class separately.
+            spacing: size of a pixel along each axis, rows first; by default that of the files, or
+                1.
         """
         return cls(values, threshold, pixel_size(spacing, values.spacing, values.valid.ndim - 2))
 
@@ -64,13 +65,14 @@ class DistanceMaps:
 
     @cached_property
     def target(self) -> Map:
-        return self._map("target", of_truth(self.threshold))
+        return self._map("target", target_threshold(self.threshold))
 
     def _map(self, role: str, threshold: float) -> Map:
-        side, weight = self.values.sides[role], self.values.weight
-        if side.space is None:
-            raise SettingError("this loss needs pixels in their places")
-        inside = (side.probability >= threshold) & (weight > 0)
-        planes = inside.reshape(-1, *side.space).cpu().numpy()
-        found = np.stack([across(plane, self.spacing) for plane in planes]).reshape(inside.shape)
-        return Map(inside, torch.as_tensor(found, dtype=weight.dtype, device=weight.device))
+        mask, weight = self.values.inputs[role], self.values.weight
+        if mask.space is None:
+            raise SettingError("this loss needs images: the positions of pixels are unknown")
+        inside = (mask.probability >= threshold) & (weight > 0)
+        planes = inside.reshape(-1, *mask.space).cpu().numpy()
+        maps = np.stack([edge_distance(plane, self.spacing) for plane in planes])
+        across = torch.as_tensor(maps.reshape(inside.shape), dtype=weight.dtype)
+        return Map(inside, across.to(weight.device))

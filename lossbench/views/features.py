@@ -1,4 +1,4 @@
-"""Deep features of both images: a network's maps, made once for all losses that compare them."""
+"""Deep features of both images: feature maps computed once for all losses that compare them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lossbench.interface.stable_math import ratio
 from lossbench.networks.architectures import DISTS_LAYERS, LPIPS, LPIPS_LAYERS, SEEDED, Recipe
 from lossbench.networks.extractor import Networks
 
-POSITIONS = 1 << 16  # that are taken to float64 at a time
+POSITIONS = 1 << 16  # positions converted to float64 at a time
 
 
 @dataclass(frozen=True)
 class NetworkFeatures:
-    """Where features come from: what was computed beforehand, the networks for the rest."""
+    """Source of features: precomputed ones first, networks for the rest."""
 
     networks: Networks
     known: dict[tuple[str, Recipe], Mapping[str, Tensor]] = field(default_factory=dict)
@@ -30,36 +30,36 @@ class NetworkFeatures:
     def maps(
         self, values: SampleBatch, role: str, recipe: Recipe, layers: Sequence[str]
     ) -> list[Tensor]:
-        """Features of one input, a tensor a layer."""
-        found = self.known.get((role, recipe), {})
-        if any(layer not in found for layer in layers):
-            images = pictures(values.sides[role])
-            found = self.known[role, recipe] = self.networks.maps(images, recipe, layers)
-        return [found[layer] for layer in layers]
+        """Features of one input, one tensor per layer."""
+        maps = self.known.get((role, recipe), {})
+        if any(layer not in maps for layer in layers):
+            images = rgb_images(values.inputs[role])
+            maps = self.known[role, recipe] = self.networks.maps(images, recipe, layers)
+        return [maps[layer] for layer in layers]
 
     def numbers(self, name: str, like: Tensor) -> Mapping[str, Tensor]:
-        """Published numbers by name, on the device and of the type of another tensor."""
+        """Published parameters by name, with the device and type of another tensor."""
         return self.networks.numbers(name, like)
 
 
-def pictures(side: Input) -> Tensor:
-    """An input as colour images (B, 3, H, W); grey is repeated.
+def rgb_images(images: Input) -> Tensor:
+    """An input as RGB images (B, 3, H, W); grey is repeated.
 
     Raises:
-        InputError: it is no picture.
+        InputError: the input is neither grey nor RGB.
     """
-    image = side.image
+    image = images.image
     if image.ndim != 4 or image.shape[1] not in (1, 3):
-        what = f"{image.shape[1]} channels" if image.ndim == 4 else f"{image.ndim - 2} axes"
-        raise InputError(f"has {what}; deep features are of pictures, grey or RGB", kind="mismatch")
+        actual = f"{image.shape[1]} channels" if image.ndim == 4 else f"{image.ndim - 2} axes"
+        raise InputError(f"has {actual}; deep features need grey or RGB images", kind="mismatch")
     return image.expand(-1, 3, -1, -1)
 
 
 class Maps(NamedTuple):
-    """One layer of both images, and how much each of its positions counts.
+    """Feature maps of both images in one layer, and the weights of their positions.
 
-    pred and target are (B, M, height, width), of heights and widths of their own where the images
-    have them; the shares of valid pixels (B, 1, height, width), or None where all are valid.
+    pred and target are (B, M, height, width) and may differ in height and width; the shares are the
+    fractions of valid pixels (B, 1, height, width), or None where all pixels are valid.
     """
 
     pred: Tensor
@@ -68,47 +68,46 @@ class Maps(NamedTuple):
     target_share: Tensor | None
 
     def mean(self, x: Tensor) -> Tensor:
-        """The mean over the positions that count, in float64, (B, M); undefined without any."""
+        """Weighted mean over positions, in float64, (B, M); undefined without a valid position."""
         share = self.pred_share
         if share is None:
             return x.sum((2, 3), dtype=torch.float64) / x[0, 0].numel()
         return ratio((x * share).sum((2, 3), dtype=torch.float64), _positions(share))
 
     def total(self, x: Tensor) -> Tensor:
-        """The sum over maps and the positions that count, in float64, (B,)."""
+        """Weighted sum over maps and positions, in float64, (B,); undefined without a valid one."""
         share = self.pred_share
         if share is None:
             return x.sum((1, 2, 3), dtype=torch.float64)
-        top = (x * share).sum((1, 2, 3), dtype=torch.float64)
-        return top.where(_positions(share)[:, 0] > 0, torch.nan)
+        sums = (x * share).sum((1, 2, 3), dtype=torch.float64)
+        return sums.where(_positions(share)[:, 0] > 0, torch.nan)
 
     def grams(self) -> tuple[Tensor, Tensor]:
-        """FFᵀ/N of both images over N positions, float64, (B, M, M)."""
+        """Gram matrices FFᵀ/N of both images over N positions, in float64, (B, M, M)."""
         return _gram(self.pred, self.pred_share), _gram(self.target, self.target_share)
 
 
 def _positions(share: Tensor) -> Tensor:
-    """How many positions count, (B, 1)."""
+    """Total weight of the positions, (B, 1)."""
     return share.sum((2, 3), dtype=torch.float64)
 
 
 def _gram(maps: Tensor, share: Tensor | None) -> Tensor:
-    """A part of the positions after another, so that float64 copies stay small."""
+    """Gram matrix, summed over blocks of positions so that float64 copies stay small."""
     rows = maps.flatten(2)
     weight = None if share is None else share.flatten(2)
-    found = torch.zeros(
-        len(rows), rows.shape[1], rows.shape[1], dtype=torch.float64, device=maps.device
-    )
+    shape = (len(rows), rows.shape[1], rows.shape[1])
+    gram = torch.zeros(shape, dtype=torch.float64, device=maps.device)
     for start in range(0, rows.shape[2], POSITIONS):
-        part = rows[..., start : start + POSITIONS].double()
-        other = part if weight is None else part * weight[..., start : start + POSITIONS]
-        found = found + other @ part.mT
-    return found / rows.shape[2] if share is None else ratio(found, _positions(share)[:, :, None])
+        block = rows[..., start : start + POSITIONS].double()
+        weighted = block if weight is None else block * weight[..., start : start + POSITIONS]
+        gram = gram + weighted @ block.mT
+    return gram / rows.shape[2] if share is None else ratio(gram, _positions(share)[:, :, None])
 
 
 @dataclass(frozen=True)
 class Features:
-    """The layers that a loss names, of a prediction and of what it is compared with."""
+    """The layers that a loss names, of the prediction and of the image it is compared with."""
 
     layers: Sequence[Maps]
     adds_up: ClassVar[bool] = False
@@ -124,20 +123,19 @@ class Features:
         layers: Sequence[str] = ("relu4_2",),
         against: Literal["target", "content", "style"] = "target",
     ) -> Features:
-        """Features as the network's ReLUs give them, of images normalised as ImageNet's are.
+        """Outputs of the network's ReLUs, for images normalised with ImageNet's statistics.
 
         Args:
             network: vgg16, vgg19, alexnet or squeezenet, with torchvision's weights
-                (`lossbench weights`); tiny_seeded is small and random, to try things out.
-            layers: by name, relu1_1 to relu5_3 or relu5_4; relu1 to relu5 of alexnet.
-            against: what the prediction is compared with: the ground truth, or the role content or
-                style; content is the ground truth where there is no such role.
+                (`lossbench weights`); tiny_seeded is small with random weights, for trials.
+            layers: layer names, relu1_1 to relu5_3 or relu5_4; relu1 to relu5 for alexnet.
+            against: image that the prediction is compared with: the ground truth, or the role
+                content or style; content defaults to the ground truth.
         """
-        given = {"target": True, "style": style, "content": content}
         if against == "content" and content is None:
             against = "target"
-        if given[against] is None:
-            raise SettingError("against=style needs the role style")
+        if against == "style" and style is None:
+            raise SettingError("against=style needs the role style: --input style=DIR")
         return cls(compared(values, Recipe(network), tuple(layers), against))
 
 
@@ -155,21 +153,21 @@ class Calibrated:
         *,
         network: Literal["alex", "vgg", "squeeze", "tiny_seeded"] = "alex",
     ) -> Calibrated:
-        """Features, and the published linear heads.
+        """Features with the published linear heads.
 
         Args:
-            network: alex, vgg or squeeze, as the heads were published; tiny_seeded is small and
-                random with heads of 1/M, to try things out.
+            network: alex, vgg or squeeze, for which heads are published; tiny_seeded is small with
+                random weights and heads of 1/M, for trials.
         """
         trunk = LPIPS[network]
-        found = compared(values, Recipe(trunk), LPIPS_LAYERS[trunk])
+        layers = compared(values, Recipe(trunk), LPIPS_LAYERS[trunk])
         if network == SEEDED:
-            firsts = (each.pred[0, :, 0, 0] for each in found)
+            firsts = (maps.pred[0, :, 0, 0] for maps in layers)
             heads = [torch.full_like(first, 1 / len(first)) for first in firsts]
         else:
-            numbers = source(values).numbers(f"lpips_{network}", found[0].pred)
-            heads = [numbers[f"lin{number}.weight"] for number in range(len(found))]
-        return cls(list(zip(found, heads, strict=True)))
+            numbers = source(values).numbers(f"lpips_{network}", layers[0].pred)
+            heads = [numbers[f"lin{index}.weight"] for index in range(len(layers))]
+        return cls(list(zip(layers, heads, strict=True)))
 
 
 @dataclass(frozen=True)
@@ -187,53 +185,54 @@ class Textures:
         network: Literal["vgg16", "tiny_seeded"] = "vgg16",
         shorter: Count | None = None,
     ) -> Textures:
-        """Features of VGG16 with ℓ2 pooling in place of the largest of each square.
+        """Features of VGG16 with ℓ2 pooling instead of max pooling.
 
         Args:
-            network: vgg16, as α and β were published; tiny_seeded is small and random with α and β
-                of 1, to try things out.
-            shorter: larger images are shrunk so that their shorter side has so many pixels, or one
-                less where rounding takes it; 256 is what the authors' script does.
+            network: vgg16, for which α and β are published; tiny_seeded is small with random
+                weights and α and β of 1, for trials.
+            shorter: shorter side, in pixels, to which larger images are shrunk (one pixel less
+                where rounding requires it); the authors' script uses 256.
         """
-        found = compared(values, Recipe(network, "blur", shorter), DISTS_LAYERS)
-        sizes = [each.pred.shape[1] for each in found]
+        layers = compared(values, Recipe(network, "blur", shorter), DISTS_LAYERS)
+        sizes = [maps.pred.shape[1] for maps in layers]
         if network == SEEDED:
-            one = torch.ones(sum(sizes), dtype=found[0].pred.dtype, device=found[0].pred.device)
+            one = torch.ones(sum(sizes), dtype=layers[0].pred.dtype, device=layers[0].pred.device)
             numbers: Mapping[str, Tensor] = {"alpha": one, "beta": one}
         else:
-            numbers = source(values).numbers("dists", found[0].pred)
+            numbers = source(values).numbers("dists", layers[0].pred)
         weights = (numbers[name].split(sizes) for name in ("alpha", "beta"))
-        return cls(list(zip(found, *weights, strict=True)))
+        return cls(list(zip(layers, *weights, strict=True)))
 
 
 def source(values: SampleBatch) -> FeatureSource:
-    """Where a sample's features come from."""
-    if values.deep is None:
-        raise SettingError("this loss needs a network, which `lossbench.evaluate` and"
-                           " `lossbench.loss` provide")  # fmt: skip
-    return values.deep
+    """The source of the features of a batch."""
+    if values.features is None:
+        raise SettingError(
+            "this loss needs a network, which `lossbench.evaluate` and `lossbench.loss` provide"
+        )
+    return values.features
 
 
 def compared(
     values: SampleBatch, recipe: Recipe, layers: Sequence[str], against: str = "target"
 ) -> list[Maps]:
-    """Each layer of the prediction and of what it is compared with."""
-    deep = source(values)
-    both = [deep.maps(values, role, recipe, layers) for role in ("pred", against)]
+    """Each layer of the prediction and of the image it is compared with."""
+    features = source(values)
+    both = [features.maps(values, role, recipe, layers) for role in ("pred", against)]
     valid = values.valid
-    every, own = bool(valid.all()), against == "style"
+    all_valid, style = bool(valid.all()), against == "style"
     return [
         Maps(
             pred,
             target,
-            None if every else _share(valid, pred),
-            None if every or own else _share(valid, target),
+            None if all_valid else _valid_share(valid, pred),
+            None if all_valid or style else _valid_share(valid, target),
         )
         for pred, target in zip(*both, strict=True)
     ]
 
 
-def _share(valid: Tensor, maps: Tensor) -> Tensor:
-    """How much of each position of some maps is valid pixels, (B, 1, height, width)."""
-    seen = valid.all(1, keepdim=True).to(maps)
-    return functional.adaptive_avg_pool2d(seen, (maps.shape[2], maps.shape[3]))
+def _valid_share(valid: Tensor, maps: Tensor) -> Tensor:
+    """Fraction of valid pixels at each position of feature maps, (B, 1, height, width)."""
+    mask = valid.all(1, keepdim=True).to(maps)
+    return functional.adaptive_avg_pool2d(mask, (maps.shape[2], maps.shape[3]))

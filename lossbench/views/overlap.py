@@ -1,4 +1,4 @@
-"""Soft sums of two masks."""
+"""Soft overlap sums of two masks."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from lossbench.catalog.tasks import of_truth
+from lossbench.catalog.tasks import target_threshold
 from lossbench.interface.annotations import NonNegative, Probability, Share, Weight
 from lossbench.interface.stable_math import power as raised
 from lossbench.interface.stable_math import total
 
 
 class Overlap(NamedTuple):
-    """Soft sums of one class, each (B, C): both = Σpy, pred = Σp, target = Σy. They add up."""
+    """Soft sums of each class, each (B, C): both = Σpy, pred = Σp, target = Σy; additive."""
 
     both: Tensor
     pred: Tensor
@@ -34,25 +34,25 @@ class Overlap(NamedTuple):
         """The sums over valid pixels.
 
         Args:
-            squared: Σp² and Σy² for the areas; elements squares hits, false alarms and misses
-                each by itself, Σ(py)², Σ(p(1−y))² and Σ((1−p)y)², the areas being their sums.
-            intersection: the overlap of two soft values, p·y or the smaller of them.
+            squared: use Σp² and Σy² for the areas; elements squares true positives, false positives
+                and false negatives separately, Σ(py)², Σ(p(1−y))² and Σ((1−p)y)², and adds them up
+                to the areas.
+            intersection: overlap of two soft values: the product p·y, or the smaller of the two.
             threshold: compare the hard masks p ≥ threshold and y ≥ threshold, y > 0.
         """
         if threshold is not None:
-            pred, target = (pred >= threshold).to(pred), (target >= of_truth(threshold)).to(target)
+            pred = (pred >= threshold).to(pred)
+            target = (target >= target_threshold(threshold)).to(target)
         both = pred * target if intersection == "product" else torch.minimum(pred, target)
         if squared == "elements":
-            hits, alarms, misses = (
-                total(part**2, weight) for part in (both, pred - both, target - both)
-            )
-            return cls(hits, hits + alarms, hits + misses)
+            tp, fp, fn = (total(x**2, weight) for x in (both, pred - both, target - both))
+            return cls(tp, tp + fp, tp + fn)
         power = 2 if squared else 1
         return cls(total(both, weight), total(pred**power, weight), total(target**power, weight))
 
 
 class SoftCounts(NamedTuple):
-    """Soft hits, false alarms, misses and the rest of one class, each (B, C). They add up."""
+    """Soft true and false positives and negatives of each class, each (B, C); additive."""
 
     tp: Tensor
     fp: Tensor
@@ -71,7 +71,7 @@ class SoftCounts(NamedTuple):
 
 
 class Powers(NamedTuple):
-    """Soft sums of one class with powered areas, each (B, C): Σpy, Σp^q, Σy^q. They add up."""
+    """Soft sums of each class with powers, each (B, C): Σpy, Σp^q, Σy^q; additive."""
 
     both: Tensor
     pred: Tensor
@@ -84,7 +84,7 @@ class Powers(NamedTuple):
         """The sums over valid pixels.
 
         Args:
-            power: q, the power of the areas; 1 leaves them as they are.
+            power: q, the power of the probabilities in the areas; 1 leaves them unchanged.
         """
         return cls(
             total(pred * target, weight),
@@ -94,7 +94,7 @@ class Powers(NamedTuple):
 
 
 class SquaredErrors(NamedTuple):
-    """Squared errors on and off the target, and how much each is of, (B, C). They add up."""
+    """Squared errors inside and outside the target, with their pixels, each (B, C); additive."""
 
     on: Tensor
     on_pixels: Tensor

@@ -1,4 +1,4 @@
-"""Segments of two label maps, matched: the ones that are the same thing."""
+"""Matching of the segments of two label maps."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from torch import Tensor
 from lossbench.errors import SettingError
 from lossbench.interface.sample_batch import SampleBatch, SegmentPairs
 
-VOID = -2  # in place of a true segment
+VOID = -2  # number of void pixels, instead of a true segment's
 
 
 class Segments(NamedTuple):
-    """Segments of one class, each (B, C): matched, only predicted, only true, Σ IoU of the matched.
-
-    They add up.
-    """
+    """TP, FP and FN segments of each class, and Σ IoU of the TP, each (B, C); additive."""
 
     tp: Tensor
     fp: Tensor
@@ -32,57 +29,54 @@ class Segments(NamedTuple):
         only: Literal["all", "things", "stuff"] = "all",
         void: Literal["target", "both"] = "target",
     ) -> Segments:
-        """Match segments of one class that share more than half of what either covers.
+        """Match segments of one class with an IoU above ½.
 
         Args:
-            only: the classes that count: all, those with instances (things), or those without.
-            void: where pixels are void, and leave the segments of the other side: in the target, or
-                with both also where nothing is predicted.
+            only: classes that count: all, classes with instances (things), or without (stuff).
+            void: which void pixels are removed from the segments of the other map: those of the
+                target, or of both target and prediction.
         """
         joint = values.segments
         if joint is None:
             raise SettingError("this loss needs instance maps, which `lossbench.evaluate` reads")
-        counts = [each[None] for each in _matched(joint, void == "both")]
+        counts = [count[None] for count in _matched(joint, void == "both")]
         if only != "all":
             if joint.things is None:
                 raise SettingError(f"only={only}: name the classes with instances with --things")
-            kept = joint.things if only == "things" else ~joint.things
-            counts = [each * kept for each in counts]
+            selected = joint.things if only == "things" else ~joint.things
+            counts = [count * selected for count in counts]
         return cls(*counts)
 
 
 def _matched(joint: SegmentPairs, both_void: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """tp, fp, fn and Σ IoU by class, each (C,)."""
+    """tp, fp, fn and Σ IoU per class, each (C,)."""
     shared, pred, target, pred_class, target_class, crowd, _ = joint
-    of_pred, of_target = pred >= 0, target >= 0
+    in_pred, in_target = pred >= 0, target >= 0
 
-    def areas(cells: Tensor, segments: Tensor, like: Tensor) -> Tensor:
-        """Pixels of each segment in some of the cells."""
-        sums = torch.zeros(len(like), dtype=torch.float64, device=shared.device)
-        return sums.index_add(
-            0, segments[cells], shared[cells]
-        )  # whole numbers: exact in any order
+    def areas(pairs: Tensor, segments: Tensor, count: int) -> Tensor:
+        """Pixels of each segment in the selected pairs; whole numbers, exact in any order."""
+        sums = torch.zeros(count, dtype=torch.float64, device=shared.device)
+        return sums.index_add(0, segments[pairs], shared[pairs])
 
-    void = areas(of_pred & (target == VOID), pred, pred_class)
-    unclaimed = areas(of_target & ~of_pred, target, target_class) * both_void
-    pred_area = areas(of_pred, pred, pred_class)
-    target_area = areas(of_target, target, target_class)
-    both = of_pred & of_target
+    pred_void = areas(in_pred & (target == VOID), pred, len(pred_class))
+    target_void = areas(in_target & ~in_pred, target, len(target_class)) * both_void
+    pred_area = areas(in_pred, pred, len(pred_class))
+    target_area = areas(in_target, target, len(target_class))
+    both = in_pred & in_target
     p, t, overlap = pred[both], target[both], shared[both]
-    alike = (pred_class[p] * target_class[t]).sum(-1) > 0
-    union = pred_area[p] - void[p] + target_area[t] - unclaimed[t] - overlap
-    hits = alike & ~crowd[t] & (2 * overlap > union)
-    p_hit, t_hit = p[hits], t[hits]
-    grouped = alike & crowd[t]
-    lost = void.index_add(0, p[grouped], overlap[grouped])
-    alone = 2 * lost <= pred_area
-    alone[p_hit] = False
-    missed = (2 * unclaimed <= target_area) & (target_area > 0) & ~crowd
-    missed[t_hit] = False
-    hit_class = pred_class[p_hit]
+    same_class = (pred_class[p] * target_class[t]).sum(-1) > 0
+    union = pred_area[p] - pred_void[p] + target_area[t] - target_void[t] - overlap
+    matched = same_class & ~crowd[t] & (2 * overlap > union)
+    in_crowd = same_class & crowd[t]
+    excluded = pred_void.index_add(0, p[in_crowd], overlap[in_crowd])
+    false_positive = 2 * excluded <= pred_area
+    false_positive[p[matched]] = False
+    false_negative = (2 * target_void <= target_area) & (target_area > 0) & ~crowd
+    false_negative[t[matched]] = False
+    true_positives = pred_class[p[matched]]
     return (
-        hit_class.sum(0),
-        pred_class[alone].sum(0),
-        target_class[missed].sum(0),
-        (hit_class * (overlap / union)[hits, None]).sum(0),
+        true_positives.sum(0),
+        pred_class[false_positive].sum(0),
+        target_class[false_negative].sum(0),
+        (true_positives * (overlap / union)[matched, None]).sum(0),
     )

@@ -1,7 +1,7 @@
-"""Hard masks and their surfaces: how far apart they are, and how much of them is close.
+"""Hard masks and their surfaces: distances between surfaces, and the fraction within a tolerance.
 
-They are searched on the CPU, whatever the device: there are few pixels on a surface. Results go
-back to where the masks came from.
+Surfaces are searched on the CPU, whatever the device, because they have few pixels. Results are
+moved to the device of the masks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lossbench.catalog.tasks import of_truth
+from lossbench.catalog.tasks import target_threshold
 from lossbench.errors import SettingError
 from lossbench.geometry import surface_points
 from lossbench.interface.annotations import NonNegative, Positive, Share, Spacing, Valid
@@ -27,11 +27,11 @@ OUTLINES: dict[str, Callable[[BoolArray], BoolArray]] = {
     "contour": surface_points.by_corner,
     "mask": lambda mask: mask,
 }
-DIAGONAL = 0.02  # Cheng et al. 2021: the share of the diagonal that a band is wide
+DIAGONAL = 0.02  # width of a band as a fraction of the diagonal, Cheng et al. 2021
 
 
 class SurfacePair(NamedTuple):
-    """The two masks of one class, boxed, and the shape and spacing of the image they are from."""
+    """Both masks of one class, cropped to a box, and the shape and spacing of their image."""
 
     pred: BoolArray
     target: BoolArray
@@ -40,7 +40,7 @@ class SurfacePair(NamedTuple):
 
     @property
     def sizes(self) -> tuple[float, ...]:
-        """The size of a pixel along every axis."""
+        """Size of a pixel along each axis."""
         return self.spacing or (1.0,) * len(self.space)
 
     @property
@@ -49,9 +49,9 @@ class SurfacePair(NamedTuple):
 
 
 class Points(NamedTuple):
-    """The surfaces of a pair: distances to the other one, and what each point weighs.
+    """Surfaces of a pair: distances to the other surface, and weights of the points.
 
-    A surface whose other one is empty has no distances.
+    There are no distances to an empty surface.
     """
 
     pair: SurfacePair
@@ -62,33 +62,33 @@ class Points(NamedTuple):
 
     @property
     def sides(self) -> list[tuple[FloatArray, FloatArray]]:
-        """Distances and weights, those of the prediction first; an empty mask has none."""
+        """Distances and weights of both directions, prediction first; none for an empty mask."""
         pred, target = (self.to_target, self.pred_weight), (self.to_pred, self.target_weight)
-        return [side for side in (pred, target) if len(side[0])]
+        return [direction for direction in (pred, target) if len(direction[0])]
 
 
 class PerClassList(NamedTuple):
-    """Something of each of C classes of B samples."""
+    """One item for each of C classes of B samples."""
 
     rows: Sequence[Sequence[Any]]
     device: torch.device
 
     def each(self, measure: Callable[[Any], Any]) -> Tensor:
-        """A measure of each, (B, C), or of several numbers (…, B, C)."""
+        """A measure of each item, (B, C); (…, B, C) for a tuple of measures."""
         rows = [[measure(item) for item in row] for row in self.rows]
-        found = torch.tensor(rows, dtype=torch.float64, device=self.device)
-        return found if found.ndim == 2 else found.movedim(-1, 0)
+        values = torch.tensor(rows, dtype=torch.float64, device=self.device)
+        return values if values.ndim == 2 else values.movedim(-1, 0)
 
-    def then(self, make: Callable[[Any], Any]) -> PerClassList:
-        """Something else of each."""
-        return PerClassList([[make(item) for item in row] for row in self.rows], self.device)
+    def map(self, function: Callable[[Any], Any]) -> PerClassList:
+        """Apply a function to each item."""
+        return PerClassList([[function(item) for item in row] for row in self.rows], self.device)
 
 
 @dataclass(frozen=True)
 class MaskPairs:
-    """The two hard masks of every class."""
+    """Both hard masks of each class."""
 
-    of_classes: PerClassList  # Pair
+    of_classes: PerClassList  # SurfacePair
     adds_up: ClassVar[bool] = False
 
     @classmethod
@@ -102,32 +102,36 @@ class MaskPairs:
         threshold: Share = 0.5,
         spacing: Sequence[Positive] | None = None,
     ) -> MaskPairs:
-        """Hard masks; what is ignored is background in both.
+        """Hard masks; ignored pixels are background in both.
 
         Args:
-            threshold: p ≥ threshold is foreground, of the target y ≥ threshold and y > 0; not for
-                multiclass, where the most likely class counts.
-            spacing: the size of a pixel along every axis, the first axis first; without it that of
-                the files, else 1.
+            threshold: foreground is p ≥ threshold, and y ≥ threshold with y > 0 in the target;
+                multiclass tasks take the most likely class instead.
+            spacing: size of a pixel along each axis, first axis first; by default that of the
+                files, or 1.
         """
         space = tuple(valid.shape[2:])
         sizes = pixel_size(spacing, unit, len(space))
-        once = tuple(slice(None if step else 1) for step in valid.stride())  # not the same again
-        everywhere = bool(valid[once].all())
+        distinct = tuple(slice(None if step else 1) for step in valid.stride())  # not broadcast
+        all_valid = bool(valid[distinct].all())
         rows = []
-        for sample, seen in enumerate(valid.cpu().numpy()):
-            masks = [pred.masks(sample, threshold), target.masks(sample, of_truth(threshold))]
-            if not everywhere:
-                each = np.broadcast_to(seen, (pred.count, *space))
-                masks = [[m & on for m, on in zip(side, each, strict=True)] for side in masks]
-            boxes = (surface_points.boxed(*both) for both in zip(*masks, strict=True))
-            rows.append([SurfacePair(ours, theirs, space, sizes) for ours, theirs in boxes])
+        for sample, sample_valid in enumerate(valid.cpu().numpy()):
+            pred_masks = pred.masks(sample, threshold)
+            target_masks = target.masks(sample, target_threshold(threshold))
+            if not all_valid:
+                inside = np.broadcast_to(sample_valid, (pred.count, *space))
+                pred_masks, target_masks = (
+                    [mask & on for mask, on in zip(masks, inside, strict=True)]
+                    for masks in (pred_masks, target_masks)
+                )
+            boxes = map(surface_points.crop_to_box, pred_masks, target_masks)
+            rows.append([SurfacePair(p, t, space, sizes) for p, t in boxes])
         return cls(PerClassList(rows, valid.device))
 
 
 @dataclass(frozen=True)
 class Surfaces:
-    """The surfaces of both masks of every class, and the distances between them."""
+    """Surfaces of both masks of each class, and the distances between them."""
 
     of_classes: PerClassList  # Points
     adds_up: ClassVar[bool] = False
@@ -139,45 +143,45 @@ class Surfaces:
         *,
         surface: Literal["pixel", "contour", "mask", "subpixel"] = "pixel",
     ) -> Surfaces:
-        """All distances from one surface to the other.
+        """All distances from each surface to the other.
 
         Args:
-            surface: pixels with a neighbour outside that shares a face (pixel) or a corner
-                (contour), all pixels (mask), or the pieces of a surface halfway between pixels,
-                weighed by their length or area (subpixel).
+            surface: pixels with a background neighbour across a face (pixel) or a corner (contour),
+                all pixels (mask), or the surface halfway between pixels, in pieces weighted by
+                their length or area (subpixel).
         """
 
         def points(pair: SurfacePair) -> Points:
-            both = pair.pred, pair.target
+            masks = pair.pred, pair.target
             weights: Sequence[FloatArray | None] = None, None
             if surface != "subpixel":
-                ours, theirs = map(OUTLINES[surface], both)
+                on_pred, on_target = map(OUTLINES[surface], masks)
             elif len(pair.space) in (2, 3):
                 table = surface_points.areas(pair.sizes)
-                codes = [surface_points.cells(mask) for mask in both]
-                ours, theirs = ((code > 0) & (code < len(table) - 1) for code in codes)
-                weights = table[codes[0][ours]], table[codes[1][theirs]]
+                codes = [surface_points.cells(mask) for mask in masks]
+                on_pred, on_target = ((code > 0) & (code < len(table) - 1) for code in codes)
+                weights = table[codes[0][on_pred]], table[codes[1][on_target]]
             else:
                 raise SettingError(
                     f"surface=subpixel is for 2 or 3 axes, the data has {len(pair.space)}"
                 )
-            pred, target = surface_points.Outline.at(ours), surface_points.Outline.at(theirs)
-            found: list[FloatArray] = [np.empty(0), np.empty(0)]
-            if len(pred.places) and len(target.places):
-                sides = (pred, target), (target, pred)
-                found = [surface_points.gaps(*side, pair.sizes) for side in sides]
-            every = (
-                np.ones(len(side.places)) if weight is None else weight
-                for side, weight in zip((pred, target), weights, strict=True)
+            outlines = pred, target = [*map(surface_points.Outline.of, (on_pred, on_target))]
+            distances: list[FloatArray] = [np.empty(0), np.empty(0)]
+            if len(pred.indices) and len(target.indices):
+                directions = (pred, target), (target, pred)
+                distances = [surface_points.distances(*each, pair.sizes) for each in directions]
+            point_weights = (
+                np.ones(len(outline.indices)) if weight is None else weight
+                for outline, weight in zip(outlines, weights, strict=True)
             )
-            return Points(pair, *found, *every)
+            return Points(pair, *distances, *point_weights)
 
-        return cls(masks.of_classes.then(points))
+        return cls(masks.of_classes.map(points))
 
 
 @dataclass(frozen=True)
 class Distances:
-    """Distances between surfaces, where an empty mask has a distance as well."""
+    """Distances between surfaces, with a distance for empty masks as well."""
 
     of_classes: PerClassList  # Points
     adds_up: ClassVar[bool] = False
@@ -190,32 +194,32 @@ class Distances:
         one_empty: NonNegative | Literal["infinite", "diagonal", "undefined"] = "infinite",
         both_empty: NonNegative | Literal["infinite", "undefined"] = "undefined",
     ) -> Distances:
-        """The distances of every point.
+        """The distances of all points.
 
         Args:
-            one_empty: the distance of a surface where the other mask is empty: infinite, the
-                diagonal of the image, a number, or undefined.
-            both_empty: the distance of two empty masks, which count as one point then.
+            one_empty: distance of a surface from an empty mask: infinite, the diagonal of the
+                image, a number, or undefined.
+            both_empty: distance of two empty masks, which then count as one point.
         """
 
         def complete(points: Points) -> Points:
             counts = [len(points.pred_weight), len(points.target_weight)]
             if all(counts):
                 return points
-            given = one_empty if any(counts) else both_empty
-            words = {"infinite": math.inf, "diagonal": points.pair.diagonal, "undefined": math.nan}
-            far = words[given] if isinstance(given, str) else given
+            setting = one_empty if any(counts) else both_empty
+            named = {"infinite": math.inf, "diagonal": points.pair.diagonal, "undefined": math.nan}
+            distance = named[setting] if isinstance(setting, str) else setting
             if any(counts):
-                to_target, to_pred = (np.full(count, far) for count in counts)
+                to_target, to_pred = (np.full(count, distance) for count in counts)
                 return points._replace(to_target=to_target, to_pred=to_pred)
-            if math.isnan(far):
+            if math.isnan(distance):
                 return points
-            return points._replace(to_target=np.array([far]), pred_weight=np.ones(1))
+            return points._replace(to_target=np.array([distance]), pred_weight=np.ones(1))
 
-        return cls(surfaces.of_classes.then(complete))
+        return cls(surfaces.of_classes.map(complete))
 
     def each(self, measure: Callable[[Points], float]) -> Tensor:
-        """A measure of every class, (B, C); undefined where both masks are empty."""
+        """A measure of each class, (B, C); undefined where both masks are empty."""
 
         def defined(points: Points) -> float:
             return measure(points) if len(points.to_target) + len(points.to_pred) else math.nan
@@ -224,18 +228,18 @@ class Distances:
 
 
 class Averages(NamedTuple):
-    """Distances of both surfaces and the points that have them, each (B, C). They add up."""
+    """Sums of distances and of weights over the points of both surfaces, each (B, C); additive."""
 
     distance: Tensor
     points: Tensor
 
     @classmethod
     def of(cls, distances: Distances) -> Averages:
-        """Σ w·d over the points of both surfaces, and Σ w."""
+        """Σ w·d and Σ w over the points of both surfaces."""
 
         def sums(points: Points) -> tuple[float, float]:
             return (
-                sum(float((far * weight).sum()) for far, weight in points.sides),
+                sum(float((distance * weight).sum()) for distance, weight in points.sides),
                 sum(float(weight.sum()) for _, weight in points.sides),
             )
 
@@ -243,33 +247,33 @@ class Averages(NamedTuple):
 
 
 class Within(NamedTuple):
-    """How much of both surfaces is close to the other one, and all of it, (B, C). They add up."""
+    """Weights of both surfaces, within a tolerance of the other and in total, (B, C); additive."""
 
     close: Tensor
     points: Tensor
 
     @classmethod
     def of(cls, surfaces: Surfaces, *, tolerance: NonNegative = 1.0) -> Within:
-        """Σ w over the points within the tolerance, and over all.
+        """Σ w over the points within the tolerance, and over all points.
 
         Args:
-            tolerance: the largest distance that counts as close, in pixels or the spacing's unit.
+            tolerance: largest distance that counts as close, in pixels or the spacing's unit.
         """
 
         def sums(points: Points) -> tuple[float, float]:
             weights = points.pred_weight, points.target_weight
-            every = sum(float(weight.sum()) for weight in weights)
+            total = sum(float(weight.sum()) for weight in weights)
             if not all(map(len, weights)):
-                return 0.0, every
-            sides = zip((points.to_target, points.to_pred), weights, strict=True)
-            near = tolerance * surface_points.SLACK
-            return sum(float((weight * (far <= near)).sum()) for far, weight in sides), every
+                return 0.0, total
+            directions = zip((points.to_target, points.to_pred), weights, strict=True)
+            limit = tolerance * surface_points.SLACK
+            return sum(float((w * (distance <= limit)).sum()) for distance, w in directions), total
 
         return cls(*surfaces.of_classes.each(sums))
 
 
 class Bands(NamedTuple):
-    """Pixels in the inner bands of both masks, and in one of them, each (B, C). They add up."""
+    """Pixels in both masks' inner bands, and in at least one of them, each (B, C); additive."""
 
     both: Tensor
     either: Tensor
@@ -282,14 +286,14 @@ class Bands(NamedTuple):
         dilation: Positive | None = None,
         distance: Literal["euclidean", "chessboard"] = "euclidean",
     ) -> Bands:
-        """Mask pixels that are close to what is outside their mask.
+        """Mask pixels close to the outside of their mask.
 
         Args:
-            dilation: how close, in pixels or the spacing's unit; without it 2 % of the image's
-                diagonal, rounded and at least 1 in a plane without spacing. A volume with a
-                diagonal of less than 50 voxels has no pixel that close, and empty bands.
-            distance: to the nearest pixel outside; chessboard counts steps along rows, columns and
-                diagonals, in pixels.
+            dilation: width of the band, in pixels or the spacing's unit; by default 2 % of the
+                image's diagonal, rounded to at least 1 in 2-D without spacing. A volume with a
+                diagonal of less than 50 voxels has empty bands by default.
+            distance: distance to the nearest pixel outside; chessboard counts steps along rows,
+                columns and diagonals, in pixels.
         """
 
         def sums(pair: SurfacePair) -> tuple[float, float]:
@@ -297,8 +301,8 @@ class Bands(NamedTuple):
             pixels = spacing is None or (pair.spacing is None and len(pair.space) == 2)
             width = DIAGONAL * (math.hypot(*pair.space) if pixels else pair.diagonal)
             width = dilation or (max(1, round(width)) if pixels else width)
-            ours, theirs = (surface_points.band(mask, width, spacing) for mask in pair[:2])
-            missed = pair.pred.any() != pair.target.any()  # is 0, even where no band has a pixel
-            return (ours & theirs).bit_count(), max((ours | theirs).bit_count(), missed)
+            p, t = (surface_points.band(mask, width, spacing) for mask in pair[:2])
+            one_empty = pair.pred.any() != pair.target.any()  # scores 0, even with empty bands
+            return (p & t).bit_count(), max((p | t).bit_count(), one_empty)
 
         return cls(*masks.of_classes.each(sums))

@@ -1,4 +1,4 @@
-"""Distances and angles of vectors, with finite gradients where there is none."""
+"""Distances and angles of vectors, with finite gradients everywhere."""
 
 from __future__ import annotations
 
@@ -12,30 +12,25 @@ from lossbench.interface.stable_math import power, ratio, root
 
 
 def distance(a: Tensor, b: Tensor, p: float = 2.0, squared: bool = False) -> Tensor:
-    """‖a − b‖_p of rows (B, D), or its square; a gradient of 0 where they are equal."""
-    apart = (a - b).abs()
+    """Distance ‖a − b‖_p of rows (B, D), or its square; the gradient is 0 where they are equal."""
+    difference = (a - b).abs()
     if p == 2:
-        square = (apart * apart).sum(-1)
+        square = (difference * difference).sum(-1)
         return square if squared else root(square)
-    largest = apart.amax(-1, keepdim=True).detach()  # powers of what is at most 1 do not overflow
-    scale = largest.where(largest > 0, 1.0)
-    length = scale[..., 0] * power(power(apart / scale, p).sum(-1), 1 / p)
+    largest = difference.amax(-1, keepdim=True).detach()
+    scale = largest.where(largest > 0, 1.0)  # powers of numbers up to 1 cannot overflow
+    length = scale[..., 0] * power(power(difference / scale, p).sum(-1), 1 / p)
     return length * length if squared else length
 
 
-def to_all(anchor: Tensor, every: Tensor, squared: bool) -> Tensor:
-    """The distances of one vector (D,) to all (M, D)."""
-    return distance(anchor[None], every, squared=squared)
-
-
 def direction(x: Tensor) -> Tensor:
-    """Rows of length 1; a row of zeros stays as it is."""
+    """Rows scaled to length 1; a row of zeros stays unchanged."""
     length = root((x * x).sum(-1, keepdim=True))
     return x / length.where(length > 0, 1.0)
 
 
 def cosine_of(a: Tensor, b: Tensor) -> Tensor:
-    """The cosine between rows, in [−1, 1]; undefined where one is zero."""
+    """Cosine of the angle between rows, in [−1, 1]; undefined where a row is zero."""
     lengths = root((a * a).sum(-1)) * root((b * b).sum(-1))
     return ratio((a * b).sum(-1), lengths).clamp(-1, 1)
 
@@ -46,11 +41,11 @@ def non_zero(x: Tensor) -> Tensor:
 
 
 class TripletSums(NamedTuple):
-    """Sums over the triplets of each anchor, each (B,). They add up."""
+    """Sums over the triplets of each anchor, each (B,); additive."""
 
     loss: Tensor  # Σ max(d(a,p) − d(a,n) + margin, 0)
-    active: Tensor  # triplets that the mean is over
-    triplets: Tensor  # triplets that there are
+    active: Tensor  # number of triplets in the mean
+    triplets: Tensor  # number of all triplets
 
     @classmethod
     def of(
@@ -66,36 +61,36 @@ class TripletSums(NamedTuple):
         """Find the triplets of each anchor among all samples.
 
         Args:
-            mining: batch_all takes every triplet and averages over those with a positive loss;
-                batch_hard the farthest positive and the nearest negative; semihard, for each
-                positive, the nearest negative that is farther than it by less than the margin.
-            margin: by which a negative should be farther than a positive.
-            squared: of squared distances.
+            mining: batch_all averages over all triplets with a positive loss; batch_hard takes the
+                farthest positive and the nearest negative; semihard takes, for each positive, the
+                nearest negative that is farther than the positive by less than the margin.
+            margin: how much farther a negative should be than a positive.
+            squared: use squared distances.
         """
-        every = torch.arange(len(gallery.pred), device=pred.device)
-        found = []
-        for anchor, label, place in zip(pred, target, gallery.place, strict=True):
-            away = to_all(anchor, gallery.pred, squared)
-            alike = gallery.target[:, 0] == label
-            near, far = away[alike & (every != place)], away[~alike]
-            found.append(_triplets(near, far, mining, margin))
-        return cls(*(torch.stack(each) for each in zip(*found, strict=True)))
+        indices = torch.arange(len(gallery.pred), device=pred.device)
+        sums = []
+        for anchor, label, own in zip(pred, target, gallery.rows, strict=True):
+            distances = distance(anchor[None], gallery.pred, squared=squared)
+            same = gallery.target[:, 0] == label
+            positive, negative = distances[same & (indices != own)], distances[~same]
+            sums.append(_triplets(positive, negative, mining, margin))
+        return cls(*(torch.stack(fields) for fields in zip(*sums, strict=True)))
 
 
 def _triplets(positive: Tensor, negative: Tensor, mining: str, margin: float) -> list[Tensor]:
-    """loss, active and triplets of one anchor from its distances."""
+    """Fields loss, active and triplets of one anchor, from its distances."""
     count = positive.new_tensor(len(positive) * len(negative))
     if not count:
         return [positive.sum() * 0 + negative.sum() * 0, count, count]
     if mining == "batch_hard":
-        worst = (positive.max() - negative.min() + margin).clamp(min=0)
-        return [worst, torch.ones_like(count), count]
+        loss = (positive.max() - negative.min() + margin).clamp(min=0)
+        return [loss, torch.ones_like(count), count]
     gap = positive[:, None] - negative
     if mining == "batch_all":
         losses = (gap + margin).clamp(min=0)
         return [losses.sum(), (losses > 0).sum().to(losses), count]
-    inside = (gap < 0) & (gap + margin > 0)
-    hardest = gap.where(inside, -torch.inf).amax(1)
-    some = inside.any(1)
-    losses = (hardest + margin).where(some, 0.0)
-    return [losses.sum(), some.sum().to(losses), some.sum().to(losses)]
+    semihard = (gap < 0) & (gap + margin > 0)
+    hardest = gap.where(semihard, -torch.inf).amax(1)
+    defined = semihard.any(1)
+    losses = (hardest + margin).where(defined, 0.0)
+    return [losses.sum(), defined.sum().to(losses), defined.sum().to(losses)]

@@ -200,7 +200,7 @@ def test_what_is_no_probability_is_told():
     result = lossbench.evaluate([FAKE[0]], [REAL[0]], "gan_minimax(logits=false)", task="scores")
     (failed,) = result.failed
     assert (failed.role, failed.loss) == ("pred", "gan_minimax")
-    assert "outside the probabilities 0 to 1; leave out logits=false" in failed.message
+    assert "outside the probabilities 0 to 1; if these are logits, omit" in failed.message
     norms = [np.array([-0.5])]
     result = lossbench.evaluate([FAKE[0]], [REAL[0]], "wgan_gp", inputs={"gradient_norm": norms})
     assert "-0.5; a norm cannot be negative" in result.failed[0].message

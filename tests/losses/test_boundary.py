@@ -451,7 +451,7 @@ def test_a_spacing_needs_a_number_for_each_axis():
     targets = [side.astype(np.uint8) for side in (square, cube)]
     result = lossbench.evaluate([square, cube], targets, losses, **BINARY)
     assert result.ids == ["000000"]
-    assert "has 3 axes where spacing has 2 numbers" in result.failed[0].message
+    assert "has 3 axes, but spacing has 2 numbers" in result.failed[0].message
 
 
 def test_holes_of_four_axes_are_refused():

@@ -742,7 +742,7 @@ def test_threads_wait_for_memory_and_one_alone_always_goes():
         (np.full((8, 8, 3), 0.5), f"content({TINY}, layers=[relu5_1])", "is 8×8, too small"),
         (np.full((20, 20, 3), 1.5), f"perceptual({TINY})", "goes from 1.5 to 1.5; deep"),
         (np.full((20, 20, 2), 0.5), f"perceptual({TINY})", "has 2 channels; deep"),
-        (np.full((2, 20, 20, 3), 0.5), f"perceptual({TINY})", "deep features are of pictures"),
+        (np.full((2, 20, 20, 3), 0.5), f"perceptual({TINY})", "features need grey or RGB"),
     ],
 )  # fmt: skip
 def test_what_is_no_picture_is_an_error_of_that_sample(pred, loss, words):

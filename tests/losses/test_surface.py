@@ -346,12 +346,13 @@ def test_a_few_points_that_are_far_are_as_far_as_in_a_distance_map(axes, seed, s
     ours, (*start,) = theirs.copy(), random.integers(0, shape - size)
     ours[tuple(slice(at, at + size) for at in start)] ^= True
     first, second = (
-        surface_points.Outline.at(surface_points.by_face(box))
-        for box in surface_points.boxed(ours, theirs)
+        surface_points.Outline.of(surface_points.by_face(box))
+        for box in surface_points.crop_to_box(ours, theirs)
     )
     for one, other in ((first, second), (second, first)):
         expected = ndimage.distance_transform_edt(~other.on, sampling=spacing)[one.on]
-        np.testing.assert_allclose(surface_points.gaps(one, other, spacing), expected, rtol=1e-12)
+        found = surface_points.distances(one, other, spacing)
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", SURFACE)
@@ -497,7 +498,7 @@ def test_what_an_option_cannot_be(loss, told):
 
 def test_a_spacing_has_a_number_for_every_axis():
     result = lossbench.evaluate([SOME], [SOME], "hd95(spacing=[1, 1, 1])", task="binary")
-    assert "has 2 axes where spacing has 3 numbers" in result.failed[0].message
+    assert "has 2 axes, but spacing has 3 numbers" in result.failed[0].message
 
 
 @settings(max_examples=30, deadline=None, derandomize=True)

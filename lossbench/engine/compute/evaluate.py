@@ -186,7 +186,7 @@ def evaluate_terms(
         _finish(rows, values, plan, *zip(*some, strict=True))
     if rows.unfinished:
         rows.support = to_array(values.support)
-        rows.valid = to_array(values.every.expand_as(values.support))
+        rows.valid = to_array(values.total_weight.expand_as(values.support))
 
 
 def _finishing(term: Term, result: Any, plan: Plan) -> Any:

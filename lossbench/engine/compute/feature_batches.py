@@ -18,7 +18,7 @@ from lossbench.interface.sample_batch import SampleBatch
 from lossbench.networks.architectures import NETWORKS, Recipe
 from lossbench.networks.extractor import FREE, Networks
 from lossbench.networks.weights import WeightFiles
-from lossbench.views.features import NetworkFeatures, pictures
+from lossbench.views.features import NetworkFeatures, rgb_images
 
 Asked = dict[tuple[str, Recipe], tuple[str, ...]]  # layers by role and recipe
 
@@ -58,13 +58,13 @@ class Extraction:
                     places, self.networks.each(images, recipe, layers[0]), strict=True
                 ):
                     found[at].known[key] = maps
-            yield [replace(v, deep=deep) for v, deep in zip(samples, found, strict=True)]
+            yield [replace(v, features=each) for v, each in zip(samples, found, strict=True)]
 
     def _wanted(self, values: SampleBatch) -> tuple[dict[str, Tensor], Asked]:
         """The pictures of a sample by role, and the layers of each by recipe."""
         asked: Asked = {}
         for (role, recipe), layers in self.wanted.items():
-            key = (role if role in values.sides else "target", recipe)
+            key = (role if role in values.inputs else "target", recipe)
             both = {*asked.get(key, ()), *layers}
             asked[key] = tuple(
                 each for each in NETWORKS[recipe.network].every_layer if each in both
@@ -76,11 +76,11 @@ class Extraction:
 def _checked(role: str, values: SampleBatch) -> Tensor:
     """An input as a picture in float32."""
     try:
-        image = pictures(values.sides[role])
+        image = rgb_images(values.inputs[role])
         low, high = (float(end) for end in image.aminmax())
         if not (low >= 0 and high <= 1):
             raise InputError(
-                f"goes from {low:.4g} to {high:.4g}; deep features are of pictures from 0 to 1,"
+                f"goes from {low:.4g} to {high:.4g}; deep features need images from 0 to 1,"
                 " rescale or clip it",
                 kind="mismatch",
             )

@@ -48,7 +48,7 @@ def gathered(
     """Terms that need all samples of a run, a block of rows at a time, in their order."""
     with torch.inference_mode(), one_thread():
         every = record_values(plan, samples, device)
-        pred, target = (every.sides[role].vector for role in ("pred", "target"))
+        pred, target = (every.inputs[role].vector for role in ("pred", "target"))
         for start in range(0, len(samples), BLOCK):
             rows, block = BatchScores(), slice(start, start + BLOCK)
             values = replace(

@@ -84,7 +84,7 @@ def _of_part(plan: Plan, terms: Sequence[Term], part: Sequence[Pixels], device: 
         ]
         for term in terms
     }
-    return Added(states, support, values.every.expand_as(support))
+    return Added(states, support, values.total_weight.expand_as(support))
 
 
 def _parts(samples: Sequence[Pixels], length: int) -> Iterator[list[Pixels]]:

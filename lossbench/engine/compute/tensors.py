@@ -19,7 +19,7 @@ from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import MATCH, Plan
 from lossbench.engine.compute.device_transfer import moved
-from lossbench.geometry.box_matching import NONE, matched
+from lossbench.geometry.box_matching import NONE, match
 from lossbench.interface.cell_cache import MOST_PIXELS, CellCache
 from lossbench.interface.sample_batch import (
     AlignedBoxes,
@@ -73,7 +73,7 @@ def counted_values(
     if plan.task == "multiclass":
         return SampleBatch(grid.sides, _against_the_rest(counts), total, joint=counts)
     shares = grid.shares if max(sizes) <= MOST_PIXELS else None
-    return SampleBatch(grid.sides, counts, total, differences=grid.differences, shares=shares)
+    return SampleBatch(grid.sides, counts, total, differences=grid.differences, cell_cache=shares)
 
 
 class CellGrid(NamedTuple):
@@ -121,8 +121,8 @@ def _one_in_each(grid: CellGrid) -> SampleBatch:
     def apart(cells: Tensor) -> Tensor:
         return torch.cat([cells, cells[..., :1]], -1).movedim(-1, 0)
 
-    sides = {role: replace(side, given=apart(side.given)) for role, side in grid.sides.items()}
-    pixels = torch.ones_like(sides["target"].given)
+    sides = {role: replace(side, values=apart(side.values)) for role, side in grid.sides.items()}
+    pixels = torch.ones_like(sides["target"].values)
     weight = pixels.clone()
     weight[-1] = 0
     differences = None if grid.differences is None else apart(grid.differences)
@@ -234,7 +234,7 @@ def detection_values(plan: Plan, sample: Detections, device: str) -> SampleBatch
     partner = np.full(len(sample.target.corners), NONE)
     for _, p, t in by_class(sample):
         crowd = sample.target.crowd[t]
-        (places,) = matched(sample.of_boxes[np.ix_(p, t)], crowd, crowd, [MATCH])
+        (places,) = match(sample.of_boxes[np.ix_(p, t)], crowd, crowd, [MATCH])
         some = places != NONE
         alone[p[some]] = False
         partner[t[places[some]]] = p[some]
