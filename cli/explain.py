@@ -63,7 +63,7 @@ def page(entry: Entry) -> Iterator[str]:
             yield from _paragraph(entry.sections[heading])
             yield ""
     yield from _conventions(entry)
-    yield f"defined in {entry.place}"
+    yield f"defined in {entry.location}"
 
 
 def _plugin(entry: Entry) -> str:

@@ -41,7 +41,7 @@ def list_() -> None:
 def path(name: str) -> None:
     """Print where the file NAME is kept, or would be."""
     (each,) = lossbench.list_weights([name])
-    write(f"{each.path or each.places[0]}\n")
+    write(f"{each.path or each.cache_paths[0]}\n")
 
 
 @command.command("fetch", epilog="Example: lossbench weights fetch alexnet lpips_alex")

@@ -1,4 +1,4 @@
-"""From expressions to columns: each loss found in the catalogue, with all its options."""
+"""Columns of a result: expressions whose losses are resolved in the catalogue, with all options."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from lossbench.catalog.signatures import UNBOUNDED
 from lossbench.catalog.tasks import COUNTS, POSITIONAL
 from lossbench.errors import SettingError, did_you_mean
 
-Defaults = Mapping[str, Mapping[str, Any]]  # options by the name of a loss, or RUN for all
+Defaults = Mapping[str, Mapping[str, Any]]  # options by name of a loss, or RUN for all losses
 RUN = ""
 RESERVED = ("id", "group", "classes", "error", *COUNTS)
-# With these the values leave the range that the catalogue states.
+# Options with which values leave the range stated in the catalogue.
 RESCALING = (("log", True), ("reduction", "sum"), ("class_reduction", "sum"))
-# Options whose number follows from all ground truth of the run.
+# Options whose value is computed from all ground truth of the run.
 RULES = (
     ("class_weights", "auto"),
     ("class_weights", "median_frequency"),
@@ -44,7 +44,7 @@ RULES = (
 
 @dataclass(frozen=True)
 class Term:
-    """One loss of the catalogue with every option it has; two spellings of one loss are equal."""
+    """One loss with all its options; two spellings of the same loss are equal."""
 
     name: str
     settings: tuple[tuple[str, Any], ...]
@@ -56,7 +56,7 @@ class Term:
 
     @cached_property
     def known(self) -> dict[str, Any]:
-        """The options with a meaning outside of the loss; what a user's own calls so has none."""
+        """Options with a meaning outside the loss; a user's own options have none."""
         own = self.name if self.entry.plugin else None
         return {
             name: value
@@ -66,14 +66,14 @@ class Term:
 
     @cached_property
     def key(self) -> str:
-        """As files name it: with the options that are not its defaults."""
+        """The name used in files: the loss with its non-default options."""
         known = self.entry.options
-        given = [f"{name}={value}" for name, value in self.settings if value != known[name].default]
-        return f"{self.name}({', '.join(given)})" if given else self.name
+        changed = [f"{key}={value}" for key, value in self.settings if value != known[key].default]
+        return f"{self.name}({', '.join(changed)})" if changed else self.name
 
     @property
     def bad_end(self) -> float:
-        """The value that a missing prediction gets: the bad end of the range."""
+        """The value of a missing prediction: the worst value of the range."""
         known = self.known
         if any(setting in known.items() for setting in RESCALING):
             return UNBOUNDED if self.entry.better == "lower" else -UNBOUNDED
@@ -82,23 +82,23 @@ class Term:
 
     @cached_property
     def automatic(self) -> dict[str, str]:
-        """Options whose number needs the whole data set: name -> rule."""
+        """Options computed from the whole data set: name -> rule."""
         return dict(setting for setting in self.known.items() if setting in RULES)
 
     @cached_property
     def inside(self) -> list[str]:
-        """Those that the loss itself takes; the others are applied to what it returns."""
+        """Automatic options of the loss itself; the others are applied to its result."""
         options = self.entry.options
         return [name for name in self.automatic if options[name].owner == self.entry.name]
 
     @cached_property
     def mapped(self) -> list[str]:
-        """Options that are a further input: a map of its own for each sample."""
+        """Options whose value is a further input: one map per sample."""
         return [name for name, value in self.known.items() if value == "role"]
 
     @property
     def roles(self) -> dict[str, str]:
-        """The inputs beside pred and target that it names; of those to choose from, the chosen."""
+        """Inputs other than pred and target; `against` selects one of several."""
         against = self.known.get("against")
         roles = self.entry.roles
         return {role: roles[role] for role in roles if against in (None, role)}
@@ -110,43 +110,43 @@ class Term:
 
     @cached_property
     def together(self) -> bool:
-        """Whether all samples of the run are one image, whose value each of them has."""
+        """Whether all samples of the run are one image, whose value every sample gets."""
         return self.known.get("per_image") is False
 
     @property
     def threshold(self) -> float | None:
-        """From which probability on a pixel is foreground; None where nothing is decided.
+        """Probability at which a pixel becomes foreground; None if the loss has no such threshold.
 
-        That is an option of the views of pixels; one that is a loss's own means something else.
+        The option belongs to the views of pixels; a loss's own option means something else.
         """
         option = self.entry.options.get("threshold")
-        decides = option is not None and option.owner != self.entry.name
-        return self.options["threshold"] if decides else None
+        of_view = option is not None and option.owner != self.entry.name
+        return self.options["threshold"] if of_view else None
 
     @cached_property
     def weight_map(self) -> Loss | None:
-        """The weight map by name, with all its options."""
+        """The weight map with all its options."""
         text = self.known.get("weight_map")
         return None if text is None else parse_call(text)
 
     @cached_property
-    def in_place(self) -> bool:
-        """Whether it matters where a pixel is."""
-        somewhere = self.entry.pixels or self.entry.forms & set(POSITIONAL)
-        return bool(somewhere or self.weight_map)
+    def positional(self) -> bool:
+        """Whether the position of a pixel matters."""
+        forms = self.entry.forms & set(POSITIONAL)
+        return bool(self.entry.pixels or forms or self.weight_map)
 
     def countable(self, task: str) -> bool:
-        """Whether distinct value pairs with counts can stand for the pixels."""
+        """Whether the pixels can be replaced by distinct value pairs with counts."""
         forms = set(self.entry.inputs.values())
         if task == "image":
             return forms <= {"Difference"}
         coupled = self.entry.couples and task == "multiclass"
-        return not (coupled or self.mapped or self.entry.roles or self.in_place)
+        return not (coupled or self.mapped or self.entry.roles or self.positional)
 
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the result: a name and an expression over terms."""
+    """One column of the result: a name, and an expression of terms."""
 
     name: str
     expression: str
@@ -158,25 +158,25 @@ class Column:
 
     @property
     def better(self) -> str | None:
-        """Whether lower or higher values are better; None where the expression mixes both."""
-        way: str = fold(self.node, lambda term: term.entry.better or "mixed", _join_directions)
-        return None if way == "mixed" else way
+        """Whether lower or higher values are better; None if the expression mixes both."""
+        better: str = fold(self.node, lambda term: term.entry.better or "mixed", _join_directions)
+        return None if better == "mixed" else better
 
     @property
     def bad_end(self) -> float:
-        """The value that a missing prediction gets."""
+        """The value of a missing prediction."""
         value: float = fold(self.node, lambda term: term.bad_end)
         return value
 
 
 def resolve(losses: Sequence[str], defaults: Defaults, gates: Iterable[Gate] = ()) -> list[Column]:
-    """The columns of a run, each once.
+    """The distinct columns of a run.
 
     Args:
         losses: `--loss` values.
-        defaults: by the name of a loss the options that its convention has for it, and by RUN
-            those of the run (threshold, empty), for every loss that has them.
-        gates: the losses that they judge become columns, where they are none yet.
+        defaults: options of the convention by name of a loss, and under RUN the options of the run
+            (threshold, empty), which apply to every loss that has them.
+        gates: the losses of the gates become columns if they are not columns already.
     """
     columns: dict[str, Column] = {}
     for text in losses:
@@ -190,21 +190,21 @@ def resolve(losses: Sequence[str], defaults: Defaults, gates: Iterable[Gate] = (
         loss, text = gate.loss, gate.written
         if column_for(loss, columns.values(), text, defaults) is None:
             name = format_loss(loss)
-            columns[name] = Column(name, name, meaning(loss, text, defaults))
+            columns[name] = Column(name, name, resolve_loss(loss, text, defaults))
     for name in columns:
         if name in RESERVED:
             raise SettingError(f"a loss cannot be called {name!r}; result files use the name")
     return list(columns.values())
 
 
-def under(column: Column, defaults: Defaults) -> Column:
+def with_defaults(column: Column, defaults: Defaults) -> Column:
     """The same expression with other defaults."""
     item = parse_item(column.expression)
     return Column(column.name, column.expression, _node(item, defaults))
 
 
 def named(columns: Sequence[Column], name: str) -> Column:
-    """The column of this name."""
+    """The column with a name; an unknown name is an error with a suggestion."""
     for column in columns:
         if column.name == name:
             return column
@@ -217,17 +217,17 @@ def named(columns: Sequence[Column], name: str) -> Column:
 def column_for(
     loss: Loss, columns: Iterable[Column], text: str, defaults: Defaults
 ) -> Column | None:
-    """The column that a loss in a gate's text means: by its given name, or by what it computes."""
+    """The column that a loss in a gate refers to: by its name, or by an equal expression."""
     columns = list(columns)
     for column in columns:
         if not loss.options and column.name == loss.name:
             return column
-    wanted = meaning(loss, text, defaults)
-    return next((column for column in columns if column.node == wanted), None)
+    node = resolve_loss(loss, text, defaults)
+    return next((column for column in columns if column.node == node), None)
 
 
-def meaning(loss: Loss, text: str, defaults: Defaults) -> Term | Operation[Term]:
-    """A loss of an expression, found in the catalogue; errors point at its place in the text.
+def resolve_loss(loss: Loss, text: str, defaults: Defaults) -> Term | Operation[Term]:
+    """Resolve a loss of an expression in the catalogue; errors point at its column in the text.
 
     A combination is replaced by the expression that it stands for.
     """
@@ -242,14 +242,17 @@ def meaning(loss: Loss, text: str, defaults: Defaults) -> Term | Operation[Term]
         if entry.options[name].default is not None
     }
     try:
-        return filled(entry, {**defaults.get(entry.name, {}), **run, **loss.options}, defaults)
+        options = {**defaults.get(entry.name, {}), **run, **loss.options}
+        return with_options(entry, options, defaults)
     except OptionError as error:
         raise ExpressionError(text, loss.columns.get(error.option, 0), str(error)) from None
 
 
-def filled(entry: Entry, given: Mapping[str, Any], defaults: Defaults) -> Term | Operation[Term]:
-    """A loss with all its options; of a combination, the losses that it is made of."""
-    options = check_options(entry, given)
+def with_options(
+    entry: Entry, values: Mapping[str, Any], defaults: Defaults
+) -> Term | Operation[Term]:
+    """A loss with all its options; a combination becomes its expression of losses."""
+    options = check_options(entry, values)
     if entry.returns != "Expression":
         return Term(entry.name, tuple(sorted(options.items())), entry)
     try:
@@ -263,23 +266,24 @@ FLIPPED = {"lower": "higher", "higher": "lower", "mixed": "mixed"}
 
 
 def _join_directions(op: str, left: Any, right: Any) -> Any:
-    """The direction of an operation; plain numbers stay numbers.
+    """Direction of an operation; plain numbers stay numbers.
 
-    Two losses multiplied or divided are taken to be positive.
+    Losses that are multiplied or divided are assumed to be positive.
     """
-    words = [isinstance(side, str) for side in (left, right)]
-    if not any(words):
+    is_loss = [isinstance(operand, str) for operand in (left, right)]
+    if not any(is_loss):
         return ARITHMETIC[op](left, right)
-    if op in "-/" and words[1]:
+    if op in "-/" and is_loss[1]:
         right = FLIPPED[right]
-    if all(words):
+    if all(is_loss):
         return left if left == right else "mixed"
-    number, word = (left, right) if words[1] else (right, left)
+    number, direction = (left, right) if is_loss[1] else (right, left)
     if op in "+-" or number > 0:
-        return word
-    return FLIPPED[word] if number < 0 else "mixed"
+        return direction
+    return FLIPPED[direction] if number < 0 else "mixed"
 
 
-def _node(item: Item, defaults: Defaults, written: str = "") -> Any:
-    """The expression with its losses found in the catalogue."""
-    return fold(item.node, lambda loss: meaning(loss, written or item.text, defaults), Operation)
+def _node(item: Item, defaults: Defaults, text: str = "") -> Any:
+    """The expression with its losses resolved in the catalogue."""
+    text = text or item.text
+    return fold(item.node, lambda loss: resolve_loss(loss, text, defaults), Operation)

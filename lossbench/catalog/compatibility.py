@@ -1,4 +1,4 @@
-"""Whether losses fit a run: its task, its classes, the inputs that it has."""
+"""Whether losses fit a run: its task, its classes, its inputs."""
 
 from __future__ import annotations
 
@@ -9,38 +9,39 @@ from lossbench.catalog.columns import Term
 from lossbench.catalog.feature_needs import check_layers
 from lossbench.errors import SettingError
 
-PER_AXIS = ("spacing",)  # options with a number for each axis, where other lists have one a class
-PER_LAYER = ("layers", "weights")  # and with one for each layer of a network
-LEVELS = ("iou_thresholds",)  # or with as many as one likes
+PER_AXIS = ("spacing",)  # list options with one number per axis
+# All list options without one number per class: also one per layer, and any number.
+NOT_PER_CLASS = (*PER_AXIS, "layers", "weights", "iou_thresholds")
 
 
 def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) -> None:
-    """Refuse what has no meaning on a task, before anything is computed.
+    """Reject losses that a task does not support, before anything is computed.
 
     Args:
-        terms: what would be computed.
-        task: binary, multiclass, multilabel, image, instances, detection, or one of records.
-        classes: how many are judged; one, the foreground, on a binary task.
-        encoding: what predictions hold.
+        terms: the losses of the run.
+        task: binary, multiclass, multilabel, image, instances, detection, or a task of records.
+        classes: number of classes evaluated; 1, the foreground, on a binary task.
+        encoding: encoding of the predictions.
     """
     for term in terms:
         name, options, entry = term.name, term.options, term.entry
         if task not in entry.all_tasks:
-            every = [each for each in registry.entries() if task in each.all_tasks]
-            fitting = [each.name for each in every if each.family == entry.family]
+            supported = [each for each in registry.entries() if task in each.all_tasks]
+            family = [each.name for each in supported if each.family == entry.family]
             raise SettingError(
                 f"{name} has no meaning on {'an' if task[0] == 'i' else 'a'} {task} task"
-                f" (it is for {', '.join(entry.all_tasks)});"
-                f" these have: {', '.join(fitting or [each.name for each in every])}"
+                f" (only on {', '.join(entry.all_tasks)});"
+                f" choose from: {', '.join(family or [each.name for each in supported])}"
             )
         if "Logits" in entry.inputs.values() and encoding != "logits":
             raise SettingError(
-                f"{name} needs logits, predictions are read as {encoding}; where they are logits,"
-                " say so: --pred-encoding logits"
+                f"{name} needs logits, but predictions are read as {encoding}; if they are logits,"
+                " use --pred-encoding logits"
             )
         if task == "multiclass" and term.threshold not in (None, 0.5):
             raise SettingError(
-                f"{name}: a multiclass task has no threshold; each pixel is its most likely class"
+                f"{name}: threshold has no effect on a multiclass task, where each pixel has its"
+                " most likely class"
             )
         if options.get("background", entry.background) != entry.background and (
             task != "multiclass"
@@ -51,79 +52,80 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
         if term.together:
             for option, rule in term.automatic.items():
                 raise SettingError(
-                    f"{name}: {option}={rule} weighs the classes of samples, and per_image=false"
-                    " makes one of all; give numbers"
+                    f"{name}: {option}={rule} weights the classes of each sample, but"
+                    " per_image=false treats all samples as one; give numbers instead"
                 )
         _check_map(term, task, classes)
         if "Features" in entry.forms:
             check_layers(name, options)
-        wanted = judged(term, task, classes)
-        for option, given in term.known.items():
-            per_class = isinstance(given, tuple) and option not in (*PER_AXIS, *PER_LAYER, *LEVELS)
-            if per_class and len(given) != wanted:
+        expected = class_count(term, task, classes)
+        for option, value in term.known.items():
+            per_class = isinstance(value, tuple) and option not in NOT_PER_CLASS
+            if per_class and len(value) != expected:
                 raise SettingError(
-                    f"{name}: {option} has {len(given)} numbers, the task has {wanted} classes"
+                    f"{name}: {option} has {len(value)} numbers for {expected} classes"
                 )
 
 
-def check_roles(terms: Iterable[Term], given: Iterable[str]) -> None:
-    """Hold the further inputs against what the losses ask for by the names of parameters.
+def check_roles(terms: Iterable[Term], roles: Iterable[str]) -> None:
+    """Compare the run's further inputs with the roles that losses name as parameters.
 
     Raises:
-        SettingError: a loss lacks one, or no loss of the run asks for one that is given.
+        SettingError: a loss lacks an input, or no loss of the run uses an input.
     """
-    terms, given = list(terms), set(given)
+    terms, roles = list(terms), set(roles)
     for term in terms:
-        compared = term.options.get("against") == "style"
+        uses_style = term.options.get("against") == "style"
         for role, form in term.roles.items():
-            if role not in given and (compared or not form.endswith(registry.MAYBE)):
+            if role not in roles and (uses_style or not form.endswith(registry.MAYBE)):
                 raise SettingError(f"{term.name} needs the role {role}: --input {role}=DIR")
-    asked = {role for term in terms for role in term.roles}
+    used = {role for term in terms for role in term.roles}
     for role, losses in registry.roles().items():
-        if role in given and role not in asked:
+        if role in roles and role not in used:
             raise SettingError(
-                f"no loss of this run asks for the role {role}; these do: {', '.join(losses)}"
+                f"no loss of this run uses the role {role}; losses that do: {', '.join(losses)}"
             )
 
 
 def check_maps(terms: Iterable[Term], inputs: Iterable[str]) -> None:
-    """Options that are maps need their folders, and the folders a loss.
+    """Check that options that are maps have their input, and that the inputs are used.
 
     Raises:
-        SettingError: a loss lacks one, or no loss of the run asks for one that is given.
+        SettingError: a loss lacks an input, or no loss of the run uses an input.
     """
     terms, inputs = list(terms), set(inputs)
-    asked = {role: term.name for term in terms for role in term.mapped}
+    used = {role: term.name for term in terms for role in term.mapped}
     maps = [term.weight_map for term in terms]
-    for role, name in asked.items():
+    for role, name in used.items():
         if role not in inputs:
             raise SettingError(f"{name}({role}=role) needs its maps: --input {role}=DIR")
-    if "pos_weight" in inputs and "pos_weight" not in asked:
-        raise SettingError("no loss asks for the role pos_weight; try bce(pos_weight=role)")
+    if "pos_weight" in inputs and "pos_weight" not in used:
+        raise SettingError("no loss uses the role pos_weight; try bce(pos_weight=role)")
     if "instances" in inputs and all(not each or each.name != "unet" for each in maps):
-        raise SettingError("no loss asks for the role instances; try bce(weight_map=unet)")
+        raise SettingError("no loss uses the role instances; try bce(weight_map=unet)")
 
 
 def _check_map(term: Term, task: str, classes: int) -> None:
-    """A weight map needs classes, and weights of each of them."""
+    """Check that the task has classes for a weight map, and the number of its class weights."""
     if term.weight_map is None:
         return
     if task == "detection":
-        raise SettingError(f"{term.name}: a weight map is made from pixels, which boxes lack")
+        raise SettingError(f"{term.name}: a weight map needs pixels; boxes have none")
     if task == "image":
         raise SettingError(
-            f"{term.name}: a weight map is made from the classes of the ground truth, which an"
-            " image task lacks; give --input weight=DIR"
+            f"{term.name}: a weight map needs the classes of the ground truth; an image task has"
+            " none, so give --input weight=DIR"
         )
-    wanted = classes if task == "multiclass" else 2
-    given = term.weight_map.options.get("class_weights")
-    if given is not None and len(given) != wanted:
+    expected = classes if task == "multiclass" else 2
+    weights = term.weight_map.options.get("class_weights")
+    if weights is not None and len(weights) != expected:
+        names = "" if task == "multiclass" else ", background and foreground"
         raise SettingError(
-            f"{term.name}: class_weights of {term.weight_map.name} has {len(given)} numbers, there"
-            f" are {wanted} classes{'' if task == 'multiclass' else ', background and foreground'}"
+            f"{term.name}: class_weights of {term.weight_map.name} has {len(weights)} numbers for"
+            f" {expected} classes{names}"
         )
 
 
-def judged(term: Term, task: str, classes: int) -> int:
-    """How many classes a loss tells apart: on a binary task some have the background as well."""
+def class_count(term: Term, task: str, classes: int) -> int:
+    """Number of classes of a loss; some count the background of a binary task as well."""
     return 2 if task == "binary" and "Distribution" in term.entry.inputs.values() else classes

@@ -1,7 +1,7 @@
-"""What other tools would report: one table of option settings, and nothing that computes.
+"""Conventions of other tools: option settings per loss, and nothing that computes.
 
-A preset replaces defaults of the catalogue where a tool has others; what a user writes wins over
-it. A rule without options says that the tool agrees.
+A preset replaces defaults of the catalogue where a tool has different ones; explicit options take
+precedence. A rule without options states that the tool agrees.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from lossbench.errors import SettingError, did_you_mean
 
 DEFAULT = "lossbench"
 ALL = "all"
-# Over samples; over all pixels as one; of the means of each class.
+# Mean over samples; value of all pixels together; mean over the classes' means.
 Aggregate = Literal["mean", "pooled", "class_mean"]
 
 
@@ -23,12 +23,12 @@ class Rule:
     """How a tool computes some losses.
 
     Attributes:
-        losses: names of the catalogue, with blanks between.
-        tool: what it is called there.
-        options: defaults that it replaces.
-        aggregate: which number of many samples the tool reports.
-        tasks: where it applies; nowhere else does the tool have it. Empty: everywhere.
-        note: what options cannot say.
+        losses: names in the catalogue, separated by blanks.
+        tool: name in the tool.
+        options: defaults that the tool replaces.
+        aggregate: number that the tool reports for many samples.
+        tasks: tasks on which the tool has the loss; empty for all.
+        note: differences that options cannot express.
     """
 
     losses: str
@@ -40,28 +40,28 @@ class Rule:
 
     @property
     def changes(self) -> bool:
-        """Whether the tool reports another number than the mean of the defaults."""
+        """Whether the tool reports a number other than the mean with default options."""
         return bool(self.options or self.note or self.aggregate != "mean")
 
 
 @dataclass(frozen=True)
 class Convention:
-    """A preset: a tool, and a rule for each loss that it has."""
+    """A preset: a tool, with a rule for each of its losses."""
 
     name: str
     summary: str
     rules: Sequence[Rule] = ()
 
     def rule(self, loss: str, task: str | None) -> Rule | None:
-        """The rule for a loss on a task; None where the tool has no such loss."""
+        """The rule for a loss on a task; None if the tool has no such loss."""
         return next((rule for rule in self.rules_for(loss) if fits(rule, task)), None)
 
     def rules_for(self, loss: str) -> Iterator[Rule]:
-        """The rules for a loss, on whichever task."""
+        """The rules for a loss, on all tasks."""
         return (rule for rule in self.rules if loss in rule.losses.split())
 
     def defaults(self, task: str | None) -> dict[str, Mapping[str, Any]]:
-        """Loss -> the options whose defaults are others."""
+        """Options with changed defaults, by loss."""
         return {
             loss: rule.options
             for rule in reversed(self.rules)
@@ -71,12 +71,12 @@ class Convention:
 
 
 def fits(rule: Rule, task: str | None) -> bool:
-    """Whether a rule applies to a task; of a task yet unknown only the general ones do."""
+    """Whether a rule applies to a task; for an unknown task, only general rules apply."""
     return not rule.tasks or task in rule.tasks
 
 
 def find(name: str) -> Convention:
-    """The preset of this name; an unknown name is an error that offers the nearest."""
+    """The preset with a name; an unknown name is an error with a suggestion."""
     if not isinstance(name, str) or name not in CONVENTIONS:
         raise SettingError(
             f"no convention is called {name!r}{did_you_mean(str(name), (*CONVENTIONS, ALL))};"
@@ -86,7 +86,7 @@ def find(name: str) -> Convention:
 
 
 ONE_CLASS = ("binary", "multilabel")
-S = 1e-5  # what MONAI and nnU-Net add to overlaps
+S = 1e-5  # smoothing of overlaps in MONAI and nnU-Net
 
 
 CONVENTIONS: dict[str, Convention] = {
@@ -94,8 +94,8 @@ CONVENTIONS: dict[str, Convention] = {
     for convention in (
         Convention(
             DEFAULT,
-            "the catalogue as `lossbench explain` states it: the mean over samples, each the mean"
-            " over its defined classes",
+            "the catalogue as `lossbench explain` states it: the mean over samples of the mean over"
+            " each sample's defined classes",
         ),
         Convention(
             "torch",
@@ -112,8 +112,8 @@ CONVENTIONS: dict[str, Convention] = {
                     "cross_entropy",
                     "CrossEntropyLoss",
                     aggregate="pooled",
-                    note="with class weights it divides by their sum for labels, as here, and by"
-                    " the pixels for soft targets",
+                    note="with class weights, divides by their sum for labels, as here, but by the"
+                    " number of pixels for soft targets",
                 ),
                 Rule("nll", "NLLLoss", aggregate="pooled"),
                 Rule(
@@ -122,7 +122,7 @@ CONVENTIONS: dict[str, Convention] = {
                     {"over": "classes"},
                     "pooled",
                     ("multiclass",),
-                    note="with reduction='mean', its default; 'batchmean' of one pixel a row is"
+                    note="with the default reduction='mean'; 'batchmean' with one pixel per row is"
                     " over=valid",
                 ),
                 Rule(
@@ -132,15 +132,14 @@ CONVENTIONS: dict[str, Convention] = {
         ),
         Convention(
             "monai",
-            "MONAI 1.6: losses as they are constructed without arguments, and metrics over samples",
+            "MONAI 1.6: losses constructed without arguments, and metrics over samples",
             (
                 Rule("dice", "DiceLoss", {"smooth": S}, note="batch=True is pooled"),
                 Rule(
                     "jaccard",
                     "DiceLoss(jaccard=True)",
                     {"smooth": S / 2},
-                    note="it adds s to twice the overlap and to twice the union; batch=True is"
-                    " pooled",
+                    note="adds s to twice the overlap and to twice the union; batch=True is pooled",
                 ),
                 Rule("tversky", "TverskyLoss", {"smooth": S}, note="batch=True is pooled"),
                 Rule(
@@ -166,24 +165,24 @@ CONVENTIONS: dict[str, Convention] = {
                     "dice_score",
                     "DiceMetric",
                     {"absent": "skip"},
-                    note=("0 where every sample is skipped"),
+                    note="0 if every sample is skipped",
                 ),
-                Rule("iou", "MeanIoU", {"absent": "skip"}, note="0 where every sample is skipped"),
+                Rule("iou", "MeanIoU", {"absent": "skip"}, note="0 if every sample is skipped"),
                 Rule(
                     "precision recall specificity fbeta balanced_accuracy mcc accuracy",
                     "ConfusionMatrixMetric",
                     {},
                     "pooled",
                     ("binary",),
-                    note="of several classes it averages the counts of all classes first;"
-                    " precision is undefined where nothing is predicted",
+                    note="with several classes, averages the counts of all classes first; precision"
+                    " is undefined for an empty prediction",
                 ),
                 Rule("hausdorff", "HausdorffDistanceMetric"),
                 Rule(
                     "hd95",
                     "HausdorffDistanceMetric(percentile=95)",
                     {"one_empty": "undefined"},
-                    note="a missed object is skipped, so that it improves the mean",
+                    note="a missed object is skipped, which improves the mean",
                 ),
                 Rule("assd", "SurfaceDistanceMetric(symmetric=True)"),
                 Rule("masd", "SurfaceDistanceMetric", {"directed": True}),
@@ -200,14 +199,14 @@ CONVENTIONS: dict[str, Convention] = {
                     "SoftclDiceLoss",
                     {"smooth": 1.0, "eps": 1e-4},
                     tasks=("binary",),
-                    note="of several classes it adds the pixels of all up, the background's too",
+                    note="with several classes, pools the pixels of all, background included",
                 ),
             ),
         ),
         Convention(
             "smp",
-            "segmentation_models.pytorch 0.5 and later: losses over the batch, here all samples,"
-            " and metrics per image",
+            "segmentation_models.pytorch 0.5 and later: losses over the batch (here: all samples),"
+            " metrics per image",
             (
                 Rule(
                     "dice",
@@ -223,7 +222,7 @@ CONVENTIONS: dict[str, Convention] = {
                     "TverskyLoss(gamma=0.75)",
                     {"intersection": "min", "absent": 0.0, "gamma": 1.0, "exponent": 0.75},
                     "pooled",
-                    note="its gamma is exponent: the power of the mean over classes",
+                    note="its gamma is exponent, applied to the mean over classes",
                 ),
                 Rule(
                     "focal",
@@ -259,14 +258,14 @@ CONVENTIONS: dict[str, Convention] = {
                     "dice_score iou recall specificity fbeta",
                     "metrics.*_score",
                     {"empty": 1.0},
-                    note="reduction='macro-imagewise'; without a reduction the values of each"
+                    note="with reduction='macro-imagewise'; without a reduction, one value per"
                     " image and class",
                 ),
                 Rule(
                     "precision",
                     "metrics.precision",
                     {"empty": 1.0},
-                    note="also 1 where nothing is predicted but something is to be found",
+                    note="also 1 where only the prediction is empty",
                 ),
             ),
         ),
@@ -284,7 +283,7 @@ CONVENTIONS: dict[str, Convention] = {
                     "generalized_dice",
                     "1 − segmentation.GeneralizedDiceScore",
                     {"empty": 1.0},
-                    note="a class that a target lacks takes its largest weight in the batch",
+                    note="a class absent from a target gets the largest weight in the batch",
                 ),
                 Rule(
                     "precision recall specificity fbeta",
@@ -304,14 +303,14 @@ CONVENTIONS: dict[str, Convention] = {
                     "panoptic_quality segmentation_quality recognition_quality",
                     "detection.PanopticQuality",
                     aggregate="pooled",
-                    note="with allow_unknown_preds_category=True it is void=both",
+                    note="allow_unknown_preds_category=True is void=both",
                 ),
                 Rule("l1 l2 rmse", "MeanAbsoluteError, MeanSquaredError", aggregate="pooled"),
                 Rule("log_cosh", "LogCoshError", aggregate="pooled"),
                 Rule(
                     "hausdorff",
                     "segmentation.HausdorffDistance",
-                    note="its distances are wrong where images are not square; two empty masks are"
+                    note="distances are wrong for images that are not square; two empty masks are"
                     " an error",
                 ),
                 Rule("kl", "KLDivergence", {}, "pooled", ("multiclass",)),
@@ -320,13 +319,13 @@ CONVENTIONS: dict[str, Convention] = {
                     "ssim",
                     "StructuralSimilarityIndexMeasure",
                     {"border": "reflect"},
-                    note="data_range is the range of the batch unless it is given",
+                    note="data_range defaults to the range of the batch",
                 ),
                 Rule(
                     "total_variation",
                     "TotalVariation(reduction='mean')",
                     {"reduction": "sum"},
-                    note="its default adds all samples",
+                    note="the default adds all samples",
                 ),
             ),
         ),
@@ -340,7 +339,7 @@ CONVENTIONS: dict[str, Convention] = {
                     {"absent": "skip"},
                     "mean",
                     ("multiclass",),
-                    "its default, average='micro', is generalized_dice(class_weights=uniform)",
+                    "the default average='micro' is generalized_dice(class_weights=uniform)",
                 ),
                 Rule(
                     "generalized_dice",
@@ -356,14 +355,14 @@ CONVENTIONS: dict[str, Convention] = {
                     {"over": "classes"},
                     "pooled",
                     ("multiclass",),
-                    "ignored pixels count in its mean; α weighs the classes from 1 on, 1−α class 0",
+                    "ignored pixels count in the mean; α weights classes from 1 on, 1−α class 0",
                 ),
                 Rule(
                     "binary_focal",
                     "binary_focal_loss_with_logits",
                     {"over": "all"},
                     "pooled",
-                    note="older versions multiply both sides by α",
+                    note="older versions multiply both terms by α",
                 ),
                 Rule("lovasz", "lovasz_hinge_loss", tasks=("binary",), note="of logits"),
                 Rule("lovasz", "lovasz_softmax_loss", {"classes": "all"}, "mean", ("multiclass",)),
@@ -373,7 +372,7 @@ CONVENTIONS: dict[str, Convention] = {
                     {"empty": 1.0},
                     "mean",
                     ("multiclass",),
-                    "it leaves the mean over classes to the caller",
+                    "the caller takes the mean over classes",
                 ),
                 Rule("pseudo_huber", "charbonnier_loss", aggregate="pooled"),
                 Rule("psnr", "metrics.psnr", aggregate="pooled"),
@@ -383,13 +382,13 @@ CONVENTIONS: dict[str, Convention] = {
                     "total_variation",
                     "total_variation(reduction='mean')",
                     {"apart": True},
-                    note="its default is reduction=sum of each channel",
+                    note="the default is reduction=sum per channel",
                 ),
             ),
         ),
         Convention(
             "metrics-reloaded",
-            "MetricsReloaded's BinaryPairwiseMeasures of one mask",
+            "MetricsReloaded: BinaryPairwiseMeasures of one mask",
             (
                 Rule("dice_score", "dsc", {"empty": 1.0}, "mean", ONE_CLASS),
                 Rule("fbeta", "fbeta", {"empty": 1.0}, "mean", ONE_CLASS),
@@ -400,7 +399,7 @@ CONVENTIONS: dict[str, Convention] = {
                     {"both_empty": 0.0, "one_empty": "undefined"},
                     "mean",
                     ONE_CLASS,
-                    "a missed object is skipped, so that it improves the mean",
+                    "a missed object is skipped, which improves the mean",
                 ),
                 Rule("nsd", "normalised_surface_distance", {"empty": 1.0}, "mean", ONE_CLASS),
                 Rule(
@@ -421,14 +420,14 @@ CONVENTIONS: dict[str, Convention] = {
         ),
         Convention(
             "medpy",
-            "MedPy 0.5's metric.binary of one mask",
+            "MedPy 0.5: metric.binary of one mask",
             (
                 Rule("dice_score iou", "dc, jc", {"empty": 1.0}, "mean", ONE_CLASS),
                 Rule(
                     "hausdorff assd",
                     "hd, assd",
                     tasks=ONE_CLASS,
-                    note="an empty mask is an error; up to 0.4 its assd is masd",
+                    note="an empty mask is an error; up to 0.4, assd is masd",
                 ),
                 Rule(
                     "hd95",
@@ -457,8 +456,8 @@ CONVENTIONS: dict[str, Convention] = {
         ),
         Convention(
             "surface-distance",
-            "DeepMind's surface-distance of one mask: surfaces halfway between pixels, weighed by"
-            " their length or area",
+            "DeepMind's surface-distance of one mask: surfaces halfway between pixels, weighted by"
+            " length or area",
             (
                 Rule("dice_score", "compute_dice_coefficient", tasks=ONE_CLASS),
                 Rule(
@@ -474,7 +473,7 @@ CONVENTIONS: dict[str, Convention] = {
                     {"surface": "subpixel"},
                     "mean",
                     ONE_CLASS,
-                    "it gives the two directions apart",
+                    "returns the two directions separately",
                 ),
                 Rule(
                     "nsd",
@@ -487,7 +486,7 @@ CONVENTIONS: dict[str, Convention] = {
         ),
         Convention(
             "nnunet",
-            "nnU-Net v2: losses as it trains, scores as it evaluates, the background left out",
+            "nnU-Net v2: losses as in training, scores as in evaluation, without background",
             (
                 Rule(
                     "dice",
@@ -495,7 +494,7 @@ CONVENTIONS: dict[str, Convention] = {
                     {"smooth": S, "negative": True, "background": False},
                     "mean",
                     ("multiclass",),
-                    "with batch_dice, its plan for 2-D, it is pooled",
+                    "pooled with batch_dice, as in 2-D plans",
                 ),
                 Rule(
                     "dice",
@@ -503,8 +502,8 @@ CONVENTIONS: dict[str, Convention] = {
                     {"smooth": S, "negative": True},
                     "mean",
                     ONE_CLASS,
-                    "with batch_dice, its plan for 2-D, it is pooled; v1 could square hits, false"
-                    " alarms and misses: squared=elements",
+                    "pooled with batch_dice, as in 2-D plans; v1 could square true positives, false"
+                    " positives and false negatives: squared=elements",
                 ),
                 Rule(
                     "dice_ce",
@@ -527,13 +526,13 @@ CONVENTIONS: dict[str, Convention] = {
         ),
         Convention(
             "mmseg",
-            "MMSegmentation: its losses, and IoUMetric over the whole data set",
+            "MMSegmentation: losses, and IoUMetric over the whole data set",
             (
                 Rule(
                     "dice",
                     "DiceLoss",
                     {"smooth": 1.0, "squared": True},
-                    note="as before 1.0; since then one coefficient of all classes:"
+                    note="as before 1.0; since then, one coefficient for all classes:"
                     " generalized_dice(class_weights=uniform, squared=true, smooth_nr=0,"
                     " smooth_dr=0.002)",
                 ),
@@ -547,7 +546,8 @@ CONVENTIONS: dict[str, Convention] = {
                     "CrossEntropyLoss",
                     {"over": "all"},
                     "pooled",
-                    note="avg_non_ignore=True is over=valid; class weights divide by the pixels",
+                    note="avg_non_ignore=True is over=valid; with class weights, divides by the"
+                    " number of pixels",
                 ),
                 Rule(
                     "bce bce_with_logits",
@@ -565,7 +565,7 @@ CONVENTIONS: dict[str, Convention] = {
                     {"alpha": 0.5, "one_vs_all": True, "over": "classes"},
                     "pooled",
                     ("multiclass",),
-                    "of logits; ignored pixels count in its mean",
+                    "of logits; ignored pixels count in the mean",
                 ),
                 Rule(
                     "dice_score iou recall",
@@ -573,19 +573,19 @@ CONVENTIONS: dict[str, Convention] = {
                     {},
                     "pooled",
                     note="the background of a binary task is a class as well; a class ignored by"
-                    " reduce_zero_label loses its false positives, so that IoU is recall there",
+                    " reduce_zero_label has no false positives, so its IoU is the recall",
                 ),
                 Rule("mean_iou accuracy", "IoUMetric", {}, "pooled"),
             ),
         ),
         Convention(
             "cityscapes",
-            "cityscapesScripts' pixel-level evaluation over the whole data set",
+            "cityscapesScripts: pixel-level evaluation over the whole data set",
             (Rule("iou mean_iou", "evalPixelLevelSemanticLabeling", {}, "pooled"),),
         ),
         Convention(
             "optax",
-            "optax 0.2: losses with their defaults, one value a sample or element",
+            "optax 0.2: losses with their defaults, one value per sample or element",
             (
                 Rule(
                     "dice",

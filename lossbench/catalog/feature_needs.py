@@ -1,4 +1,4 @@
-"""What losses ask of networks: which network, which layers, which weights."""
+"""What losses require of networks: which network, layers and weights."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from lossbench.catalog.columns import Term
 
 
-def needed(term: Term) -> tuple[Recipe, tuple[str, ...]] | None:
-    """Which features a loss compares; None where it compares none."""
+def required_features(term: Term) -> tuple[Recipe, tuple[str, ...]] | None:
+    """Recipe and layers of the features that a loss compares; None for other losses."""
     options, forms = term.options, term.entry.forms
     if "Features" in forms:
         return Recipe(options["network"]), tuple(options["layers"])
@@ -33,28 +33,28 @@ def needed(term: Term) -> tuple[Recipe, tuple[str, ...]] | None:
 
 
 def parameters(term: Term) -> list[str]:
-    """The files that a loss reads: of its network, and of its own numbers."""
-    asked = needed(term)
-    if asked is None or asked[0].network == SEEDED:
+    """Weight files that a loss reads: of its network, and of its own parameters."""
+    required = required_features(term)
+    if required is None or required[0].network == SEEDED:
         return []
-    forms, network = term.entry.forms, asked[0].network
-    own = [f"lpips_{term.options['network']}"] if "Calibrated" in forms else []
-    return [network, *own, *(["dists"] if "Textures" in forms else [])]
+    forms, network = term.entry.forms, required[0].network
+    heads = [f"lpips_{term.options['network']}"] if "Calibrated" in forms else []
+    return [network, *heads, *(["dists"] if "Textures" in forms else [])]
 
 
-def together(terms: Iterable[Term]) -> dict[tuple[str, Recipe], set[str]]:
-    """The layers that all losses need of each role, by role and recipe."""
-    found: dict[tuple[str, Recipe], set[str]] = {}
+def all_layers(terms: Iterable[Term]) -> dict[tuple[str, Recipe], set[str]]:
+    """Layers that all losses together require, by role and recipe."""
+    layers: dict[tuple[str, Recipe], set[str]] = {}
     for term in terms:
-        asked = needed(term)
-        if asked is not None:
+        required = required_features(term)
+        if required is not None:
             for role in ("pred", term.options.get("against", "target")):
-                found.setdefault((role, asked[0]), set()).update(asked[1])
-    return found
+                layers.setdefault((role, required[0]), set()).update(required[1])
+    return layers
 
 
 def check_layers(name: str, options: Mapping[str, Any]) -> None:
-    """Refuse a layer that the network lacks, and weights that are not one a layer."""
+    """Reject a layer that the network does not have, and a wrong number of weights."""
     if "layers" not in options:
         return
     network, layers = NETWORKS[options["network"]], options["layers"]
@@ -66,7 +66,7 @@ def check_layers(name: str, options: Mapping[str, Any]) -> None:
                 f" it has {', '.join(network.layers)}"
             )
     if not layers:
-        raise SettingError(f"{name}: layers names at least one of {', '.join(network.layers)}")
+        raise SettingError(f"{name}: layers is empty; choose from {', '.join(network.layers)}")
     weights = options.get("weights")
     if weights is not None and len(weights) != len(layers):
         raise SettingError(

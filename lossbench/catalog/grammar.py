@@ -1,14 +1,13 @@
-"""The one small language of `--loss`, of the configuration and of gates.
+"""The language of `--loss`, of the configuration and of gates.
 
-    item    = [NAME "="] sum                     sum     = product {("+" | "-") product}
-    product = unary {("*" | "/") unary}          unary   = "-" unary | NUMBER | "(" sum ")" | loss
-    loss    = NAME ["(" [option {"," option}] ")"]         option = NAME "=" value
-    value   = ["-"] NUMBER | STRING | WORD | true | false | none | loss
-            | "[" [value {"," value}] "]"
-    gate    = (loss ["[" CLASS "]"] "." AGGREGATE | NAME) COMPARE bound
-    bound   = sum over NUMBERs and `baseline`
+item    = [NAME "="] sum                     sum     = product {("+" | "-") product} product = unary
+{("*" | "/") unary}          unary   = "-" unary | NUMBER | "(" sum ")" | loss loss    = NAME ["("
+[option {"," option}] ")"]         option = NAME "=" value value   = ["-"] NUMBER | STRING | WORD |
+true | false | none | loss | "[" [value {"," value}] "]" gate    = (loss ["[" CLASS "]"] "."
+AGGREGATE | NAME) COMPARE bound bound   = sum over NUMBERs and `baseline`
 
-A bare word as an option's value is a string; CLASS is any text up to "]", quoted if it holds one.
+A bare word as an option's value is a string; CLASS is any text up to "]", quoted if it contains
+"]".
 """
 
 from __future__ import annotations
@@ -60,16 +59,16 @@ MOST_PARTS = 200
 
 
 class ExpressionError(SettingError):
-    """Says what was expected and points at the column."""
+    """A syntax error: the expected input, with a caret at the column."""
 
-    def __init__(self, text: str, at: int, wanted: str) -> None:
-        super().__init__(f"{wanted}\n  {text}\n  {' ' * at}^")
+    def __init__(self, text: str, at: int, message: str) -> None:
+        super().__init__(f"{message}\n  {text}\n  {' ' * at}^")
         self.at = at
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss by name with the options that were given; `columns` says where each stands."""
+    """A loss by name with its explicit options; `columns` are their positions in the text."""
 
     name: str
     options: dict[str, Any] = field(default_factory=dict)
@@ -77,7 +76,7 @@ class Loss:
 
     @property
     def at(self) -> int:
-        """The column of the name itself."""
+        """Column of the name itself."""
         return self.columns.get("", 0)
 
 
@@ -86,7 +85,7 @@ Leaf = TypeVar("Leaf")
 
 @dataclass(frozen=True)
 class Operation(Generic[Leaf]):
-    """Two parts joined by one of + - * /; a minus sign alone is `0 - part`."""
+    """Two operands and one of + - * /; unary minus is `0 - operand`."""
 
     op: str
     left: float | Leaf | Operation[Leaf]
@@ -98,7 +97,7 @@ Node = float | Loss | Operation[Loss]
 
 @dataclass(frozen=True)
 class Item:
-    """One `--loss`: its text with blanks collapsed, its column's name, its meaning."""
+    """One `--loss`: its text with collapsed blanks, the name of its column, its expression."""
 
     text: str
     name: str
@@ -109,9 +108,8 @@ class Item:
 class Gate:
     """A quantity, a comparison and a bound; without an aggregate it counts pairs of the run.
 
-    `text` has its blanks collapsed; `written` is what errors point into, and `columns` says where
-    the aggregate and the comparison stand there. Where it only warns, a result that misses it is
-    no failure.
+    `text` has collapsed blanks; errors point into `written`, where `columns` are the positions of
+    the aggregate and the comparison. With `warn`, a missed gate is no failure.
     """
 
     text: str
@@ -126,12 +124,12 @@ class Gate:
 
     @property
     def quantity(self) -> str:
-        """What is judged."""
+        """The left side of the comparison, as text."""
         return " ".join(self.written[: self.columns["compare"]].split())
 
 
 def leaves(node: float | Leaf | Operation[Leaf]) -> Iterator[Leaf]:
-    """Every loss that an expression names, from left to right."""
+    """All losses of an expression, from left to right."""
     if isinstance(node, Operation):
         yield from leaves(node.left)
         yield from leaves(node.right)
@@ -144,28 +142,28 @@ def fold(
     value_of: Callable[[Leaf], Any],
     join: Callable[[str, Any, Any], Any] = lambda op, left, right: ARITHMETIC[op](left, right),
 ) -> Any:
-    """An expression worked out from its leaves upwards: each loss replaced, then joined."""
+    """Evaluate an expression from its leaves upwards: replace each loss, then join operands."""
     if isinstance(node, Operation):
         return join(node.op, fold(node.left, value_of, join), fold(node.right, value_of, join))
     return node if isinstance(node, int | float) else value_of(node)
 
 
 def parse_item(text: str) -> Item:
-    """A `--loss` value."""
+    """Parse a `--loss` value."""
     parser = _Parser(text)
-    named = re.match(r"\s*([^\W\d]\w*)\s*=(?!=)", text)
-    if named:
-        parser.at = named.end()
+    name = re.match(r"\s*([^\W\d]\w*)\s*=(?!=)", text)
+    if name:
+        parser.at = name.end()
     node = parser.sum()
     parser.finish()
     if next(leaves(node), None) is None:
         raise parser.error("this names no loss", 0)
     collapsed = " ".join(text.split())
-    return Item(collapsed, named[1] if named else collapsed, node)
+    return Item(collapsed, name[1] if name else collapsed, node)
 
 
 def parse_gate(text: str) -> Gate:
-    """A `--gate` value."""
+    """Parse a `--gate` value."""
     parser = _Parser(text)
     loss = parser.loss()
     of_class = parser.class_name() if parser.take("[") else None
@@ -179,21 +177,21 @@ def parse_gate(text: str) -> Gate:
     parser.finish()
     for word in leaves(bound):
         if word != Loss("baseline"):
-            raise parser.error("a bound is made of numbers and the word baseline", word.at)
+            raise parser.error("a bound consists of numbers and the word baseline", word.at)
     collapsed = " ".join(text.split())
     return Gate(collapsed, loss, of_class, aggregate, compare, bound, text, columns)
 
 
 def parse_call(text: str) -> Loss:
-    """A name with options, such as a weight map's."""
+    """Parse a name with options, such as a weight map."""
     parser = _Parser(text)
-    found = parser.loss()
+    call = parser.loss()
     parser.finish()
-    return found
+    return call
 
 
 class _Parser:
-    """Recursive descent over one line; `at` is where the next token is looked for."""
+    """Recursive descent parser of one line; `at` is the position of the next token."""
 
     def __init__(self, text: str) -> None:
         self.text, self.at, self.depth, self.parts = text, 0, 0, 0
@@ -210,31 +208,31 @@ class _Parser:
             raise self.error(f"cannot read {rest.split()[0]!r}")
         return "end", "", len(self.text)
 
-    def error(self, wanted: str, at: int | None = None) -> ExpressionError:
-        """An error that points at the next token, or at a column that is known."""
+    def error(self, message: str, at: int | None = None) -> ExpressionError:
+        """An error that points at a column, by default at the next token."""
         rest = self.text[self.at :]
-        here = self.at + len(rest) - len(rest.lstrip())
-        return ExpressionError(self.text, here if at is None else at, wanted)
+        next_token = self.at + len(rest) - len(rest.lstrip())
+        return ExpressionError(self.text, next_token if at is None else at, message)
 
-    def take(self, *wanted: str) -> str | None:
-        """The next token if it is one of these, or of a kind written in capitals."""
+    def take(self, *expected: str) -> str | None:
+        """The next token if it is one of the expected tokens, or kinds in capitals."""
         kind, token, end = self.peek()
-        if (kind == "op" and token in wanted) or kind.upper() in wanted:
+        if (kind == "op" and token in expected) or kind.upper() in expected:
             self.at = end
             return token
         return None
 
-    def need(self, *wanted: str) -> str:
-        token = self.take(*wanted)
+    def need(self, *expected: str) -> str:
+        token = self.take(*expected)
         if token is None:
-            found = self.peek()[1] or "the end"
-            raise self.error(f"expected {' or '.join(wanted).lower()}, found {found}")
+            actual = self.peek()[1] or "the end"
+            raise self.error(f"expected {' or '.join(expected).lower()}, found {actual}")
         return token
 
-    def chain(self, part: Callable[[], Node], *ops: str) -> Node:
-        left = part()
+    def chain(self, operand: Callable[[], Node], *ops: str) -> Node:
+        left = operand()
         while op := self.take(*ops):
-            left = Operation(op, left, part())
+            left = Operation(op, left, operand())
             self.parts += 1
             if self.parts > MOST_PARTS:
                 raise self.error(f"more than {MOST_PARTS} operations")
@@ -251,7 +249,7 @@ class _Parser:
             if self.take("-"):
                 return Operation("-", 0, self.unary())
             if number := self.take("NUMBER"):
-                return float(self.finite(number))  # Python's own integers have no end
+                return float(self.finite(number))  # Python's integers are unbounded
             if self.take("("):
                 inner = self.sum()
                 self.need(")")
@@ -280,7 +278,7 @@ class _Parser:
         return loss
 
     def items_until(self, close: str) -> Iterator[None]:
-        """Once for each item of a list with commas, up to and with its closing mark."""
+        """Yield once per item of a list with commas, and consume the closing mark."""
         self.depth += 1
         if self.depth > DEEPEST:
             raise self.error("nested too deep")

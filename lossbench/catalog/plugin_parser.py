@@ -1,7 +1,8 @@
-"""What losses a user's file holds, read from its source.
+"""Parser of a user's file: the losses that it defines, read from source.
 
-A function in the forms of `lossbench.views` is what a shipped loss is. Any other function of a
-prediction and a target is a plain one: it gets the arrays of one sample and returns one number.
+A function in the forms of `lossbench.views` is a loss like the shipped ones. Any other function of
+a prediction and a target is a plain function: it gets the arrays of one sample and returns a
+number.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from lossbench.catalog.tasks import POSITIONAL, USUAL
 from lossbench.errors import SettingError, did_you_mean
 
 FAMILY = "own"
-PIXELS = ("binary", "multiclass", "multilabel", "image")  # the tasks that have some
-# By these names a plain function's two arrays are told apart; by their order where others are used.
+PIXELS = ("binary", "multiclass", "multilabel", "image")  # tasks with pixels
+# Names that identify the two arrays of a plain function; other names are identified by order.
 PREDS = ("pred", "preds", "prediction", "predictions", "predicted", "y_pred", "y_hat", "output")
 TARGETS = ("target", "targets", "gt", "truth", "ground_truth", "y_true", "label", "labels")
-SCALARS = {"bool", "bytes", "complex", "float", "int", "str"}  # a function of these is no loss
+SCALARS = {"bool", "bytes", "complex", "float", "int", "str"}  # a function of scalars is no loss
 SPELLINGS = {"list": "Sequence", "List": "Sequence"}  # in annotations of options
 MARKS = ("loss", "lossbench.losses.loss", "lossbench.plugin_api.loss")
 
 
 def _texts(value: Any) -> bool:
-    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+    return isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
 
 
 def _names(value: Any) -> bool:
@@ -47,7 +48,7 @@ def _ends(value: Any) -> bool:
     return ends and all(end is None or isinstance(end, int | float) for end in value)
 
 
-# What `@loss(...)` can say: in words, and whether a value is that.
+# Facts that `@loss(...)` can state: description for messages, and a predicate for values.
 FACTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "family": ("a word", lambda value: isinstance(value, str) and value.isidentifier()),
     "use": ("a text", lambda value: isinstance(value, str)),
@@ -64,107 +65,108 @@ FACTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def losses_of(tree: ast.Module, path: Path, module: str) -> list[Entry]:
-    """Every loss of a file, in its order.
+    """All losses of a file, in order.
 
-    Where `@loss(...)` marks functions, only those are losses; else all public functions are that
-    take a prediction and a target.
+    If `@loss(...)` marks any function, only marked functions are losses; otherwise all public
+    functions of a prediction and a target are.
     """
-    words = _Words(tree)
+    names = _NameResolver(tree)
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     for node in functions:
-        words.apply(node)
-    source = _Source(path, module, _own_views(tree, functions, words))
+        names.apply(node)
+    source = _Source(path, module, _own_views(tree, functions, names))
     marked = [node for node in functions if node.decorator_list]
     return [source.entry(node) for node in marked or functions if marked or source.is_loss(node)]
 
 
 def _own_views(
-    tree: ast.Module, functions: Sequence[ast.FunctionDef], words: _Words
+    tree: ast.Module, functions: Sequence[ast.FunctionDef], names: _NameResolver
 ) -> dict[str, ast.FunctionDef]:
-    """The `of` of every view that the file defines and a function of it asks for."""
-    asked = {annotation_text(p.annotation) for node in functions for p in _positional(node)}
+    """The `of` of every view that the file defines and uses."""
+    used = {annotation_text(p.annotation) for node in functions for p in _positional(node)}
     views = {
         node.name: part
         for node in tree.body
-        if isinstance(node, ast.ClassDef) and node.name in asked
+        if isinstance(node, ast.ClassDef) and node.name in used
         for part in node.body
         if isinstance(part, ast.FunctionDef) and part.name == "of"
     }
     for part in views.values():
-        words.apply(part)
+        names.apply(part)
     return views
 
 
 class _Source:
-    """A file whose functions become entries; what is wrong is told with its line."""
+    """A file whose functions become entries; errors name the line."""
 
     def __init__(self, path: Path, module: str, views: Mapping[str, ast.FunctionDef]) -> None:
         self.path, self.module = path, module
         own = {name: self._signature(part, name) for name, part in views.items()}
         self.forms = registry.forms() | own.keys()
-        self.asked = {**registry.options_asked(), **{n: each.options for n, each in own.items()}}
-        self.in_place = {
+        self.common = {**registry.common_options(), **{n: view.options for n, view in own.items()}}
+        self.positional = {
             name
-            for name, each in own.items()
+            for name, view in own.items()
             if any(
                 form in POSITIONAL
-                for asked in each.inputs.values()
-                for form in registry.behind(asked)
+                for used in view.inputs.values()
+                for form in registry.with_inputs(used)
             )
         }
-        every = [task for entry in registry.builtin().values() for task in entry.tasks]
-        self.tasks = tuple(dict.fromkeys([*USUAL, *every]))
+        tasks = [task for entry in registry.builtin().values() for task in entry.tasks]
+        self.tasks = tuple(dict.fromkeys([*USUAL, *tasks]))
 
     def is_loss(self, node: ast.FunctionDef) -> bool:
-        """Whether a function that nothing marks is meant as a loss."""
-        sides = _sides(node)
-        arrays = len(sides) == 2 and not SCALARS & {annotation_text(p.annotation) for p in sides}
-        return not node.name.startswith("_") and (arrays or self._is_formal(node))
+        """Whether an unmarked function is a loss."""
+        arrays = _arrays(node)
+        plain = len(arrays) == 2 and not SCALARS & {annotation_text(p.annotation) for p in arrays}
+        return not node.name.startswith("_") and (plain or self._has_forms(node))
 
     def entry(self, node: ast.FunctionDef) -> Entry:
-        """The loss that a function is."""
+        """The catalogue entry of a function."""
         facts = self._facts(node)
-        if not self._is_formal(node):
-            return replace(entry_of(self._plain(node), self.module, self.asked, facts), pixels=True)
+        if not self._has_forms(node):
+            entry = entry_of(self._plain(node), self.module, self.common, facts)
+            return replace(entry, pixels=True)
         signature = self._signature(node, node.name)
         for name, form in signature.inputs.items():
             self._check_input(node, name, form)
         if signature.returns not in registry.kinds():
             raise self._wrong(
                 node,
-                f"it returns {signature.returns or 'it does not say what'}; expected one of"
+                f"the return annotation is {signature.returns or 'missing'}; expected one of"
                 f" {', '.join(sorted(registry.kinds()))}",
             )
-        entry = entry_of(signature, self.module, self.asked, facts)
-        return replace(entry, pixels=bool(self.in_place & set(signature.inputs.values())))
+        entry = entry_of(signature, self.module, self.common, facts)
+        return replace(entry, pixels=bool(self.positional & set(signature.inputs.values())))
 
-    def _is_formal(self, node: ast.FunctionDef) -> bool:
-        """Whether a signature is written in forms, as those of shipped losses are."""
-        words = {
+    def _has_forms(self, node: ast.FunctionDef) -> bool:
+        """Whether a signature uses forms, like those of shipped losses."""
+        annotations = {
             annotation_text(p.annotation).removesuffix(registry.MAYBE) for p in _positional(node)
         }
-        return bool(words & self.forms) or annotation_text(node.returns) in registry.kinds()
+        return bool(annotations & self.forms) or annotation_text(node.returns) in registry.kinds()
 
     def _check_input(self, node: ast.FunctionDef, name: str, form: str) -> None:
         form = form.removesuffix(registry.MAYBE)
         if form not in self.forms:
             raise self._wrong(
                 node,
-                f"input {name} is {form or 'without a form'}"
-                f"{did_you_mean(form, self.forms)}; where one"
-                " has a form of lossbench.views, all have",
+                f"input {name} has {f'the unknown form {form}' if form else 'no form'}"
+                f"{did_you_mean(form, self.forms)}; if one input has a form of lossbench.views, all"
+                " inputs need one",
             )
-        slip = "" if name in registry.PAIR or "_" in name else did_you_mean(name, registry.PAIR)
-        if slip and form in registry.side_forms():
-            raise self._wrong(node, f"no input is called {name!r}{slip}")
+        hint = "" if name in registry.PAIR or "_" in name else did_you_mean(name, registry.PAIR)
+        if hint and form in registry.input_forms():
+            raise self._wrong(node, f"no input is called {name!r}{hint}")
 
     def _signature(self, node: ast.FunctionDef, owner: str) -> Signature:
-        """A signature in forms."""
-        _, bare = _with_defaults(node)
-        if bare:
-            raise self._wrong(node, f"option {bare[0]} has no default")
+        """A signature with forms."""
+        _, required = _with_defaults(node)
+        if required:
+            raise self._wrong(node, f"option {required[0]} has no default")
         if node.args.defaults or node.args.vararg or node.args.kwarg:
-            raise self._wrong(node, "inputs have no defaults, and options stand behind a *")
+            raise self._wrong(node, "inputs cannot have defaults, and options must follow a *")
         try:
             signature = signature_of(node, self.path, owner)
         except ValueError:
@@ -174,33 +176,33 @@ class _Source:
         return signature
 
     def _plain(self, node: ast.FunctionDef) -> Signature:
-        """A function of arrays, whose parameters with literal defaults are options."""
-        sides = [p.arg for p in _sides(node)]
-        if len(sides) != 2:
-            raise self._wrong(node, f"it takes {len(sides)} inputs; expected pred and target")
-        role = dict(zip(sides, _roles(*sides), strict=True))
+        """The signature of a plain function; its parameters with literal defaults are options."""
+        arrays = [p.arg for p in _arrays(node)]
+        if len(arrays) != 2:
+            raise self._wrong(node, f"it takes {len(arrays)} inputs; expected pred and target")
+        role = dict(zip(arrays, _roles(*arrays), strict=True))
         required = [p.arg for p in _required(node)]
         inputs = [role.get(name, name) for name in required]
-        named = (p.arg for p in (*node.args.args, *node.args.kwonlyargs))
-        if "weight" not in required and "weight" in named:
+        keywords = (p.arg for p in (*node.args.args, *node.args.kwonlyargs))
+        if "weight" not in required and "weight" in keywords:
             inputs.append("weight")
         tensors = any("Tensor" in annotation_text(p.annotation) for p in _required(node))
-        doc, described = documented(node)
-        given, bare = _with_defaults(node)
-        for name in bare:
+        doc, descriptions = documented(node)
+        with_default, without_default = _with_defaults(node)
+        for name in without_default:
             if name not in inputs:
                 raise self._wrong(node, f"option {name} has no default")
         options = {}
-        for parameter, written in given:
+        for parameter, expression in with_default:
             name = parameter.arg
             try:
-                default = ast.literal_eval(written)
+                default = ast.literal_eval(expression)
             except ValueError:
-                continue  # it keeps its default
-            kind = annotation_text(parameter.annotation) or _kind(default)
+                continue  # not an option: the parameter keeps its default
+            kind = annotation_text(parameter.annotation) or _type_of(default)
             if kind and name not in inputs:
                 default = tuple(default) if isinstance(default, list) else default
-                options[name] = Option(name, kind, default, node.name, described.get(name, ""))
+                options[name] = Option(name, kind, default, node.name, descriptions.get(name, ""))
                 self._check_option(node, options[name])
         form = registry.ARRAYS[1] if tensors else registry.ARRAYS[0]
         return Signature(
@@ -208,9 +210,9 @@ class _Source:
         )
 
     def _check_option(self, node: ast.FunctionDef, option: Option) -> None:
-        """An option's type must be one that expressions can be held against."""
+        """Check that the type of an option is one that expressions support."""
         try:
-            known = bool(option.words)
+            known = bool(option.expected)
         except (KeyError, TypeError, ValueError, SyntaxError):
             known = False
         if not known:
@@ -221,43 +223,43 @@ class _Source:
             )
 
     def _facts(self, node: ast.FunctionDef) -> dict[str, Any]:
-        """What `@loss(...)` says, and what holds where it says nothing."""
-        usual = tuple(task for task in self.tasks if task in PIXELS)
-        facts: dict[str, Any] = {"family": FAMILY, "tasks": usual, "range": (None, None)}
+        """The facts of `@loss(...)`, with defaults."""
+        tasks = tuple(task for task in self.tasks if task in PIXELS)
+        facts: dict[str, Any] = {"family": FAMILY, "tasks": tasks, "range": (None, None)}
         for mark in node.decorator_list:
             if not isinstance(mark, ast.Call) or mark.args:
                 raise self._wrong(node, "expected @loss() with names, such as better='higher'")
             for fact in mark.keywords:
                 name, value = self._fact(node, fact)
                 facts[name] = value
-        strange = [task for task in facts["tasks"] if task not in self.tasks]
-        if strange:
+        unknown = [task for task in facts["tasks"] if task not in self.tasks]
+        if unknown:
             known = ", ".join(self.tasks)
-            raise self._wrong(node, f"no task is called {strange[0]!r}; there are {known}")
+            raise self._wrong(node, f"no task is called {unknown[0]!r}; there are {known}")
         return facts
 
     def _fact(self, node: ast.FunctionDef, fact: ast.keyword) -> tuple[str, Any]:
         name = fact.arg or "**"
         if name not in FACTS:
             raise self._wrong(node, f"@loss has no {name!r}{did_you_mean(name, FACTS)}")
-        wanted, fits = FACTS[name]
+        expected, fits = FACTS[name]
         try:
             value = ast.literal_eval(fact.value)
         except ValueError:
             raise self._wrong(node, f"{name} of @loss must be a literal") from None
         if not fits(value):
-            raise self._wrong(node, f"{name} of @loss is {wanted}, not {value!r}")
+            raise self._wrong(node, f"{name} of @loss is {expected}, not {value!r}")
         return name, tuple(value) if isinstance(value, list) else value
 
-    def _wrong(self, node: ast.FunctionDef, what: str) -> SettingError:
-        return SettingError(f"{self.path}, line {node.lineno}, {node.name}: {what}")
+    def _wrong(self, node: ast.FunctionDef, message: str) -> SettingError:
+        return SettingError(f"{self.path}, line {node.lineno}, {node.name}: {message}")
 
 
-class _Words(ast.NodeTransformer):
-    """Annotations and decorators in the catalogue's words, however the file imports them."""
+class _NameResolver(ast.NodeTransformer):
+    """Rewrites annotations and decorators to the catalogue's names, however they are imported."""
 
     def __init__(self, tree: ast.Module) -> None:
-        self.paths: dict[str, str] = {}  # local name -> where it is from
+        self.paths: dict[str, str] = {}  # local name -> full name
         for node in ast.walk(tree):
             if isinstance(node, ast.Import):
                 for alias in node.names:
@@ -268,7 +270,7 @@ class _Words(ast.NodeTransformer):
                     self.paths[alias.asname or alias.name] = f"{node.module}.{alias.name}"
 
     def apply(self, node: ast.FunctionDef) -> None:
-        """Rewrite a function's annotations, and keep of its decorators what marks it as a loss."""
+        """Rewrite a function's annotations, and remove decorators other than `loss`."""
         for parameter in (*_positional(node), *node.args.kwonlyargs):
             parameter.annotation = parameter.annotation and self.visit(parameter.annotation)
         node.returns = node.returns and self.visit(node.returns)
@@ -283,10 +285,10 @@ class _Words(ast.NodeTransformer):
         node.decorator_list = marks
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self._word(node)
+        return self._resolved(node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        return self._word(node)
+        return self._resolved(node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         if not isinstance(node.value, str):
@@ -306,30 +308,30 @@ class _Words(ast.NodeTransformer):
             value, node.slice if kind == "Literal" else self.visit(node.slice), ast.Load()
         )
 
-    def _word(self, node: ast.expr) -> ast.Name:
-        """The last part of a name; in full where it only looks like a form of ours."""
+    def _resolved(self, node: ast.expr) -> ast.Name:
+        """The last part of a name, or the full name if it only looks like a form of ours."""
         path = self._path(ast.unparse(node))
         last = path.rpartition(".")[2]
         ours = "." not in path or path.startswith("lossbench.")
         known = registry.forms() | registry.kinds()
         return ast.Name(SPELLINGS.get(last, last) if ours or last not in known else path)
 
-    def _path(self, written: str) -> str:
-        top, dot, rest = written.partition(".")
+    def _path(self, name: str) -> str:
+        top, dot, rest = name.partition(".")
         return f"{self.paths.get(top, top)}{dot}{rest}"
 
 
 def _roles(first: str, second: str) -> tuple[str, str]:
-    """Which of two arrays is the prediction: by their names, else by their order."""
+    """Roles of two arrays: by their names, else by their order."""
     names = first.lower(), second.lower()
-    of_target = [name in TARGETS for name in names]
-    of_pred = [name in PREDS for name in names]
-    turned = of_target == [True, False] or of_pred == [False, True]
-    return ("target", "pred") if turned else ("pred", "target")
+    is_target = [name in TARGETS for name in names]
+    is_pred = [name in PREDS for name in names]
+    swapped = is_target == [True, False] or is_pred == [False, True]
+    return ("target", "pred") if swapped else ("pred", "target")
 
 
-def _kind(default: Any) -> str:
-    """The type of an option that says none; nothing where it is none that can be typed."""
+def _type_of(default: Any) -> str:
+    """The type of an option without annotation, from its default; "" if expressions lack it."""
     if default is None:
         return "float | bool | str | None"
     if isinstance(default, bool | int | float | str):
@@ -344,20 +346,20 @@ def _positional(node: ast.FunctionDef) -> list[ast.arg]:
 
 
 def _required(node: ast.FunctionDef) -> list[ast.arg]:
-    every = _positional(node)
-    return every[: len(every) - len(node.args.defaults)]
+    parameters = _positional(node)
+    return parameters[: len(parameters) - len(node.args.defaults)]
 
 
-def _sides(node: ast.FunctionDef) -> list[ast.arg]:
-    """The inputs that a plain function cannot do without."""
+def _arrays(node: ast.FunctionDef) -> list[ast.arg]:
+    """The required inputs of a plain function, other than a weight."""
     return [parameter for parameter in _required(node) if parameter.arg != "weight"]
 
 
 def _with_defaults(node: ast.FunctionDef) -> tuple[list[tuple[ast.arg, ast.expr]], list[str]]:
-    """Parameters with their defaults, and the keyword-only ones that have none."""
-    late = [each for each in node.args.args if each not in _required(node)]
-    defaults = node.args.defaults[len(node.args.defaults) - len(late) :]
-    named = list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
-    given = [(parameter, default) for parameter, default in named if default is not None]
-    bare = [parameter.arg for parameter, default in named if default is None]
-    return [*zip(late, defaults, strict=True), *given], bare
+    """Parameters with their defaults, and names of keyword-only parameters without default."""
+    optional = [p for p in node.args.args if p not in _required(node)]
+    defaults = node.args.defaults[len(node.args.defaults) - len(optional) :]
+    keywords = list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
+    with_default = [(parameter, default) for parameter, default in keywords if default is not None]
+    without_default = [parameter.arg for parameter, default in keywords if default is None]
+    return [*zip(optional, defaults, strict=True), *with_default], without_default

@@ -1,7 +1,7 @@
-"""A user's own losses: Python files, and modules that installed packages offer.
+"""A user's own losses: Python files, and modules offered by installed packages.
 
-They are read like the shipped ones, so that listing and explaining them runs none of their code; it
-runs when one of them is computed.
+They are parsed like the shipped ones, so listing and explaining them runs none of their code; the
+code runs when one of them is computed.
 """
 
 from __future__ import annotations
@@ -36,52 +36,52 @@ _importing = threading.RLock()
 
 @dataclass(frozen=True)
 class Plugin:
-    """A file of losses: the text that was read is the text that runs."""
+    """A file of losses; exactly the text that was parsed is run."""
 
     path: Path
     text: bytes = field(repr=False)
-    module: str | None = None  # of an installed package, which Python imports in its own way
+    module: str | None = None  # of an installed package, imported by Python's own import system
 
     @property
     def digest(self) -> str:
-        """What tells two versions of the file apart."""
+        """Hash that distinguishes versions of the file."""
         from hashlib import sha256
 
         return sha256(self.text).hexdigest()
 
     def function(self, entry: Entry) -> Callable[..., Any]:
-        """The function of one of its losses as the file defines it; this runs the file.
+        """The function of one of the file's losses; this runs the file.
 
         Raises:
-            SettingError: the file cannot be imported, or does not hold what it seemed to hold.
+            SettingError: the file cannot be imported, or does not define the parsed function.
         """
         function: Any = getattr(self._imported(), entry.name, None)
         if not callable(function):
-            raise SettingError(f"{entry.place}: once imported, {entry.name} is no function")
+            raise SettingError(f"{entry.location}: once imported, {entry.name} is not a function")
         if entry.returns == "Expression":
-            return self._text_of(function, entry)
+            return self._expression_of(function, entry)
         if entry.plain:
             return cast(Callable[..., Any], function)
         try:
             get_type_hints(function, include_extras=True)
         except Exception as error:
             raise SettingError(
-                f"{entry.place}: annotations of {entry.name} cannot be resolved: {error}"
+                f"{entry.location}: annotations of {entry.name} cannot be resolved: {error}"
             ) from None
         return cast(Callable[..., Any], function)
 
     def describe(self, error: BaseException) -> str:
-        """An exception in one line, with the last line of this file that it came through."""
+        """An exception in one line, with the last line of this file in its traceback."""
         name = str(self.path)
         lines = [
             line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == name
         ]
-        said = str(error)
+        message = str(error)
         if isinstance(error, SyntaxError):
-            said, lines = error.msg, lines or [error.lineno or 0]
-        where = f", line {lines[-1]}" if lines and lines[-1] else ""
-        words = f"{type(error).__name__}: {said}" if said else type(error).__name__
-        return f"{name}{where}: {words.partition(chr(10))[0]}"
+            message, lines = error.msg, lines or [error.lineno or 0]
+        line = f", line {lines[-1]}" if lines and lines[-1] else ""
+        text = f"{type(error).__name__}: {message}" if message else type(error).__name__
+        return f"{name}{line}: {text.partition(chr(10))[0]}"
 
     def _imported(self) -> ModuleType:
         """The module, imported once."""
@@ -91,7 +91,7 @@ class Plugin:
             raise SettingError(f"a plugin cannot be imported: {self.describe(error)}") from None
 
     def _run(self) -> ModuleType:
-        """The module of a file, under a name that no other file or text has."""
+        """The module of a file, under a name that is unique for path and text."""
         from hashlib import sha256
 
         digest = sha256(bytes(self.path.resolve()) + self.text).hexdigest()
@@ -100,7 +100,7 @@ class Plugin:
             if name not in sys.modules:
                 module = ModuleType(name)
                 module.__file__ = str(self.path)
-                sys.modules[name] = module  # dataclasses look their own module up
+                sys.modules[name] = module  # dataclasses look up their own module
                 try:
                     exec(compile(self.text, str(self.path), "exec"), vars(module))
                 except BaseException:
@@ -108,33 +108,33 @@ class Plugin:
                     raise
             return sys.modules[name]
 
-    def _text_of(self, function: Callable[..., Any], entry: Entry) -> Callable[..., str]:
-        """A combination of losses, held to return an expression."""
+    def _expression_of(self, function: Callable[..., Any], entry: Entry) -> Callable[..., str]:
+        """A combination of losses, checked to return an expression."""
 
-        def text(**options: Any) -> str:
+        def expression(**options: Any) -> str:
             try:
-                found = function(**options)
+                result = function(**options)
             except (Exception, SystemExit) as error:
                 raise SettingError(f"{entry.name} failed: {self.describe(error)}") from None
-            if not isinstance(found, str):
-                raise SettingError(f"{entry.place}: expected an expression, {found!r} came back")
-            return found
+            if not isinstance(result, str):
+                raise SettingError(f"{entry.location}: expected an expression, got {result!r}")
+            return result
 
-        return text
+        return expression
 
 
 def file_names(files: Files) -> tuple[str, ...]:
-    """The names of one file or of several."""
-    each = (files,) if isinstance(files, str | os.PathLike) else files
-    return tuple(os.fspath(path) for path in each)
+    """The name of one file, or the names of a list of files."""
+    paths = (files,) if isinstance(files, str | os.PathLike) else files
+    return tuple(os.fspath(path) for path in paths)
 
 
 @contextmanager
 def using(plugins: Files) -> Iterator[None]:
-    """The losses of these files, and of installed packages, beside the shipped ones.
+    """Add the losses of files and of installed packages to the shipped ones.
 
     Raises:
-        SettingError: a file cannot be read, has no loss, or a name of it is taken.
+        SettingError: a file cannot be read, has no loss, or uses a name that is taken.
     """
     files = {Path(path).resolve(): Path(path) for path in file_names(plugins)}
     own = [entry for file in files.values() for entry in read(file)]
@@ -144,29 +144,29 @@ def using(plugins: Files) -> Iterator[None]:
 
 @cache
 def installed() -> Sequence[Entry]:
-    """The losses of packages that offer modules as `lossbench.losses`; none is imported."""
+    """Losses of packages with `lossbench.losses` entry points; none is imported."""
     if not any(map(_offers, sys.path)):
         return []
-    from importlib.metadata import entry_points  # which brings along what reads mail
+    from importlib.metadata import entry_points  # slow to import: it loads the email package
 
     return [entry for point in entry_points(group=GROUP) for entry in _offered(point)]
 
 
 def _offers(folder: str) -> bool:
-    """Whether a package in a folder of Python's path may offer losses, or one in an archive there.
+    """Whether a package in a folder or archive of Python's path may offer losses.
 
-    To ask Python for what packages offer takes as long as to read the catalogue.
+    This check is quick; Python's own entry_points takes as long as reading the catalogue.
     """
     try:
-        with os.scandir(folder or ".") as found:
-            held = [each.path for each in found if each.name.lower().endswith("-info")]
+        with os.scandir(folder or ".") as files:
+            packages = [each.path for each in files if each.name.lower().endswith("-info")]
     except OSError as error:
         return isinstance(error, NotADirectoryError)
-    return any(GROUP.encode() in _content(Path(each, "entry_points.txt")) for each in held)
+    return any(GROUP.encode() in _content(Path(each, "entry_points.txt")) for each in packages)
 
 
 def _content(path: Path) -> bytes:
-    """The bytes of a file, none where it is not there."""
+    """The bytes of a file; empty if the file does not exist."""
     try:
         return path.read_bytes()
     except OSError:
@@ -174,10 +174,10 @@ def _content(path: Path) -> bytes:
 
 
 def read(path: Path, module: str | None = None) -> list[Entry]:
-    """Every loss of a file, in its order.
+    """All losses of a file, in order.
 
     Raises:
-        SettingError: it cannot be read, or has no loss.
+        SettingError: the file cannot be read, or has no loss.
     """
     from lossbench.catalog.plugin_parser import losses_of
 
@@ -189,21 +189,21 @@ def read(path: Path, module: str | None = None) -> list[Entry]:
         tree = ast.parse(plugin.text, filename=str(path))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise SettingError(f"a plugin cannot be read: {plugin.describe(error)}") from None
-    found = losses_of(tree, path, module or path.stem)
-    if not found:
+    losses = losses_of(tree, path, module or path.stem)
+    if not losses:
         raise SettingError(
             f"the plugin {path} has no loss; expected a function such as"
             " `def my_loss(pred, target):`, whose name does not begin with _"
         )
-    return [replace(entry, plugin=plugin) for entry in found]
+    return [replace(entry, plugin=plugin) for entry in losses]
 
 
 def _offered(point: EntryPoint) -> list[Entry]:
-    """The losses of an entry point, whose module is looked for and not imported."""
+    """The losses of an entry point, whose module is located but not imported."""
     package = point.dist.name if point.dist else "a package"
     if point.attr:
         raise SettingError(
-            f"{package} offers {point.value!r} as {GROUP}; expected a module, no :{point.attr}"
+            f"{package} offers {point.value!r} as {GROUP}; expected a module without :{point.attr}"
         )
     name, *inner = point.module.split(".")
     spec = importlib.util.find_spec(name)
@@ -211,5 +211,5 @@ def _offered(point: EntryPoint) -> list[Entry]:
         name = f"{name}.{part}"
         spec = spec and PathFinder.find_spec(name, spec.submodule_search_locations or [])
     if spec is None or not spec.origin:
-        raise SettingError(f"{package} offers the module {point.module!r}, which is not there")
+        raise SettingError(f"{package} offers the module {point.module!r}, which does not exist")
     return read(Path(spec.origin), point.module)

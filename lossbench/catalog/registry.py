@@ -1,7 +1,7 @@
-"""What losses there are, read from their source: nothing is imported until a loss is computed.
+"""The catalogue of losses, read from source: nothing is imported until a loss is computed.
 
-A loss's options come from three places, each a signature: its own keyword-only parameters, those of
-`of(...)` of every view it asks for, and those of the function that finishes what it returns.
+The options of a loss come from three signatures: its own keyword-only parameters, the parameters of
+`of(...)` of each view that it requests, and those of the function that reduces its result.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from lossbench.catalog.signatures import (
     signature_of,
 )
 from lossbench.catalog.signatures import (
-    Option as Option,  # those of an entry, for whoever shows them
+    Option as Option,  # part of this module's interface, as the type of an entry's options
 )
 from lossbench.errors import SettingError, did_you_mean
 
 HERE = Path(__file__).parent.parent
 WEIGHT_MAPS = HERE / "interface" / "weight_maps.py"
-PAIR = ("pred", "target")  # the inputs that every run has
+PAIR = ("pred", "target")  # inputs of every run
 EACH_SUFFIX = "_each"  # after the name of an input: the same input in a second form
-ARRAYS = ("Array", "Tensor")  # what plain functions get: NumPy arrays, or tensors on request
-MAYBE = " | None"  # behind the form of an input that a loss can do without
+ARRAYS = ("Array", "Tensor")  # forms of plain functions: NumPy arrays, or tensors on request
+MAYBE = " | None"  # after the form of an optional input
 
 
 class PluginFile(Protocol):
-    """A file of losses that is not part of this package."""
+    """A file with a user's losses."""
 
     @property
     def path(self) -> Path: ...
@@ -51,20 +51,20 @@ class PluginFile(Protocol):
     def digest(self) -> str: ...
 
     def function(self, entry: Entry) -> Callable[..., Any]:
-        """The function of one of its losses; this runs the file."""
+        """The function of one of the file's losses; this runs the file."""
 
     def describe(self, error: BaseException) -> str:
-        """An exception in one line, with the last line of the file that it passed through."""
+        """An exception in one line, with the last line of the file in its traceback."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One `@loss(...)` function as its source states it."""
+    """One `@loss(...)` function, as its source states it."""
 
     name: str
     module: str
     line: int
-    inputs: dict[str, str]  # parameter -> annotation: which input -> in which form
+    inputs: dict[str, str]  # parameter -> annotation, that is: input -> form
     returns: str  # PerPixel, PerClass, PerSample … or Expression
     options: dict[str, Option]
     doc: str
@@ -77,14 +77,14 @@ class Entry:
     sources: tuple[str, ...] = ()
     example: str = ""
     couples: bool = False
-    background: bool = True  # whether it counts unless the option says otherwise
+    background: bool = True  # whether it counts by default
     revision: int = 1
-    plugin: PluginFile | None = None  # the file that it is read from, where that is the user's own
-    pixels: bool = False  # whether it needs every pixel in its place, whatever its forms say
+    plugin: PluginFile | None = None  # file of a user's loss
+    pixels: bool = False  # whether it needs pixels with their positions, whatever its forms
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the function, which another process imports for itself."""
-        return {name: each for name, each in vars(self).items() if name != "function"}
+        """State without the function, which every process imports itself."""
+        return {name: value for name, value in vars(self).items() if name != "function"}
 
     @cached_property
     def function(self) -> Callable[..., Any]:
@@ -96,36 +96,36 @@ class Entry:
 
     @property
     def plain(self) -> bool:
-        """Whether it is a user's function of arrays, whose parameters have no annotations."""
+        """Whether the loss is a user's function of arrays, without annotations of forms."""
         return self.plugin is not None and set(self.inputs.values()) <= set(ARRAYS)
 
     @cached_property
     def forms(self) -> frozenset[str]:
-        """Every form and view that it looks at, those behind its views among them."""
-        return frozenset(form for asked in self.inputs.values() for form in behind(asked))
+        """All forms and views that the loss uses, directly or through its views."""
+        return frozenset(form for used in self.inputs.values() for form in with_inputs(used))
 
     @cached_property
     def roles(self) -> dict[str, str]:
-        """The inputs beside pred and target that it names: role -> form, as it is written."""
-        return {role: form for role, form in self.asks if role not in PAIR}
+        """Inputs other than pred and target: role -> form, as written."""
+        return {role: form for role, form in self.named_inputs if role not in PAIR}
 
     @cached_property
-    def asks(self) -> tuple[tuple[str, str], ...]:
-        """Every input that it names, pred and target too, with its form."""
-        return tuple(_sides(self.inputs))
+    def named_inputs(self) -> tuple[tuple[str, str], ...]:
+        """All inputs that the loss names, pred and target included, with their forms."""
+        return tuple(_named_inputs(self.inputs))
 
     @property
     def all_tasks(self) -> tuple[str, ...]:
-        """Those that it states, and detection where its scores are judged as pixels are.
+        """The stated tasks, and detection for losses of independent binary labels.
 
-        A detection is an object of its class or is none, as a pixel of a label is.
+        The score of a detection is a binary decision, like a pixel of a label.
         """
         of_scores = "multilabel" in self.tasks and self.family == "binary"
         return (*self.tasks, "detection") if of_scores else tuple(self.tasks)
 
     @property
-    def place(self) -> str:
-        """Where it is defined, for people."""
+    def location(self) -> str:
+        """File and line of the definition, as text."""
         file = str(self.plugin.path) if self.plugin else f"{self.module.replace('.', '/')}.py"
         return f"{file}, line {self.line}"
 
@@ -141,34 +141,34 @@ class Entry:
 
     @cached_property
     def sections(self) -> dict[str, str]:
-        """The docstring in parts: "" (summary and formula), Args, Returns, Note."""
+        """Sections of the docstring: "" (summary and formula), Args, Returns, Note."""
         return sections(self.doc)
 
     @property
     def bad_end(self) -> float:
-        """The bad end of the range."""
+        """The worst value of the range."""
         return self.range[1] if self.better == "lower" else self.range[0]
 
 
 @cache
 def builtin() -> Mapping[str, Entry]:
     """The shipped catalogue by name, one family after another."""
-    asked = options_asked()
+    common = common_options()
     entries = [
         entry
         for path in sorted((HERE / "losses").glob("[!_]*.py"))
-        for entry in read(path, f"lossbench.losses.{path.stem}", asked)
+        for entry in read(path, f"lossbench.losses.{path.stem}", common)
     ]
     return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.family)}
 
 
-# Losses of plugins, by every name and alias, while `with_added` holds.
+# Losses of plugins, by name and alias, within `with_added`.
 _added: ContextVar[Mapping[str, Entry] | None] = ContextVar("added", default=None)
 
 
 @contextmanager
 def with_added(entries: Iterable[Entry]) -> Iterator[None]:
-    """Further losses beside the shipped ones, for as long as the context lasts and only within it.
+    """Add losses to the shipped ones within a context.
 
     Raises:
         SettingError: a name is taken.
@@ -178,8 +178,9 @@ def with_added(entries: Iterable[Entry]) -> Iterator[None]:
         for name in (entry.name, *entry.aliases):
             if name in known:
                 raise SettingError(
-                    f"two losses are called {name!r}: in {known[name].place}, and in {entry.place};"
-                    " rename one of them (a helper that is no loss begins with _)"
+                    f"two losses are called {name!r}: in {known[name].location}, and in"
+                    f" {entry.location}; rename one (or, if it is only a helper, begin its name"
+                    " with _)"
                 )
             known[name] = further[name] = entry
     with restored(further):
@@ -188,7 +189,7 @@ def with_added(entries: Iterable[Entry]) -> Iterator[None]:
 
 @contextmanager
 def restored(added: Mapping[str, Entry]) -> Iterator[None]:
-    """Just these beside the shipped losses: what `added()` said before."""
+    """Replace the added losses, within a context, by those that `added()` returned before."""
     token = _added.set(added)
     try:
         yield
@@ -197,18 +198,18 @@ def restored(added: Mapping[str, Entry]) -> Iterator[None]:
 
 
 def added() -> Mapping[str, Entry]:
-    """The losses of plugins that can be named here, by every name."""
+    """The losses of plugins, by name and alias."""
     return _added.get() or {}
 
 
 def entries() -> list[Entry]:
-    """Every loss that can be named here: the shipped ones, then those of plugins."""
+    """All losses: the shipped ones, then those of plugins."""
     own = (entry for name, entry in added().items() if name == entry.name)
     return [*builtin().values(), *own]
 
 
 def find(name: str) -> Entry:
-    """The loss of this name or alias; an unknown name is an error that offers the nearest."""
+    """The loss with a name or alias; an unknown name is an error with a suggestion."""
     known = {**_by_name(), **added()}
     if name not in known:
         raise SettingError(
@@ -220,31 +221,31 @@ def find(name: str) -> Entry:
 
 @cache
 def _by_name() -> Mapping[str, Entry]:
-    """The catalogue by every name and alias."""
+    """The shipped catalogue by name and alias."""
     return {name: entry for entry in builtin().values() for name in (entry.name, *entry.aliases)}
 
 
-def read(path: Path, module: str, asked: Mapping[str, Mapping[str, Option]]) -> Iterator[Entry]:
-    """Every loss of one source file, in the order of the file.
+def read(path: Path, module: str, common: Mapping[str, Mapping[str, Option]]) -> Iterator[Entry]:
+    """All losses of a source file, in order.
 
-    `asked` holds the options that come with a view or with what a loss returns, by its name.
+    `common` contains the options of views and of kinds of results, by annotation.
     """
     for signature in functions(path):
         facts = signature.marks.get("loss")
         if facts is not None:
-            yield entry_of(signature, module, asked, facts)
+            yield entry_of(signature, module, common, facts)
 
 
 def entry_of(
     signature: Signature,
     module: str,
-    asked: Mapping[str, Mapping[str, Option]],
+    common: Mapping[str, Mapping[str, Option]],
     facts: Mapping[str, Any],
 ) -> Entry:
-    """A loss from its signature and what its decorator says of it."""
+    """The entry of a loss, from its signature and the facts of its decorator."""
     options = dict(signature.options)
     for annotation in (*signature.inputs.values(), signature.returns):
-        for option in asked.get(annotation, {}).values():
+        for option in common.get(annotation, {}).values():
             options.setdefault(option.name, option)
     if "background" in facts and "background" in options:
         options["background"] = replace(options["background"], default=facts["background"])
@@ -264,45 +265,45 @@ def entry_of(
 
 
 @cache
-def options_asked() -> Mapping[str, Mapping[str, Option]]:
-    """The options that come with a view or with what a loss returns, by its name."""
-    weighing = _weighing()
+def common_options() -> Mapping[str, Mapping[str, Option]]:
+    """Options of views and of kinds of results, by annotation."""
+    weight_options = _weight_options()
     of_views = {
         view: {
             name: option
-            for behind in behind(view)
+            for form in with_inputs(view)
             for name, option in (
-                *(_views()[behind].options.items() if behind in _views() else ()),
-                *(weighing.items() if behind == "Weight" else ()),
+                *(_views()[form].options.items() if form in _views() else ()),
+                *(weight_options.items() if form == "Weight" else ()),
             )
         }
         for view in _views()
     }
-    return {"Weight": weighing, **of_views, **_finishers()}
+    return {"Weight": weight_options, **of_views, **_finishers()}
 
 
 @cache
 def weight_maps() -> Mapping[str, Signature]:
-    """The weight maps by name: what makes weights of a plane."""
-    found = functions(WEIGHT_MAPS)
-    return {each.name: each for each in found if each.inputs == {"plane": "Plane"}}
+    """The weight maps by name: functions from a plane to weights."""
+    signatures = functions(WEIGHT_MAPS)
+    return {each.name: each for each in signatures if each.inputs == {"plane": "Plane"}}
 
 
 @cache
-def _weighing() -> Mapping[str, Option]:
-    """The options of what multiplies the weights of pixels."""
+def _weight_options() -> Mapping[str, Option]:
+    """Options of the function that multiplies weights by a map."""
     return next(each.options for each in functions(WEIGHT_MAPS) if each.name == "weighted")
 
 
 @cache
 def kinds() -> frozenset[str]:
-    """What a loss can return."""
+    """Return annotations that a loss can have."""
     return frozenset({*_finishers(), "Expression"})
 
 
 @cache
 def forms() -> frozenset[str]:
-    """The forms and views that a loss can ask for."""
+    """Forms and views that a loss can request."""
     named = [
         node.targets[0].id
         for node in parse(HERE / "interface" / "annotations.py").body
@@ -312,14 +313,14 @@ def forms() -> frozenset[str]:
 
 
 @cache
-def side_forms() -> frozenset[str]:
-    """The forms of one input, in place of the pair: those that `Input` has by name."""
-    (side,) = (
+def input_forms() -> frozenset[str]:
+    """Forms of a single input, as opposed to forms of the batch: attributes of `Input`."""
+    (input_class,) = (
         node
         for node in parse(HERE / "interface" / "sample_batch.py").body
         if isinstance(node, ast.ClassDef) and node.name == "Input"
     )
-    has = {part.name for part in side.body if isinstance(part, ast.FunctionDef)}
+    attributes = {part.name for part in input_class.body if isinstance(part, ast.FunctionDef)}
     named = {
         node.targets[0].id: node.value.slice.elts[-1].value
         for node in parse(HERE / "interface" / "annotations.py").body
@@ -327,37 +328,38 @@ def side_forms() -> frozenset[str]:
         if isinstance(node.value, ast.Subscript) and isinstance(node.value.slice, ast.Tuple)
         if isinstance(node.value.slice.elts[-1], ast.Constant)
     }
-    return frozenset({form for form, attribute in named.items() if attribute in has} | {"Input"})
+    forms = {form for form, attribute in named.items() if attribute in attributes}
+    return frozenset(forms | {"Input"})
 
 
 def roles() -> dict[str, tuple[str, ...]]:
-    """The inputs beside pred and target that losses ask for by name: role -> those losses."""
-    found: dict[str, tuple[str, ...]] = {}
+    """Inputs other than pred and target that losses name: role -> names of the losses."""
+    losses: dict[str, tuple[str, ...]] = {}
     for entry in entries():
         for role in entry.roles:
-            found[role] = (*found.get(role, ()), entry.name)
-    return found
+            losses[role] = (*losses.get(role, ()), entry.name)
+    return losses
 
 
-def _sides(inputs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Parameters that name an input, of views too."""
+def _named_inputs(inputs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Parameters that name an input, including the parameters of views."""
     for name, form in inputs.items():
-        bare = form.removesuffix(MAYBE)
-        if bare in side_forms():
+        required = form.removesuffix(MAYBE)
+        if required in input_forms():
             yield name.removesuffix(EACH_SUFFIX), form
-        if bare in _views():
-            yield from _sides(_views()[bare].inputs)
+        if required in _views():
+            yield from _named_inputs(_views()[required].inputs)
 
 
-def _range(written: tuple[float | None, float | None]) -> tuple[float, float]:
-    """A range as written, None standing for no bound."""
-    low, high = written
+def _range(bounds: tuple[float | None, float | None]) -> tuple[float, float]:
+    """A range with infinity for None, no bound."""
+    low, high = bounds
     return (-UNBOUNDED if low is None else low, UNBOUNDED if high is None else high)
 
 
 @cache
 def _views() -> Mapping[str, Signature]:
-    """Every view's `of`, by the view's name."""
+    """The signature of every view's `of`, by the view's name."""
     return {
         node.name: signature_of(part, path, owner=node.name)
         for path in sorted((HERE / "views").glob("[!_]*.py"))
@@ -368,19 +370,19 @@ def _views() -> Mapping[str, Signature]:
     }
 
 
-def behind(view: str) -> Iterator[str]:
-    """A form or view by its name, and what the view asks for itself."""
+def with_inputs(view: str) -> Iterator[str]:
+    """A form or view, and the forms and views that the view requests itself."""
     view = view.removesuffix(MAYBE)
     yield view
     if view in _views():
         for form in _views()[view].inputs.values():
-            yield from behind(form)
+            yield from with_inputs(form)
 
 
 def _finishers() -> dict[str, dict[str, Option]]:
-    """The common options, by the kind of result that they apply to."""
+    """Common options, by the kind of result."""
     return {
-        kind: {**signature.options, **(_weighing() if facts.get("weighs") else {})}
+        kind: {**signature.options, **(_weight_options() if facts.get("weighs") else {})}
         for signature in functions(HERE / "interface" / "reduction.py")
         if (facts := signature.marks.get("finishes"))
         for kind in facts["kinds"]

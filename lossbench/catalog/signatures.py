@@ -1,4 +1,4 @@
-"""Definitions of functions, taken apart unimported: inputs, options, what is said of them."""
+"""Function signatures parsed from source without importing: inputs, options, docstrings."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ MARKS = ("loss", "finishes")  # decorators that state facts
 
 @dataclass(frozen=True)
 class Option:
-    """A keyword-only parameter: its name, its type as written, its default, who asks for it."""
+    """A keyword-only parameter: name, type as written, default, and the owner of the option."""
 
     name: str
     type: str
     default: Any
-    owner: str  # the loss, a view, or the function that finishes what the loss returns
+    owner: str  # the loss, a view, or the function that reduces the loss's result
     doc: str = ""
 
     @property
-    def words(self) -> str:
-        """What it can be, for a message."""
+    def expected(self) -> str:
+        """Description of the allowed values, for messages."""
         return _type(ast.parse(self.type, mode="eval").body)[0]
 
     def accepts(self, value: Any) -> bool:
@@ -43,7 +43,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Signature:
-    """A function definition, taken apart."""
+    """A parsed function definition."""
 
     name: str
     line: int
@@ -68,7 +68,7 @@ def functions(path: Path) -> Iterator[Signature]:
 
 
 def signature_of(node: ast.FunctionDef, path: Path, owner: str) -> Signature:
-    """A function definition of a file, taken apart; its options belong to `owner`."""
+    """The signature of a function definition; its options belong to `owner`."""
     doc, described = documented(node)
     marks = {
         annotation_text(mark.func): {k.arg or "": ast.literal_eval(k.value) for k in mark.keywords}
@@ -100,33 +100,33 @@ def signature_of(node: ast.FunctionDef, path: Path, owner: str) -> Signature:
 
 
 def documented(node: ast.FunctionDef) -> tuple[str, dict[str, str]]:
-    """A function's docstring, and what it says of each parameter."""
+    """A function's docstring, and its description of each parameter."""
     doc = ast.get_docstring(node) or ""
     return doc, _arguments(sections(doc).get("Args", ""))
 
 
 def annotation_text(node: ast.expr | None) -> str:
-    """An annotation or a name as it stands there."""
+    """An annotation or a name, as text."""
     if isinstance(node, ast.Name):
         return node.id
     return ast.unparse(node) if node else ""
 
 
 def sections(doc: str) -> dict[str, str]:
-    """A docstring by its headings (Args, Returns, Note); what stands before them under ""."""
+    """Sections of a docstring by heading (Args, Returns, Note); the text before them under ""."""
     parts = re.split(r"^(Args|Returns|Note):\n", doc, flags=re.MULTILINE)
     texts = [textwrap.dedent(part).strip() for part in parts[2::2]]
     return {"": parts[0].strip(), **dict(zip(parts[1::2], texts, strict=True))}
 
 
 def _arguments(text: str) -> dict[str, str]:
-    """`name: what it is` for each parameter, continued lines joined."""
-    found = re.findall(r"^(\w+): (.*(?:\n +.*)*)", text, flags=re.MULTILINE)
-    return {name: " ".join(words.split()) for name, words in found}
+    """The description of each parameter, with continuation lines joined."""
+    items = re.findall(r"^(\w+): (.*(?:\n +.*)*)", text, flags=re.MULTILINE)
+    return {name: " ".join(description.split()) for name, description in items}
 
 
 def arguments_of(function: Callable[..., Any]) -> dict[str, str]:
-    """What a function's docstring says of each argument."""
+    """The description of each argument in a function's docstring."""
     return _arguments(sections(inspect.getdoc(function) or "").get("Args", ""))
 
 
@@ -136,7 +136,7 @@ def _number(low: float, high: float) -> Callable[[Any], bool]:
     )
 
 
-# What an option can be: how a message says it, and which values have it.
+# Types of options: description for messages, and a predicate for values.
 TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "float": ("a number", _number(-UNBOUNDED, UNBOUNDED)),
     "NonNegative": ("a number from 0", _number(0, UNBOUNDED)),
@@ -161,20 +161,19 @@ TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 
 def _type(annotation: ast.expr) -> tuple[str, Callable[[Any], bool]]:
-    """An annotation in words, and whether a value has it."""
+    """Description of an annotation, and a predicate for its values."""
     match annotation:
         case ast.BinOp(left=left, right=right):
-            (words, fits), (other_words, other_fits) = _type(left), _type(right)
-            return f"{words} or {other_words}", lambda value: fits(value) or other_fits(value)
+            (text, fits), (other_text, other_fits) = _type(left), _type(right)
+            return f"{text} or {other_text}", lambda value: fits(value) or other_fits(value)
         case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
             allowed = ast.literal_eval(choices)
             known = allowed if isinstance(allowed, tuple) else (allowed,)
-            words = either(known)
-            return words, lambda value: isinstance(value, str) and value in known
+            return either(known), lambda value: isinstance(value, str) and value in known
         case ast.Subscript(value=ast.Name(id="Sequence"), slice=item):
-            words, fits = _type(item)
-            several = re.sub("^a (number|word)", r"\1s", words).removeprefix("a ")
-            return f"a list of {several}", (
+            text, fits = _type(item)
+            plural = re.sub("^a (number|word)", r"\1s", text).removeprefix("a ")
+            return f"a list of {plural}", (
                 lambda value: isinstance(value, list | tuple) and all(map(fits, value))
             )
         case _:

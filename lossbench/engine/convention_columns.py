@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from lossbench.catalog import registry
-from lossbench.catalog.columns import Column, under
+from lossbench.catalog.columns import Column, with_defaults
 from lossbench.catalog.conventions import ALL, CONVENTIONS, DEFAULT, Convention
 from lossbench.catalog.grammar import leaves, parse_item
 from lossbench.engine.settings import Settings
@@ -29,7 +29,9 @@ def comparison(columns: Sequence[Column], settings: Settings, task: str) -> list
     if settings.convention != ALL:
         return []
     return [
-        ConventionColumn(preset.name, under(column, settings.defaults(preset, task)), wanted)
+        ConventionColumn(
+            preset.name, with_defaults(column, settings.defaults(preset, task)), wanted
+        )
         for preset in CONVENTIONS.values()
         for column in columns
         if (wanted := reported(preset, column, task))

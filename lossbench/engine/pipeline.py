@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 from lossbench.catalog.columns import Term
-from lossbench.catalog.feature_needs import needed
+from lossbench.catalog.feature_needs import required_features
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import label
@@ -157,7 +157,7 @@ class Pipeline:
 
     def _extraction(self, device: str) -> Extraction | None:
         """The networks of the run's losses, with their weights."""
-        if not any(map(needed, self.terms)):
+        if not any(map(required_features, self.terms)):
             return None
         from lossbench.engine.compute.feature_batches import Extraction
 

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from lossbench.catalog import registry
 from lossbench.catalog.columns import Column, Term, resolve
 from lossbench.catalog.compatibility import check_maps, check_roles, check_task
-from lossbench.catalog.feature_needs import needed, parameters
+from lossbench.catalog.feature_needs import parameters, required_features
 from lossbench.catalog.tasks import USUAL
 from lossbench.data.dataset import (
     TASKS_WITHOUT_PIXELS,
@@ -62,7 +62,7 @@ def prepare(settings: Settings) -> Run:
         pairing,
         reading,
         task,
-        asks=((term.name, *each) for term in terms for each in term.entry.asks),
+        asks=((term.name, *each) for term in terms for each in term.entry.named_inputs),
         role_forms=_role_forms(terms),
         masks=any(term.options.get("iou_type") == "segm" for term in terms),
     )
@@ -140,7 +140,7 @@ def _what_is_kept(plan: Plan, terms: Sequence[Term], settings: Settings) -> tupl
             f"readers count every pair, which {settings.device} does not make faster;"
             " --device cpu does without its start"
         )
-    if any((needs := needed(term)) and needs[0].network == SEEDED for term in terms):
+    if any((needs := required_features(term)) and needs[0].network == SEEDED for term in terms):
         notes.append(RANDOM)
     return replace(plan, notes=tuple(notes)), settings
 

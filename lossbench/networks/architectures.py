@@ -1,7 +1,7 @@
-"""The networks whose features deep losses compare: how they are built and what a loss asks of them.
+"""Architectures of the networks whose features deep losses compare, and recipes of features.
 
-Facts only: `lossbench.networks.extractor` computes them, `lossbench.networks.weights` knows where
-weights are.
+Data only: `lossbench.networks.extractor` computes features, `lossbench.networks.weights` locates
+weights.
 """
 
 from __future__ import annotations
@@ -9,20 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    pass
-
-SEEDED = "tiny_seeded"  # random weights, which are never taken unless they are named
+SEEDED = "tiny_seeded"  # a network with random weights, used only on request
 LPIPS = {"alex": "alexnet", "vgg": "vgg16", "squeeze": "squeezenet", SEEDED: SEEDED}
-IMAGE = "image"  # a layer of every network: what goes into it
+IMAGE = "image"  # a layer of every network: its input
 LAST_OF_STAGES = ("relu1_2", "relu2_2", "relu3_3", "relu4_3", "relu5_3")
 DISTS_LAYERS = (IMAGE, *LAST_OF_STAGES)
 
 
 class Conv(NamedTuple):
-    """A convolution and the ReLU after it, which names the layer."""
+    """A convolution followed by a ReLU, whose output is the layer."""
 
     layer: str
     key: str  # of its weights
@@ -34,7 +31,7 @@ class Conv(NamedTuple):
 
 
 class Fire(NamedTuple):
-    """SqueezeNet's module: a narrow convolution, then two wide ones side by side."""
+    """SqueezeNet's module: a narrow convolution, then two wide ones in parallel."""
 
     layer: str
     key: str
@@ -44,7 +41,7 @@ class Fire(NamedTuple):
 
 
 class Pool(NamedTuple):
-    """The largest of each square, every second one."""
+    """Max pooling with stride 2."""
 
     size: int = 2
     ceil: bool = False
@@ -54,42 +51,42 @@ Step = Conv | Fire | Pool
 
 
 class Recipe(NamedTuple):
-    """How features are made of an image: these are made once, whoever asks."""
+    """How features are computed from an image; each recipe is computed once for all losses."""
 
     network: str
-    halving: str = "max"  # of a pooling: the largest of each square, or "blur", DISTS's ℓ2 norm
-    shorter: int | None = None  # the shorter side of the image is shrunk to it beforehand
+    pooling: str = "max"  # or "blur", the ℓ2 pooling of DISTS
+    shorter: int | None = None  # shorter side to which larger images are shrunk first
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network up to its last convolution, one step after another."""
+    """A network up to its last convolution, as a sequence of steps."""
 
     name: str
     steps: tuple[Step, ...]
 
     @cached_property
     def layers(self) -> tuple[str, ...]:
-        """What can be asked for, the first layer first."""
+        """Names of the layers, first layer first."""
         return tuple(step.layer for step in self.steps if not isinstance(step, Pool))
 
     @property
     def every_layer(self) -> tuple[str, ...]:
-        """Those, and the image itself before them."""
+        """Names of the layers, preceded by the image itself."""
         return (IMAGE, *self.layers)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every weight by its key, as torchvision calls it."""
-        found: dict[str, tuple[int, ...]] = {}
+        """Shape of every weight by its key in torchvision."""
+        shapes: dict[str, tuple[int, ...]] = {}
         for key, inputs, outputs, size in self._convolutions():
-            found[f"{key}.weight"] = (outputs, inputs, size, size)
-            found[f"{key}.bias"] = (outputs,)
-        return found
+            shapes[f"{key}.weight"] = (outputs, inputs, size, size)
+            shapes[f"{key}.bias"] = (outputs,)
+        return shapes
 
     @cached_property
     def widths(self) -> dict[str, int]:
-        """How many maps each layer has."""
+        """Number of feature maps of each layer."""
         return {
             step.layer: step.outputs if isinstance(step, Conv) else 2 * step.wide
             for step in self.steps
@@ -97,24 +94,24 @@ class Network:
         }
 
     def up_to(self, layers: Iterable[str]) -> Iterator[Step]:
-        """The steps to the deepest of some layers, and no further."""
-        left = {*layers} - {IMAGE}
+        """The steps up to the deepest of some layers."""
+        remaining = {*layers} - {IMAGE}
         for step in self.steps:
-            if not left:
+            if not remaining:
                 return
             yield step
             if not isinstance(step, Pool):
-                left.discard(step.layer)
+                remaining.discard(step.layer)
 
     def cost(self, layers: Sequence[str]) -> float:
-        """Numbers that are held at a time for each pixel of the image: about, and rather more."""
-        share, largest, kept = 1.0, 3.0, 0.0
+        """Upper estimate of the numbers held in memory per pixel of the image."""
+        scale, largest, kept = 1.0, 3.0, 0.0
         for step in self.up_to(layers):
             if isinstance(step, Pool):
-                share /= 4
+                scale /= 4
                 continue
-            share /= step.stride**2 if isinstance(step, Conv) else 1
-            numbers = share * self.widths[step.layer]
+            scale /= step.stride**2 if isinstance(step, Conv) else 1
+            numbers = scale * self.widths[step.layer]
             largest = max(largest, numbers)
             kept += numbers * (step.layer in layers)
         return kept + 3 * largest
@@ -130,15 +127,15 @@ class Network:
 
 
 def _vgg(name: str, counts: Sequence[int], widths: Sequence[int]) -> Network:
-    """Stages of 3×3 convolutions with a pooling between them (Simonyan & Zisserman 2015)."""
+    """Stages of 3×3 convolutions with pooling in between (Simonyan & Zisserman 2015)."""
     steps: list[Step] = []
-    place, inputs = 0, 3
+    index, inputs = 0, 3
     for stage, (count, outputs) in enumerate(zip(counts, widths, strict=True), 1):
         for number in range(1, count + 1):
-            steps.append(Conv(f"relu{stage}_{number}", f"features.{place}", inputs, outputs))
-            place, inputs = place + 2, outputs
+            steps.append(Conv(f"relu{stage}_{number}", f"features.{index}", inputs, outputs))
+            index, inputs = index + 2, outputs
         steps.append(Pool())
-        place += 1
+        index += 1
     return Network(name, tuple(steps[:-1]))
 
 
@@ -180,7 +177,7 @@ NETWORKS = {
         _vgg(SEEDED, (2, 2, 4, 4, 4), (8, 8, 12, 16, 16)),
     )
 }
-# The layers that LPIPS compares, and so the order of its heads.
+# The layers that LPIPS compares, in the order of its heads.
 LPIPS_LAYERS = {
     "alexnet": NETWORKS["alexnet"].layers,
     "vgg16": LAST_OF_STAGES,

@@ -1,4 +1,4 @@
-"""Networks at work: weights read from files without running what is in them, features of images."""
+"""Feature extraction: networks with weights read safely from files, applied to images."""
 
 from __future__ import annotations
 
@@ -30,58 +30,58 @@ from lossbench.networks.weights import Report, WeightFiles, digest, locate, publ
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for images in [0, 1]
 DISTS_MAPS = 3 + 64 + 128 + 256 + 512 + 512  # the image itself and five layers of VGG16
-FREE = 0.5  # the share of a device's free memory that a batch may take
+FREE = 0.5  # fraction of a device's free memory that a batch may use
 Tensors = Mapping[str, Tensor]
 
 
 class Networks:
-    """Networks with their weights, each read once, when it is first asked for."""
+    """Networks with their weights; each file is read once, on first use."""
 
     def __init__(
         self, files: WeightFiles | None = None, offline: bool = False,
         report: Report | None = None,
     ) -> None:  # fmt: skip
         self.files, self.offline, self.report = dict(files or {}), offline, report
-        self.hashes: dict[str, str] = {}  # SHA-256 of each file that was read
+        self.hashes: dict[str, str] = {}  # SHA-256 of each file read
         self._read: dict[str, Tensors] = {}
-        self._placed: dict[tuple[str, torch.device, torch.dtype], Tensors] = {}
+        self._converted: dict[tuple[str, torch.device, torch.dtype], Tensors] = {}
         self._lock = threading.Lock()
 
     def numbers(self, name: str, like: Tensor) -> Tensors:
-        """Weights by their keys, where a tensor is and of its type."""
-        place = (name, like.device, like.dtype)
+        """Weights by key, with the device and type of a tensor."""
+        key = (name, like.device, like.dtype)
         with self._lock:
             if name not in self._read:
                 self._read[name] = self._load(name)
-            if place not in self._placed:
-                self._placed[place] = {k: _placed(v, like) for k, v in self._read[name].items()}
-            return self._placed[place]
+            if key not in self._converted:
+                self._converted[key] = {k: _converted(v, like) for k, v in self._read[name].items()}
+            return self._converted[key]
 
     def maps(self, images: Tensor, recipe: Recipe, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Features of images (B, 3, H, W) in [0, 1]: by layer, (B, M, height, width).
+        """Features of images (B, 3, H, W) in [0, 1], by layer, each (B, M, height, width).
 
         Raises:
-            InputError: they are too small for a layer.
+            InputError: the images are too small for a layer.
         """
         images = _shrunk(images, recipe.shorter)
         network, numbers = NETWORKS[recipe.network], self.numbers(recipe.network, images)
-        found = {IMAGE: images} if IMAGE in layers else {}
+        features = {IMAGE: images} if IMAGE in layers else {}
         mean, deviation = (
-            torch.tensor(each, dtype=images.dtype, device=images.device)[:, None, None]
-            for each in (MEAN, DEVIATION)
+            torch.tensor(values, dtype=images.dtype, device=images.device)[:, None, None]
+            for values in (MEAN, DEVIATION)
         )
         x = ((images - mean) / deviation).contiguous(memory_format=torch.channels_last)
         for step in network.up_to(layers):
-            least = step.size if isinstance(step, Pool) and recipe.halving == "max" else 1
+            required = step.size if isinstance(step, Pool) and recipe.pooling == "max" else 1
             if not isinstance(step, Pool | Fire):
-                least = step.size - 2 * step.pad
-            if min(x.shape[2:]) < least:
+                required = step.size - 2 * step.pad
+            if min(x.shape[2:]) < required:
                 raise InputError(
                     f"is {sized(images.shape[2:])}, too small for {layers[-1]} of {network.name}",
                     kind="size",
                 )
             if isinstance(step, Pool):
-                x = _blurred(x) if recipe.halving == "blur" else functional.max_pool2d(
+                x = _blurred(x) if recipe.pooling == "blur" else functional.max_pool2d(
                     x, step.size, 2, ceil_mode=step.ceil
                 )  # fmt: skip
                 continue
@@ -95,27 +95,27 @@ class Networks:
             else:
                 x = _conv(x, numbers, step.key, step.stride, step.pad).relu_()
             if step.layer in layers:
-                found[step.layer] = x
-        return found
+                features[step.layer] = x
+        return features
 
     def each(
         self, images: Sequence[Tensor], recipe: Recipe, layers: Sequence[str]
     ) -> list[dict[str, Tensor]]:
-        """Features of images (1, 3, *) of any sizes, in batches of those of one size.
+        """Features of images (1, 3, *) of any size, in batches of images of equal size.
 
-        A batch takes no more than half of the device's free memory, and is halved where that is too
-        much. On a CPU an image is a batch: it is as fast, and its bits do not depend on others.
+        A batch uses at most half of the device's free memory, and is halved if memory runs out. On
+        a CPU each image is a batch, which is as fast and makes its bits independent of others.
 
         Raises:
-            InputError: an image is too small, or too large for the memory by itself.
+            InputError: an image is too small, or a single image too large for the memory.
         """
-        found: list[dict[str, Tensor]] = [{}] * len(images)
-        for places in _by_size(images):
-            size, start = self._fitting(images[places[0]], recipe, layers), 0
-            while start < len(places):
-                batch = places[start : start + size]
+        features: list[dict[str, Tensor]] = [{}] * len(images)
+        for indices in _by_size(images):
+            size, start = self._batch_size(images[indices[0]], recipe, layers), 0
+            while start < len(indices):
+                batch = indices[start : start + size]
                 try:
-                    made = self.maps(torch.cat([images[place] for place in batch]), recipe, layers)
+                    layer_maps = self.maps(torch.cat([images[i] for i in batch]), recipe, layers)
                 except RuntimeError as error:
                     if not _out_of_memory(error):
                         raise
@@ -129,18 +129,18 @@ class Networks:
                     if images[0].is_cuda:
                         torch.cuda.empty_cache()
                     continue
-                for row, place in enumerate(batch):
-                    found[place] = {layer: maps[row : row + 1] for layer, maps in made.items()}
+                for row, index in enumerate(batch):
+                    features[index] = {name: x[row : row + 1] for name, x in layer_maps.items()}
                 start += len(batch)
-        return found
+        return features
 
-    def _fitting(self, image: Tensor, recipe: Recipe, layers: Sequence[str]) -> int:
-        """How many images of this size go together."""
+    def _batch_size(self, image: Tensor, recipe: Recipe, layers: Sequence[str]) -> int:
+        """Number of images of this size in a batch."""
         if not image.is_cuda:
             return 1
         free, _ = torch.cuda.mem_get_info(image.device)
-        one = NETWORKS[recipe.network].cost(layers) * image[0, 0].numel() * image.element_size()
-        return max(1, int(FREE * free / one))
+        cost = NETWORKS[recipe.network].cost(layers) * image[0, 0].numel() * image.element_size()
+        return max(1, int(FREE * free / cost))
 
     def _load(self, name: str) -> Tensors:
         if name == SEEDED:
@@ -149,26 +149,26 @@ class Networks:
         path = locate(name, self.files, self.offline, self.report)
         known = published(name)
         self.hashes[name] = known.sha256 if path.name == known.file else digest(path)
-        return fitting(name, read_tensors(path), path)
+        return checked_weights(name, read_tensors(path), path)
 
 
-def _placed(numbers: Tensor, like: Tensor) -> Tensor:
-    """Weights where a tensor is, in the order that convolutions on a CPU compute in."""
-    placed = numbers.to(like)
-    return placed.contiguous(memory_format=torch.channels_last) if placed.ndim == 4 else placed
+def _converted(numbers: Tensor, like: Tensor) -> Tensor:
+    """Weights with the device and type of a tensor, in the memory format of CPU convolutions."""
+    result = numbers.to(like)
+    return result.contiguous(memory_format=torch.channels_last) if result.ndim == 4 else result
 
 
 def _shrunk(images: Tensor, shorter: int | None) -> Tensor:
-    """Larger images so that their shorter side has so many pixels, bilinearly.
+    """Shrink larger images bilinearly, so that their shorter side has `shorter` pixels.
 
-    Or one less, where the product with the factor is rounded below it (384 to 256 gives 255): so do
-    the values that the authors of DISTS publish.
+    The side can be one pixel less where the product with the scale factor rounds down (384 to 256
+    gives 255), as in the values published by the authors of DISTS.
     """
-    least = min(images.shape[2:])
-    if shorter is None or least <= shorter:
+    side = min(images.shape[2:])
+    if shorter is None or side <= shorter:
         return images
     return functional.interpolate(
-        images, scale_factor=shorter / least, mode="bilinear", recompute_scale_factor=False
+        images, scale_factor=shorter / side, mode="bilinear", recompute_scale_factor=False
     )
 
 
@@ -177,18 +177,18 @@ def _conv(x: Tensor, numbers: Tensors, key: str, stride: int = 1, pad: int = 0) 
 
 
 def _blurred(x: Tensor) -> Tensor:
-    """Every second pixel of the ℓ2 norm under a Hann window (Ding et al. 2020)."""
+    """ℓ2 pooling with stride 2 and a Hann window (Ding et al. 2020)."""
     line = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
     window = (line[:, None] * line).expand(x.shape[1], 1, 3, 3)
     return (functional.conv2d(x**2, window, stride=2, padding=1, groups=x.shape[1]) + 1e-12).sqrt()
 
 
 def _by_size(images: Sequence[Tensor]) -> list[list[int]]:
-    """The places of images of one size together."""
-    sizes: dict[tuple[int, ...], list[int]] = {}
-    for place, image in enumerate(images):
-        sizes.setdefault(tuple(image.shape), []).append(place)
-    return list(sizes.values())
+    """Indices of the images, grouped by size."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for index, image in enumerate(images):
+        groups.setdefault(tuple(image.shape), []).append(index)
+    return list(groups.values())
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
@@ -196,39 +196,39 @@ def _out_of_memory(error: RuntimeError) -> bool:
 
 
 def seeded(network: Network) -> Tensors:
-    """Random weights that are the same everywhere: those of numpy's frozen generator, seed 0."""
-    random, found = np.random.RandomState(0), {}
+    """Reproducible random weights, from numpy's frozen generator with seed 0."""
+    random, weights = np.random.RandomState(0), {}
     for key, shape in network.shapes.items():
         scale = math.sqrt(2 / math.prod(shape[1:])) if len(shape) > 1 else 0.05
-        found[key] = torch.from_numpy(scale * random.standard_normal(shape)).float()
-    return found
+        weights[key] = torch.from_numpy(scale * random.standard_normal(shape)).float()
+    return weights
 
 
 def read_tensors(path: Path) -> Tensors:
-    """The named tensors of a file; nothing in it is run.
+    """The named tensors of a file; no code in the file is run.
 
     Raises:
-        InputError: it cannot be read, or holds more than tensors.
-        SettingError: what reads it is not installed.
+        InputError: the file cannot be read, or contains more than tensors.
+        SettingError: the package that reads the file is not installed.
     """
     try:
         if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as held:
-                return {name: torch.from_numpy(held[name]) for name in held.files}
+            with np.load(path, allow_pickle=False) as arrays:
+                return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
         if path.suffix == ".safetensors":
             return _safetensors(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise InputError(
-            f"{path} holds more than tensors and is not opened; expected a state dict",
+            f"{path} contains more than tensors and was not opened; expected a state dict",
             kind="mismatch",
         ) from None
     except (OSError, ValueError, RuntimeError, EOFError, KeyError, zipfile.BadZipFile) as error:
         reason = str(getattr(error, "strerror", None) or error).partition("\n")[0]
         raise InputError(f"{path} cannot be read as weights: {reason}") from None
-    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
-        raise InputError(f"{path} is no state dict: expected tensors by name", kind="mismatch")
-    return found
+    if not isinstance(tensors, Mapping) or not all(isinstance(v, Tensor) for v in tensors.values()):
+        raise InputError(f"{path} is not a state dict: expected tensors by name", kind="mismatch")
+    return tensors
 
 
 def _safetensors(path: Path) -> Tensors:
@@ -238,49 +238,49 @@ def _safetensors(path: Path) -> Tensors:
     except ImportError:
         raise SettingError(f"{path} needs a reader: pip install 'lossbench[safetensors]'") from None
     try:
-        found: Tensors = load_file(path)
+        tensors: Tensors = load_file(path)
     except SafetensorError as error:
         raise ValueError(str(error)) from None
-    return found
+    return tensors
 
 
-def fitting(name: str, held: Tensors, path: Path) -> Tensors:
-    """What of a file some weights are, in one form, if all of it is there.
+def checked_weights(name: str, tensors: Tensors, path: Path) -> Tensors:
+    """The weights with a name among the tensors of a file, in float32.
 
     Raises:
-        InputError: something is missing, too much, of another shape or not finite.
+        InputError: a tensor is missing, unknown, not finite, or has another shape.
     """
-    others: tuple[str, ...] = ("features.",)
+    ignored: tuple[str, ...] = ("features.",)
     if name in NETWORKS:
-        wanted = NETWORKS[name].shapes
-        found = {key: held[key] for key in wanted if key in held}
-        others = ("classifier.", "lin")
+        expected = NETWORKS[name].shapes
+        weights = {key: tensors[key] for key in expected if key in tensors}
+        ignored = ("classifier.", "lin")
     elif name == "dists":
-        wanted = {"alpha": (DISTS_MAPS,), "beta": (DISTS_MAPS,)}
-        found = {key: held[key].flatten() for key in wanted if key in held}
+        expected = {"alpha": (DISTS_MAPS,), "beta": (DISTS_MAPS,)}
+        weights = {key: tensors[key].flatten() for key in expected if key in tensors}
     else:
-        wanted = _head_shapes(name)
-        found = dict(_heads(held))
-    strange = [key for key in held if key not in found and not key.startswith(others)]
-    strange = [
-        key for key in strange if name in NETWORKS or key.split(".")[0] + ".weight" not in found
+        expected = _head_shapes(name)
+        weights = dict(_heads(tensors))
+    unknown = [key for key in tensors if key not in weights and not key.startswith(ignored)]
+    unknown = [
+        key for key in unknown if name in NETWORKS or key.split(".")[0] + ".weight" not in weights
     ]
-    problems = [f"{key} is missing" for key in wanted if key not in found]
+    problems = [f"{key} is missing" for key in expected if key not in weights]
     problems += [
-        f"{key} is {sized(found[key].shape[::-1])}, expected {sized(wanted[key][::-1])}"
-        if len(wanted[key]) == 2
-        else f"{key} is {_shape(found[key].shape)}, expected {_shape(wanted[key])}"
-        for key in wanted
-        if key in found and tuple(found[key].shape) != tuple(wanted[key])
+        f"{key} is {sized(weights[key].shape[::-1])}, expected {sized(expected[key][::-1])}"
+        if len(expected[key]) == 2
+        else f"{key} is {_shape(weights[key].shape)}, expected {_shape(expected[key])}"
+        for key in expected
+        if key in weights and tuple(weights[key].shape) != tuple(expected[key])
     ]
-    problems += [f"{key} is none of its keys" for key in strange]
+    problems += [f"{key} is an unknown key" for key in unknown]
     problems += [
-        f"{key} is not finite" for key, value in found.items() if not value.isfinite().all()
+        f"{key} is not finite" for key, value in weights.items() if not value.isfinite().all()
     ]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise InputError(f"{path} does not fit {name}: {problems[0]}{more}", kind="mismatch")
-    return {key: value.float() for key, value in found.items()}
+    return {key: value.float() for key, value in weights.items()}
 
 
 def _shape(shape: Sequence[int]) -> str:
@@ -293,9 +293,9 @@ def _head_shapes(name: str) -> dict[str, tuple[int, ...]]:
     return {f"lin{n}.weight": (network.widths[layer],) for n, layer in enumerate(layers)}
 
 
-def _heads(held: Tensors) -> Iterator[tuple[str, Tensor]]:
-    """Linear heads by number, with or without the names of the module that they were in."""
-    for key, value in held.items():
+def _heads(tensors: Tensors) -> Iterator[tuple[str, Tensor]]:
+    """Linear heads by number; keys may contain the names of enclosing modules."""
+    for key, value in tensors.items():
         first, _, rest = key.partition(".")
         if first.startswith("lin") and rest in ("weight", "model.1.weight"):
             yield f"{first}.weight", value.flatten()

@@ -1,4 +1,4 @@
-"""Published weights: what they are, where they are kept, and how they are fetched and checked."""
+"""Published weights: identity, locations, download and verification."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ HEADS = (
 IMAGENET = "BSD-3-Clause; trained on ImageNet, which is for research"
 ENDINGS = (".pth", ".pt", ".safetensors", ".npz")
 BLOCK = 1 << 20
-WeightFiles = Mapping[str, str | os.PathLike[str]]  # by the names of the weights
-Report = Callable[[int, int], None]  # bytes so far, and all of them
+WeightFiles = Mapping[str, str | os.PathLike[str]]  # by name of the weights
+Report = Callable[[int, int], None]  # progress: bytes so far, and total bytes
 
 
 @dataclass(frozen=True)
 class Published:
-    """A file of weights as its authors published it.
+    """A file of weights as published by its authors.
 
     Attributes:
-        name: what `--weights NAME=FILE` calls it.
-        url: where it is.
-        sha256: its hash; torch's files have the first eight digits in their name.
-        size: how many bytes it has.
-        licence: under which it is published.
+        name: its name in `--weights NAME=FILE`.
+        url: where the file is published.
+        sha256: its hash; file names of torch contain the first eight digits.
+        size: its size in bytes.
+        licence: the licence of the weights.
         file: its name in a cache.
     """
 
@@ -46,27 +46,27 @@ class Published:
 
     @property
     def path(self) -> Path | None:
-        """Where it is on this machine; None where no cache has it."""
-        return next((path for path in self.places if path.is_file()), None)
+        """The file on this machine; None if no cache has it."""
+        return next((path for path in self.cache_paths if path.is_file()), None)
 
     @property
-    def places(self) -> list[Path]:
-        """Where it is looked for: our cache, then torch's."""
+    def cache_paths(self) -> list[Path]:
+        """Paths to search: our cache, then torch's."""
         return [cache_folder() / self.file, torch_folder() / self.file]
 
     def verify(self, path: Path | None = None) -> Path:
-        """The file, whose bytes are those that were published.
+        """The file, verified by its hash.
 
         Raises:
-            InputError: it is not there, cannot be read or has another hash.
+            InputError: the file is missing, cannot be read or has another hash.
         """
         path = path or self.path
         if path is None:
-            raise InputError(f"{self.name} is in no cache; lossbench weights fetch {self.name}")
-        found = digest(path)
-        if found != self.sha256:
+            raise InputError(f"{self.name} is in no cache; run lossbench weights fetch {self.name}")
+        actual = digest(path)
+        if actual != self.sha256:
             raise InputError(
-                f"{path} is not {self.name} as published: its SHA-256 begins with {found[:8]},"
+                f"{path} is not {self.name} as published: its SHA-256 begins with {actual[:8]},"
                 f" expected {self.sha256[:8]}; delete it and run lossbench weights fetch"
                 f" {self.name}",
                 kind="mismatch",
@@ -74,41 +74,42 @@ class Published:
         return path
 
     def fetch(self, report: Report | None = None) -> Path:
-        """The verified file, downloaded into the cache where it is in none.
+        """The verified file, downloaded into the cache if no cache has it.
 
         Raises:
-            InputError: it could not be downloaded, or is not what was published.
-            SettingError: the cache cannot be written.
+            InputError: the download failed, or its hash differs.
+            SettingError: the cache is not writable.
         """
         if self.path is not None:
             return self.verify()
-        place = cache_folder() / self.file
+        target = cache_folder() / self.file
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
-            handle, made = tempfile.mkstemp(prefix=f"{self.file}.", dir=place.parent)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=f"{self.file}.", dir=target.parent)
         except OSError as error:
             raise SettingError(
-                f"the cache {place.parent} cannot be written: {error.strerror}; set LOSSBENCH_CACHE"
-                f" to a folder that can, or give the file: --weights {self.name}=FILE"
+                f"the cache {target.parent} cannot be written: {error.strerror}; set"
+                " LOSSBENCH_CACHE to a writable folder, or give the file: --weights"
+                f" {self.name}=FILE"
             ) from None
-        part = Path(made)
+        part = Path(name)
         try:
             with os.fdopen(handle, "wb") as file:
                 self._download(file.write, report)
             self.verify(part)
-            part.replace(place)
+            part.replace(target)
         except InputError as error:
             if error.kind != "mismatch":
                 raise
             raise InputError(
-                f"{self.url} is not {self.name} as published: another SHA-256 than"
-                f" {self.sha256[:8]}…; nothing was kept",
+                f"{self.url} is not {self.name} as published: its SHA-256 does not begin with"
+                f" {self.sha256[:8]}; nothing was kept",
                 kind="mismatch",
             ) from None
         finally:
             with suppress(OSError):
                 part.unlink()
-        return place
+        return target
 
     def _download(self, write: Callable[[bytes], object], report: Report | None) -> None:
         from http.client import HTTPException
@@ -117,8 +118,8 @@ class Published:
 
         done = 0
         try:
-            with urlopen(self.url, timeout=30) as answer:
-                while block := answer.read(BLOCK):
+            with urlopen(self.url, timeout=30) as response:
+                while block := response.read(BLOCK):
                     write(block)
                     done += len(block)
                     if report:
@@ -131,12 +132,12 @@ class Published:
 
     def _ways(self) -> str:
         return (
-            f"give the file: --weights {self.name}=FILE, or put it at {self.places[0]}, or run"
-            f" lossbench weights fetch {self.name} where there is a network"
+            f"give the file: --weights {self.name}=FILE, or put it at {self.cache_paths[0]}, or run"
+            f" lossbench weights fetch {self.name} on a machine with network access"
         )
 
     def missing(self) -> InputError:
-        """What a run without it and without a network says."""
+        """The error for weights that are in no cache and may not be downloaded."""
         return InputError(
             f"the weights {self.name} are needed and --offline forbids a download; {self._ways()}",
             kind="missing",
@@ -198,7 +199,7 @@ PUBLISHED = {
 
 
 def published(name: str) -> Published:
-    """The weights of this name; an unknown one offers the nearest."""
+    """The weights with a name; an unknown name is an error with a suggestion."""
     if name not in PUBLISHED:
         known = ", ".join(PUBLISHED)
         raise SettingError(
@@ -210,7 +211,7 @@ def published(name: str) -> Published:
 
 
 def check_files(files: WeightFiles) -> None:
-    """Refuse `--weights` that name nothing, or files of a kind that is not read."""
+    """Reject `--weights` with an unknown name or an unsupported file format."""
     for name, path in files.items():
         published(name)
         if not os.fspath(path).endswith(ENDINGS):
@@ -221,27 +222,27 @@ def check_files(files: WeightFiles) -> None:
 
 
 def locate(name: str, files: WeightFiles, offline: bool, report: Report | None = None) -> Path:
-    """The file of some weights: the one given, else that of a cache, else downloaded.
+    """The file of some weights: from `files`, else from a cache, else downloaded.
 
     Raises:
-        InputError: there is none, or a file with the published name has another hash.
+        InputError: there is no file, or a file with the published name has another hash.
     """
-    each = published(name)
+    weights = published(name)
     if name in files:
         path = Path(files[name]).expanduser()
         if not path.is_file():
             raise InputError(f"--weights {name}={path}: there is no such file", kind="missing")
-        return each.verify(path) if path.name == each.file else path
-    if each.path is None and offline:
-        raise each.missing()
-    return each.fetch(report)
+        return weights.verify(path) if path.name == weights.file else path
+    if weights.path is None and offline:
+        raise weights.missing()
+    return weights.fetch(report)
 
 
 def digest(path: Path) -> str:
     """The SHA-256 of a file.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: the file cannot be read.
     """
     try:
         with open(path, "rb") as file:
@@ -251,10 +252,10 @@ def digest(path: Path) -> str:
 
 
 def cache_folder() -> Path:
-    """Where weights are kept: LOSSBENCH_CACHE, or the platform's folder for caches."""
-    given = os.environ.get("LOSSBENCH_CACHE")
-    if given:
-        return Path(given).expanduser() / "weights"
+    """Cache of weights: in LOSSBENCH_CACHE, or in the platform's folder for caches."""
+    configured = os.environ.get("LOSSBENCH_CACHE")
+    if configured:
+        return Path(configured).expanduser() / "weights"
     home = Path.home()
     folder = {"win32": home / "AppData" / "Local", "darwin": home / "Library" / "Caches"}.get(
         sys.platform, Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
@@ -263,7 +264,7 @@ def cache_folder() -> Path:
 
 
 def torch_folder() -> Path:
-    """Where torch keeps what it has downloaded."""
+    """Cache of torch's downloads."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     home = os.environ.get("TORCH_HOME") or cache / "torch"
     return Path(home).expanduser() / "hub" / "checkpoints"

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lossbench.catalog.columns import Column, Term, resolve
-from lossbench.catalog.compatibility import judged
+from lossbench.catalog.compatibility import class_count
 from lossbench.catalog.grammar import fold
 from lossbench.errors import LossbenchError, SettingError
 from lossbench.training.tensor_loss import tensor_loss
@@ -120,7 +120,7 @@ def _value_of(column: Column, task: str, encoding: str, target: Tensor) -> Calla
         where["task"] = task
 
     def of_term(term: Term, pred: Tensor) -> Tensor:
-        classes = judged(term, task, CLASSES[task])
+        classes = class_count(term, task, CLASSES[task])
         numbers = tuple(1 + number / 2 for number in range(classes))  # there is no data set
         options = {**term.options, **dict.fromkeys(term.automatic, numbers)}
         return tensor_loss(term.name)(pred, target, **where, **options)
@@ -151,7 +151,7 @@ def _reason(column: Column) -> str:
         if "Array" in term.entry.inputs.values():
             return (
                 f"{term.name} has no gradient: it gets arrays of numpy; where its parameters are"
-                f" annotated `torch.Tensor` it gets tensors ({term.entry.place})"
+                f" annotated `torch.Tensor` it gets tensors ({term.entry.location})"
             )
     return f"{column.name} has no gradient: small steps of the prediction do not change it"
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lossbench.catalog import registry
-from lossbench.catalog.columns import Term, filled
+from lossbench.catalog.columns import Term, with_options
 from lossbench.catalog.compatibility import check_roles, check_task
 from lossbench.catalog.grammar import fold, leaves
 from lossbench.catalog.registry import Entry
@@ -74,7 +74,7 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
         others = {role: x for role, x in options.items() if isinstance(x, Tensor)}
         options = {name: value for name, value in options.items() if name not in others}
         with registry.restored(added):  # a combination names others
-            node = filled(entry, options, {})
+            node = with_options(entry, options, {})
         check_task(leaves(node), task, classes, encoding)
         check_roles(leaves(node), others)
         for role in others:
@@ -145,7 +145,7 @@ def _of_records(
     """A loss of tensors by name."""
     if isinstance(pred, Tensor) or isinstance(target, Tensor):
         raise SettingError(f"{entry.name} takes mappings of tensors by name, as pred and target")
-    node = filled(entry, options, {})
+    node = with_options(entry, options, {})
     like = next(iter(pred.values()), torch.zeros(0))
     ones = torch.ones(len(like), device=like.device)
     sides = {
@@ -178,7 +178,7 @@ def _record_values(task: Task, given: dict[str, Tensor], terms: Iterable[Term]) 
     """Vectors (B, D), labels (B,) or scores (B, …) as values."""
     pred = given["pred"]
     rows = {role: each.to(pred.dtype).reshape(len(each), -1) for role, each in given.items()}
-    forms = {role: form for term in terms for role, form in term.entry.asks}
+    forms = {role: form for term in terms for role, form in term.entry.named_inputs}
     for role, each in rows.items():
         width = {"Vector": rows["pred"].shape[1], "Label": 1}.get(forms.get(role, ""))
         if len(each) != len(pred) or width not in (None, each.shape[1]):

@@ -912,7 +912,7 @@ def test_absent_is_the_value_of_a_class_that_the_target_lacks(
 
 def test_log_and_negative_exclude_each_other() -> None:
     d = data("binary probability")
-    with pytest.raises(lossbench.SettingError, match="exclude each other"):
+    with pytest.raises(lossbench.SettingError, match="mutually exclusive"):
         lossbench.evaluate(list(d.pred), list(d.target), "dice(log=true, negative=true)")
 
 

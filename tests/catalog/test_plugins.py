@@ -424,8 +424,8 @@ def test_the_facts_are_those_of_the_decorator_and_the_forms_those_of_the_views()
         for name, form in vars(annotations).items()
         if hasattr(Input, getattr(form, "__metadata__", ("",))[0] or "-")
     }
-    assert registry.side_forms() == one | {"Input"}
-    assert both | {"SampleBatch"} <= registry.forms() - registry.side_forms()
+    assert registry.input_forms() == one | {"Input"}
+    assert both | {"SampleBatch"} <= registry.forms() - registry.input_forms()
 
 
 WRONG = {
@@ -451,13 +451,13 @@ WRONG = {
     "HEAD\n@loss(aliases=['a b'])\nDEF": "a list of names",
     "HEAD\n@loss(**x)\nDEF": r"@loss has no '\*\*'",
     "HEAD\n@loss()\ndef f(pred): ...": "it takes 1 inputs",
-    "HEAD\ndef f(pred: P, target) -> PerPixel: ...": "target is without a form",
+    "HEAD\ndef f(pred: P, target) -> PerPixel: ...": "target has no form",
     "HEAD\ndef f(pred: P, target: Probabilty) -> PerPixel: ...": "did you mean 'Probability'",
     "HEAD\ndef f(predd: P, target: P) -> PerPixel: ...": "no input is called 'predd'",
     "HEAD\ndef f(pred: P, target: P): ...": "expected one of .*PerClass",
     "HEAD\ndef f(pred: P, target: P, *, k=N) -> PerPixel: ...": "literals",
     "HEAD\ndef f(pred: P, target: P, *, k=1) -> PerPixel: ...": "without a type",
-    "HEAD\ndef f(pred: P, target: P, k: int = 1) -> PerPixel: ...": "behind a",
+    "HEAD\ndef f(pred: P, target: P, k: int = 1) -> PerPixel: ...": "follow a",
 }  # fmt: skip
 HEAD = "from lossbench.plugin_api import PerPixel, Probability as P, loss"
 DEF = "def f(pred, target): ..."
@@ -521,7 +521,7 @@ def test_listing_runs_nothing_and_computing_tells_what_the_file_raises(write: Wr
 
 def test_a_name_that_is_gone_once_imported_is_told(write: Write) -> None:
     file = write("def told(pred, target): ...\ntold = 3")
-    with pytest.raises(lossbench.SettingError, match="once imported, told is no function"):
+    with pytest.raises(lossbench.SettingError, match="once imported, told is not a function"):
         lossbench.evaluate([GREY], [MASK], "told", task="binary", plugins=file)
 
 
@@ -539,7 +539,7 @@ def test_annotations_that_mean_nothing_are_told(write: Write) -> None:
 
 @pytest.mark.parametrize(
     ("body", "message"),
-    [("return 3", "expected an expression, 3 came back"), ("return 'told + dice'", "of itself"),
+    [("return 3", "expected an expression, got 3"), ("return 'told + dice'", "of itself"),
      ("raise ValueError('x')", r"line 4: ValueError: x"), ("return 'dise'", "did you mean 'dice'")],
 )  # fmt: skip
 def test_a_combination_that_is_none_is_told(body: str, message: str, write: Write) -> None:
@@ -691,9 +691,9 @@ def test_where_no_package_offers_any_python_is_not_asked() -> None:
     ("point", "source", "message"),
     [
         ("theirs.losses", "def dice(pred, target): ...", "two losses are called 'dice'"),
-        ("theirs.losses:dice", "def f(pred, target): ...", "expected a module, no :dice"),
-        ("theirs.other", "def f(pred, target): ...", "'theirs.other', which is not there"),
-        ("nowhere.losses", "def f(pred, target): ...", "'nowhere.losses', which is not there"),
+        ("theirs.losses:dice", "def f(pred, target): ...", "expected a module without :dice"),
+        ("theirs.other", "def f(pred, target): ...", "'theirs.other', which does not exist"),
+        ("nowhere.losses", "def f(pred, target): ...", "'nowhere.losses', which does not exist"),
         ("theirs.losses", "x = 1", "has no loss"),
     ],
 )

@@ -140,7 +140,7 @@ def test_a_missing_file_of_a_role_is_missing_for_its_sample_alone(tmp_path, plug
 WRONG = {
     "one that a loss needs": ("gap", {}, "gap needs the role style: --input style=DIR"),
     "one that no loss of the run asks for": (
-        "l1", {"style": STYLE}, "no loss of this run asks for the role style; these do: .*gap"),
+        "l1", {"style": STYLE}, "no loss of this run uses the role style; losses that do: .*gap"),
     "one that no loss asks for": (
         "gap", {"stlye": STYLE}, r"no loss asks for a role 'stlye' \(did you mean 'style'\?\)"),
 }  # fmt: skip

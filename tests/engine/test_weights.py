@@ -299,7 +299,7 @@ def npz(path: Path, **changes: Any) -> Path:
         ({"features__0__bias": np.zeros(63, np.float32)}, "features.0.bias is 63, expected 64"),
         ({"features__0__weight": np.zeros((64, 3, 5, 5), np.float32)},
          "features.0.weight is 64×3×5×5, expected 64×3×3×3"),
-        ({"features__99__bias": np.zeros(3, np.float32)}, "features.99.bias is none of its keys"),
+        ({"features__99__bias": np.zeros(3, np.float32)}, "features.99.bias is an unknown key"),
         ({"features__0__bias": np.full(64, np.nan, np.float32)}, "features.0.bias is not finite"),
     ],
 )  # fmt: skip
@@ -379,7 +379,7 @@ def test_a_broken_file_is_one_sentence(ending, content, tmp_path):
 @pytest.mark.parametrize("held", [[torch.zeros(2)], {"a": 1}, torch.zeros(3)], ids=repr)
 def test_what_is_no_state_dict_is_told(held, tmp_path):
     torch.save(held, tmp_path / "weights.pth")
-    with pytest.raises(lossbench.InputError, match="is no state dict: expected tensors by name"):
+    with pytest.raises(lossbench.InputError, match="is not a state dict: expected tensors by name"):
         read_tensors(tmp_path / "weights.pth")
 
 

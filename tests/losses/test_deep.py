@@ -787,7 +787,7 @@ def test_wrong_settings_are_told_before_anything_is_read(loss, words):
 
 def test_a_role_that_nothing_compares_with_is_refused():
     images = pictures()
-    with pytest.raises(lossbench.SettingError, match="no loss of this run asks for the role style"):
+    with pytest.raises(lossbench.SettingError, match="no loss of this run uses the role style"):
         lossbench.plan(images, images, f"gram({TINY})", task="image", inputs={"style": images})
 
 

@@ -437,7 +437,7 @@ def test_classification_of_detections(tmp_path: Path) -> None:
         ("detection(box=gio)", "no loss is called 'gio'"),
         ("detection(cls=bce(gamma=1))", "bce has no option 'gamma'"),
         ("detection(cls=3)", "cls is a loss such as bce or binary_focal"),
-        ("bce(weight_map=unet)", "which boxes lack"),
+        ("bce(weight_map=unet)", "needs pixels; boxes have none"),
         ("bce_with_logits", "needs logits"),
         (f"{AP}(iou_thresholds=1.5)", "iou_thresholds is a number from 0 to 1"),
         (f"{AP}(area=tiny)", "area is all, small, medium or large"),

@@ -370,7 +370,7 @@ def test_a_loss_for_training_has_maps_too():
         ("bce(weight_map=edge(factor=-1))", "edge: factor is a number from 0, not -1"),
         ("bce(weight_map=3)", "weight_map is a weight map such as unet"),
         ("bce(weight_map='edge(')", "weight_map|expected"),
-        ("bce(weight_map=unet(class_weights=[1, 2, 3]))", "3 numbers, there are 2 classes"),
+        ("bce(weight_map=unet(class_weights=[1, 2, 3]))", "3 numbers for 2 classes"),
         ("dice(smooth=unet(w0=1))", r"smooth is a number from 0, not unet\(w0=1\)"),
         ("ssim(weight_map=edge)", "ssim has no option 'weight_map'"),
     ],
@@ -390,7 +390,7 @@ def test_a_map_needs_classes():
 def test_instances_need_a_loss_and_whole_numbers():
     eye = np.eye(4, dtype=np.uint8)
     given = {"task": "binary", "inputs": {"instances": [eye * 0.5]}}
-    with pytest.raises(lossbench.SettingError, match="no loss asks for the role instances"):
+    with pytest.raises(lossbench.SettingError, match="no loss uses the role instances"):
         lossbench.plan([eye], [eye], ["dice", "bce(weight_map=edge)"], **given)
     result = lossbench.evaluate([eye], [eye], "bce(weight_map=unet)", **given)
     assert "instances that are no whole numbers" in result.failed[0].message

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.catalog.columns import Term
-from lossbench.catalog.compatibility import judged
+from lossbench.catalog.compatibility import class_count
 from lossbench.errors import InputError
 from lossbench.runtime.array_types import FloatArray
 
@@ -35,7 +35,9 @@ def resolve_automatic_options(
         raise InputError(
             f"{name}={rule}: no ground truth has a pixel of any class", kind="mismatch"
         )
-    if judged(term, task, support.shape[1]) > support.shape[1]:  # the background counts as well
+    if (
+        class_count(term, task, support.shape[1]) > support.shape[1]
+    ):  # the background counts as well
         support, valid = np.concatenate([valid - support, support], 1), valid.repeat(2, 1)
     labels = "Distribution" not in term.entry.inputs.values() and "alpha" in term.automatic
     return {

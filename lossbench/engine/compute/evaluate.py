@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lossbench.catalog.columns import Term
-from lossbench.catalog.compatibility import judged
+from lossbench.catalog.compatibility import class_count
 from lossbench.data.counting.instance_overlap import InstanceOverlap
 from lossbench.data.formats.boxes import Detections
 from lossbench.data.loading.records import Record
@@ -232,7 +232,7 @@ def _evaluate_added(rows: BatchScores, added: Added, plan: Plan) -> None:
         function = loss_function(term.entry)
         rows.states[term.key] = _fields(states)
         if term.automatic:
-            options = probes(term, judged(term, plan.task, added.support.shape[1]))
+            options = probes(term, class_count(term, plan.task, added.support.shape[1]))
             rows.unfinished[term] = [
                 _numbers(of_state(function, *each)) for each in zip(states, options, strict=True)
             ]
@@ -253,7 +253,7 @@ def _probed(term: Term, values: SampleBatch) -> list[Any]:
     if not term.inside:
         return [raw(function, values, options)]
     (name,) = term.inside
-    several = torch.as_tensor(units(judged(term, values.task, values.support.shape[1])))
+    several = torch.as_tensor(units(class_count(term, values.task, values.support.shape[1])))
     return raw_of_each(function, values, options, name, several.to(values.weight.device))
 
 
@@ -282,7 +282,7 @@ def add_states(rows: BatchScores, values: SampleBatch, terms: Sequence[Term]) ->
                 for name, listed in lists(function, values, term.options).items():
                     rows.views[f"{term.key}/{name}"] = listed
             continue
-        options = probes(term, judged(term, values.task, values.support.shape[1]))
+        options = probes(term, class_count(term, values.task, values.support.shape[1]))
         with as_sample_error(term):
             added = [state(function, values, each) for each in options]
             found = [each for each in added if each is not None]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from lossbench.catalog.columns import Term
-from lossbench.catalog.feature_needs import parameters, together
+from lossbench.catalog.feature_needs import all_layers, parameters
 from lossbench.errors import InputError
 from lossbench.interface.sample_batch import SampleBatch
 from lossbench.networks.architectures import NETWORKS, Recipe
@@ -29,7 +29,7 @@ class Extraction:
     def __init__(
         self, terms: Sequence[Term], files: WeightFiles, offline: bool, device: str
     ) -> None:
-        self.wanted = together(terms)
+        self.wanted = all_layers(terms)
         self.networks = Networks(files, offline)
         here = torch.zeros(1, device=device)
         for name in dict.fromkeys(name for term in terms for name in parameters(term)):

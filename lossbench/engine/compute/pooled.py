@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from lossbench.catalog.columns import Term
-from lossbench.catalog.compatibility import judged
+from lossbench.catalog.compatibility import class_count
 from lossbench.data.counting.sparse_histogram import Cells
 from lossbench.data.loading.records import Record
 from lossbench.data.planning.plan import Plan
@@ -110,7 +110,7 @@ def finish_balanced(
     ]
     probed = [Sums(*fields) if len(fields) > 1 else fields[0] for fields in results]
     result = linear(probed, [n for name in term.inside for n in numbers[name]])
-    if judged(term, plan.task, support.shape[1]) > support.shape[1]:
+    if class_count(term, plan.task, support.shape[1]) > support.shape[1]:
         support = np.concatenate([valid - support, support], 1)
     on_device = torch.as_tensor(support, device=device)
     options = {**term.options, **numbers}

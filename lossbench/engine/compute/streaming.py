@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from lossbench.catalog.columns import Term
-from lossbench.catalog.compatibility import judged
+from lossbench.catalog.compatibility import class_count
 from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.compute.class_weights import probes
@@ -40,7 +40,7 @@ def in_parts(term: Term) -> bool:
     Of a user's own loss nobody knows what it does with the pixels that it sees.
     """
     others = term.entry.plugin is not None or term.together or term.entry.roles
-    return not (others or term.in_place) and sums_parts(loss_function(term.entry))
+    return not (others or term.positional) and sums_parts(loss_function(term.entry))
 
 
 def together(terms: Sequence[Term], samples: Sequence[Any], device: str) -> list[list[int]]:
@@ -80,7 +80,7 @@ def _of_part(plan: Plan, terms: Sequence[Term], part: Sequence[Pixels], device: 
     states = {
         term: [
             state(loss_function(term.entry), values, options) or {}
-            for options in probes(term, judged(term, plan.task, support.shape[1]))
+            for options in probes(term, class_count(term, plan.task, support.shape[1]))
         ]
         for term in terms
     }

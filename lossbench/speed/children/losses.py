@@ -23,7 +23,7 @@ from torch import Tensor
 
 import lossbench
 from lossbench.catalog.columns import Term, resolve
-from lossbench.catalog.compatibility import judged
+from lossbench.catalog.compatibility import class_count
 from lossbench.catalog.grammar import fold
 from lossbench.catalog.registry import Entry
 from lossbench.engine.compute.device import pick_device
@@ -78,7 +78,7 @@ def arguments(entry: Entry, task: str, size: int, device: str) -> tuple[Tensor, 
         others |= {"encoding": "logits" if logits else "probability", "task": task}
         pred = pred if logits else pred.softmax(1) if task == "multiclass" else pred.sigmoid()
     number = torch.arange(len(pred), device=device)
-    if dict(entry.asks).get("target") == "Label" or "TripletSums" in entry.forms:
+    if dict(entry.named_inputs).get("target") == "Label" or "TripletSums" in entry.forms:
         others["target"] = number % 10
     for role, form in entry.roles.items():
         if form == "Label":
@@ -96,7 +96,7 @@ def arguments(entry: Entry, task: str, size: int, device: str) -> tuple[Tensor, 
 
 def automatic(term: Term, task: str) -> dict[str, Any]:
     """Numbers in place of the options that a run takes from its data set."""
-    return dict.fromkeys(term.automatic, (1.0,) * judged(term, task, CHANNELS.get(task, 1)))
+    return dict.fromkeys(term.automatic, (1.0,) * class_count(term, task, CHANNELS.get(task, 1)))
 
 
 def timed(call: Callable[[], Any], device: str, repeat: int) -> float:
