@@ -1,4 +1,4 @@
-"""From all parts of a run to its result: what waits for the last sample, pooled values, columns."""
+"""Finalize a run: compute deferred terms, pooled values and columns from all partial results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Options = dict[Term, dict[str, Any]]
 
 
 def grouping(run: RunSpec, options: Options, device: Callable[[], str]) -> Grouping | None:
-    """The groups of a run's samples, where it has some."""
+    """The groups of a run, or None without --group-by."""
     of = run.pairing.groups
     sizes = Counter(of[each] for each in run.pairing.pairs.named()) if of else {}
     return grouped(run.plan, of, sizes, options, device)
@@ -37,14 +37,14 @@ def grouped(
     options: Options,
     device: Callable[[], str],
 ) -> Grouping | None:
-    """Groups of samples, where there are some.
+    """The groups of samples, or None without groups.
 
     Args:
-        plan: what is counted.
+        plan: how files are read.
         of: the group of each sample, by id.
-        sizes: how many pairs of the run each group has.
-        options: of every term; automatic ones as they are when a group is closed.
-        device: where to compute, once that is known.
+        sizes: the number of pairs of each group in the whole run.
+        options: options of every term; automatic ones are read when a group is complete.
+        device: returns the device to compute on, which may not be known yet.
     """
     if not of:
         return None
@@ -61,24 +61,24 @@ def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) 
     """The result of a run; gates are not decided yet.
 
     Args:
-        run: what was asked for.
-        whole: what its pairs came to, from `whole.start` to `whole.stop`.
-        options: of every term; automatic ones become numbers here.
-        device: where to compute what is left.
+        run: specification of the run.
+        whole: partial result of all pairs of the run, or of its shard.
+        options: options of every term; automatic ones become numbers here.
+        device: the device for terms that are computed from all samples.
     """
     plan, pairs = run.plan, run.pairing.pairs[whole.start : whole.stop]
     _gather(run, whole, device)
-    _settle(run, whole, options, device)
-    whole_values = _pooled(run, whole, options, device)
-    _share(whole, whole_values, plan.by_class)
-    nothing = (math.nan, [math.nan] * len(plan.names))
+    _compute_deferred(run, whole, options, device)
+    pooled = _pooled(run, whole, options, device)
+    _spread(whole, pooled, plan.by_class)
+    undefined = (math.nan, [math.nan] * len(plan.names))
     empty = np.full(len(pairs), math.nan)
     terms = {
         term: (
             whole.values.get(term, empty)[whole.good],
             whole.classes[term][whole.good] if term in whole.classes else None,
-            whole_values.get(term, nothing)[0],
-            whole_values.get(term, nothing)[1] if term in whole.classes else None,
+            pooled.get(term, undefined)[0],
+            pooled.get(term, undefined)[1] if term in whole.classes else None,
         )
         for term in run.terms
     }
@@ -86,8 +86,8 @@ def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) 
     others = [combine(each.column, terms) for each in run.elsewhere]
     ids = [each for each, good in zip(pairs.named(), whole.good, strict=True) if good]
     found = len(pairs) - sum(each.kind == "missing" for each in whole.failed)
-    failed, skipped, worst = _judged(run, whole.failed)
-    of_groups = _group_columns(run, whole, ids, worst)
+    failed, skipped, worst = _apply_policies(run, whole.failed)
+    group_pooled = _group_columns(run, whole, ids, worst)
     if worst:
         ids = _add_worst(run, ids, [*columns.values(), *others], worst)
     counts = {
@@ -107,38 +107,38 @@ def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) 
         skipped=skipped,
         pooled=_state(run, whole),
         groups=[run.pairing.groups[each] for each in ids] if whole.groups else None,
-        group_pooled=of_groups,
+        group_pooled=group_pooled,
         conventions=table(run.elsewhere, others, plan.task),
     )
 
 
 def _gather(run: RunSpec, whole: PartialResult, device: str) -> None:
-    """Terms that need all samples of the run, now that they are here."""
+    """Compute the terms that need all samples of the run at once."""
     terms = [term for term in run.terms if term.gathers]
-    if not (terms and whole.kept):
+    if not (terms and whole.samples):
         return
     from lossbench.engine.compute.pooled import gathered
 
-    order = sorted(whole.kept)
-    samples = [whole.kept[place] for place in order]
+    order = sorted(whole.samples)
+    samples = [whole.samples[index] for index in order]
     for term in terms:
         whole.values[term] = np.full(len(whole.good), math.nan)
-    places = np.array(order) - whole.start
+    indices = np.array(order) - whole.start
     for block, rows in gathered(run.plan, terms, device, samples):
-        for term, found in rows.values.items():
-            whole.values[term][places[block]] = found
+        for term, values in rows.values.items():
+            whole.values[term][indices[block]] = values
         whole.pools.sums.add({name: state for name, state in rows.states.items() if name})
 
 
-def _settle(run: RunSpec, whole: PartialResult, options: Options, device: str) -> None:
-    """Terms with options that follow from all of the data."""
-    if not whole.pending:
+def _compute_deferred(run: RunSpec, whole: PartialResult, options: Options, device: str) -> None:
+    """Compute the terms with automatic options, which follow from all samples."""
+    if not whole.deferred:
         return
     from lossbench.engine.compute.pooled import finish_balanced
 
-    pending = DeferredTerms.joined(whole.pending)
-    for term in pending.results:
-        values, classes, numbers = finish_balanced(term, pending, run.plan, device)
+    deferred = DeferredTerms.joined(whole.deferred)
+    for term in deferred.results:
+        values, classes, numbers = finish_balanced(term, deferred, run.plan, device)
         options[term] = {**options[term], **numbers}
         whole.values[term] = np.full(len(whole.good), math.nan)
         whole.values[term][whole.good] = values
@@ -150,14 +150,14 @@ def _settle(run: RunSpec, whole: PartialResult, options: Options, device: str) -
 def _pooled(
     run: RunSpec, whole: PartialResult, options: Options, device: str
 ) -> Mapping[Term, Any]:
-    """The value of every term over all samples as one."""
+    """The value of every term over the pooled samples."""
     from lossbench.engine.compute.pooled import pooled
 
     return pooled(run.plan, options, device, whole.pools)
 
 
-def _share(whole: PartialResult, pooled: Mapping[Term, Any], by_class: bool) -> None:
-    """The value of all samples as one to each of them, of terms that mean that."""
+def _spread(whole: PartialResult, pooled: Mapping[Term, Any], by_class: bool) -> None:
+    """Give every sample the pooled value of those terms that are defined over all samples."""
     for term, (value, classes) in pooled.items():
         if term.together:
             whole.values[term] = np.where(whole.good, value, math.nan)
@@ -168,9 +168,9 @@ def _share(whole: PartialResult, pooled: Mapping[Term, Any], by_class: bool) -> 
 def _group_columns(
     run: RunSpec, whole: PartialResult, ids: Sequence[str], worst: Sequence[str]
 ) -> dict[str, ColumnValues]:
-    """By column: the value of each group's pixels as one, groups sorted.
+    """By column: the pooled value of each group, groups sorted.
 
-    It is undefined where a missing prediction counts as the worst possible value.
+    The value is undefined if a missing prediction counts as the worst possible value.
     """
     if not whole.groups:
         return {}
@@ -182,33 +182,32 @@ def _group_columns(
     return {column.name: combine(column, terms) for column in run.columns}
 
 
-def _judged(
+def _apply_policies(
     run: RunSpec, failed: Sequence[PairError]
 ) -> tuple[list[PairError], list[PairError], list[str]]:
-    """What to do with pairs that have no values, sorted by id.
+    """Sort pairs without values by what --missing and --extra make of them.
 
     Returns:
-        Those that are errors, those that are skipped, and the ids that count as the worst possible
-        value.
+        Pairs that are errors, pairs that are skipped, and the ids of pairs that count as the worst
+        possible value; each sorted by id.
     """
     settings = run.settings
     policies: Mapping[Any, str] = {
         ("missing", "pred"): settings.missing,
         ("extra", "target"): settings.extra,
     }
-    judged: dict[str, list[PairError]] = {"error": [], "skip": [], "worst": []}
+    by_policy: dict[str, list[PairError]] = {"error": [], "skip": [], "worst": []}
     for each in sorted([*failed, *run.pairing.unpaired], key=lambda each: each.id):
-        judged[policies.get((each.kind, each.role), "error")].append(each)
-    return judged["error"], judged["skip"], [each.id for each in judged["worst"]]
+        by_policy[policies.get((each.kind, each.role), "error")].append(each)
+    return by_policy["error"], by_policy["skip"], [each.id for each in by_policy["worst"]]
 
 
 def _add_worst(
     run: RunSpec, ids: list[str], rows: Sequence[ColumnValues], worst: Sequence[str]
 ) -> list[str]:
-    """Missing predictions as rows at the bad end of the range; nothing is pooled with them."""
-    every = [*ids, *worst]
-    order = sorted(range(len(every)), key=every.__getitem__)
-
+    """Add missing predictions as rows at the bad end of the range; nothing is pooled then."""
+    unsorted = [*ids, *worst]
+    order = sorted(range(len(unsorted)), key=unsorted.__getitem__)
     columns = [*run.columns, *(each.column for each in run.elsewhere)]
     for column, values in zip(columns, rows, strict=True):
         filled = np.full((1, len(worst)), column.bad_end)
@@ -218,13 +217,13 @@ def _add_worst(
             values.class_columns = np.append(values.class_columns, longer, 1)[:, order]
             values.pooled_classes = [math.nan] * len(values.class_columns)
         values.pooled = math.nan
-    return [every[place] for place in order]
+    return [unsorted[index] for index in order]
 
 
 def _state(run: RunSpec, whole: PartialResult) -> dict[str, Any]:
-    """What adds up over shards: tables of counts, or exact sums."""
+    """The additive state of a result: tables of counts, or exact sums."""
     plan, pools = run.plan, whole.pools
-    found: dict[str, Any] = {}
+    state: dict[str, Any] = {}
     if plan.counted:
-        found = {"pixels": pools.tables.pixels, "tables": pools.tables.as_json(plan)}
-    return {**found, "sums": pools.sums.as_json()} if plan.pixels else found
+        state = {"pixels": pools.tables.pixels, "tables": pools.tables.as_json(plan)}
+    return {**state, "sums": pools.sums.as_json()} if plan.pixels else state

@@ -1,4 +1,4 @@
-"""What a file was when it was read: where it is, how large, and when it was last changed."""
+"""Fingerprints of files, which change when a file does: name, size and time of last change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lossbench.data.sources.remote import Remote
 
 
 def stamp(pairs: Sequence[Pair]) -> bytes:
-    """A line for each file of some pairs, the same as long as none of them changes."""
+    """One line per file of the pairs; equal as long as no file changes."""
     return "".join(
         f"{role}\0{_state(source)}\n"
         for pair in pairs
@@ -26,8 +26,8 @@ def stamp(pairs: Sequence[Pair]) -> bytes:
 
 def _state(source: Any) -> str:
     if isinstance(source, Member):
-        place = f"{source.start} {source.size} {source.checksum}"
-        return f"{source.name}\0{place}\0{_archive(source.archive)}"
+        extent = f"{source.start} {source.size} {source.checksum}"
+        return f"{source.name}\0{extent}\0{_archive(source.archive)}"
     if isinstance(source, Remote):
         return f"{source.name}\0{source.stamp()}"
     if isinstance(source, str):
@@ -36,7 +36,7 @@ def _state(source: Any) -> str:
 
 
 def _archive(archive: Archive) -> str:
-    """One that was fetched or unpacked is known by its bytes."""
+    """The state of a local archive; the digest of an archive that was fetched or unpacked."""
     if os.path.isfile(archive.name) or archive.held is None:
         return local_state(archive.name)
     return _digest(archive.path)
@@ -49,8 +49,8 @@ def _digest(path: str) -> str:
 
 
 def local_state(path: str) -> str:
-    """The size of a file and when it was changed."""
+    """The size of a file and the time of its last change."""
     with suppress(OSError):
-        found = os.stat(path)
-        return f"{found.st_size} {found.st_mtime_ns}"
+        status = os.stat(path)
+        return f"{status.st_size} {status.st_mtime_ns}"
     return "absent"

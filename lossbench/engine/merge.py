@@ -1,4 +1,4 @@
-"""Shards put together: the same result as one run has, bit by bit."""
+"""Merge the result files of all shards of a run; the result equals that of a single run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lossbench.results.baseline import read_baseline
 from lossbench.results.reader import Model, read_result
 from lossbench.results.result import Result, digest
 
-OWN = ("classes", "pairs", "losses")  # of a result's run, written anew
+COMPUTED = ("classes", "pairs", "losses")  # entries of `run` that follow from the merged values
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Merge:
     """Shards that fit together.
 
     Attributes:
-        run: the run that they are shares of.
-        shards: their values, in order.
-        models: their files.
+        run: the run that was divided into the shards.
+        shards: the entries `shard` of the result files, in order.
+        models: the result files, in the same order.
     """
 
     run: Run
@@ -39,7 +39,7 @@ class Merge:
     models: Sequence[Model]
 
     def evaluate(self) -> Result:
-        """Everything that follows from all samples.
+        """Compute the result of the run.
 
         Raises:
             InputError: a shard is damaged.
@@ -53,11 +53,11 @@ class Merge:
                 try:
                     whole.extend(part_of(shard, list(options), groups))
                 except ValueError as error:
-                    of = f"{shard['index']}/{shard['of']}"
-                    raise InputError(f"shard {of} is damaged: {error}; run it again") from None
+                    number = f"{shard['index']}/{shard['of']}"
+                    raise InputError(f"shard {number} is damaged: {error}; run it again") from None
             result = run.conclude(whole, options, device)
         first = self.models[0]
-        result.run = {name: each for name, each in first["run"].items() if name not in OWN}
+        result.run = {name: each for name, each in first["run"].items() if name not in COMPUTED}
         sessions = [model["session"] for model in self.models]
         result.session = {
             **first["session"],
@@ -72,7 +72,7 @@ def plan_merge(paths: Sequence[str], baseline: Any = None) -> Merge:
     """Read the files of all shards of a run and check that they fit together.
 
     Raises:
-        InputError: one is no shard, some overlap, are missing, or are of different runs.
+        InputError: a file is no shard, or shards overlap, are missing or are of different runs.
     """
     models = {path: read_result(path) for path in paths}
     for path, model in models.items():
@@ -97,7 +97,7 @@ def plan_merge(paths: Sequence[str], baseline: Any = None) -> Merge:
 
 
 def _run(run: Mapping[str, Any], shard: Mapping[str, Any], pairing: Pairing, baseline: Any) -> Run:
-    """The run that all shards are shares of, without its files."""
+    """The run that was divided into the shards, without files to read."""
     files = {"pred": run["pred"], "target": run["target"], "baseline": baseline}
     settings = Settings.from_record(run["settings"], losses=shard["losses"], **files)
     earlier = read_baseline(baseline) if baseline else None
@@ -111,6 +111,6 @@ def _run(run: Mapping[str, Any], shard: Mapping[str, Any], pairing: Pairing, bas
 
 
 def _comparable(model: Model) -> dict[str, Any]:
-    """What shards of one run have in common."""
+    """The entries that are equal in all shards of a run."""
     run = {name: each for name, each in model["run"].items() if name != "pairs"}
     return {**run, "versions": model["session"]["versions"]}

@@ -174,9 +174,9 @@ class Pipeline:
         try:
             return evaluate_parts(self.plan, self.terms, device, chunk, self.extraction)
         except InputError as error:
-            if len(chunk.places) > 1:
-                return [each for part in chunk.apart() for each in self._evaluated(pairs, part)]
-            (place,) = chunk.places
+            if len(chunk.indices) > 1:
+                return [each for part in chunk.split() for each in self._evaluated(pairs, part)]
+            (place,) = chunk.indices
             pair = pairs[place]
             role = error.role if error.role in pair.sources else "pred"
             error.located(role, label(pair.sources[role][0]))

@@ -1,4 +1,4 @@
-"""A share of a run, and the shares put together again."""
+"""Shards: how a run is divided, and how a shard is stored in a result file."""
 
 from __future__ import annotations
 
@@ -21,70 +21,70 @@ SHARD = re.compile(r"([0-9]+)/([0-9]+)")
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """I/N: which of how many, from 1.
+    """The numbers of `I/N`: index of the shard, from 1, and number of shards.
 
     Raises:
-        SettingError: it is no such thing.
+        SettingError: the text is no such pair of numbers.
     """
     match = SHARD.fullmatch(text)
-    index, of = map(int, match.groups()) if match else (0, 0)
-    if not 1 <= index <= of:
+    index, count = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= index <= count:
         raise SettingError(f"shard is I/N with I from 1 to N, such as 3/16, not {text!r}")
-    return index, of
+    return index, count
 
 
 def share(text: str | None, pairs: int) -> tuple[int, int]:
-    """From which to before which pair a shard goes; shards differ by one pair at most.
+    """The first pair of a shard and the end of its range; sizes of shards differ by at most one.
 
     Raises:
         SettingError: there are fewer pairs than shards.
     """
     if text is None:
         return 0, pairs
-    index, of = parse_shard(text)
-    if of > pairs:
+    index, count = parse_shard(text)
+    if count > pairs:
         raise SettingError(f"shard {text}: there are no more than {pairs:,} pairs to share")
-    return pairs * (index - 1) // of, pairs * index // of
+    return pairs * (index - 1) // count, pairs * index // count
 
 
 def as_shard(
-    text: str, part: PartialResult, plan: Plan, pairing: Pairing, losses: Sequence[str]
+    text: str, partial: PartialResult, plan: Plan, pairing: Pairing, losses: Sequence[str]
 ) -> dict[str, Any]:
-    """What a result file holds beside the shard's own values, for `merge`."""
-    index, of = parse_shard(text)
+    """The entry `shard` of a result file, from which `merge` computes the complete result."""
+    index, count = parse_shard(text)
     pairs = pairing.pairs
-    own = list(pairs[part.start : part.stop].named())
+    own = list(pairs[partial.start : partial.stop].named())
     groups, unpaired = pairing.groups, (each.id for each in pairing.unpaired)
     return {
         "index": index,
-        "of": of,
+        "of": count,
         "pairs": {"count": len(pairs), "digest": digest(pairs.named())},
         "plan": jsonable(asdict(plan)),
         "losses": list(losses),
         "unpaired": [asdict(each) for each in pairing.unpaired],
         "ids": own,
         "groups": {each: groups[each] for each in (*own, *unpaired) if each in groups},
-        "part": base64.b64encode(part.pack()).decode(),
+        "part": base64.b64encode(partial.pack()).decode(),
     }
 
 
-def plan_of(words: Mapping[str, Any]) -> Plan:
-    """A plan from a file."""
+def plan_of(record: Mapping[str, Any]) -> Plan:
+    """The plan that a shard was stored with."""
 
-    def reading(found: Mapping[str, Any]) -> InputEncoding:
-        return InputEncoding(**{name: _tuples(each) for name, each in found.items()})
+    def encoding(fields: Mapping[str, Any]) -> InputEncoding:
+        return InputEncoding(**{name: _tuples(each) for name, each in fields.items()})
 
-    sides = {"pred", "target", "roles"}
+    inputs = {"pred", "target", "roles"}
     return Plan(
-        **{name: _tuples(each) for name, each in words.items() if name not in sides},
-        pred=reading(words["pred"]),
-        target=reading(words["target"]),
-        roles=tuple(map(reading, words["roles"])),
+        **{name: _tuples(each) for name, each in record.items() if name not in inputs},
+        pred=encoding(record["pred"]),
+        target=encoding(record["target"]),
+        roles=tuple(map(encoding, record["roles"])),
     )
 
 
 def pairing_of(shards: Sequence[Mapping[str, Any]]) -> Pairing:
-    """The pairs of all shards, by name alone."""
+    """The pairs of all shards: ids without files."""
     names = [name for shard in shards for name in shard["ids"]]
     groups = {name: group for shard in shards for name, group in shard["groups"].items()}
     return Pairing(
@@ -95,46 +95,44 @@ def pairing_of(shards: Sequence[Mapping[str, Any]]) -> Pairing:
 
 
 def part_of(shard: Mapping[str, Any], terms: Sequence[Term], grouping: Any) -> PartialResult:
-    """The values of a shard."""
+    """The partial result of a shard."""
     return PartialResult.unpack(base64.b64decode(shard["part"]), terms, grouping)
 
 
 def ordered(shards: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Shards by file name, in their order.
+    """Sort shards, given by file name, by their index.
 
     Raises:
-        InputError: they overlap, some are missing, or they are of different pairs or plans.
+        InputError: shards overlap, are missing, or are of different runs.
     """
     first, *_ = shards
-    places: dict[int, str] = {}
+    files: dict[int, str] = {}
     for name, shard in shards.items():
-        for what in ("of", "pairs", "plan", "losses", "unpaired"):
-            one, other = shard[what], shards[first][what]
-            if what == "plan":  # devices may differ, and with them what a note says
+        for key in ("of", "pairs", "plan", "losses", "unpaired"):
+            one, other = shard[key], shards[first][key]
+            if key == "plan":  # fields that two machines may set differently are not compared
                 one, other = plan_of(one), plan_of(other)
             if one != other:
-                words = {"of": "number of shards", "unpaired": "files without a partner"}
+                titles = {"of": "number of shards", "unpaired": "files without a partner"}
                 raise InputError(
-                    f"{name} and {first} are no shards of one run: their {words.get(what, what)}"
+                    f"{name} and {first} are no shards of one run: their {titles.get(key, key)}"
                     " differ",
                     kind="mismatch",
                 )
-        earlier = places.setdefault(shard["index"], name)
+        earlier = files.setdefault(shard["index"], name)
         if earlier != name:
             raise InputError(
                 f"{name} and {earlier} are both shard {shard['index']}/{shard['of']}; give one",
                 kind="duplicate",
             )
-    of = shards[first]["of"]
-    missing = [str(index) for index in range(1, of + 1) if index not in places]
+    count = shards[first]["of"]
+    missing = [str(index) for index in range(1, count + 1) if index not in files]
     if missing:
-        raise InputError(
-            f"of {of} shards {', '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing",
-            kind="missing",
-        )
-    return [shards[places[index]] for index in sorted(places)]
+        verb = "is" if len(missing) == 1 else "are"
+        raise InputError(f"of {count} shards {', '.join(missing)} {verb} missing", kind="missing")
+    return [shards[files[index]] for index in sorted(files)]
 
 
 def _tuples(value: Any) -> Any:
-    """Lists of a file as the tuples that they were."""
+    """Convert lists, as JSON has them, back to tuples."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value

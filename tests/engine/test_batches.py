@@ -88,7 +88,7 @@ def test_batches_that_follow_each_other_are_evaluated_together(lengths, step, mo
     for each in found:
         chunk = each.chunk
         assert each.pairs[0] == each.first
-        good = [each.pairs[place] for place in chunk.places]
+        good = [each.pairs[place] for place in chunk.indices]
         assert good == [pair for pair in each.pairs if pair % 3]
         assert chunk.sizes.tolist() == good
         assert (chunk.tables.ravel().tolist() if chunk.tables is not None else []) == good

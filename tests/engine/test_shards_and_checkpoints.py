@@ -412,9 +412,9 @@ def test_what_waits_for_the_end_keeps_no_memory_of_its_samples() -> None:
     for term in lossbench.plan(*BINARY, "bce(pos_weight=auto)").terms:
         rows.unfinished[term] = [tuple(torch.ones(2, 3, 1).numpy() for _ in range(3))]
     rows.support = rows.valid = torch.ones(2, 1).numpy()
-    pending = DeferredTerms.of(np.arange(2), rows)
-    (((first, *others),),) = pending.results.values()
-    assert all(each.flags.owndata for each in (first, *others, pending.support, pending.valid))
+    deferred = DeferredTerms.of(np.arange(2), rows)
+    (((first, *others),),) = deferred.results.values()
+    assert all(each.flags.owndata for each in (first, *others, deferred.support, deferred.valid))
     assert not rows.support.flags.owndata
 
 

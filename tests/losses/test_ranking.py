@@ -102,7 +102,7 @@ def test_groups_and_shards_are_joined(tmp_path: Path) -> None:
 
 
 def test_too_many_scores_have_no_pooled_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lossbench.engine.state.accumulators.MOST_LISTED", 100)
+    monkeypatch.setattr("lossbench.engine.state.accumulators.MOST_ROWS", 100)
     found = lossbench.evaluate(MAPS, MASKS, LOSSES, task="binary").values
     for name in LOSSES:
         assert math.isnan(found[name].pooled)

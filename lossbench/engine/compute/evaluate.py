@@ -95,13 +95,13 @@ def evaluate_parts(
     if extraction is None or not chunk.pixels:
         parts = [chunk]
         if plan.sparse:
-            parts = chunk.apart()
+            parts = chunk.split()
         elif len(chunk.pixels) > 1:
             on_pixels = [term for term in terms if not on_tables(plan, term)]
-            parts = chunk.apart(together(on_pixels, chunk.pixels, device))
+            parts = chunk.split(together(on_pixels, chunk.pixels, device))
         with out_of_memory(device):
             return [(part, evaluate_batch(plan, terms, device, part)) for part in parts]
-    failed, *parts = chunk.apart()
+    failed, *parts = chunk.split()
     with torch.inference_mode(), out_of_memory(device):
         values = [
             pixel_values(plan, [each], device) for each in chunk.pixels if isinstance(each, Pixels)

@@ -95,18 +95,18 @@ def pooled(
 
 
 def finish_balanced(
-    term: Term, pending: DeferredTerms, plan: Plan, device: str
+    term: Term, deferred: DeferredTerms, plan: Plan, device: str
 ) -> tuple[FloatArray, FloatArray | None, dict[str, Numbers]]:
     """A term with options that follow from the whole data set, now that all of it is known.
 
     Returns:
         Values (n,), class values (n, K) or None, and the options' numbers.
     """
-    support, valid = pending.support, pending.valid
+    support, valid = deferred.support, deferred.valid
     numbers = resolve_automatic_options(term, support, valid, plan.task)
     results = [
         [torch.as_tensor(each, device=device) for each in fields]
-        for fields in pending.results[term]
+        for fields in deferred.results[term]
     ]
     probed = [Sums(*fields) if len(fields) > 1 else fields[0] for fields in results]
     result = linear(probed, [n for name in term.inside for n in numbers[name]])

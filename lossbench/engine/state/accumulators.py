@@ -1,4 +1,4 @@
-"""All samples as one: what adds up, added without rounding, so that no order is the right one."""
+"""Accumulators over samples: sums without rounding, so that the order of samples has no effect."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lossbench.runtime.array_types import FloatArray
 
 Arrays = dict[str, NDArray[Any]]
 COMPACT = 8
-MOST_LISTED = 1 << 24  # rows of all rankings of a run together, some 40 bytes each
+MOST_ROWS = 1 << 24  # of all views of a run together, some 40 bytes each
 
 
 class ExactSum:
@@ -26,7 +26,7 @@ class ExactSum:
 
     def __init__(self) -> None:
         self.parts: list[FloatArray] = []
-        self.unbounded: FloatArray | None = None  # the sum of what is not finite
+        self.unbounded: FloatArray | None = None  # the sum of the numbers that are not finite
 
     def add(self, numbers: FloatArray) -> None:
         """Add an array; nothing is rounded away."""
@@ -66,13 +66,13 @@ class ExactSum:
         return finite if self.unbounded is None else finite + self.unbounded
 
     def _finite(self, numbers: FloatArray) -> FloatArray:
-        """Numbers with those that are not finite taken out and added on their own."""
-        strange = ~np.isfinite(numbers)
-        if strange.any():
+        """Replace numbers that are not finite by 0 and add them to `unbounded`."""
+        infinite = ~np.isfinite(numbers)
+        if infinite.any():
             if self.unbounded is None:
                 self.unbounded = np.zeros(numbers.shape)
-            self.unbounded = self.unbounded + np.where(strange, numbers, 0.0)
-            numbers = np.where(strange, 0.0, numbers)
+            self.unbounded = self.unbounded + np.where(infinite, numbers, 0.0)
+            numbers = np.where(infinite, 0.0, numbers)
         return numbers
 
     def _expanded(self) -> FloatArray:
@@ -84,17 +84,17 @@ class ExactSum:
 
 
 def _expansion(numbers: Sequence[float]) -> list[float]:
-    """The exact sum as rounded sums of what is left, until nothing is."""
+    """The exact sum: the rounded sum, then the rounded sum of the remainder, until that is 0."""
     parts: list[float] = []
-    while (rest := math.fsum([*numbers, *(-part for part in parts)])) or not parts:
-        parts.append(rest)
-        if not rest:
+    while (remainder := math.fsum([*numbers, *(-part for part in parts)])) or not parts:
+        parts.append(remainder)
+        if not remainder:
             break
     return parts
 
 
 class SumPool:
-    """What adds up of every loss that has a state, over all samples of a run on pixels."""
+    """Exact sums of the additive states of losses, over the samples of a run on pixels."""
 
     def __init__(self) -> None:
         self.sums: dict[str, dict[str, ExactSum]] = {}
@@ -138,7 +138,7 @@ class SumPool:
 
 
 class TablePool:
-    """The tables of all samples, added: integers, so exact."""
+    """The sum of the tables of all samples, in integers and so exact."""
 
     def __init__(self) -> None:
         self.table: NDArray[np.int64] | None = None
@@ -163,11 +163,11 @@ class TablePool:
     def pack(self) -> Arrays:
         if self.table is None:
             return {}
-        places = np.flatnonzero(self.table)  # of large tables few cells occur
+        cells = np.flatnonzero(self.table)  # in large tables few cells occur
         return {
             "shape": np.array(self.table.shape),
-            "places": places,
-            "counts": self.table.reshape(-1)[places],
+            "places": cells,
+            "counts": self.table.reshape(-1)[cells],
             "pixels": np.array(self.pixels),
         }
 
@@ -195,7 +195,7 @@ class TablePool:
 
 
 class ViewPool:
-    """What does not add up but can be listed, of all samples; nothing where that is too much."""
+    """Views that are joined, not added, such as rankings; dropped once they are too large."""
 
     def __init__(self) -> None:
         self.lists: dict[str, list[RowList]] = {}  # loss/parameter -> views of samples
@@ -209,52 +209,52 @@ class ViewPool:
         self._bound()
 
     def extend(self, other: ViewPool) -> None:
-        """Add those of other samples."""
+        """Add the views of other samples."""
         for name, lists in other.lists.items():
             self.lists.setdefault(name, []).extend(lists)
         self.rows += other.rows
         self._bound()
 
     def joined(self, name: str) -> RowList | None:
-        """A view of all samples; None where there is none."""
+        """A view of all samples, or None if there is no such view."""
         return RowList.joined(self.lists[name]) if name in self.lists else None
 
     def pack(self) -> Arrays:
-        found: Arrays = {"rows": np.array(self.rows)}
+        packed: Arrays = {"rows": np.array(self.rows)}
         for name, lists in self.lists.items():
             for kind, arrays in RowList.joined(lists)._asdict().items():
-                found |= {f"{name}/{kind}/{key}": array for key, array in arrays.items()}
-        return found
+                packed |= {f"{name}/{kind}/{key}": array for key, array in arrays.items()}
+        return packed
 
     def unpack(self, arrays: Arrays) -> None:
         self.rows = int(arrays["rows"])
-        found: dict[str, dict[str, Arrays]] = {}
-        for place, array in arrays.items():
-            if place != "rows":
-                name, kind, key = place.rsplit("/", 2)
-                found.setdefault(name, {"rows": {}, "totals": {}})[kind][key] = array
-        self.lists = {name: [RowList(**each)] for name, each in found.items()}
+        fields: dict[str, dict[str, Arrays]] = {}
+        for path, array in arrays.items():
+            if path != "rows":
+                name, kind, key = path.rsplit("/", 2)
+                fields.setdefault(name, {"rows": {}, "totals": {}})[kind][key] = array
+        self.lists = {name: [RowList(**each)] for name, each in fields.items()}
 
     def _bound(self) -> None:
-        if self.rows > MOST_LISTED:
+        if self.rows > MOST_ROWS:
             self.lists.clear()
 
 
 @dataclass
 class Accumulators:
-    """Everything that is put together over samples."""
+    """All accumulators of a run, a part of a run, or a group."""
 
     tables: TablePool = field(default_factory=TablePool)
     sums: SumPool = field(default_factory=SumPool)
     views: ViewPool = field(default_factory=ViewPool)
 
     def extend(self, other: Accumulators) -> None:
-        """Add what other samples came to."""
+        """Add the accumulators of other samples."""
         for name, pool in vars(self).items():
             pool.extend(getattr(other, name))
 
     def pack(self) -> Arrays:
-        """All of it as arrays by name."""
+        """The accumulators as arrays by name."""
         return {
             f"{name}/{key}": array
             for name, pool in vars(self).items()
@@ -262,12 +262,12 @@ class Accumulators:
         }
 
     def unpack(self, arrays: Arrays) -> None:
-        """What was packed, into empty pools."""
+        """Fill empty accumulators from packed arrays."""
         for name, pool in vars(self).items():
             pool.unpack(within(arrays, name))
 
 
 def within(arrays: Arrays, name: str) -> Arrays:
-    """The arrays below a name, by the rest of theirs."""
+    """The arrays whose names begin with `name/`, by the remainder of their names."""
     start = f"{name}/"
     return {key[len(start) :]: each for key, each in arrays.items() if key.startswith(start)}

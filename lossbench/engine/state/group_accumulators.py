@@ -1,4 +1,4 @@
-"""The value of each group's pixels as one, for as long as it takes to read the group."""
+"""Accumulators of groups: kept until a group is complete, then replaced by its pooled value."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ class Grouping:
     """The groups of a run.
 
     Attributes:
-        of: the group of each pair.
-        sizes: how many pairs each group has.
-        pooled: what the samples in a pool are worth as one.
-        wait: keep all pools to the end, for options that follow from all of the data.
+        of: the group of each pair, by id.
+        sizes: the number of pairs of each group.
+        pooled: returns the values of the pooled samples of a group.
+        wait: whether groups stay open until the end, for options that follow from all samples.
     """
 
-    of: Mapping[str, str]  # by id
+    of: Mapping[str, str]
     sizes: Mapping[str, int]
     pooled: Callable[[Accumulators], Pooled]
     wait: bool
 
 
 class GroupAccumulators:
-    """A pool for each group of which some pairs, but not all, have been read."""
+    """Accumulators of groups that are still being read, and values of complete groups."""
 
     def __init__(self, grouping: Grouping) -> None:
         self.grouping = grouping
@@ -47,38 +47,38 @@ class GroupAccumulators:
         self.pools: dict[str, Accumulators] = {}
         self.values: dict[str, Pooled] = {}
 
-    def add(self, ids: Sequence[str], chunk: LoadedBatch, rows: BatchScores) -> None:
-        """The samples of a chunk of so many pairs, each to its group."""
+    def add(self, ids: Sequence[str], batch: LoadedBatch, rows: BatchScores) -> None:
+        """Add the samples of a batch to their groups."""
         groups = [self.grouping.of[each] for each in ids]
-        shares = defaultdict(list)
-        for row, place in enumerate(chunk.places):
-            shares[groups[place]].append(row)
-        for group, members in shares.items():
+        rows_of = defaultdict(list)
+        for row, index in enumerate(batch.indices):
+            rows_of[groups[index]].append(row)
+        for group, members in rows_of.items():
             pools = self.pools.setdefault(group, Accumulators())
-            if chunk.tables is not None:
-                pools.tables.add([chunk.tables[row] for row in members], chunk.sizes[members])
+            if batch.tables is not None:
+                pools.tables.add([batch.tables[row] for row in members], batch.sizes[members])
             for _ in members:
-                pools.views.add(rows.views)  # of one sample, the chunk's only one
+                pools.views.add(rows.views)  # a batch with views has one sample
             pools.sums.add(
                 {
                     name: {quantity: numbers[members] for quantity, numbers in state.items()}
                     for name, state in rows.states.items()
                 }
             )
-        failed = (self.grouping.of[error.id] for error in chunk.errors)
-        self._count(Counter((*map(groups.__getitem__, chunk.places), *failed)))
+        failed = (self.grouping.of[error.id] for error in batch.errors)
+        self._count(Counter((*map(groups.__getitem__, batch.indices), *failed)))
 
     def extend(self, other: GroupAccumulators) -> None:
-        """Add what other samples came to."""
+        """Add the accumulators of other samples."""
         for group, pools in other.pools.items():
             self.pools.setdefault(group, Accumulators()).extend(pools)
         self.values |= other.values
         self._count(other.read)
 
     def pack(self) -> tuple[dict[str, Any], Arrays]:
-        """What is known, as words and as arrays."""
+        """The state as JSON and as arrays."""
         values = {
-            group: {term.key: found for term, found in row.items()}
+            group: {term.key: value for term, value in row.items()}
             for group, row in self.values.items()
         }
         arrays = {
@@ -88,12 +88,12 @@ class GroupAccumulators:
         }
         return {"read": self.read, "values": values, "open": list(self.pools)}, arrays
 
-    def unpack(self, words: Mapping[str, Any], arrays: Arrays, terms: Mapping[str, Term]) -> None:
-        """What was packed; terms by their keys."""
-        self.read = Counter(words["read"])
-        for group, row in words["values"].items():
-            self.values[group] = {terms[key]: tuple(found) for key, found in row.items()}
-        for number, group in enumerate(words["open"]):
+    def unpack(self, state: Mapping[str, Any], arrays: Arrays, terms: Mapping[str, Term]) -> None:
+        """Restore a packed state; `terms` are the terms of the run by key."""
+        self.read = Counter(state["read"])
+        for group, row in state["values"].items():
+            self.values[group] = {terms[key]: tuple(value) for key, value in row.items()}
+        for number, group in enumerate(state["open"]):
             self.pools[group] = Accumulators()
             self.pools[group].unpack(within(arrays, str(number)))
 
@@ -103,22 +103,22 @@ class GroupAccumulators:
         """Each term's values by group, as `combine` takes them.
 
         Args:
-            names: the groups, in the order wanted.
-            without: groups that have no such value.
-            terms: with the number of classes that have values of their own.
+            names: the groups, in the order of the values.
+            without: groups whose values are undefined.
+            terms: the number of classes of each term, 0 for terms without values by class.
         """
         for group in list(self.pools):
             self._close(group)
 
-        def found(term: Term, classes: int) -> list[tuple[float, list[float]]]:
-            nothing = (math.nan, [math.nan] * classes)
-            of_groups = ({} if name in without else self.values[name] for name in names)
-            return [each.get(term, nothing) for each in of_groups]
+        def values(term: Term, classes: int) -> list[tuple[float, list[float]]]:
+            undefined = (math.nan, [math.nan] * classes)
+            by_group = ({} if name in without else self.values[name] for name in names)
+            return [each.get(term, undefined) for each in by_group]
 
         return {
             term: (
-                np.array([value for value, _ in found(term, classes)]),
-                np.array([row for _, row in found(term, classes)]) if classes else None,
+                np.array([value for value, _ in values(term, classes)]),
+                np.array([row for _, row in values(term, classes)]) if classes else None,
                 math.nan,
                 None,
             )
@@ -126,7 +126,7 @@ class GroupAccumulators:
         }
 
     def _count(self, read: Counter[str]) -> None:
-        """So many pairs of each group have been read; close those that are complete."""
+        """Count pairs that have been read, by group, and close the groups that are complete."""
         self.read.update(read)
         if not self.grouping.wait:
             for group in read:

@@ -1,4 +1,4 @@
-"""What has been read of some pairs: tables or pixels, and what went wrong."""
+"""A batch of pairs after reading: tables or pixels, and errors."""
 
 from __future__ import annotations
 
@@ -22,45 +22,50 @@ from lossbench.data.sources.locations import Source
 from lossbench.data.sources.remote import Remote, fetch
 from lossbench.errors import PairError
 
-FETCHED = 16  # pairs whose files at a URL are on their way together
+FETCHED = 16  # pairs whose remote files are fetched concurrently
 
 
 @dataclass(frozen=True)
 class LoadedBatch:
-    """Some pairs after reading: their tables stacked, their pixels, and what failed.
+    """A batch of pairs after reading.
 
-    `places` says which pair of the task each sample is; `sizes` how many pixels it has.
+    Attributes:
+        indices: the index of each sample among the pairs.
+        tables: the tables of counts, stacked; or cells, of which a sample may have any number.
+        pixels: the pixels of each sample, or what the task has in their place.
+        sizes: the number of pixels of each sample.
+        errors: the pairs that could not be read.
     """
 
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     tables: NDArray[np.uint32] | tuple[Cells, ...] | None
     pixels: tuple[Pixels | InstanceOverlap | Record | Detections, ...]
     sizes: NDArray[np.int64]
     errors: tuple[PairError, ...]
 
     @classmethod
-    def joined(cls, chunks: Sequence[LoadedBatch], counts: Sequence[int]) -> LoadedBatch:
-        """Chunks of so many pairs each as one."""
-        numbered = list(zip(accumulate(counts, initial=0), chunks, strict=False))
-        tables = [each.tables for each in chunks if each.tables is not None]
+    def joined(cls, batches: Sequence[LoadedBatch], counts: Sequence[int]) -> LoadedBatch:
+        """Join batches, of `counts` pairs each, into one."""
+        numbered = list(zip(accumulate(counts, initial=0), batches, strict=False))
+        tables = [each.tables for each in batches if each.tables is not None]
         whole = [each for each in tables if isinstance(each, np.ndarray)]
         cells = tuple(each for some in tables if isinstance(some, tuple) for each in some)
         return cls(
-            tuple(start + place for start, each in numbered for place in each.places),
+            tuple(start + index for start, each in numbered for index in each.indices),
             np.concatenate(whole) if whole else cells or None,
-            tuple(pixels for each in chunks for pixels in each.pixels),
-            np.concatenate([each.sizes for each in chunks]),
-            tuple(error for each in chunks for error in each.errors),
+            tuple(pixels for each in batches for pixels in each.pixels),
+            np.concatenate([each.sizes for each in batches]),
+            tuple(error for each in batches for error in each.errors),
         )
 
-    def apart(self, groups: Sequence[Sequence[int]] | None = None) -> list[LoadedBatch]:
-        """Each group of samples, or each sample, in a chunk of its own; first, what failed."""
-        groups = [[row] for row in range(len(self.places))] if groups is None else groups
+    def split(self, groups: Sequence[Sequence[int]] | None = None) -> list[LoadedBatch]:
+        """A batch with the errors alone, then one per group of rows, or else one per sample."""
+        groups = [[row] for row in range(len(self.indices))] if groups is None else groups
         return [
             LoadedBatch((), None, (), self.sizes[:0], self.errors),
             *(
                 LoadedBatch(
-                    tuple(self.places[row] for row in rows),
+                    tuple(self.indices[row] for row in rows),
                     _taken(self.tables, rows),
                     tuple(self.pixels[row] for row in rows) if self.pixels else (),
                     self.sizes[list(rows)],
@@ -72,21 +77,21 @@ class LoadedBatch:
 
 
 def load_batch(plan: Plan, pairs: Sequence[Pair]) -> LoadedBatch:
-    """Decode some pairs and, where the plan says so, count them."""
-    made = [make_sample(plan, pair) for pair in _near(list(pairs))]
-    good = [(place, each) for place, each in enumerate(made) if isinstance(each, Sample)]
-    tables = [each.table for _, each in good if each.table is not None]
+    """Read pairs and, if the plan is to count, make their tables."""
+    loaded = [make_sample(plan, pair) for pair in _fetched(list(pairs))]
+    samples = [(index, each) for index, each in enumerate(loaded) if isinstance(each, Sample)]
+    tables = [each.table for _, each in samples if each.table is not None]
     return LoadedBatch(
-        tuple(place for place, _ in good),
+        tuple(index for index, _ in samples),
         _stacked(tables),
-        tuple(each.pixels for _, each in good if each.pixels is not None),
-        np.array([each.size for _, each in good], np.int64),
-        tuple(each for each in made if isinstance(each, PairError)),
+        tuple(each.pixels for _, each in samples if each.pixels is not None),
+        np.array([each.size for _, each in samples], np.int64),
+        tuple(each for each in loaded if isinstance(each, PairError)),
     )
 
 
 def _stacked(tables: Sequence[Table | Cells]) -> NDArray[np.uint32] | tuple[Cells, ...] | None:
-    """Whole tables in one array; of the cells that occur there are not equally many."""
+    """Stack whole tables in one array; cells stay a tuple, as samples have different numbers."""
     whole = [table for table in tables if isinstance(table, np.ndarray)]
     cells = tuple(table for table in tables if isinstance(table, Cells))
     return np.stack(whole).astype(np.uint32) if whole else cells or None
@@ -99,18 +104,18 @@ def _taken(tables: Any, rows: Sequence[int]) -> Any:
     return tuple(tables[row] for row in rows)
 
 
-def _near(pairs: Sequence[Pair]) -> Iterator[Pair]:
-    """The pairs, with what is at a URL fetched some pairs at a time."""
+def _fetched(pairs: Sequence[Pair]) -> Iterator[Pair]:
+    """The pairs, with remote files fetched for some pairs at a time."""
     if not any(isinstance(source, Remote) for source in _sources(pairs)):
         yield from pairs
         return
     for start in range(0, len(pairs), FETCHED):
-        some = pairs[start : start + FETCHED]
-        far = dict.fromkeys(each for each in _sources(some) if isinstance(each, Remote))
-        near = dict(zip(far, fetch(list(far)), strict=True))
-        for pair in some:
+        block = pairs[start : start + FETCHED]
+        remote = dict.fromkeys(each for each in _sources(block) if isinstance(each, Remote))
+        local = dict(zip(remote, fetch(list(remote)), strict=True))
+        for pair in block:
             sources = {
-                role: tuple(near[each] if isinstance(each, Remote) else each for each in files)
+                role: tuple(local[each] if isinstance(each, Remote) else each for each in files)
                 for role, files in pair.sources.items()
             }
             yield replace(pair, sources=sources)

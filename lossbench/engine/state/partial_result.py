@@ -1,4 +1,4 @@
-"""What a range of pairs came to: the one form in which results are kept, sent, stored and added."""
+"""Results of a contiguous range of pairs: serialisable and mergeable."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from lossbench.runtime.array_types import FloatArray
 if TYPE_CHECKING:
     from lossbench.engine.state.scores import BatchScores, Unfinished
 
-WORDS = "words"  # the array that holds everything else, as JSON
+JSON = "words"  # name of the array that holds everything else, as JSON
 
 
 @dataclass
 class PartialResult:
-    """The samples of the pairs from `start` to before `stop`, and what of them adds up.
+    """Results of the pairs from `start` to before `stop`.
 
     Attributes:
         good: (stop − start,) which pairs have values.
-        values: by term, a number for each pair, nan where it has none.
+        values: by term, (stop − start,), nan for pairs without a value.
         classes: by term, (stop − start, K).
-        failed: the pairs without values, and why.
-        pending: of terms that wait for the end.
-        pools: what adds up.
-        groups: the same for each group, where there are groups.
-        kept: samples that terms wait for which need all of them, by place.
-        files: what their files were when they were read, where that was asked for.
+        failed: the pairs without values.
+        deferred: terms whose automatic options follow from all samples.
+        pools: accumulators over the samples.
+        groups: accumulators of each group, if there are groups.
+        samples: by index, samples for terms that need all samples at once.
+        files: a digest of the fingerprints of all files, if there is a checkpoint.
     """
 
     start: int
@@ -50,9 +50,9 @@ class PartialResult:
     values: dict[Term, FloatArray] = field(default_factory=dict)
     classes: dict[Term, FloatArray] = field(default_factory=dict)
     failed: list[PairError] = field(default_factory=list)
-    pending: list[DeferredTerms] = field(default_factory=list)
+    deferred: list[DeferredTerms] = field(default_factory=list)
     pools: Accumulators = field(default_factory=Accumulators)
-    kept: dict[int, Record] = field(default_factory=dict)
+    samples: dict[int, Record] = field(default_factory=dict)
     files: str = ""
 
     def __post_init__(self) -> None:
@@ -60,53 +60,56 @@ class PartialResult:
 
     @classmethod
     def empty(cls, start: int, stop: int, grouping: Grouping | None) -> PartialResult:
-        """A range of which nothing is known yet."""
+        """A range without any result yet."""
         return cls(start, stop, GroupAccumulators(grouping) if grouping else None)
 
     def add(
-        self, start: int, pairs: Sequence[Pair], chunk: LoadedBatch, rows: BatchScores, keep: bool
+        self, start: int, pairs: Sequence[Pair], batch: LoadedBatch, rows: BatchScores, keep: bool
     ) -> None:
-        """What became of some pairs of the range, the first of which is at `start`."""
-        self.failed += chunk.errors
+        """Add a batch of the range: pairs from index `start`, loaded and scored.
+
+        `keep` also keeps the samples themselves.
+        """
+        self.failed += batch.errors
         if self.groups:
-            self.groups.add([pair.id for pair in pairs], chunk, rows)
-        if not chunk.places:
+            self.groups.add([pair.id for pair in pairs], batch, rows)
+        if not batch.indices:
             return
-        places = np.array(chunk.places, np.int64) + (start - self.start)
-        self.good[places] = True
+        indices = np.array(batch.indices, np.int64) + (start - self.start)
+        self.good[indices] = True
         for term, values in rows.values.items():
-            self._row(self.values, term)[places] = values
+            self._row(self.values, term)[indices] = values
         for term, classes in rows.classes.items():
-            self._row(self.classes, term, classes.shape[1:])[places] = classes
+            self._row(self.classes, term, classes.shape[1:])[indices] = classes
         if rows.unfinished:
-            self.pending.append(DeferredTerms.of(places + self.start, rows))
+            self.deferred.append(DeferredTerms.of(indices + self.start, rows))
         if keep:
-            samples = cast(tuple[Record, ...], chunk.pixels)
-            self.kept |= dict(zip((places + self.start).tolist(), samples, strict=True))
+            samples = cast(tuple[Record, ...], batch.pixels)
+            self.samples |= dict(zip((indices + self.start).tolist(), samples, strict=True))
         self.pools.sums.add(rows.states)
         self.pools.views.add(rows.views)
-        if chunk.tables is not None:
-            self.pools.tables.add(chunk.tables, chunk.sizes)
+        if batch.tables is not None:
+            self.pools.tables.add(batch.tables, batch.sizes)
 
     def extend(self, other: PartialResult) -> None:
-        """What a part of the range came to."""
-        place = slice(other.start - self.start, other.stop - self.start)
-        self.good[place] = other.good
+        """Add the results of a part of the range."""
+        rows = slice(other.start - self.start, other.stop - self.start)
+        self.good[rows] = other.good
         for term, values in other.values.items():
-            self._row(self.values, term)[place] = values
+            self._row(self.values, term)[rows] = values
         for term, classes in other.classes.items():
-            self._row(self.classes, term, classes.shape[1:])[place] = classes
+            self._row(self.classes, term, classes.shape[1:])[rows] = classes
         self.failed += other.failed
-        self.pending += other.pending
+        self.deferred += other.deferred
         self.pools.extend(other.pools)
-        self.kept |= other.kept
+        self.samples |= other.samples
         if self.groups and other.groups:
             self.groups.extend(other.groups)
 
     def cut(self, stop: int) -> None:
-        """End here, before what is not known yet."""
-        if self.pending:
-            self.pending = [DeferredTerms.joined(self.pending)]
+        """End the range before `stop`: pairs from there on have no result yet."""
+        if self.deferred:
+            self.deferred = [DeferredTerms.joined(self.deferred)]
         count = stop - self.start
         self.stop, self.good = stop, self.good[:count]
         for rows in (self.values, self.classes):
@@ -120,8 +123,8 @@ class PartialResult:
         return rows[term]
 
     def pack(self) -> bytes:
-        """As bytes that hold every bit, and nothing that can be run."""
-        words: dict[str, Any] = {
+        """Pack into the bytes of an .npz file without pickled objects; nothing is rounded."""
+        state: dict[str, Any] = {
             "start": self.start,
             "stop": self.stop,
             "files": self.files,
@@ -131,27 +134,26 @@ class PartialResult:
         arrays |= {f"values/{term.key}": each for term, each in self.values.items()}
         arrays |= {f"classes/{term.key}": each for term, each in self.classes.items()}
         arrays |= {f"pools/{key}": each for key, each in self.pools.pack().items()}
-        if self.pending:
-            pending = DeferredTerms.joined(self.pending)
-            arrays |= {"support": pending.support, "valid": pending.valid}
+        if self.deferred:
+            deferred = DeferredTerms.joined(self.deferred)
+            arrays |= {"support": deferred.support, "valid": deferred.valid}
             arrays |= {
                 f"pending/{term.key}/{probe}/{number}": each
-                for term, results in pending.results.items()
+                for term, results in deferred.results.items()
                 for probe, fields in enumerate(results)
                 for number, each in enumerate(fields)
             }
-        if self.kept:
-            arrays["kept places"] = np.array(list(self.kept))
-            roles = next(iter(self.kept.values())).roles
+        if self.samples:
+            arrays["kept places"] = np.array(list(self.samples))
+            roles = next(iter(self.samples.values())).roles
             for role in roles:
-                rows = [sample.roles[role][""] for sample in self.kept.values()]
+                rows = [sample.roles[role][""] for sample in self.samples.values()]
                 arrays[f"kept/{role}"] = np.stack(rows)
         if self.groups:
-            words["groups"], grouped = self.groups.pack()
+            state["groups"], grouped = self.groups.pack()
             arrays |= {f"groups/{key}": each for key, each in grouped.items()}
-        text = json.dumps(words).encode()
+        arrays[JSON] = np.frombuffer(json.dumps(state).encode(), np.uint8)
         target = io.BytesIO()
-        arrays[WORDS] = np.frombuffer(text, np.uint8)
         np.savez(target, **cast(Any, arrays))
         return target.getvalue()
 
@@ -159,7 +161,7 @@ class PartialResult:
     def unpack(
         cls, packed: bytes, terms: Iterable[Term], grouping: Grouping | None
     ) -> PartialResult:
-        """What was packed, of a run with the same terms.
+        """Restore a packed partial result of a run with the same terms.
 
         Raises:
             ValueError: it is damaged or of another version.
@@ -175,31 +177,31 @@ class PartialResult:
     ) -> PartialResult:
         with np.load(io.BytesIO(packed), allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        words = json.loads(arrays.pop(WORDS).tobytes())
-        part = cls.empty(words["start"], words["stop"], grouping)
-        part.files = words["files"]
-        part.failed = [PairError(**each) for each in words["failed"]]
-        part.good = np.unpackbits(arrays["good"], count=len(part.good)).view(bool)
-        part.values = {known[key]: each for key, each in within(arrays, "values").items()}
-        part.classes = {known[key]: each for key, each in within(arrays, "classes").items()}
-        part.pools.unpack(within(arrays, "pools"))
+        state = json.loads(arrays.pop(JSON).tobytes())
+        partial = cls.empty(state["start"], state["stop"], grouping)
+        partial.files = state["files"]
+        partial.failed = [PairError(**each) for each in state["failed"]]
+        partial.good = np.unpackbits(arrays["good"], count=len(partial.good)).view(bool)
+        partial.values = {known[key]: each for key, each in within(arrays, "values").items()}
+        partial.classes = {known[key]: each for key, each in within(arrays, "classes").items()}
+        partial.pools.unpack(within(arrays, "pools"))
         if "support" in arrays:
             results = _results(within(arrays, "pending"), known)
-            places = part.start + np.flatnonzero(part.good)
-            part.pending = [DeferredTerms(places, results, arrays["support"], arrays["valid"])]
+            indices = partial.start + np.flatnonzero(partial.good)
+            partial.deferred = [DeferredTerms(indices, results, arrays["support"], arrays["valid"])]
         if "kept places" in arrays:
             roles = within(arrays, "kept")
-            part.kept = {
-                place: Record({role: {"": rows[number]} for role, rows in roles.items()})
-                for number, place in enumerate(arrays["kept places"].tolist())
+            partial.samples = {
+                index: Record({role: {"": rows[number]} for role, rows in roles.items()})
+                for number, index in enumerate(arrays["kept places"].tolist())
             }
-        if part.groups:
-            part.groups.unpack(words["groups"], within(arrays, "groups"), known)
-        return part
+        if partial.groups:
+            partial.groups.unpack(state["groups"], within(arrays, "groups"), known)
+        return partial
 
 
 def _results(arrays: Arrays, terms: Mapping[str, Term]) -> Unfinished:
-    """Pending results from arrays called term/probe/field, in that order."""
+    """Restore the results of deferred terms from arrays named term/probe/field, in that order."""
     results: Unfinished = {}
     for name, array in arrays.items():
         key, probe, _ = name.rsplit("/", 2)
