@@ -25,7 +25,6 @@ from lossbench.api import (
     schema,
 )
 from lossbench.errors import InputError, LossbenchError, OutputError, SettingError
-from lossbench.runtime.allocator import keep_buffers
 from lossbench.version import __version__
 
 __all__ = [
@@ -40,7 +39,6 @@ __all__ = [
     "find_loss",
     "gather_settings",
     "gradcheck",
-    "keep_buffers",
     "list_conventions",
     "list_formats",
     "list_losses",

@@ -57,6 +57,7 @@ def lossbench_command(
         *arguments: Any, cwd: Any = ".", env: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         words, handler = ["lossbench", *map(str, arguments)], signal.getsignal(signal.SIGTERM)
+        thresholds = gc.get_threshold()
         with monkeypatch.context() as during:
             during.chdir(cwd)
             if env is not None:
@@ -70,6 +71,7 @@ def lossbench_command(
             finally:  # as the command found them
                 signal.signal(signal.SIGTERM, handler)
                 gc.unfreeze()
+                gc.set_threshold(*thresholds)
                 gc.enable()
         return subprocess.CompletedProcess(words, int(end.value.code or 0), *capsys.readouterr())
 

@@ -108,7 +108,7 @@ def go_on_cluster(
     )
     job = WorkerJob(run.plan, list(dict.fromkeys(run.terms)), settings, stamped)
     devices, weights = set[str](), None
-    with _client(run.settings) as client:
+    with _quiet_logs(), _client(run.settings) as client:
         from distributed import as_completed
 
         threads = max(1, sum(client.nthreads().values()))
@@ -192,6 +192,18 @@ def _in_memory(pair: Pair) -> bool:
 
 
 @contextmanager
+def _quiet_logs() -> Iterator[None]:
+    """Keep Dask from logging workers that end, which are no errors of a run."""
+    logger = logging.getLogger("distributed")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+@contextmanager
 def _client(settings: Settings) -> Iterator[Any]:
     """A client of a running cluster, or of one that lives as long as the run."""
     try:
@@ -201,7 +213,6 @@ def _client(settings: Settings) -> Iterator[Any]:
         raise SettingError(
             "--engine needs Dask, which is not installed: pip install 'lossbench[dask]'"
         ) from None
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     if settings.engine != DASK:
         try:
             client = Client(settings.engine, timeout=PATIENCE)

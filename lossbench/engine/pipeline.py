@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
@@ -107,11 +106,10 @@ class Pipeline:
             chunks = in_order(work, tasks, threads, ahead)
             try:
                 begun = [each for each in [next(chunks, None)] if each]  # reading has begun
-                with _no_collection():  # torch is a second or two, a fifth of it the collector's
-                    from lossbench.engine.compute.device import one_thread, pick_device
-                    from lossbench.engine.compute.evaluate import import_losses
+                from lossbench.engine.compute.device import one_thread, pick_device
+                from lossbench.engine.compute.evaluate import import_losses
 
-                    import_losses(self.terms)
+                import_losses(self.terms)
                 with one_thread():
                     device = pick_device(self.settings.device)
                     self.extraction = self._extraction(device)
@@ -182,23 +180,6 @@ class Pipeline:
             error.located(role, label(pair.sources[role][0]))
             errors = (*chunk.errors, PairError.of(error, pair.id))
             return [(LoadedBatch((), None, (), chunk.sizes[:0], errors), BatchScores())]
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the garbage collector, which finds nothing in what an import makes.
-
-    Neither then nor right after it: what is frozen and thawed counts as old.
-    """
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.freeze()
-            gc.unfreeze()
-            gc.enable()
 
 
 class PartBuilder:

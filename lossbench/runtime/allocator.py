@@ -1,22 +1,22 @@
-"""Memory that is freed and soon needed again."""
+"""Memory of the process that is freed and soon needed again."""
 
 from __future__ import annotations
 
 from contextlib import suppress
 
-# glibc gives the memory of a large array back to the system at once, and asking for it again costs
-# as much as computing with it.
+# glibc returns the memory of a large array to the system at once, and getting it back takes as long
+# as computing with it.
 MMAP_THRESHOLD, TRIM_THRESHOLD = (-3, 1 << 26), (-1, 1 << 28)
 
 
 def keep_buffers() -> None:
-    """Have this process keep the memory of freed arrays, up to 256 MB, for the next ones.
+    """Make this process keep the memory of freed arrays, up to 256 MB, for the next arrays.
 
-    For programs that do little else than evaluate, as the command does: a third of the evaluation
-    of many losses may be spent on asking for memory. glibc can be told so; elsewhere nothing
-    happens.
+    The setting belongs to the whole process, so only the command and its child processes use it:
+    getting memory can take a third of the time of many losses. It needs glibc, and does nothing
+    with other C libraries.
     """
-    import ctypes  # which costs a start more than all else here
+    import ctypes  # slow to import, and only needed here
 
     with suppress(AttributeError, OSError, TypeError):
         for parameter, size in (MMAP_THRESHOLD, TRIM_THRESHOLD):

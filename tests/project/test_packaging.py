@@ -42,7 +42,6 @@ PUBLIC = [
     "find_loss",
     "gather_settings",
     "gradcheck",
-    "keep_buffers",
     "list_conventions",
     "list_formats",
     "list_losses",
@@ -68,6 +67,7 @@ ALLOWED_TO_CLI = {
     "lossbench.output.sections",  # tables of commands without a model
     "lossbench.output.table",
     "lossbench.results.formats",
+    "lossbench.runtime.allocator",
 }
 # What may import torch where the module itself is imported: the rest does it when it computes.
 COMPUTING = (

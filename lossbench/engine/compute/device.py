@@ -26,9 +26,11 @@ def pick_device(wanted: str) -> str:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Samples in parallel in place of operations: sums keep their order, and their bits.
+    """Compute each operation in one thread, so that sums keep their order and their bits.
 
-    A GPU's convolutions are neither rounded to 10 bits nor chosen by a race.
+    Samples are computed in parallel instead. Convolutions on a GPU are neither rounded to 10 bits
+    nor chosen by a race. These settings of torch belong to the whole process; they are restored at
+    the end.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
