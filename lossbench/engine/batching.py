@@ -1,4 +1,4 @@
-"""Pairs in batches: as few as keep readers busy, and joined again where they are evaluated."""
+"""Batches of pairs: split for the readers, and joined again for the evaluation."""
 
 from __future__ import annotations
 
@@ -13,78 +13,89 @@ from lossbench.engine.state.loaded_batch import LoadedBatch
 if TYPE_CHECKING:
     from lossbench.engine.state.scores import BatchScores
 
-FEWEST = 16  # near the end of a run: what a reader is given should be worth handing over
-WAIT_SECONDS = 0.5  # how long counted pairs wait for others to be evaluated with
-PairRange = tuple[int, Sequence[Pair]]  # the place of the first pair, and the pairs
+MIN_BATCH = 16  # pairs of the last batches of a run: a smaller batch is not worth its transfer
+WAIT_SECONDS = 0.5  # for batches that can be evaluated together with the ones that wait
+
+PairRange = tuple[int, Sequence[Pair]]  # the index of the first pair, and the pairs
 
 
 class ReadBatch(NamedTuple):
-    """Pairs that have been read, and evaluated where readers do that."""
+    """Pairs that have been read, and evaluated where the readers do that.
 
-    first: int  # the place of the first one
+    Attributes:
+        first: the index of the first pair.
+        pairs: the pairs, those with an error among them.
+        files: the state of their files, where it is recorded.
+        loaded: what has been read.
+        evaluated: the batch in parts with their scores, where the reader has evaluated it.
+    """
+
+    first: int
     pairs: Sequence[Pair]
-    files: bytes  # what tells whether they change
-    chunk: LoadedBatch
+    files: bytes
+    loaded: LoadedBatch
     evaluated: list[tuple[LoadedBatch, BatchScores]] | None
 
 
-def batches(ranges: Sequence[PairRange], most: int, workers: int) -> Iterator[PairRange]:
-    """Ranges of pairs in batches of at most so many; fewer at the end, where workers would wait."""
+def split_ranges(ranges: Sequence[PairRange], max_pairs: int, workers: int) -> Iterator[PairRange]:
+    """Ranges of pairs in batches, which shrink towards the end so that no worker waits long."""
     left = sum(len(pairs) for _, pairs in ranges)
-    fewest = min(FEWEST, fair(left, workers))
+    min_pairs = min(MIN_BATCH, fair_share(left, workers))
     for first, pairs in ranges:
         start = 0
         while start < len(pairs):
-            size = min(most, max(fewest, fair(left, workers)), len(pairs) - start)
+            size = min(max_pairs, max(min_pairs, fair_share(left, workers)), len(pairs) - start)
             yield first + start, pairs[start : start + size]
             start, left = start + size, left - size
 
 
-def joined(futures: Iterable[Future[ReadBatch]], most: int, step: int) -> Iterator[ReadBatch]:
-    """What has been read, several batches as one where they follow each other and none waits long.
+def join_batches(
+    futures: Iterable[Future[ReadBatch]], max_pairs: int, batch_pairs: int
+) -> Iterator[ReadBatch]:
+    """Batches that follow each other as one, unless one of them would wait long.
 
     Args:
-        futures: the batches in their order, of up to `step` pairs.
-        most: pairs that come together, at most.
-        step: pairs of a batch, at most.
+        futures: the batches in their order.
+        max_pairs: pairs of a joined batch, at most.
+        batch_pairs: pairs of a batch that is read, at most.
     """
     group: list[ReadBatch] = []
     count, until = 0, 0.0
     for future in futures:
         if group:
             ready = wait([future], max(0.0, until - time.monotonic())).done
-            if not ready or future.exception():  # what has been read is not lost with it
-                yield _one(group)
+            if not ready or future.exception():  # an error loses no batch that was read before it
+                yield _join(group)
                 group = []
-        read = future.result()
-        if group and read.first != group[0].first + count:
-            yield _one(group)
+        batch = future.result()
+        if group and batch.first != group[0].first + count:
+            yield _join(group)
             group = []
         if not group:
             count, until = 0, time.monotonic() + WAIT_SECONDS
-        group.append(read)
-        count += len(read.pairs)
-        if count + step > most:
-            yield _one(group)
+        group.append(batch)
+        count += len(batch.pairs)
+        if count + batch_pairs > max_pairs:
+            yield _join(group)
             group = []
     if group:
-        yield _one(group)
+        yield _join(group)
 
 
-def _one(group: Sequence[ReadBatch]) -> ReadBatch:
+def _join(group: Sequence[ReadBatch]) -> ReadBatch:
     """Batches that follow each other as one."""
     first, *others = group
     if not others:
         return first
     return ReadBatch(
         first.first,
-        [pair for read in group for pair in read.pairs],
-        b"".join(read.files for read in group),
-        LoadedBatch.joined([read.chunk for read in group], [len(read.pairs) for read in group]),
+        [pair for batch in group for pair in batch.pairs],
+        b"".join(batch.files for batch in group),
+        LoadedBatch.joined([each.loaded for each in group], [len(each.pairs) for each in group]),
         None,
     )
 
 
-def fair(count: int, workers: int) -> int:
-    """Half of a worker's share of the pairs that are left, so that all are done at about once."""
+def fair_share(count: int, workers: int) -> int:
+    """Half of a worker's share of the pairs that are left, so that all end at about one time."""
     return -(-count // (2 * workers))

@@ -23,8 +23,8 @@ from lossbench.data.sources.archives import Member
 from lossbench.engine.batching import PairRange
 from lossbench.engine.finalize import grouped
 from lossbench.engine.fingerprints import stamp
-from lossbench.engine.pipeline import PassInfo, Pipeline, Take
-from lossbench.engine.progress import Watch
+from lossbench.engine.pipeline import AddPart, PassInfo, Pipeline
+from lossbench.engine.progress import ProgressReporter
 from lossbench.engine.run_spec import RunSpec
 from lossbench.engine.settings import Settings
 from lossbench.engine.state.group_accumulators import Grouping
@@ -80,7 +80,7 @@ def evaluate_range(
     whole = PartialResult.empty(first, first + len(pairs), groups)
     files = sha256(stamp(pairs)).hexdigest() if job.stamped else ""
     try:
-        ended = work.go([(first, pairs)], whole.extend)
+        ended = work.run([(first, pairs)], whole.extend)
     except LossbenchError as failure:
         return WorkerAnswer(failure=failure)
     whole.files = files
@@ -91,8 +91,8 @@ def go_on_cluster(
     run: RunSpec,
     ranges: Sequence[PairRange],
     groups: Grouping | None,
-    take: Take,
-    watch: Watch | None,
+    add_part: AddPart,
+    reporter: ProgressReporter | None,
     *,
     stamped: bool,
 ) -> PassInfo:
@@ -129,9 +129,9 @@ def go_on_cluster(
             if answer.failure:
                 raise answer.failure
             part = PartialResult.unpack(answer.part, job.terms, groups)
-            take(part)
-            if watch:
-                watch.step(part, part.start, run.pairing.pairs[part.start : part.stop])
+            add_part(part)
+            if reporter:
+                reporter.report(part, part.start, run.pairing.pairs[part.start : part.stop])
             devices.add(answer.device)
             weights = answer.weights
             future.release()

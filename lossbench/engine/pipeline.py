@@ -1,4 +1,4 @@
-"""One pass over pairs: read, evaluate, hand on in parts."""
+"""One pass over the pairs of a run: read them, evaluate them, collect partial results."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
-from itertools import chain
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from lossbench.catalog.columns import Term
@@ -15,9 +15,9 @@ from lossbench.catalog.feature_needs import required_features
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import label
-from lossbench.engine.batching import PairRange, ReadBatch, batches, joined
+from lossbench.engine.batching import PairRange, ReadBatch, join_batches, split_ranges
 from lossbench.engine.fingerprints import stamp
-from lossbench.engine.progress import Watch
+from lossbench.engine.progress import ProgressReporter
 from lossbench.engine.reader_pool import Read, in_order, process_reader
 from lossbench.engine.settings import Settings
 from lossbench.engine.state.group_accumulators import Grouping
@@ -29,15 +29,14 @@ if TYPE_CHECKING:
     from lossbench.engine.compute.feature_batches import Extraction
     from lossbench.engine.state.scores import BatchScores
 
-MIN_PAIRS_FOR_PROCESSES = 200  # threads read fewer before a process has started
-PART_PAIRS, PART_SECONDS = 2048, 1.0  # what is handed on together, at most
-Take = Callable[[PartialResult], None]
+MIN_PAIRS_FOR_PROCESSES = 200  # threads read fewer pairs before a child process has started
+PART_PAIRS, PART_SECONDS = 2048, 1.0  # limits of a partial result
+GPU_PAIRS = 16  # pairs that go to a GPU together, at most
+READ_PAIRS = 128  # pairs of counts that are read together, at most
+TABLE_CELLS = 1 << 18  # of the tables that are evaluated together: an evaluation has a fixed cost
+AHEAD_BYTES = 1 << 26  # tables that wait while torch is being imported, or pixels for a GPU
 
-
-TOGETHER = 16  # pairs that go to a GPU together
-READ = 128  # pairs that a reader is given at a time
-NUMBERS = 1 << 18  # of the tables that are evaluated together: what they cost beside is shared
-AHEAD_BYTES = 1 << 26  # tables that may wait while torch is being imported; pairs for a GPU
+AddPart = Callable[[PartialResult], None]
 
 
 class PassInfo(NamedTuple):
@@ -47,16 +46,31 @@ class PassInfo(NamedTuple):
     weights: Mapping[str, str] | None
 
 
+class BatchSizes(NamedTuple):
+    """The sizes of the batches of a pass.
+
+    Attributes:
+        read: pairs that are read together, at most.
+        ahead: batches that are being read or wait, at most.
+        evaluate: pairs that are evaluated together after reading, at most; 0 where each reader
+            evaluates its own batch.
+    """
+
+    read: int
+    ahead: int
+    evaluate: int
+
+
 class Pipeline:
-    """Reads and evaluates pairs of a run.
+    """Reads and evaluates the pairs of a run.
 
     Args:
         plan: how bytes become numbers.
         terms: what is computed.
         settings: workers, batches, device and weights.
         grouping: the groups of the samples, where there are groups.
-        stamped: whether parts say what their files were.
-        start_method: how child processes are started that read many pairs; None reads in threads.
+        stamped: whether partial results record the state of their files.
+        start_method: how child processes that read are started; None reads in threads.
     """
 
     def __init__(
@@ -73,39 +87,44 @@ class Pipeline:
         self.grouping, self.stamped, self.start_method = grouping, stamped, start_method
         self.gathers = any(term.gathers for term in terms)
         self.device: Future[str] = Future()
-        self.extraction: Extraction | None = None  # of features, where a loss compares some
+        self.extraction: Extraction | None = None  # the networks of losses that compare features
 
-    def go(self, ranges: Sequence[PairRange], take: Take, watch: Watch | None = None) -> PassInfo:
-        """Read while torch is being imported, then evaluate what has been read.
+    def run(
+        self,
+        ranges: Sequence[PairRange],
+        add_part: AddPart,
+        reporter: ProgressReporter | None = None,
+    ) -> PassInfo:
+        """Read while torch is being imported, then evaluate the batches as they arrive.
 
         Args:
             ranges: pairs to evaluate.
-            take: gets what they came to, in their order, also where not all can be finished.
-            watch: is told of each batch.
+            add_part: gets the partial results in their order, also those before an error.
+            reporter: reports each batch.
         """
+        sizes, readers = self._batch_sizes(), self.settings.readers
+        tasks = split_ranges(ranges, sizes.read, readers)
         count = sum(len(pairs) for _, pairs in ranges)
-        readers = self.settings.readers
-        most, ahead, together = self._batches()
-        tasks = batches(ranges, most, readers)
         reader: AbstractContextManager[Read]
         if self.start_method and count >= MIN_PAIRS_FOR_PROCESSES and not self.plan.pixels:
+            # A process has its next batch at once where two threads wait for it.
             reader, threads = process_reader(readers, self.start_method), 2 * readers
         else:
             reader, threads = nullcontext(load_batch), readers
 
-        handing = PartBuilder(take, self.grouping)
+        builder = PartBuilder(add_part, self.grouping)
         with reader as read:
 
-            def work(task: PairRange) -> ReadBatch:
+            def read_batch(task: PairRange) -> ReadBatch:
                 first, pairs = task
                 files = stamp(pairs) if self.stamped else b""
-                chunk = read(self.plan, pairs)
-                rows = None if together else self._evaluated(pairs, chunk)
-                return ReadBatch(first, pairs, files, chunk, rows)
+                batch = read(self.plan, pairs)
+                scores = None if sizes.evaluate else self._evaluate(pairs, batch)
+                return ReadBatch(first, pairs, files, batch, scores)
 
-            chunks = in_order(work, tasks, threads, ahead)
+            results = in_order(read_batch, tasks, threads, sizes.ahead)
             try:
-                begun = [each for each in [next(chunks, None)] if each]  # reading has begun
+                first_result = list(islice(results, 1))  # starts the readers before the import
                 from lossbench.engine.compute.device import one_thread, pick_device
                 from lossbench.engine.compute.evaluate import import_losses
 
@@ -114,44 +133,43 @@ class Pipeline:
                     device = pick_device(self.settings.device)
                     self.extraction = self._extraction(device)
                     self.device.set_result(device)
-                    reads = joined(chain(begun, chunks), together, most)
-                    for first, pairs, files, chunk, evaluated in reads:
-                        part = handing.part(first, len(pairs))
-                        for each, rows in evaluated or self._evaluated(pairs, chunk):
-                            part.add(first, pairs, each, rows, self.gathers)
-                        handing.finished(first + len(pairs), files)
-                        if watch:
-                            watch.step(part, first, pairs)
+                    futures = chain(first_result, results)
+                    for first, pairs, files, batch, evaluated in join_batches(
+                        futures, sizes.evaluate, sizes.read
+                    ):
+                        part = builder.part_of(first, len(pairs))
+                        for each, scores in evaluated or self._evaluate(pairs, batch):
+                            part.add(first, pairs, each, scores, self.gathers)
+                        builder.end_batch(first + len(pairs), files)
+                        if reporter:
+                            reporter.report(part, first, pairs)
                 hashes = self.extraction.networks.hashes if self.extraction else None
                 return PassInfo(device, hashes)
             finally:
-                self.device.cancel()  # where it was never found, threads wait for it
-                chunks.close()
-                handing.hand_on()
+                self.device.cancel()  # wakes threads that wait for a device that was not found
+                results.close()
+                builder.end_part()
 
-    def _batches(self) -> tuple[int, int, int]:
-        """How many pairs are read together, how many such batches may be under way.
-
-        And how many pairs are evaluated together after that; 0 where readers do it.
-        """
+    def _batch_sizes(self) -> BatchSizes:
+        """Batches that keep the readers busy and fit into memory."""
         workers = self.settings.readers
         if self.plan.pixels:
-            return self._at_a_time(), 2 * workers, 0
-        several = 1 if self.plan.task == "multiclass" else self.plan.channels
-        cells = self.plan.cells * several
-        size = min(READ, self.settings.batch_size)
+            return BatchSizes(self._pixel_pairs(), 2 * workers, 0)
+        tables = 1 if self.plan.task == "multiclass" else self.plan.channels
+        cells = self.plan.cells * tables
+        read = min(READ_PAIRS, self.settings.batch_size)
         if self.plan.sparse:
-            size = max(1, min(size, AHEAD_BYTES // (8 * workers * cells)))
-        ahead = max(2 * workers, AHEAD_BYTES // (4 * size * cells))
-        together = min(self.settings.batch_size, max(size, NUMBERS // cells))
-        return size, ahead, 0 if self.plan.sparse else together
+            read = max(1, min(read, AHEAD_BYTES // (8 * workers * cells)))
+        ahead = max(2 * workers, AHEAD_BYTES // (4 * read * cells))
+        evaluate = min(self.settings.batch_size, max(read, TABLE_CELLS // cells))
+        return BatchSizes(read, ahead, 0 if self.plan.sparse else evaluate)
 
-    def _at_a_time(self) -> int:
-        """How many pairs of pixels are read together: several small ones for a GPU."""
+    def _pixel_pairs(self) -> int:
+        """The number of pairs of pixels that are read together: several small ones for a GPU."""
         if self.settings.likely_device == "cpu":
             return 1
         small = AHEAD_BYTES // max(1, self.plan.stored)
-        return max(1, min(self.settings.batch_size, small, TOGETHER))
+        return max(1, min(self.settings.batch_size, small, GPU_PAIRS))
 
     def _extraction(self, device: str) -> Extraction | None:
         """The networks of the run's losses, with their weights."""
@@ -161,60 +179,60 @@ class Pipeline:
 
         return Extraction(self.terms, self.settings.weights, self.settings.offline, device)
 
-    def _evaluated(
-        self, pairs: Sequence[Pair], chunk: LoadedBatch
+    def _evaluate(
+        self, pairs: Sequence[Pair], batch: LoadedBatch
     ) -> list[tuple[LoadedBatch, BatchScores]]:
-        """A chunk with its rows; in parts where a loss refuses a sample, so that only it fails."""
+        """A batch with its scores, split where a loss refuses a sample, so that only it fails."""
         device = self.device.result()
         from lossbench.engine.compute.evaluate import evaluate_parts
         from lossbench.engine.state.scores import BatchScores
 
         try:
-            return evaluate_parts(self.plan, self.terms, device, chunk, self.extraction)
+            return evaluate_parts(self.plan, self.terms, device, batch, self.extraction)
         except InputError as error:
-            if len(chunk.indices) > 1:
-                return [each for part in chunk.split() for each in self._evaluated(pairs, part)]
-            (place,) = chunk.indices
+            if len(batch.indices) > 1:
+                return [each for part in batch.split() for each in self._evaluate(pairs, part)]
+            (place,) = batch.indices
             pair = pairs[place]
             role = error.role if error.role in pair.sources else "pred"
             error.located(role, label(pair.sources[role][0]))
-            errors = (*chunk.errors, PairError.of(error, pair.id))
-            return [(LoadedBatch((), None, (), chunk.sizes[:0], errors), BatchScores())]
+            errors = (*batch.errors, PairError.of(error, pair.id))
+            return [(LoadedBatch((), None, (), batch.sizes[:0], errors), BatchScores())]
 
 
 class PartBuilder:
-    """Gathers batches into parts that are worth handing on."""
+    """Collects batches into partial results, each of which is added when it is full or old."""
 
-    def __init__(self, take: Take, grouping: Grouping | None) -> None:
-        self.take, self.grouping = take, grouping
+    def __init__(self, add_part: AddPart, grouping: Grouping | None) -> None:
+        self.add_part, self.grouping = add_part, grouping
         self.current: PartialResult | None = None
-        self.done, self.began, self.files = 0, 0.0, sha256()
-        self.whole = True  # whether no batch has been added in part
+        self.stop, self.started, self.files = 0, 0.0, sha256()
+        self.whole = True  # no batch has been added to the current part without its end
 
-    def part(self, first: int, count: int) -> PartialResult:
-        """The part that a batch belongs to."""
+    def part_of(self, first: int, count: int) -> PartialResult:
+        """The part to which a batch is added."""
         part = self.current
-        if part and (first != self.done or first + count > part.stop):
-            self.hand_on()
+        if part and (first != self.stop or first + count > part.stop):
+            self.end_part()
             part = None
         if part is None:
             part = PartialResult.empty(first, first + max(count, PART_PAIRS), self.grouping)
-            self.current, self.done = part, first
-            self.began, self.files = time.monotonic(), sha256()
+            self.current, self.stop = part, first
+            self.started, self.files = time.monotonic(), sha256()
         self.whole = False
         return part
 
-    def finished(self, stop: int, files: bytes) -> None:
-        """A batch is complete, its last pair before this place."""
-        self.done, self.whole = stop, True
+    def end_batch(self, stop: int, files: bytes) -> None:
+        """Record that the current part has all pairs before this index."""
+        self.stop, self.whole = stop, True
         self.files.update(files)
-        if time.monotonic() - self.began > PART_SECONDS:
-            self.hand_on()
+        if time.monotonic() - self.started > PART_SECONDS:
+            self.end_part()
 
-    def hand_on(self) -> None:
-        """Whatever is complete; a part that was interrupted while it grew is lost."""
+    def end_part(self) -> None:
+        """Add the current part, except one that was interrupted within a batch."""
         part, self.current = self.current, None
-        if part and self.whole and self.done > part.start:
-            part.cut(self.done)
+        if part and self.whole and self.stop > part.start:
+            part.cut(self.stop)
             part.files = self.files.hexdigest()
-            self.take(part)
+            self.add_part(part)

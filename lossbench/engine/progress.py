@@ -1,4 +1,4 @@
-"""What a run has done so far, for whoever watches it."""
+"""Progress of a run, reported to a callback after each batch."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from lossbench.results.result import combine
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run has done, handed to a callback after each batch.
+    """What a run has done so far.
 
     Attributes:
-        done: pairs read so far, those that failed among them.
+        done: pairs read so far, those with errors among them.
         total: pairs to read.
-        ids: the samples of this batch, sorted.
-        values: of this batch, by column; a column waiting for class weights is missing.
-        means: over all samples so far, by column.
+        ids: the samples of the last batch, sorted.
+        values: their values by column, without columns that wait for class weights.
+        means: means over all samples so far, by column.
     """
 
     done: int
@@ -31,13 +31,19 @@ class Progress:
     means: Mapping[str, float]
 
 
-class Watch:
-    """What a run tells while it goes on."""
+class ProgressReporter:
+    """Calls a callback with the progress of a run.
+
+    Args:
+        columns: the columns of the run.
+        total: pairs to read.
+        callback: gets the progress after each batch.
+    """
 
     def __init__(
-        self, columns: Sequence[Column], total: int, tell: Callable[[Progress], None]
+        self, columns: Sequence[Column], total: int, callback: Callable[[Progress], None]
     ) -> None:
-        self.total, self.tell, self.done = total, tell, 0
+        self.total, self.callback, self.done = total, callback, 0
         self.columns = [
             column
             for column in columns
@@ -45,8 +51,8 @@ class Watch:
         ]
         self.running: dict[str, tuple[float, int]] = {}  # sum and count so far, by column
 
-    def step(self, part: PartialResult, first: int, pairs: Sequence[Pair]) -> None:
-        """Pairs of a part have been evaluated, the first of them at this place."""
+    def report(self, part: PartialResult, first: int, pairs: Sequence[Pair]) -> None:
+        """Report the pairs of a part that have just been evaluated, the first at this index."""
         rows = slice(first - part.start, first - part.start + len(pairs))
         good = part.good[rows]
         terms = {
@@ -61,4 +67,4 @@ class Watch:
         means = {name: total / count for name, (total, count) in self.running.items() if count}
         self.done += len(pairs)
         ids = [pair.id for pair, is_good in zip(pairs, good, strict=True) if is_good]
-        self.tell(Progress(self.done, self.total, ids, values, means))
+        self.callback(Progress(self.done, self.total, ids, values, means))

@@ -20,8 +20,8 @@ from lossbench.engine.checkpoint import Checkpoint, unchanged
 from lossbench.engine.dask_engine import LOCAL, go_on_cluster
 from lossbench.engine.finalize import Options, conclude, grouping
 from lossbench.engine.fingerprints import local_state
-from lossbench.engine.pipeline import PassInfo, Pipeline, Take
-from lossbench.engine.progress import Progress, Watch
+from lossbench.engine.pipeline import AddPart, PassInfo, Pipeline
+from lossbench.engine.progress import Progress, ProgressReporter
 from lossbench.engine.run_spec import RunSpec
 from lossbench.engine.shards import as_shard
 from lossbench.engine.state.group_accumulators import Grouping
@@ -62,17 +62,17 @@ class Run(RunSpec):
         if checkpoint:
             self._restore(checkpoint, whole, known, list(options), groups)
 
-        def take(part: PartialResult) -> None:
+        def add_part(part: PartialResult) -> None:
             if checkpoint:
                 checkpoint.add(part)
             whole.extend(part)
 
         ranges = self._left(known)
         left = sum(len(pairs) for _, pairs in ranges)
-        watch = Watch(self.columns, left, progress) if progress else None
+        reporter = ProgressReporter(self.columns, left, progress) if progress else None
         local = partial(go_here, start_method=start_method)
         engine = local if here or not ranges else go_on_cluster
-        ended = engine(self, ranges, groups, take, watch, stamped=checkpoint is not None)
+        ended = engine(self, ranges, groups, add_part, reporter, stamped=checkpoint is not None)
         run = self.describe()
         if ended.weights is not None:
             run["weights"] = ended.weights
@@ -166,8 +166,8 @@ def go_here(
     run: Run,
     ranges: Sequence[PairRange],
     groups: Grouping | None,
-    take: Take,
-    watch: Watch | None,
+    add_part: AddPart,
+    reporter: ProgressReporter | None,
     *,
     stamped: bool,
     start_method: str | None = None,
@@ -179,7 +179,7 @@ def go_here(
     work = Pipeline(
         run.plan, terms, run.settings, groups, stamped=stamped, start_method=start_method
     )
-    return work.go(ranges, take, watch)
+    return work.run(ranges, add_part, reporter)
 
 
 def _is_file(given: Any) -> bool:

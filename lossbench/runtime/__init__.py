@@ -1,1 +1,1 @@
-"""The process: memory, cores and imports."""
+"""The process and types that every floor uses: memory, processors, arrays, strings."""

@@ -16,8 +16,8 @@ class StringList:
         self.bytes += text.encode("utf-8", "surrogatepass")
         self.ends.append(len(self.bytes))
 
-    def __getitem__(self, place: int) -> str:
-        start, end = self.ends[place : place + 2]
+    def __getitem__(self, index: int) -> str:
+        start, end = self.ends[index : index + 2]
         return self.bytes[start:end].decode("utf-8", "surrogatepass")
 
     def __iter__(self) -> Iterator[str]:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossbench.engine import batching as module
-from lossbench.engine.batching import FEWEST, ReadBatch, batches, joined
+from lossbench.engine.batching import MIN_BATCH, ReadBatch, join_batches, split_ranges
 from lossbench.engine.state.loaded_batch import LoadedBatch
 from lossbench.errors import PairError
 
@@ -33,7 +33,7 @@ def ranges(lengths: list[int]) -> list[tuple[int, list[int]]]:
 @given(Lengths, st.integers(1, 130), st.integers(1, 9))
 def test_every_pair_is_in_one_batch_in_its_order(lengths, most, workers):
     given_ranges = ranges(lengths)
-    made = list(batches(given_ranges, most, workers))
+    made = list(split_ranges(given_ranges, most, workers))
     assert [pair for _, pairs in made for pair in pairs] == [
         pair for _, pairs in given_ranges for pair in pairs
     ]
@@ -45,13 +45,13 @@ def test_every_pair_is_in_one_batch_in_its_order(lengths, most, workers):
 def test_workers_come_to_the_end_at_about_the_same_time(count, workers):
     """Where all pairs take as long, nobody waits for longer than a small batch takes."""
     busy = [0] * workers
-    for _, pairs in batches(ranges([count]), 128, workers):
+    for _, pairs in split_ranges(ranges([count]), 128, workers):
         heappush(busy, heappop(busy) + len(pairs))
-    assert max(busy) - min(busy) <= FEWEST
+    assert max(busy) - min(busy) <= MIN_BATCH
 
 
 def test_batches_are_full_until_the_end_is_near():
-    sizes = [len(pairs) for _, pairs in batches(ranges([5000]), 128, 2)]
+    sizes = [len(pairs) for _, pairs in split_ranges(ranges([5000]), 128, 2)]
     assert sizes[:36] == [128] * 36  # then a quarter of the 392, 294, 220 … that are left
     assert sizes[36:] == [98, 74, 55, 42, 31, 23, 18, 16, 16, 16, 3]
 
@@ -79,14 +79,14 @@ def read(first: int, pairs: list[Any]) -> Future[ReadBatch]:
 @settings(deadline=None)
 @given(Lengths, st.integers(1, 130), st.integers(1, 600))
 def test_batches_that_follow_each_other_are_evaluated_together(lengths, step, most):
-    tasks = list(batches(ranges(lengths), step, 2))
-    found = list(joined([read(*task) for task in tasks], most, step))
+    tasks = list(split_ranges(ranges(lengths), step, 2))
+    found = list(join_batches([read(*task) for task in tasks], most, step))
     every = [pair for _, pairs in tasks for pair in pairs]
     assert [pair for each in found for pair in each.pairs] == every
     assert b"".join(each.files for each in found) == bytes(pair % 251 for pair in every)
     assert all(len(each.pairs) <= max(most, step) for each in found)
     for each in found:
-        chunk = each.chunk
+        chunk = each.loaded
         assert each.pairs[0] == each.first
         good = [each.pairs[place] for place in chunk.indices]
         assert good == [pair for pair in each.pairs if pair % 3]
@@ -102,7 +102,7 @@ def test_batches_that_follow_each_other_are_evaluated_together(lengths, step, mo
 def test_nothing_waits_long_for_what_is_not_read_yet(monkeypatch):
     monkeypatch.setattr(module, "WAIT_SECONDS", 0.0)
     later: Future[ReadBatch] = Future()
-    found = joined([read(0, [0, 1]), read(2, [2]), later], 100, 10)
+    found = join_batches([read(0, [0, 1]), read(2, [2]), later], 100, 10)
     assert next(found).pairs == [0, 1, 2]
     later.set_result(read(3, [3]).result())
     assert next(found).pairs == [3]
@@ -110,13 +110,13 @@ def test_nothing_waits_long_for_what_is_not_read_yet(monkeypatch):
 
 def test_what_readers_evaluate_comes_as_it_is():
     futures = [read(0, [0, 1]), read(2, [2])]
-    assert list(joined(futures, 0, 10)) == [future.result() for future in futures]
+    assert list(join_batches(futures, 0, 10)) == [future.result() for future in futures]
 
 
 def test_what_was_read_before_a_failure_comes_first():
     failed: Future[ReadBatch] = Future()
     failed.set_exception(OSError("gone"))
-    found = joined([read(0, [0, 1]), read(2, [2]), failed], 100, 10)
+    found = join_batches([read(0, [0, 1]), read(2, [2]), failed], 100, 10)
     assert next(found).pairs == [0, 1, 2]
     with pytest.raises(OSError, match="gone"):
         next(found)

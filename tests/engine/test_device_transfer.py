@@ -123,7 +123,7 @@ def test_few_large_pairs_and_many_small_ones_are_read_at_a_time(tmp_path, monkey
         side.mkdir()
         np.save(side / "a.npy", np.zeros((size, size), np.float16))
         run = lossbench.plan(side, side, "l1", task="image")
-        assert pipeline.Pipeline(run.plan, run.terms, run.settings)._at_a_time() == expected
+        assert pipeline.Pipeline(run.plan, run.terms, run.settings)._pixel_pairs() == expected
 
 
 def test_a_gpu_for_what_is_counted_is_told_to_be_of_no_use():
@@ -179,8 +179,10 @@ def watched(monkeypatch: pytest.MonkeyPatch, device: str) -> list[int]:
 
     monkeypatch.setattr(device_module, "pick_device", lambda wanted: device)
     monkeypatch.setattr(evaluate, "add_parts", seen)
-    monkeypatch.setattr(pipeline.Pipeline, "_batches", lambda self: (12, 2, 0))
-    monkeypatch.setattr(batching, "fair", lambda left, workers: left)
+    monkeypatch.setattr(
+        pipeline.Pipeline, "_batch_sizes", lambda self: pipeline.BatchSizes(12, 2, 0)
+    )
+    monkeypatch.setattr(batching, "fair_share", lambda left, workers: left)
     return sizes
 
 

@@ -61,8 +61,10 @@ def test_the_example_of_every_loss_is_the_same_there(monkeypatch, entry):
 
 @pytest.mark.parametrize("task", LOSSES)
 def test_samples_of_one_size_go_there_in_one_transfer(monkeypatch, task):
-    monkeypatch.setattr(pipeline.Pipeline, "_batches", lambda self: (12, 2, 0))
-    monkeypatch.setattr(batching, "fair", lambda left, workers: left)
+    monkeypatch.setattr(
+        pipeline.Pipeline, "_batch_sizes", lambda self: pipeline.BatchSizes(12, 2, 0)
+    )
+    monkeypatch.setattr(batching, "fair_share", lambda left, workers: left)
     with other_device(monkeypatch) as seen:
         run(task, LOSSES[task])
     crossed = [each for each in seen.crossings if each.there and each.bytes > SMALL]

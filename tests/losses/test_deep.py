@@ -636,8 +636,8 @@ def test_images_of_one_size_go_through_a_network_together(monkeypatch):
 
     monkeypatch.setattr(Networks, "maps", watched)
     monkeypatch.setattr(Networks, "_fitting", lambda *_: 4)
-    monkeypatch.setattr(pipeline.Pipeline, "_at_a_time", lambda self: 6)
-    monkeypatch.setattr(batching, "fair", lambda left, workers: left)
+    monkeypatch.setattr(pipeline.Pipeline, "_pixel_pairs", lambda self: 6)
+    monkeypatch.setattr(batching, "fair_share", lambda left, workers: left)
     found = values(*sides, *EVERY, "l1")
     assert {shape[0] for shape in seen} == {
         1,
@@ -686,8 +686,8 @@ def test_samples_that_memory_cannot_hold_together_come_alone(monkeypatch):
         return of(self, samples)
 
     monkeypatch.setattr(feature_batches.Extraction, "of", narrow)
-    monkeypatch.setattr(pipeline.Pipeline, "_at_a_time", lambda self: 6)
-    monkeypatch.setattr(batching, "fair", lambda left, workers: left)
+    monkeypatch.setattr(pipeline.Pipeline, "_pixel_pairs", lambda self: 6)
+    monkeypatch.setattr(batching, "fair_share", lambda left, workers: left)
     assert values(*sides, EVERY[0], "l1") == wanted
     assert sizes == [6, 1, 1, 1, 1, 1, 1]
 
