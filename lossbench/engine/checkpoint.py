@@ -85,15 +85,15 @@ class Checkpoint:
         """Refuse to resume from a file that holds parts of other runs only."""
         if not readable:
             raise InputError(
-                f"{self.path} is no checkpoint of this version of lossbench; remove the file to"
-                " begin anew",
+                f"{self.path} is not a checkpoint of this version of lossbench; remove the file to"
+                " start from the beginning",
                 kind="mismatch",
             )
         runs, identity = [run for run, _ in self._lines()], json.loads(self.identity)
         if runs and identity not in runs:
             raise InputError(
-                f"{self.path} is of another run, with another {different(runs[-1], identity)}; run"
-                " that one again, or remove the file to begin anew",
+                f"{self.path} belongs to another run: {different(runs[-1], identity)} differs;"
+                " repeat that run, or remove the file to start from the beginning",
                 kind="mismatch",
             )
 

@@ -77,13 +77,15 @@ def plan_merge(paths: Sequence[str], baseline: Any = None) -> Merge:
     models = {path: read_result(path) for path in paths}
     for path, model in models.items():
         if not isinstance(model.get("shard"), dict):
-            raise InputError(f"{path} is no shard: it was run without --shard", kind="mismatch")
+            raise InputError(
+                f"{path} is not a shard: it was written without --shard", kind="mismatch"
+            )
     first, *_ = models
     for path in models:
         one, other = (_comparable(models[each]) for each in (first, path))
         if one != other:
             raise InputError(
-                f"{path} and {first} are no shards of one run: their {different(one, other)}"
+                f"{path} and {first} are not shards of one run: their {different(one, other)}"
                 " differs",
                 kind="mismatch",
             )

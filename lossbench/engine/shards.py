@@ -43,7 +43,7 @@ def share(text: str | None, pairs: int) -> tuple[int, int]:
         return 0, pairs
     index, count = parse_shard(text)
     if count > pairs:
-        raise SettingError(f"shard {text}: there are no more than {pairs:,} pairs to share")
+        raise SettingError(f"shard {text}: there are no more than {pairs:,} pairs to divide")
     return pairs * (index - 1) // count, pairs * index // count
 
 
@@ -115,21 +115,22 @@ def ordered(shards: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
             if one != other:
                 titles = {"of": "number of shards", "unpaired": "files without a partner"}
                 raise InputError(
-                    f"{name} and {first} are no shards of one run: their {titles.get(key, key)}"
+                    f"{name} and {first} are not shards of one run: their {titles.get(key, key)}"
                     " differ",
                     kind="mismatch",
                 )
         earlier = files.setdefault(shard["index"], name)
         if earlier != name:
             raise InputError(
-                f"{name} and {earlier} are both shard {shard['index']}/{shard['of']}; give one",
+                f"{name} and {earlier} are both shard {shard['index']}/{shard['of']}; merge one",
                 kind="duplicate",
             )
     count = shards[first]["of"]
     missing = [str(index) for index in range(1, count + 1) if index not in files]
     if missing:
-        verb = "is" if len(missing) == 1 else "are"
-        raise InputError(f"of {count} shards {', '.join(missing)} {verb} missing", kind="missing")
+        noun, verb = ("shard", "is") if len(missing) == 1 else ("shards", "are")
+        message = f"{noun} {', '.join(missing)} of {count} {verb} missing; add the result files"
+        raise InputError(message, kind="missing")
     return [shards[files[index]] for index in sorted(files)]
 
 

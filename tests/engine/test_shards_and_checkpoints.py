@@ -269,8 +269,8 @@ def set_version(model: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (set_losses, "are no shards of one run: their losses differs"),
-        (set_plan, "are no shards of one run: their plan differ"),
+        (set_losses, "are not shards of one run: their losses differs"),
+        (set_plan, "are not shards of one run: their plan differ"),
         (set_count, "their number of shards differ"),
         (set_part, "shard 2/3 is damaged"),
         (set_ids, "the ids of the shards are not those of their run"),
@@ -303,13 +303,13 @@ def test_what_a_note_says_tells_no_shards_apart(
 def test_shards_are_all_there_and_once(
     shards: list[Path], command: Callable[..., Outcome], tmp_path: Path
 ) -> None:
-    assert "of 3 shards 2 is missing" in command("merge", shards[0], shards[2]).err
+    assert "shard 2 of 3 is missing; add" in command("merge", shards[0], shards[2]).err
     copy = mended(shards[0], tmp_path, lambda model: None)
     assert "are both shard 1/3" in command("merge", *shards, copy).err
     plain = tmp_path / "plain.json"
     lossbench.save(lossbench.evaluate(*BINARY, "dice"), plain)
     done = command("merge", plain)
-    assert (done.status, "is no shard: it was run without --shard" in done.err) == (3, True)
+    assert (done.status, "is not a shard: it was written without --shard" in done.err) == (3, True)
 
 
 @pytest.mark.parametrize(
@@ -468,7 +468,9 @@ def test_another_run_is_refused(
 ) -> None:
     path = str(tmp_path / "r.json.part")
     stopped(path)
-    with pytest.raises(lossbench.InputError, match=f"is of another run, with another {what}"):
+    with pytest.raises(
+        lossbench.InputError, match=f"belongs to another run: {what} differs; repeat"
+    ):
         lossbench.plan(*BINARY, losses, **how).checkpoint(path, resume=True)
 
 
@@ -489,7 +491,9 @@ def test_resuming_from_a_file_that_is_no_checkpoint_is_refused(
     done = command(*run, "--resume")
     assert done.status == 3
     assert done.err.count("\n") == 1
-    assert f"{part} is no checkpoint of this version of lossbench; remove the file to" in done.err
+    assert (
+        f"{part} is not a checkpoint of this version of lossbench; remove the file to" in done.err
+    )
     assert part.read_bytes() == content
     assert command(*run).status == 0  # without --resume the file does not matter
     assert [path.name for path in tmp_path.iterdir()] == ["r.json"]

@@ -1033,7 +1033,7 @@ def test_a_killed_run_goes_on_unless_its_files_changed(
     assert fewer < steps == 7
     found[-1]["score"] = 0.99
     written(tmp_path, truth, found)
-    with pytest.raises(InputError, match="is of another run"):
+    with pytest.raises(InputError, match="belongs to another run"):
         resumed()
 
 
