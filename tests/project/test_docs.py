@@ -116,6 +116,8 @@ def test_the_files_that_pages_name_exist() -> None:
     named = {
         path
         for page in PAGES
-        for path in re.findall(r"`((?:lossbench|cli|tests|configs)/[\w/.-]+)`", page.read_text("utf-8"))
+        for path in re.findall(
+            r"`((?:lossbench|cli|tests|configs)/[\w/.-]+)`", page.read_text("utf-8")
+        )
     }
     assert {path for path in named if not (ROOT / path).exists()} == set()
