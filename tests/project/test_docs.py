@@ -108,10 +108,6 @@ def rewrite() -> None:
         page.write_text(BLOCK.sub(fresh, text), "utf-8")
 
 
-if __name__ == "__main__":
-    rewrite()
-
-
 def test_the_files_that_pages_name_exist() -> None:
     named = {
         path
@@ -121,3 +117,7 @@ def test_the_files_that_pages_name_exist() -> None:
         )
     }
     assert {path for path in named if not (ROOT / path).exists()} == set()
+
+
+if __name__ == "__main__":
+    rewrite()
