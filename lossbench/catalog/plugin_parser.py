@@ -8,7 +8,7 @@ number.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from lossbench.catalog.signatures import (
     Option,
     Signature,
     annotation_text,
+    constructors,
     documented,
     signature_of,
 )
@@ -74,44 +75,30 @@ def losses_of(tree: ast.Module, path: Path, module: str) -> list[Entry]:
     functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)]
     for node in functions:
         names.apply(node)
-    source = _Source(path, module, _own_views(tree, functions, names))
-    marked = [node for node in functions if node.decorator_list]
-    return [source.entry(node) for node in marked or functions if marked or source.is_loss(node)]
-
-
-def _own_views(
-    tree: ast.Module, functions: Sequence[ast.FunctionDef], names: _NameResolver
-) -> dict[str, ast.FunctionDef]:
-    """The `of` of every view that the file defines and uses."""
     used = {annotation_text(p.annotation) for node in functions for p in _positional(node)}
-    views = {
-        node.name: part
-        for node in tree.body
-        if isinstance(node, ast.ClassDef) and node.name in used
-        for part in node.body
-        if isinstance(part, ast.FunctionDef) and part.name == "of"
-    }
+    views = {name: part for name, part in constructors(tree).items() if name in used}
     for part in views.values():
         names.apply(part)
-    return views
+    source = _Source(path, module, tree, views)
+    marked = [node for node in functions if node.decorator_list]
+    return [source.entry(node) for node in marked or functions if marked or source.is_loss(node)]
 
 
 class _Source:
     """A file whose functions become entries; errors name the line."""
 
-    def __init__(self, path: Path, module: str, views: Mapping[str, ast.FunctionDef]) -> None:
-        self.path, self.module = path, module
+    def __init__(
+        self, path: Path, module: str, tree: ast.Module, views: Mapping[str, ast.FunctionDef]
+    ) -> None:
+        self.path, self.module, self.tree = path, module, tree
         own = {name: self._signature(part, name) for name, part in views.items()}
         self.forms = registry.forms() | own.keys()
         self.common = {**registry.common_options(), **{n: view.options for n, view in own.items()}}
         self.positional = {
             name
             for name, view in own.items()
-            if any(
-                form in POSITIONAL
-                for used in view.inputs.values()
-                for form in registry.with_inputs(used)
-            )
+            for used in view.inputs.values()
+            if not set(registry.with_inputs(used)).isdisjoint(POSITIONAL)
         }
         tasks = [task for entry in registry.builtin().values() for task in entry.tasks]
         self.tasks = tuple(dict.fromkeys([*USUAL, *tasks]))
@@ -168,7 +155,7 @@ class _Source:
         if node.args.defaults or node.args.vararg or node.args.kwarg:
             raise self._wrong(node, "inputs cannot have defaults, and options must follow a *")
         try:
-            signature = signature_of(node, self.path, owner)
+            signature = signature_of(node, self.path, owner, self.tree)
         except ValueError:
             raise self._wrong(node, "defaults must be literals") from None
         for option in signature.options.values():

@@ -23,7 +23,7 @@ from lossbench.catalog.signatures import (
     functions,
     parse,
     sections,
-    signature_of,
+    views,
 )
 from lossbench.catalog.signatures import (
     Option as Option,  # part of this module's interface, as the type of an entry's options
@@ -36,6 +36,8 @@ PAIR = ("pred", "target")  # inputs of every run
 EACH_SUFFIX = "_each"  # after the name of an input: the same input in a second form
 ARRAYS = ("Array", "Tensor")  # forms of plain functions: NumPy arrays, or tensors on request
 MAYBE = " | None"  # after the form of an optional input
+# Forms that are attributes of the batch, not of one input.
+OF_BATCH = ("difference", "weight", "positive", "mass", "valid", "spacing", "gallery")
 
 
 class PluginFile(Protocol):
@@ -73,7 +75,7 @@ class Entry:
     aliases: tuple[str, ...] = ()
     better: str | None = "lower"
     range: tuple[float, float] = (0.0, UNBOUNDED)
-    tasks: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ("binary", "multiclass", "multilabel")
     sources: tuple[str, ...] = ()
     example: str = ""
     couples: bool = False
@@ -155,11 +157,26 @@ def builtin() -> Mapping[str, Entry]:
     """The shipped catalogue by name, one family after another."""
     common = common_options()
     entries = [
-        entry
+        entry_of(
+            signature,
+            f"lossbench.losses.{path.stem}",
+            common,
+            shared_facts(path) | signature.marks["loss"],
+        )
         for path in sorted((HERE / "losses").glob("[!_]*.py"))
-        for entry in read(path, f"lossbench.losses.{path.stem}", common)
+        for signature in functions(path)
+        if "loss" in signature.marks
     ]
     return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.family)}
+
+
+def shared_facts(path: Path) -> dict[str, Any]:
+    """Facts that the losses of a module share, from its SHARED_FACTS."""
+    for node in parse(path).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id="SHARED_FACTS")], value=facts):
+                return dict(ast.literal_eval(facts))
+    return {}
 
 
 # Losses of plugins, by name and alias, within `with_added`.
@@ -225,17 +242,6 @@ def _by_name() -> Mapping[str, Entry]:
     return {name: entry for entry in builtin().values() for name in (entry.name, *entry.aliases)}
 
 
-def read(path: Path, module: str, common: Mapping[str, Mapping[str, Option]]) -> Iterator[Entry]:
-    """All losses of a source file, in order.
-
-    `common` contains the options of views and of kinds of results, by annotation.
-    """
-    for signature in functions(path):
-        facts = signature.marks.get("loss")
-        if facts is not None:
-            yield entry_of(signature, module, common, facts)
-
-
 def entry_of(
     signature: Signature,
     module: str,
@@ -249,9 +255,12 @@ def entry_of(
             options.setdefault(option.name, option)
     if "background" in facts and "background" in options:
         options["background"] = replace(options["background"], default=facts["background"])
-    facts = {"family": module.rpartition(".")[2], **facts}
-    if "range" in facts:
-        facts["range"] = _range(facts["range"])
+    low, high = facts.get("range", (0.0, None))
+    stated = {
+        "family": module.rpartition(".")[2],
+        **facts,
+        "range": (-UNBOUNDED if low is None else low, UNBOUNDED if high is None else high),
+    }
     return Entry(
         signature.name,
         module,
@@ -260,26 +269,21 @@ def entry_of(
         signature.returns,
         options,
         signature.doc,
-        **facts,
+        **stated,
     )
 
 
 @cache
 def common_options() -> Mapping[str, Mapping[str, Option]]:
     """Options of views and of kinds of results, by annotation."""
-    weight_options = _weight_options()
+    own = {name: view.options for name, view in _views().items()} | {"Weight": _weight_options()}
     of_views = {
         view: {
-            name: option
-            for form in with_inputs(view)
-            for name, option in (
-                *(_views()[form].options.items() if form in _views() else ()),
-                *(weight_options.items() if form == "Weight" else ()),
-            )
+            name: option for form in with_inputs(view) for name, option in own.get(form, {}).items()
         }
-        for view in _views()
+        for view in own
     }
-    return {"Weight": weight_options, **of_views, **_finishers()}
+    return {**of_views, **_finishers()}
 
 
 @cache
@@ -304,32 +308,29 @@ def kinds() -> frozenset[str]:
 @cache
 def forms() -> frozenset[str]:
     """Forms and views that a loss can request."""
-    named = [
-        node.targets[0].id
-        for node in parse(HERE / "interface" / "annotations.py").body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-    ]
-    return frozenset({*named, *_views(), "Input", "SampleBatch"} - TYPES.keys() - kinds())
+    return frozenset({*_vocabulary(), *_views(), "Input", "SampleBatch"} - TYPES.keys() - kinds())
 
 
 @cache
 def input_forms() -> frozenset[str]:
-    """Forms of a single input, as opposed to forms of the batch: attributes of `Input`."""
-    (input_class,) = (
-        node
-        for node in parse(HERE / "interface" / "sample_batch.py").body
-        if isinstance(node, ast.ClassDef) and node.name == "Input"
-    )
-    attributes = {part.name for part in input_class.body if isinstance(part, ast.FunctionDef)}
-    named = {
-        node.targets[0].id: node.value.slice.elts[-1].value
-        for node in parse(HERE / "interface" / "annotations.py").body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
-        if isinstance(node.value, ast.Subscript) and isinstance(node.value.slice, ast.Tuple)
-        if isinstance(node.value.slice.elts[-1], ast.Constant)
-    }
-    forms = {form for form, attribute in named.items() if attribute in attributes}
-    return frozenset(forms | {"Input"})
+    """Forms of a single input, as opposed to forms of the batch."""
+    attributes = _vocabulary()
+    of_batch = {form for form, attribute in attributes.items() if attribute in OF_BATCH}
+    return frozenset((forms() & attributes.keys()) - of_batch | {"Input"})
+
+
+@cache
+def _vocabulary() -> Mapping[str, str]:
+    """Names in annotations: the attribute that a form stands for, or the meaning of a type."""
+    names = {}
+    for node in parse(HERE / "interface" / "annotations.py").body:
+        match node:
+            case ast.Assign(
+                targets=[ast.Name(id=name)],
+                value=ast.Subscript(slice=ast.Tuple(elts=[_, ast.Constant(value=text)])),
+            ):
+                names[name] = str(text)
+    return names
 
 
 def roles() -> dict[str, tuple[str, ...]]:
@@ -351,23 +352,11 @@ def _named_inputs(inputs: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield from _named_inputs(_views()[required].inputs)
 
 
-def _range(bounds: tuple[float | None, float | None]) -> tuple[float, float]:
-    """A range with infinity for None, no bound."""
-    low, high = bounds
-    return (-UNBOUNDED if low is None else low, UNBOUNDED if high is None else high)
-
-
 @cache
 def _views() -> Mapping[str, Signature]:
     """The signature of every view's `of`, by the view's name."""
-    return {
-        node.name: signature_of(part, path, owner=node.name)
-        for path in sorted((HERE / "views").glob("[!_]*.py"))
-        for node in parse(path).body
-        if isinstance(node, ast.ClassDef)
-        for part in node.body
-        if isinstance(part, ast.FunctionDef) and part.name == "of"
-    }
+    paths = sorted((HERE / "views").glob("[!_]*.py"))
+    return {view.name: view for path in paths for view in views(path)}
 
 
 def with_inputs(view: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -62,14 +62,38 @@ def parse(path: Path) -> ast.Module:
 
 def functions(path: Path) -> Iterator[Signature]:
     """Signatures of the functions of a source file of this package."""
-    for node in parse(path).body:
+    tree = parse(path)
+    for node in tree.body:
         if isinstance(node, ast.FunctionDef):
-            yield signature_of(node, path, owner=node.name)
+            yield signature_of(node, path, node.name, tree)
 
 
-def signature_of(node: ast.FunctionDef, path: Path, owner: str) -> Signature:
-    """The signature of a function definition; its options belong to `owner`."""
+def views(path: Path) -> Iterator[Signature]:
+    """Signatures of the constructors of a file's views, by the names of the views."""
+    tree = parse(path)
+    for name, node in constructors(tree).items():
+        yield replace(signature_of(node, path, name, tree), name=name)
+
+
+def constructors(tree: ast.Module) -> dict[str, ast.FunctionDef]:
+    """The `of(...)` of every view that a file defines, by the name of the view."""
+    return {
+        node.name: part
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+        for part in node.body
+        if isinstance(part, ast.FunctionDef) and part.name == "of"
+    }
+
+
+def signature_of(node: ast.FunctionDef, path: Path, owner: str, tree: ast.Module) -> Signature:
+    """The signature of a function definition in a file; its options belong to `owner`.
+
+    Options that the function's docstring does not describe are described in the docstring of the
+    file, once for all its functions.
+    """
     doc, described = documented(node)
+    described = documented(tree)[1] | described
     marks = {
         annotation_text(mark.func): {k.arg or "": ast.literal_eval(k.value) for k in mark.keywords}
         for mark in node.decorator_list
@@ -77,12 +101,12 @@ def signature_of(node: ast.FunctionDef, path: Path, owner: str) -> Signature:
     }
     try:
         options = {
-            p.arg: Option(
-                p.arg,
+            (name := p.arg): Option(
+                name,
                 annotation_text(p.annotation),
                 ast.literal_eval(d),
                 owner,
-                described.get(p.arg, ""),
+                described.get(name, ""),
             )
             for p, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
             if d is not None
@@ -99,8 +123,8 @@ def signature_of(node: ast.FunctionDef, path: Path, owner: str) -> Signature:
     )
 
 
-def documented(node: ast.FunctionDef) -> tuple[str, dict[str, str]]:
-    """A function's docstring, and its description of each parameter."""
+def documented(node: ast.FunctionDef | ast.Module) -> tuple[str, dict[str, str]]:
+    """A docstring, and its description of each parameter."""
     doc = ast.get_docstring(node) or ""
     return doc, _arguments(sections(doc).get("Args", ""))
 
@@ -130,9 +154,9 @@ def arguments_of(function: Callable[..., Any]) -> dict[str, str]:
     return _arguments(sections(inspect.getdoc(function) or "").get("Args", ""))
 
 
-def _number(low: float, high: float) -> Callable[[Any], bool]:
+def _number(low: float, high: float, kind: Any = int | float) -> Callable[[Any], bool]:
     return lambda value: (
-        isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
+        isinstance(value, kind) and not isinstance(value, bool) and low <= value <= high
     )
 
 
@@ -143,19 +167,13 @@ TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "Positive": ("a number above 0", _number(SMALLEST, UNBOUNDED)),
     "Share": ("a number from 0 to 1", _number(0, 1)),
     "Percent": ("a number from 0 to 100", _number(0, 100)),
-    "int": ("a whole number", lambda v: isinstance(v, int) and not isinstance(v, bool)),
-    "Count": (
-        "a whole number from 1",
-        lambda v: isinstance(v, int) and not isinstance(v, bool) and v > 0,
-    ),
+    "int": ("a whole number", _number(-UNBOUNDED, UNBOUNDED, int)),
+    "Count": ("a whole number from 1", _number(1, UNBOUNDED, int)),
     "bool": ("true or false", lambda v: isinstance(v, bool)),
     "str": ("a word", lambda v: isinstance(v, str)),
     "WeightMap": ("a weight map such as unet(w0=10, sigma=5)", lambda v: isinstance(v, str)),
     "LossCall": ("a loss such as bce or binary_focal(gamma=1)", lambda v: isinstance(v, str)),
-    "NetworkName": (
-        either(NETWORKS),
-        lambda v: isinstance(v, str) and v in NETWORKS,
-    ),
+    "NetworkName": (either(NETWORKS), lambda v: isinstance(v, str) and v in NETWORKS),
     "None": ("none", lambda v: v is None),
 }
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 import torch
 from torch import Tensor
 
-from lossbench.catalog.registry import Entry
+from lossbench.catalog.registry import OF_BATCH, Entry
 from lossbench.interface.plain_functions import adapted
 from lossbench.interface.reduction import AFTER, FINISHERS, PIXEL_KINDS, Finished, Sums
 from lossbench.interface.row_list import RowList
@@ -20,8 +20,7 @@ from lossbench.interface.weight_maps import weighted
 
 Options = Mapping[str, Any]
 Support = Callable[[], Tensor]  # pixels of the target in each class, (B, C)
-# Forms that are attributes of the batch, not of one input; and forms that depend on the weights.
-OF_BATCH = ("difference", "weight", "positive", "mass", "valid", "spacing", "gallery")
+# Forms that depend on the weights.
 OF_WEIGHTS = ("weight", "positive", "valid")
 
 

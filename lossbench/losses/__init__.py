@@ -29,14 +29,14 @@ def loss(
 ) -> Callable[[Function], Function]:
     """Mark a function as a loss of the catalogue, which reads these facts from the source.
 
-    Shipped losses state their tasks and sources. A user's loss without `tasks` is available
-    on all tasks with pixels.
+    The SHARED_FACTS of a module of this package replace the defaults for its losses.
 
     Args:
         family: the group that lists the loss; by default the name of its module.
         use: what the loss is used for, in a few words.
         tasks: tasks that the loss can be computed on: binary, multiclass, multilabel, image,
-            instances, detection, vectors, scores, records.
+            instances, detection, vectors, scores, records; by default binary, multiclass and
+            multilabel, and image for a user's own loss.
         sources: where the definition comes from.
         range: smallest and largest value, None for no bound (the default of a user's own loss).
         better: whether lower or higher values are better.

@@ -1,4 +1,9 @@
-"""Adversarial losses: discriminator outputs of generated and real samples; cycle consistency."""
+"""Adversarial losses: discriminator outputs of generated and real samples; cycle consistency.
+
+Args:
+    side: which network's loss.
+    logits: whether the stored outputs are logits, whose sigmoid is D, or D itself.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +24,12 @@ from lossbench.interface.stable_math import ratio, total
 from lossbench.losses import loss
 from lossbench.views.discriminator import DiscriminatorOutputs, log_chances
 
+# Facts of every loss of this module that does not state others.
+SHARED_FACTS = {"tasks": ["scores", "image"]}
+
 
 @loss(
     use="GANs as originally defined",
-    tasks=["scores", "image"],
     range=(None, None),
     aliases=["gan"],
     sources=["Goodfellow et al. 2014, Generative Adversarial Nets"],
@@ -38,15 +45,9 @@ def gan_minimax(
 
     Discriminator: -[mean log D(x) + mean log(1 - D(G(z)))]; generator: mean log(1 - D(G(z))).
 
-    Args:
-        outputs: discriminator outputs, each field of shape (B, N); generated samples are PRED or
-            role `d_fake`, real samples GT or role `d_real`.
-        side: which network's loss.
-        logits: whether the stored outputs are logits, whose sigmoid is D, or D itself.
-
     Returns:
-        Loss per sample, shape (B,). Discriminator: 0 or more, and 2·log 2 = 1.386 where it cannot
-        tell generated from real (D = ½); generator: 0 or less.
+        Loss per sample, (B,). Discriminator: 0 or more, and 2·log 2 = 1.386 where it cannot tell
+        generated from real (D = ½); generator: 0 or less.
 
     Note:
         Generated and real outputs are averaged separately and then added. A library that averages
@@ -61,7 +62,6 @@ def gan_minimax(
 
 @loss(
     use="GANs whose generator gets useful gradients from the start",
-    tasks=["scores", "image"],
     sources=["Goodfellow et al. 2014, Generative Adversarial Nets"],
     example="gan_nonsaturating(side=generator)",
 )
@@ -75,14 +75,8 @@ def gan_nonsaturating(
 
     Discriminator: -[mean log D(x) + mean log(1 - D(G(z)))]; generator: -mean log D(G(z)).
 
-    Args:
-        outputs: discriminator outputs, each field of shape (B, N); generated samples are PRED or
-            role `d_fake`, real samples GT or role `d_real`.
-        side: which network's loss.
-        logits: whether the stored outputs are logits, whose sigmoid is D, or D itself.
-
     Returns:
-        Loss per sample, shape (B,), 0 or more; log 2 for the generator where D = ½.
+        Loss per sample, (B,), 0 or more; log 2 for the generator where D = ½.
     """
     yes, no = log_chances(outputs.fake, logits, "pred")
     if side == "generator":
@@ -93,7 +87,6 @@ def gan_nonsaturating(
 
 @loss(
     use="least-squares GANs; CycleGAN, pix2pixHD",
-    tasks=["scores", "image"],
     sources=["Mao et al. 2017, Least Squares Generative Adversarial Networks"],
     example="lsgan(side=generator)",
 )
@@ -110,15 +103,12 @@ def lsgan(
     Discriminator: ½·mean (D(x) - b)² + ½·mean (D(G(z)) - a)²; generator: ½·mean (D(G(z)) - c)².
 
     Args:
-        outputs: discriminator outputs as stored, each field of shape (B, N); generated samples are
-            PRED or role `d_fake`, real samples GT or role `d_real`.
-        side: which network's loss.
         a: the discriminator's target for generated samples.
         b: the discriminator's target for real samples.
         c: the generator's target for generated samples.
 
     Returns:
-        Loss per sample, shape (B,), 0 or more.
+        Loss per sample, (B,), 0 or more.
     """
     if side == "generator":
         return _square(outputs.fake - c) / 2
@@ -127,7 +117,6 @@ def lsgan(
 
 @loss(
     use="Wasserstein GANs; the critic's loss is minus its distance estimate",
-    tasks=["scores", "image"],
     range=(None, None),
     sources=["Arjovsky et al. 2017, Wasserstein GAN"],
     example="wgan(side=generator)",
@@ -139,13 +128,8 @@ def wgan(
 
     Critic: mean D(G(z)) - mean D(x); generator: -mean D(G(z)).
 
-    Args:
-        outputs: critic outputs as stored, each field of shape (B, N); generated samples are PRED or
-            role `d_fake`, real samples GT or role `d_real`.
-        side: which network's loss.
-
     Returns:
-        Loss per sample, shape (B,), of either sign.
+        Loss per sample, (B,), of either sign.
     """
     fake = outputs.fake.mean(-1)
     return -fake if side == "generator" else fake - outputs.real.mean(-1)
@@ -153,7 +137,6 @@ def wgan(
 
 @loss(
     use="Wasserstein GANs with a gradient penalty",
-    tasks=["scores", "image"],
     range=(None, None),
     sources=["Gulrajani et al. 2017, Improved Training of Wasserstein GANs"],
     example="wgan_gp(lambda_=5)",
@@ -166,13 +149,11 @@ def wgan_gp(
     mean D(G(z)) - mean D(x) + λ·mean (‖∇D‖ - 1)², with the norms from role `gradient_norm`.
 
     Args:
-        outputs: critic outputs as stored, each field of shape (B, N); generated samples are PRED or
-            role `d_fake`, real samples GT or role `d_real`.
         gradient_norm: ‖∇D‖ at points between generated and real samples, shape (B, M), 0 or more.
         lambda_: λ, the weight of the gradient penalty.
 
     Returns:
-        Loss per sample, shape (B,), of either sign.
+        Loss per sample, (B,), of either sign.
 
     Note:
         The generator's loss is `wgan(side=generator)`.
@@ -190,7 +171,6 @@ def wgan_gp(
 
 @loss(
     use="GANs with a hinge loss; SAGAN, BigGAN, SPADE",
-    tasks=["scores", "image"],
     range=(None, None),
     sources=["Lim and Ye 2017, Geometric GAN"],
     example="gan_hinge(side=generator)",
@@ -202,13 +182,8 @@ def gan_hinge(
 
     Discriminator: mean max(0, 1 - D(x)) + mean max(0, 1 + D(G(z))); generator: -mean D(G(z)).
 
-    Args:
-        outputs: discriminator outputs as stored, each field of shape (B, N); generated samples are
-            PRED or role `d_fake`, real samples GT or role `d_real`.
-        side: which network's loss.
-
     Returns:
-        Loss per sample, shape (B,); 0 or more for the discriminator, either sign for the generator.
+        Loss per sample, (B,); 0 or more for the discriminator, either sign for the generator.
     """
     if side == "generator":
         return -outputs.fake.mean(-1)
@@ -237,14 +212,10 @@ def cycle(
     role `target_back` = y.
 
     Args:
-        difference: PRED minus GT, shape (B, C, N).
-        elements: pixel weights, shape (B, C or 1, N).
-        pred_back: images, shape (B, C, H, W).
-        target_back: images of the same shape.
         weight: λ.
 
     Returns:
-        Loss per sample, shape (B,), 0 or more; undefined where GT has no valid pixel.
+        Loss per sample, (B,), 0 or more; undefined where GT has no valid pixel.
     """
     return weight * (
         _mean_of_valid(difference, elements)
@@ -275,17 +246,12 @@ def identity(
     `pred_back` or `identity_back`, y = role `target_back`.
 
     Args:
-        pred: images, shape (B, C, H, W).
-        target: images of the same shape.
-        elements: pixel weights, shape (B, C or 1, N).
-        pred_back: images of the other domain, shape (B, C, H', W').
-        target_back: images of the same shape as `pred_back`.
         identity_pred: replaces PRED, so that one run can compute `cycle` and this loss.
         identity_back: replaces `pred_back`.
         weight: λ.
 
     Returns:
-        Loss per sample, shape (B,), 0 or more; undefined where GT has no valid pixel.
+        Loss per sample, (B,), 0 or more; undefined where GT has no valid pixel.
     """
     forward = pred if identity_pred is None else identity_pred
     backward = pred_back if identity_back is None else identity_back

@@ -1,4 +1,12 @@
-"""Losses that treat each pixel, and each label of a multilabel task, as a binary decision."""
+"""Losses that treat each pixel, and each label of a multilabel task, as a binary decision.
+
+Args:
+    pos_weight: w⁺, a factor on the positive part: a number, one per label, auto for #neg/#pos over
+        the data set, or role for the maps of `--input pos_weight=DIR`; the mean still divides by
+        the number of elements.
+    label_smoothing: ε in [0, 1]; y becomes (1−ε)·y + ε·u.
+    prior: u of each label; ½ by default.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +31,9 @@ from lossbench.interface.annotations import (
 from lossbench.interface.stable_math import by_class, power, ratio, total
 from lossbench.losses import loss
 
+# Facts of every loss of this module that does not state others.
+SHARED_FACTS = {"tasks": ["binary", "multilabel"]}
+
 
 def smoothed(target: Tensor, label_smoothing: float, prior: Sequence[float] | None) -> Tensor:
     """Smoothed target (1 − ε)·y + ε·u, where u is the prior of each label or ½."""
@@ -39,7 +50,6 @@ def weighted(
 
 @loss(
     use="the standard training loss of masks; also rates the calibration of probabilities",
-    tasks=["binary", "multilabel"],
     aliases=["log_loss", "binary_cross_entropy", "logistic_loss"],
     sources=["torch.nn.BCELoss", "torch.nn.BCEWithLogitsLoss"],
     example="bce(pos_weight=3, label_smoothing=0.1)",
@@ -57,18 +67,8 @@ def bce(
 
     mean −[w⁺·y·log p + (1−y)·log(1−p)], with logarithms clamped at −100.
 
-    Args:
-        pred: log p and log(1−p), each of shape (B, C, N); logits are converted without overflow.
-        target: y in [0, 1], hard or soft, shape (B, C, N).
-        positive: maps of role `pos_weight`, shape (B, C or 1, N).
-        pos_weight: w⁺, a factor on the positive part: a number, one per label, auto for #neg/#pos
-            over the data set, or role for the maps of `--input pos_weight=DIR`; the mean still
-            divides by the number of elements.
-        label_smoothing: ε in [0, 1]; y becomes (1−ε)·y + ε·u.
-        prior: u of each label; ½ by default.
-
     Returns:
-        Cross-entropy of each element, shape (B, C, N), in [0, 100·max(1, w⁺)].
+        Cross-entropy of each element, (B, C, N), in [0, 100·max(1, w⁺)].
 
     Note:
         A hard predicted mask has probabilities 0 and 1, so each wrong pixel costs 100. With role
@@ -81,7 +81,6 @@ def bce(
 
 @loss(
     use="training outputs before the sigmoid, where probabilities would be a mistake",
-    tasks=["binary", "multilabel"],
     sources=["torch.nn.BCEWithLogitsLoss"],
     example="bce_with_logits(pos_weight=auto)",
 )
@@ -99,16 +98,9 @@ def bce_with_logits(
     mean max(x, 0) − x·y + log(1 + e^(−|x|)), with the positive part multiplied by w⁺.
 
     Args:
-        pred: logits x, shape (B, C, N).
-        target: y in [0, 1], hard or soft, shape (B, C, N).
-        positive: maps of role `pos_weight`, shape (B, C or 1, N).
-        pos_weight: w⁺, a factor on the positive part: a number, one per label, auto for #neg/#pos
-            over the data set, or role for the maps of `--input pos_weight=DIR`.
-        label_smoothing: ε in [0, 1]; y becomes (1−ε)·y + ε·u.
-        prior: u of each label; ½ by default.
 
     Returns:
-        Cross-entropy of each element, shape (B, C, N), 0 or more.
+        Cross-entropy of each element, (B, C, N), 0 or more.
 
     Note:
         `bce` gives the same value for logits and also accepts probabilities.
@@ -121,7 +113,6 @@ def bce_with_logits(
 
 @loss(
     use="thin structures such as edges, whose proportion varies between images",
-    tasks=["binary", "multilabel"],
     range=(0, 100),
     sources=["Xie & Tu 2015, HED"],
     example="balanced_bce(empty=0)",
@@ -131,14 +122,9 @@ def balanced_bce(pred: LogPair, target: Probability, weight: Weight) -> PerClass
 
     mean −[β·y·log p + (1−β)·(1−y)·log(1−p)], with β = 1 − mean y of the sample.
 
-    Args:
-        pred: log p and log(1−p), each of shape (B, C, N).
-        target: y in [0, 1], hard or soft, shape (B, C, N).
-        weight: number of pixels that an element stands for, shape (B, C or 1, N).
-
     Returns:
-        Loss per sample and label, shape (B, C), in [0, 100]; undefined where the target is all
-        positive or all negative, because any prediction would then have loss 0.
+        Loss per sample and label, (B, C), in [0, 100]; undefined where the target is all positive
+        or all negative, because any prediction would then have loss 0.
 
     Note:
         β is a property of the sample, so there is no pooled value.
@@ -153,7 +139,6 @@ def balanced_bce(pred: LogPair, target: Probability, weight: Weight) -> PerClass
 
 @loss(
     use="masks with few positives among many easy negatives",
-    tasks=["binary", "multilabel"],
     sources=["Lin et al. 2017", "torchvision.ops.sigmoid_focal_loss"],
     example="binary_focal(alpha=none, gamma=1.5)",
 )
@@ -169,14 +154,12 @@ def binary_focal(
     mean −[α·(1−p)^γ·y·log p + (1−α)·p^γ·(1−y)·log(1−p)].
 
     Args:
-        pred: log p and log(1−p), each of shape (B, C, N).
-        target: y in [0, 1], hard or soft, shape (B, C, N).
         alpha: α, the weight of positives; negatives get 1−α: a number, one per label, auto for
             #neg/N over the data set, or none for no weights.
         gamma: γ ≥ 0, how strongly easy pixels are down-weighted.
 
     Returns:
-        Loss of each element, shape (B, C, N), in [0, 100].
+        Loss of each element, (B, C, N), in [0, 100].
 
     Note:
         alpha=none with gamma=0 is `bce`. Older versions of kornia multiply both terms by α.
@@ -191,7 +174,6 @@ def binary_focal(
 
 @loss(
     use="margin-based classifiers, each pixel on its own",
-    tasks=["binary", "multilabel"],
     sources=["torch.nn.SoftMarginLoss"],
     example="soft_margin(reduction=sum)",
 )
@@ -200,12 +182,8 @@ def soft_margin(pred: Logits, target: Probability) -> PerPixel:
 
     mean log(1 + e^(−ỹ·x)), with ỹ = 2y − 1 in {−1, 1}.
 
-    Args:
-        pred: logits x, shape (B, C, N); probabilities are rejected.
-        target: y, shape (B, C, N).
-
     Returns:
-        Loss of each element, shape (B, C, N), 0 or more.
+        Loss of each element, (B, C, N), 0 or more.
 
     Note:
         For hard targets this equals `bce_with_logits`.
@@ -215,7 +193,6 @@ def soft_margin(pred: Logits, target: Probability) -> PerPixel:
 
 @loss(
     use="margin-based classifiers, with no reward beyond the margin",
-    tasks=["binary", "multilabel"],
     sources=["Cortes & Vapnik 1995", "sklearn.metrics.hinge_loss"],
     example="hinge(reduction=sum)",
 )
@@ -224,19 +201,14 @@ def hinge(pred: Logits, target: Probability) -> PerPixel:
 
     mean max(0, 1 − ỹ·x), with ỹ = 2y − 1 in {−1, 1}.
 
-    Args:
-        pred: logits x, shape (B, C, N); probabilities are rejected.
-        target: y, shape (B, C, N).
-
     Returns:
-        Loss of each element, shape (B, C, N), 0 or more.
+        Loss of each element, (B, C, N), 0 or more.
     """
     return PerPixel((1 - (2 * target - 1) * pred).clamp(min=0))
 
 
 @loss(
     use="rare foregrounds, as one part of unified_focal",
-    tasks=["binary", "multilabel"],
     sources=["Yeung et al. 2022"],
     example="asymmetric_focal(delta=0.7)",
 )
@@ -248,13 +220,11 @@ def asymmetric_focal(
     mean −[δ·y·log p + (1−δ)·p^γ·(1−y)·log(1−p)].
 
     Args:
-        pred: log p and log(1−p), each of shape (B, C, N).
-        target: y in [0, 1], hard or soft, shape (B, C, N).
         delta: δ, the weight of positives; negatives get 1−δ.
         gamma: γ ≥ 0, how strongly easy background is down-weighted.
 
     Returns:
-        Loss of each element, shape (B, C, N), in [0, 100].
+        Loss of each element, (B, C, N), in [0, 100].
     """
     no = power(pred.yes.exp(), gamma) * (1 - target) * pred.no
     return PerPixel(-(delta * target * pred.yes + (1 - delta) * no))

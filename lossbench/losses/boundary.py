@@ -29,6 +29,9 @@ from lossbench.runtime.array_types import BoolArray
 from lossbench.views.confusion import Masks
 from lossbench.views.distance_maps import DistanceMaps
 
+# Facts of every loss of this module that does not state others.
+SHARED_FACTS = {"background": False}
+
 
 def mean(value: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean Σ w·value / Σ w over the elements; undefined where all weights are 0."""
@@ -37,11 +40,9 @@ def mean(value: Tensor, weight: Tensor) -> Tensor:
 
 @loss(
     use="small objects, together with an overlap loss: how far from the boundary false pixels lie",
-    tasks=["binary", "multiclass", "multilabel"],
     range=(None, None),
     sources=["Kervadec et al. 2019"],
     example="0.01*boundary + dice",
-    background=False,
 )
 def boundary(pred: Probability, distances: DistanceMaps, weight: Weight) -> PerClass:
     """Boundary loss: the prediction times the signed distance to the target's boundary.
@@ -49,14 +50,9 @@ def boundary(pred: Probability, distances: DistanceMaps, weight: Weight) -> PerC
     mean of φ·p over the valid pixels, where φ is the distance to the target for a pixel outside it,
     and 1 minus the distance to the background for a pixel inside it.
 
-    Args:
-        pred: probabilities, shape (B, C, N).
-        distances: distance of each pixel from the edge of the target.
-        weight: pixel weights; ignored pixels are outside the target.
-
     Returns:
-        Loss per sample and class, shape (B, C); negative where most of p is inside the target;
-        undefined where the target is empty or full.
+        Loss per sample and class, (B, C); negative where most of p is inside the target; undefined
+        where the target is empty or full.
 
     Note:
         The constant 1 is not scaled by the spacing, as in the authors' code.
@@ -69,10 +65,8 @@ def boundary(pred: Probability, distances: DistanceMaps, weight: Weight) -> PerC
 
 @loss(
     use="a differentiable substitute for the Hausdorff distance in training",
-    tasks=["binary", "multiclass", "multilabel"],
     sources=["Karimi & Salcudean 2019", "monai.losses.HausdorffDTLoss"],
     example="hausdorff_dt(alpha=1)",
-    background=False,
 )
 def hausdorff_dt(
     pred: Probability,
@@ -89,14 +83,10 @@ def hausdorff_dt(
     mask.
 
     Args:
-        pred: probabilities, shape (B, C, N).
-        target: 0 or 1, or soft, same shape.
-        distances: distance of each pixel from the edges of both masks.
-        weight: pixel weights; ignored pixels are outside both masks.
         alpha: α, the power of the distance.
 
     Returns:
-        Loss per sample and class, shape (B, C), 0 or more.
+        Loss per sample and class, (B, C), 0 or more.
 
     Note:
         D is treated as a constant in the gradient.
@@ -107,10 +97,8 @@ def hausdorff_dt(
 
 @loss(
     use="a substitute for the Hausdorff distance that needs no distance maps",
-    tasks=["binary", "multiclass", "multilabel"],
     sources=["Karimi & Salcudean 2019"],
     example="hausdorff_er(erosions=5)",
-    background=False,
 )
 def hausdorff_er(
     pred: Image,
@@ -127,15 +115,12 @@ def hausdorff_er(
     excess over ½ of b_{k−1} averaged over a cross, rescaled to [0, 1]; b is 0 beyond the image.
 
     Args:
-        pred: probabilities, shape (B, C, *space).
-        target: 0 or 1, or soft, same shape.
         valid: which pixels count; an ignored pixel is not an error.
-        weight: pixel weights.
         alpha: α, the power of the erosion number k.
         erosions: number of erosions of b.
 
     Returns:
-        Loss per sample and class, shape (B, C), 0 or more.
+        Loss per sample and class, (B, C), 0 or more.
 
     Note:
         The cross has 5 pixels in 2-D and 7 in 3-D. A constant b is not rescaled.
@@ -193,11 +178,9 @@ def rescaled(image: Tensor) -> Tensor:
 
 @loss(
     use="vessels, roads and cracks that must stay connected",
-    tasks=["binary", "multiclass", "multilabel"],
     range=(0, 1),
     sources=["Shit et al. 2021, clDice", "skimage.morphology.skeletonize"],
     example="cldice(threshold=0.3)",
-    background=False,
 )
 def cldice(masks: Masks, weight: Weight) -> PerClass:
     """Centre-line Dice loss: how much of each mask's skeleton the other mask covers.
@@ -205,13 +188,9 @@ def cldice(masks: Masks, weight: Weight) -> PerClass:
     1 − 2·P·S / (P + S), with P the fraction of the prediction's skeleton inside the target, and S
     the fraction of the target's skeleton inside the prediction.
 
-    Args:
-        masks: both hard masks, shape (B, C, *space), with two or three axes.
-        weight: pixel weights.
-
     Returns:
-        Loss per sample and class, shape (B, C), in [0, 1]; 1 where one mask is empty; undefined
-        where both are empty or a non-empty mask has an empty skeleton.
+        Loss per sample and class, (B, C), in [0, 1]; 1 where one mask is empty; undefined where
+        both are empty or a non-empty mask has an empty skeleton.
 
     Note:
         Needs scikit-image, `pip install 'lossbench[topology]'`, and uses its skeletons: Zhang's in
@@ -241,8 +220,7 @@ def skeletons(masks: Tensor) -> Tensor:
     axes = masks.ndim - 2
     if axes not in (2, 3):
         raise InputError(
-            f"has {axes} axes; cldice supports 2 or 3, soft_cldice any number",
-            kind="mismatch",
+            f"has {axes} axes; cldice supports 2 or 3, soft_cldice any number", kind="mismatch"
         )
     planes = masks.flatten(0, 1).cpu().numpy()
     thin = np.stack([skeletonize(plane) > 0 for plane in planes])
@@ -251,11 +229,9 @@ def skeletons(masks: Tensor) -> Tensor:
 
 @loss(
     use="vessels, roads and cracks that must stay connected; for training",
-    tasks=["binary", "multiclass", "multilabel"],
     range=(None, 1),
     sources=["Shit et al. 2021, clDice", "monai.losses.SoftclDiceLoss"],
     example="0.5*soft_cldice(iterations=10, smooth=1) + 0.5*dice",
-    background=False,
 )
 def soft_cldice(
     pred: Image,
@@ -275,10 +251,7 @@ def soft_cldice(
     s), and S(m) the soft skeleton: everything that opening removes from m and from its erosions.
 
     Args:
-        pred: probabilities, shape (B, C, *space).
-        target: 0 or 1, or soft, same shape.
         valid: which pixels count; ignored pixels are outside both masks.
-        weight: pixel weights.
         iterations: number of erosions of a mask; half the width of the widest structure.
         smooth: s, added to numerator and denominator; 0 gives the plain fractions.
         smooth_nr: s in the numerator, if different.
@@ -286,8 +259,8 @@ def soft_cldice(
         eps: ε, added to P + S.
 
     Returns:
-        Loss per sample and class, shape (B, C), in [0, 1], lower with smoothing. Without smoothing,
-        1 where one mask is empty; undefined where both are empty or a non-empty mask has an empty
+        Loss per sample and class, (B, C), in [0, 1], lower with smoothing. Without smoothing, 1
+        where one mask is empty; undefined where both are empty or a non-empty mask has an empty
         skeleton.
 
     Note:
@@ -354,10 +327,8 @@ def opened(mask: Tensor) -> Tensor:
 
 @loss(
     use="whether a mask has as many components and holes as the ground truth",
-    tasks=["binary", "multiclass", "multilabel"],
     sources=["Hu et al. 2019"],
     example="betti_error(connectivity=faces)",
-    background=False,
 )
 def betti_error(
     masks: Masks, valid: Valid, *, connectivity: Literal["corners", "faces"] = "corners"
@@ -368,22 +339,19 @@ def betti_error(
     cavity.
 
     Args:
-        masks: both hard masks, shape (B, C, *space).
-        valid: which pixels count; ignored pixels are outside both masks.
         connectivity: corners connects foreground pixels across corners (8 neighbours in 2-D, 26 in
             3-D) and background pixels across faces (4, 6); faces is the reverse.
 
     Returns:
-        A whole number per sample and class, shape (B, C), 0 or more. An image with more than three
-        axes is an error.
+        A whole number per sample and class, (B, C), 0 or more. An image with more than three axes
+        is an error.
 
     Note:
         Everything beyond the image is background, so a bay at the image's edge is not a hole.
     """
     if masks.pred.ndim > 5:
         raise InputError(
-            f"has {masks.pred.ndim - 2} axes; betti_error supports up to 3",
-            kind="mismatch",
+            f"has {masks.pred.ndim - 2} axes; betti_error supports up to 3", kind="mismatch"
         )
     numbers = [
         torch.tensor([[betti(m, connectivity) for m in row] for row in mask.cpu().numpy()])

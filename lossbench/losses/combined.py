@@ -1,6 +1,12 @@
 """Named combinations: each function returns the expression that the name stands for.
 
 The functions are called before anything is computed, so this module does not import torch.
+
+Args:
+    mix: m, the weight of the Dice loss; none adds the two unweighted.
+    smooth: s of the Dice loss, added to numerator and denominator.
+    label_smoothing: ε of the cross-entropy.
+    network: vgg16, vgg19, alexnet, squeezenet, or tiny_seeded (random weights, for trials).
 """
 
 from __future__ import annotations
@@ -40,11 +46,6 @@ def dice_ce(
 
     m·dice + (1−m)·cross_entropy.
 
-    Args:
-        mix: m, the weight of the Dice loss; none adds the two unweighted.
-        smooth: s of the Dice loss, added to numerator and denominator.
-        label_smoothing: ε of the cross-entropy.
-
     Returns:
         The expression, 0 or more.
 
@@ -66,11 +67,6 @@ def dice_bce(
     """Weighted sum of Dice loss and binary cross-entropy.
 
     m·dice + (1−m)·bce.
-
-    Args:
-        mix: m, the weight of the Dice loss; none adds the two unweighted.
-        smooth: s of the Dice loss, added to numerator and denominator.
-        label_smoothing: ε of the cross-entropy.
 
     Returns:
         The expression, 0 or more.
@@ -153,7 +149,6 @@ def weighted_bce(*, label_smoothing: Share = 0.0) -> Expression:
 @loss(
     family="divergence",
     use="comparing two soft segmentations neither of which is the ground truth",
-    tasks=["binary", "multiclass", "multilabel"],
     sources=["Jeffreys 1946"],
     example="symmetric_kl",
 )
@@ -263,7 +258,6 @@ def topology(
     Args:
         mu: μ, the weight of the features.
         layers: names of the layers n.
-        network: vgg16, vgg19, alexnet, squeezenet, or tiny_seeded (random weights, for trials).
         pixel_loss: any loss of the task, such as bce or dice(smooth=1).
 
     Returns:
@@ -303,7 +297,6 @@ def content_style(
         gamma: γ, the weight of the total variation.
         style: gram compares Gram matrices; features compares the features themselves and needs both
             images to have the same size.
-        network: vgg16, vgg19, alexnet, squeezenet, or tiny_seeded (random weights, for trials).
         content_layers: layers of the content term.
         style_layers: layers of the style term.
 

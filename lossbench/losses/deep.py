@@ -4,6 +4,11 @@ Inputs are images, grey or RGB, in [0, 1], normalised with ImageNet's statistics
 F^l are the M_l feature maps of the prediction in layer l, with N_l = H_l·W_l positions each; P^l
 are the maps of the image it is compared with. A position is weighted by the fraction of valid
 pixels in its part of the image; ignored pixels are black in both images.
+
+Args:
+    network: vgg16, vgg19, alexnet, squeezenet, or tiny_seeded (random weights, for trials).
+    layers: layer names, such as [relu1_2, relu2_2].
+    weights: w_l, one per layer; none means 1 each.
 """
 
 from __future__ import annotations
@@ -19,6 +24,9 @@ from lossbench.interface.annotations import NetworkName, NonNegative, PerSample
 from lossbench.interface.stable_math import ratio, root
 from lossbench.losses import loss
 from lossbench.views.features import Calibrated, Features, Maps, Textures
+
+# Facts of every loss of this module that does not state others.
+SHARED_FACTS = {"tasks": ["image"]}
 
 TINY = 1e-10  # added to the length in LPIPS's denominator
 STABLE = 1e-6  # c₁ and c₂ of DISTS
@@ -41,15 +49,8 @@ def perceptual(
 
     Σ_l w_l·‖F^l − P^l‖² / (M_l·N_l) over the layers.
 
-    Args:
-        features: feature maps of both images.
-        network: vgg16, vgg19, alexnet, squeezenet, or tiny_seeded (random weights, for trials).
-        layers: layer names, such as [relu1_2, relu2_2].
-        weights: w_l, one per layer; none means 1 each.
-
     Returns:
-        Loss per sample, shape (B,), 0 or more; 0 for identical images. Undefined without a valid
-        pixel.
+        Loss per sample, (B,), 0 or more; 0 for identical images. Undefined without a valid pixel.
 
     Note:
         On a binary task, probability map and mask are compared as grey images.
@@ -59,7 +60,6 @@ def perceptual(
 
 @loss(
     use="style transfer: the content of an image, regardless of its texture",
-    tasks=["image"],
     sources=["Gatys et al. 2016"],
     example="content(network=tiny_seeded, layers=[relu3_1])",
 )
@@ -76,15 +76,11 @@ def content(
     Σ_l w_l·½·Σ(F^l − P^l)² over the layers.
 
     Args:
-        features: feature maps of both images.
-        network: vgg16, vgg19, alexnet, squeezenet, or tiny_seeded (random weights, for trials).
-        layers: layer names, such as [relu4_2].
-        weights: w_l, one per layer; none means 1 each.
         reduction: sum as in Gatys et al., or the mean over maps and positions without the factor ½,
             which is `perceptual`.
 
     Returns:
-        Loss per sample, shape (B,), 0 or more. Undefined without a valid pixel.
+        Loss per sample, (B,), 0 or more. Undefined without a valid pixel.
     """
     if reduction == "mean":
         return weighted_sum(features, weights, 1.0, _mean_square)
@@ -93,7 +89,6 @@ def content(
 
 @loss(
     use="style transfer: texture, regardless of the content",
-    tasks=["image"],
     aliases=["texture", "style"],
     sources=["Gatys et al. 2015", "Gatys et al. 2016"],
     example="gram(network=tiny_seeded)",
@@ -110,13 +105,10 @@ def gram(
     Σ_l w_l·Σ(G^l − A^l)² / (4·M_l²·N_l²), G^l = F^l·F^lᵀ and A^l = P^l·P^lᵀ of size M_l × M_l.
 
     Args:
-        features: feature maps of both images, which may differ in size.
-        network: vgg16, vgg19, alexnet, squeezenet, or tiny_seeded (random weights, for trials).
-        layers: layer names, such as [relu1_1, relu2_1].
         weights: w_l, one per layer; none means 1/number of layers each.
 
     Returns:
-        Loss per sample, shape (B,), 0 or more. Undefined without a valid pixel.
+        Loss per sample, (B,), 0 or more. Undefined without a valid pixel.
 
     Note:
         Each Gram matrix is divided by its own number of positions, so images of different sizes can
@@ -133,14 +125,11 @@ def gram(
 
 @loss(
     use="how different two images look to people",
-    tasks=["image"],
     sources=["Zhang et al. 2018, LPIPS v0.1"],
     example="lpips(network=tiny_seeded)",
 )
 def lpips(
-    calibrated: Calibrated,
-    *,
-    network: Literal["alex", "vgg", "squeeze", "tiny_seeded"] = "alex",
+    calibrated: Calibrated, *, network: Literal["alex", "vgg", "squeeze", "tiny_seeded"] = "alex"
 ) -> PerSample:
     """Learned perceptual image patch similarity, LPIPS v0.1.
 
@@ -148,11 +137,10 @@ def lpips(
     divided by their length, and w_l is the published linear head of layer l.
 
     Args:
-        calibrated: feature maps of both images with the linear heads.
         network: alex, vgg or squeeze, or tiny_seeded (random weights, for trials).
 
     Returns:
-        Distance per sample, shape (B,), 0 or more. Undefined without a valid pixel.
+        Distance per sample, (B,), 0 or more. Undefined without a valid pixel.
 
     Note:
         The published package takes images from −1 to 1 unless normalize=True; the values agree for
@@ -167,7 +155,6 @@ def lpips(
 
 @loss(
     use="how different two images look, tolerant of resampled texture",
-    tasks=["image"],
     range=(0, 2),
     sources=["Ding et al. 2020"],
     example="dists(network=tiny_seeded, shorter=32)",
@@ -178,11 +165,8 @@ def dists(textures: Textures) -> PerSample:
     1 − Σ_m [α_m·(2μ_Fμ_P + c)/(μ_F² + μ_P² + c) + β_m·(2σ_FP + c)/(σ_F² + σ_P² + c)] / Σ(α + β)
     over every map of the image itself and of five layers of VGG16, c = 1e-6.
 
-    Args:
-        textures: feature maps of both images with the published α and β.
-
     Returns:
-        Distance per sample, shape (B,), 0 for identical images. Undefined without a valid pixel.
+        Distance per sample, (B,), 0 for identical images. Undefined without a valid pixel.
 
     Note:
         The authors' script first shrinks images to a shorter side of 256: shorter=256.
@@ -220,8 +204,7 @@ def _mean_square(maps: Maps) -> Tensor:
 def _square(maps: Maps) -> Tensor:
     if maps.pred.shape != maps.target.shape:
         raise InputError(
-            "differs in size from the image it is compared with; only gram allows that",
-            kind="size",
+            "differs in size from the image it is compared with; only gram allows that", kind="size"
         )
     return (maps.pred - maps.target) ** 2
 

@@ -1,4 +1,11 @@
-"""Losses and scores of detection: boxes, their classes and their masks."""
+"""Losses and scores of detection: boxes, their classes and their masks.
+
+Args:
+    lambda_: λ, the weight of the boxes.
+    n_cls: N_cls; none for the number of anchors labelled 0 or 1.
+    n_box: N_box; none for the same number, as in torchvision.
+    beta: β, above which smooth L1 is linear.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +29,14 @@ from lossbench.losses import loss
 from lossbench.views.boxes import BoxPairs, around, centre, overlap, ratio_or_zero
 from lossbench.views.ranked_detections import RankedDetections
 
+# Facts of every loss of this module that does not state others.
+SHARED_FACTS = {"tasks": ["detection"]}
+
 LEFT_OUT = -1  # label of an anchor that is neither object nor background
 
 
 @loss(
     use="how well boxes fit, regardless of scores",
-    tasks=["detection"],
     range=(0, 1),
     sources=["Yu et al. 2016, UnitBox"],
     example="iou_box(unmatched=all)",
@@ -36,9 +45,6 @@ def iou_box(matched: BoxPairs) -> PerPixel:
     """IoU loss of boxes: one minus the intersection over the union.
 
     mean 1 − |A ∩ B| / |A ∪ B| over the objects, with A the detection and B the object.
-
-    Args:
-        matched: pairs of boxes, each (B, N, 4).
 
     Returns:
         Loss of each object, in [0, 1], 1 for a missed object; undefined without an object.
@@ -54,7 +60,6 @@ def iou_box(matched: BoxPairs) -> PerPixel:
 
 @loss(
     use="boxes, with a gradient even where they do not overlap",
-    tasks=["detection"],
     range=(0, 2),
     sources=["Rezatofighi et al. 2019", "torchvision.ops.generalized_box_iou_loss"],
     example="giou(unmatched=all)",
@@ -63,9 +68,6 @@ def giou(matched: BoxPairs) -> PerPixel:
     """Generalized IoU loss of boxes.
 
     mean 1 − IoU + (|C| − |A ∪ B|) / |C| over the objects, with C the smallest box around both.
-
-    Args:
-        matched: pairs of boxes, each (B, N, 4).
 
     Returns:
         Loss of each object, in [0, 2], 2 for a missed object; undefined without an object.
@@ -83,7 +85,6 @@ def giou(matched: BoxPairs) -> PerPixel:
 
 @loss(
     use="boxes, with a penalty on the distance between centres",
-    tasks=["detection"],
     range=(0, 2),
     sources=["Zheng et al. 2020", "torchvision.ops.distance_box_iou_loss"],
     example="diou(unmatched=all)",
@@ -93,9 +94,6 @@ def diou(matched: BoxPairs) -> PerPixel:
 
     mean 1 − IoU + d²/c² over the objects, with d the distance between the centres and c the
     diagonal of the smallest box around both.
-
-    Args:
-        matched: pairs of boxes, each (B, N, 4).
 
     Returns:
         Loss of each object, in [0, 2], 2 for a missed object; undefined without an object.
@@ -111,7 +109,6 @@ def diou(matched: BoxPairs) -> PerPixel:
 
 @loss(
     use="boxes, with penalties on their centres and aspect ratios",
-    tasks=["detection"],
     range=(0, 2.5),
     sources=["Zheng et al. 2020", "torchvision.ops.complete_box_iou_loss"],
     example="ciou(unmatched=all)",
@@ -121,9 +118,6 @@ def ciou(matched: BoxPairs) -> PerPixel:
 
     mean 1 − IoU + d²/c² + α·v over the objects, v = 4/π²·(atan w_B/h_B − atan w_A/h_A)² and α =
     v/(1 − IoU + v), d and c as in `diou`.
-
-    Args:
-        matched: pairs of boxes, each (B, N, 4).
 
     Returns:
         Loss of each object, in [0, 2.5], 2.5 for a missed object; undefined without an object.
@@ -142,7 +136,6 @@ def ciou(matched: BoxPairs) -> PerPixel:
 
 @loss(
     use="COCO's leaderboard metric: recall, localisation and ranking in one number",
-    tasks=["detection"],
     better="higher",
     range=(0, 1),
     aliases=["coco_ap"],
@@ -155,12 +148,8 @@ def average_precision_boxes(found: RankedDetections) -> PerClass:
     mean over the IoU thresholds of mean_r max_{r' ≥ r} precision(r'), r = 0, 0.01, … 1, of one
     class.
 
-    Args:
-        found: detections sorted by score, matched at each threshold.
-
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined without an object of the
-        class.
+        Score per sample and class, (B, C), in [0, 1]; undefined without an object of the class.
 
     Note:
         In order of descending score, a detection takes the unmatched object of its class with the
@@ -176,7 +165,6 @@ def average_precision_boxes(found: RankedDetections) -> PerClass:
 
 @loss(
     use="how many objects are detected at all with a limited number of detections",
-    tasks=["detection"],
     better="higher",
     range=(0, 1),
     aliases=["coco_ar"],
@@ -188,12 +176,8 @@ def average_recall_boxes(found: RankedDetections) -> PerClass:
 
     mean over the IoU thresholds of detected objects / objects, of one class.
 
-    Args:
-        found: detections sorted by score, matched at each threshold.
-
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined without an object of the
-        class.
+        Score per sample and class, (B, C), in [0, 1]; undefined without an object of the class.
 
     Note:
         In order of descending score, a detection takes the unmatched object of its class with the
@@ -228,13 +212,9 @@ def faster_rcnn(
     Args:
         pred: `logits` (B, A) of p, and `deltas` (B, A, 4), t.
         target: `labels` (B, A): 1 object, 0 background, −1 excluded; `deltas` (B, A, 4), t*.
-        lambda_: λ, the weight of the boxes.
-        n_cls: N_cls; none for the number of anchors labelled 0 or 1.
-        n_box: N_box; none for the same number, as in torchvision.
-        beta: β, above which smooth L1 is linear.
 
     Returns:
-        Loss per sample, shape (B,), 0 or more; undefined where every anchor is excluded.
+        Loss per sample, (B,), 0 or more; undefined where every anchor is excluded.
 
     Note:
         The paper divides by 256 (anchors per batch) and about 2400 (anchor locations).
@@ -284,13 +264,9 @@ def mask_rcnn(
         pred: as for `faster_rcnn`, and `mask_logits` (B, R, K, m, m), channel k for class k.
         target: as for `faster_rcnn`, and for each region `mask_labels` (B, R), its class from 1 on,
             0 for background; `masks` (B, R, m, m), 0 or 1.
-        lambda_: λ, the weight of the boxes.
-        n_cls: N_cls; none for the number of anchors labelled 0 or 1.
-        n_box: N_box; none for the same number.
-        beta: β, above which smooth L1 is linear.
 
     Returns:
-        Loss per sample, shape (B,), 0 or more; without a positive region L_mask is 0.
+        Loss per sample, (B,), 0 or more; without a positive region L_mask is 0.
 
     Note:
         Channel 0 belongs to the background, as in torchvision, and is never used; nor are the

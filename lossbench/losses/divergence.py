@@ -27,7 +27,6 @@ def log_mixture(pred: Chances, target: Chances, alpha: float) -> Tensor:
 
 @loss(
     use="calibration and sharpness of probabilities in one number",
-    tasks=["binary", "multiclass", "multilabel"],
     range=(0, 2),
     sources=["Brier 1950", "sklearn.metrics.brier_score_loss"],
     example="brier(reduction=sum)",
@@ -37,12 +36,8 @@ def brier(difference: Difference, mass: Mass) -> PerPixel:
 
     mean (p−y)², summed over the classes of a multiclass task.
 
-    Args:
-        difference: p − y, shape (B, C, N).
-        mass: fraction of the pixel that belongs to each class (multiclass tasks).
-
     Returns:
-        (p−y)² of each class, shape (B, C, N); at most 1 per label, 2 summed over classes.
+        (p−y)² of each class, (B, C, N); at most 1 per label, 2 summed over classes.
 
     Note:
         Called a score, but lower is better. On binary and multilabel tasks it equals `l2`.
@@ -52,7 +47,6 @@ def brier(difference: Difference, mass: Mass) -> PerPixel:
 
 @loss(
     use="the uncertainty of soft ground truth, independent of any prediction",
-    tasks=["binary", "multiclass", "multilabel"],
     better=None,
     sources=["Shannon 1948", "scipy.stats.entropy"],
     example="entropy(reduction=sum)",
@@ -62,19 +56,14 @@ def entropy(target: Outcomes, mass: Mass) -> PerPixel:
 
     mean −Σ_c y_c·log y_c; cross-entropy is this plus `kl`.
 
-    Args:
-        target: y and log y of each outcome, each (O, B, C, N).
-        mass: fraction of the pixel that belongs to each class (multiclass tasks).
-
     Returns:
-        Contribution of each class, shape (B, C, N), 0 or more; 0 for hard targets.
+        Contribution of each class, (B, C, N), 0 or more; 0 for hard targets.
     """
     return PerPixel(-(target.chance * target.log).sum(0), mass)
 
 
 @loss(
     use="soft ground truth, such as several raters or a teacher network",
-    tasks=["binary", "multiclass", "multilabel"],
     aliases=["kl_divergence", "relative_entropy"],
     sources=["Kullback & Leibler 1951", "torch.nn.KLDivLoss"],
     example="kl(reduction=sum)",
@@ -84,13 +73,8 @@ def kl(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
 
     mean Σ_c y_c·(log y_c − log p_c).
 
-    Args:
-        pred: p and log p of each outcome, each (O, B, C, N).
-        target: y and log y, same shapes.
-        mass: fraction of the pixel that belongs to each class (multiclass tasks).
-
     Returns:
-        Contribution of each class, shape (B, C, N); the sum over classes is 0 or more.
+        Contribution of each class, (B, C, N); the sum over classes is 0 or more.
 
     Note:
         For hard targets this is the cross-entropy. torch's reduction="mean" also divides by the
@@ -101,7 +85,6 @@ def kl(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
 
 @loss(
     use="comparing two distributions neither of which is the ground truth",
-    tasks=["binary", "multiclass", "multilabel"],
     sources=["Jeffreys 1946"],
     example="jeffreys(reduction=sum)",
 )
@@ -110,13 +93,8 @@ def jeffreys(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
 
     mean KL(y‖p) + KL(p‖y) = mean Σ_c (y_c − p_c)·(log y_c − log p_c).
 
-    Args:
-        pred: p and log p of each outcome, each (O, B, C, N).
-        target: y and log y, same shapes.
-        mass: fraction of the pixel that belongs to each class (multiclass tasks).
-
     Returns:
-        Contribution of each class, shape (B, C, N), 0 or more.
+        Contribution of each class, (B, C, N), 0 or more.
 
     Note:
         Hard targets have log 0 = −100, so the value measures how far p is from certainty.
@@ -127,7 +105,6 @@ def jeffreys(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
 
 @loss(
     use="comparing two distributions with a bounded measure",
-    tasks=["binary", "multiclass", "multilabel"],
     aliases=["jensen_shannon"],
     sources=["Lin 1991", "scipy.spatial.distance.jensenshannon"],
     example="js(reduction=sum)",
@@ -137,13 +114,8 @@ def js(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
 
     mean ½·KL(y‖m) + ½·KL(p‖m), with m = (y + p)/2.
 
-    Args:
-        pred: p and log p of each outcome, each (O, B, C, N).
-        target: y and log y, same shapes.
-        mass: fraction of the pixel that belongs to each class (multiclass tasks).
-
     Returns:
-        Contribution of each class, shape (B, C, N); the sum over classes is in [0, log 2].
+        Contribution of each class, (B, C, N); the sum over classes is in [0, log 2].
 
     Note:
         scipy's jensenshannon is the square root of this.
@@ -155,7 +127,6 @@ def js(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
 
 @loss(
     use="distributions with zeros, for which kl becomes very large",
-    tasks=["binary", "multiclass", "multilabel"],
     aliases=["skew_divergence"],
     sources=["Lee 1999"],
     example="alpha_kl(alpha=0.9)",
@@ -166,13 +137,10 @@ def alpha_kl(pred: Outcomes, target: Outcomes, mass: Mass, *, alpha: Share = 0.5
     mean KL(y ‖ α·p + (1−α)·y).
 
     Args:
-        pred: p and log p of each outcome, each (O, B, C, N).
-        target: y and log y, same shapes.
-        mass: fraction of the pixel that belongs to each class (multiclass tasks).
         alpha: α in [0, 1], the weight of the prediction; 1 is `kl`, 0 always gives 0.
 
     Returns:
-        Contribution of each class, shape (B, C, N); the sum over classes is 0 or more.
+        Contribution of each class, (B, C, N); the sum over classes is 0 or more.
     """
     log_mean = log_mixture(pred, target, alpha)
     return PerPixel(divergence(target.chance, target.log, log_mean), mass)
@@ -180,7 +148,6 @@ def alpha_kl(pred: Outcomes, target: Outcomes, mass: Mass, *, alpha: Share = 0.5
 
 @loss(
     use="a family of divergences from js to symmetric_kl",
-    tasks=["binary", "multiclass", "multilabel"],
     sources=["Nielsen 2010"],
     example="alpha_js(alpha=0.9)",
 )
@@ -190,13 +157,10 @@ def alpha_js(pred: Outcomes, target: Outcomes, mass: Mass, *, alpha: Share = 0.5
     mean ½·KL(y ‖ α·p + (1−α)·y) + ½·KL(p ‖ α·y + (1−α)·p).
 
     Args:
-        pred: p and log p of each outcome, each (O, B, C, N).
-        target: y and log y, same shapes.
-        mass: fraction of the pixel that belongs to each class (multiclass tasks).
         alpha: α in [0, 1], the weight of the other distribution; ½ is `js`, 1 is `symmetric_kl`.
 
     Returns:
-        Contribution of each class, shape (B, C, N); the sum over classes is 0 or more.
+        Contribution of each class, (B, C, N); the sum over classes is 0 or more.
     """
     first = divergence(target.chance, target.log, log_mixture(pred, target, alpha))
     second = divergence(pred.chance, pred.log, log_mixture(target, pred, alpha))

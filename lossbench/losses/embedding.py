@@ -10,10 +10,12 @@ from lossbench.interface.stable_math import ratio
 from lossbench.losses import loss
 from lossbench.views.vectors import TripletSums, cosine_of, direction, distance, non_zero
 
+# Facts of every loss of this module that does not state others.
+SHARED_FACTS = {"tasks": ["vectors"]}
+
 
 @loss(
     use="metric learning, re-identification",
-    tasks=["vectors"],
     aliases=["triplet_margin"],
     sources=["Schroff et al. 2015, FaceNet", "torch.nn.TripletMarginLoss"],
     example="triplet(margin=0.2, squared=true)",
@@ -34,9 +36,6 @@ def triplet(
     negative n = role `negative`.
 
     Args:
-        pred: anchors, shape (B, D).
-        target: positives, shape (B, D).
-        negative: negatives, shape (B, D).
         margin: how much farther the negative should be.
         p: order of the norm.
         squared: use squared distances, as in FaceNet.
@@ -44,7 +43,7 @@ def triplet(
             2016).
 
     Returns:
-        Loss per sample, shape (B,), 0 or more.
+        Loss per sample, (B,), 0 or more.
 
     Note:
         torch adds 1e-6 to every difference.
@@ -57,7 +56,6 @@ def triplet(
 
 @loss(
     use="siamese networks: similar and dissimilar pairs",
-    tasks=["vectors"],
     sources=["Hadsell et al. 2006, Dimensionality Reduction by Learning an Invariant Mapping"],
     example="contrastive(margin=2)",
 )
@@ -68,13 +66,10 @@ def contrastive(pred: Vector, target: Vector, same: Label, *, margin: Positive =
     similar pair and 0 for a dissimilar one, role `same`.
 
     Args:
-        pred: vectors, shape (B, D).
-        target: vectors, shape (B, D).
-        same: 1 or 0, shape (B,).
         margin: distance beyond which a dissimilar pair has loss 0.
 
     Returns:
-        Loss per sample, shape (B,), 0 or more.
+        Loss per sample, (B,), 0 or more.
     """
     if ((same != 0) & (same != 1)).any():
         invalid = float(same[(same != 0) & (same != 1)][0])
@@ -89,7 +84,6 @@ def contrastive(pred: Vector, target: Vector, same: Label, *, margin: Positive =
 
 @loss(
     use="directions of embeddings, regardless of their length",
-    tasks=["vectors"],
     range=(0, 2),
     aliases=["cosine_distance", "cosine_embedding"],
     sources=["torch.nn.CosineEmbeddingLoss"],
@@ -100,12 +94,8 @@ def cosine(pred: Vector, target: Vector) -> PerSample:
 
     1 - a·b / (‖a‖·‖b‖).
 
-    Args:
-        pred: vectors, shape (B, D).
-        target: vectors, shape (B, D).
-
     Returns:
-        Loss per sample, shape (B,), in [0, 2]; undefined where a vector is zero.
+        Loss per sample, (B,), in [0, 2]; undefined where a vector is zero.
 
     Note:
         torch.nn.CosineEmbeddingLoss uses this for similar pairs; for a zero vector it gives 1.
@@ -115,7 +105,6 @@ def cosine(pred: Vector, target: Vector) -> PerSample:
 
 @loss(
     use="contrastive learning: each vector should identify its partner among all samples",
-    tasks=["vectors"],
     sources=["van den Oord et al. 2018, Contrastive Predictive Coding"],
     example="info_nce(temperature=0.1)",
 )
@@ -127,13 +116,10 @@ def info_nce(
     -log(exp(cos(a_i, b_i)/τ) / Σ_j exp(cos(a_i, b_j)/τ)), a = PRED, b = GT, j over all samples.
 
     Args:
-        pred: vectors, shape (B, D).
-        target: their partners, shape (B, D).
-        gallery: all vectors of the run.
         temperature: τ.
 
     Returns:
-        Loss per sample, shape (B,), 0 or more; undefined where either vector of the pair is zero.
+        Loss per sample, (B,), 0 or more; undefined where either vector of the pair is zero.
 
     Note:
         One direction only, PRED to GT. In training, j runs over the batch. A zero partner is not a
@@ -149,11 +135,7 @@ def info_nce(
 
 @loss(
     use="metric learning on a labelled set",
-    tasks=["vectors"],
-    sources=[
-        "Schroff et al. 2015, FaceNet",
-        "Hermans et al. 2017, In Defense of the Triplet Loss",
-    ],
+    sources=["Schroff et al. 2015, FaceNet", "Hermans et al. 2017, In Defense of the Triplet Loss"],
     example="triplet_mining(mining=batch_all, margin=0.2)",
 )
 def triplet_mining(mined: TripletSums) -> PerSample:
@@ -162,12 +144,9 @@ def triplet_mining(mined: TripletSums) -> PerSample:
     mean max(d(a, p) - d(a, n) + margin, 0) over the triplets of anchor a, with p of the same label
     and n of another; PRED contains vectors, GT labels.
 
-    Args:
-        mined: sums over the triplets of each anchor, shape (B,).
-
     Returns:
-        Loss per sample as the anchor, shape (B,), 0 or more; undefined where the anchor has no
-        triplet: no other sample of its label, no sample of another label, or no semihard negative.
+        Loss per sample as the anchor, (B,), 0 or more; undefined where the anchor has no triplet:
+        no other sample of its label, no sample of another label, or no semihard negative.
 
     Note:
         The pooled value is the mean over all triplets of the run, as Hermans et al. define

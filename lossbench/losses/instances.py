@@ -7,12 +7,12 @@ from lossbench.interface.stable_math import ratio
 from lossbench.losses import loss
 from lossbench.views.segments import Segments
 
+# Facts of every loss of this module that does not state others.
+SHARED_FACTS = {"tasks": ["instances"], "better": "higher", "range": (0, 1)}
+
 
 @loss(
     use="instance and panoptic segmentation in one number",
-    tasks=["instances"],
-    better="higher",
-    range=(0, 1),
     aliases=["pq"],
     sources=["Kirillov et al. 2019, Panoptic Segmentation", "panopticapi"],
     example="panoptic_quality(void=both)",
@@ -23,12 +23,9 @@ def panoptic_quality(segments: Segments) -> PerClass:
     PQ = Σ IoU / (TP + ½FP + ½FN) = SQ · RQ, over segments of one class; a predicted and a true
     segment match (TP) where their IoU is above ½.
 
-    Args:
-        segments: matched segments, each field of shape (B, C).
-
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined where neither prediction nor
-        target has a segment of the class, 0 where only one has.
+        Score per sample and class, (B, C), in [0, 1]; undefined where neither prediction nor target
+        has a segment of the class, 0 where only one has.
 
     Note:
         Void pixels of the target are removed from predicted segments before matching, and an
@@ -45,9 +42,6 @@ def panoptic_quality(segments: Segments) -> PerClass:
 
 @loss(
     use="how well the matched segments fit, regardless of missed ones",
-    tasks=["instances"],
-    better="higher",
-    range=(0, 1),
     aliases=["sq"],
     sources=["Kirillov et al. 2019, Panoptic Segmentation", "panopticapi"],
     example="segmentation_quality",
@@ -57,12 +51,9 @@ def segmentation_quality(segments: Segments) -> PerClass:
 
     SQ = Σ IoU / TP, over segments of one class.
 
-    Args:
-        segments: matched segments, each field of shape (B, C).
-
     Returns:
-        Score per sample and class, shape (B, C), 0 or in (½, 1]; undefined where neither prediction
-        nor target has a segment of the class, 0 where none matches.
+        Score per sample and class, (B, C), 0 or in (½, 1]; undefined where neither prediction nor
+        target has a segment of the class, 0 where none matches.
 
     Note:
         The mean over classes counts classes without a match as 0, as panopticapi does.
@@ -73,9 +64,6 @@ def segmentation_quality(segments: Segments) -> PerClass:
 
 @loss(
     use="how many segments are matched, regardless of their outline; F1 of detection",
-    tasks=["instances"],
-    better="higher",
-    range=(0, 1),
     aliases=["rq"],
     sources=["Kirillov et al. 2019, Panoptic Segmentation", "panopticapi"],
     example="recognition_quality",
@@ -85,12 +73,9 @@ def recognition_quality(segments: Segments) -> PerClass:
 
     RQ = TP / (TP + ½FP + ½FN), over segments of one class.
 
-    Args:
-        segments: matched segments, each field of shape (B, C).
-
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined where neither prediction nor
-        target has a segment of the class.
+        Score per sample and class, (B, C), in [0, 1]; undefined where neither prediction nor target
+        has a segment of the class.
     """
     tp, fp, fn, _ = segments
     return ratio(tp, tp + (fp + fn) / 2)

@@ -26,10 +26,12 @@ from lossbench.interface.annotations import (
 from lossbench.interface.stable_math import by_class, power, ratio, total
 from lossbench.losses import loss
 
+# Facts of every loss of this module that does not state others.
+SHARED_FACTS = {"tasks": ["binary", "multiclass"]}
+
 
 @loss(
     use="the standard training loss of label maps",
-    tasks=["binary", "multiclass"],
     aliases=["categorical_cross_entropy", "sparse_cross_entropy", "pixel_ce", "softmax_loss"],
     sources=["torch.nn.CrossEntropyLoss"],
     example="cross_entropy(label_smoothing=0.1, class_weights=auto)",
@@ -46,8 +48,6 @@ def cross_entropy(
     −Σ_x w_x·Σ_c w_c·ỹ_c·log p_c / Σ_x w_x·Σ_c w_c·y_c over the pixels x, ỹ the smoothed target.
 
     Args:
-        pred: log p_c, clamped at −100, shape (B, C, N); the log-softmax of logits.
-        target: y_c, summing to 1 over the classes, from labels, one-hot or soft, shape (B, C, N).
         label_smoothing: ε in [0, 1]; y becomes (1−ε)·y + ε·u.
         prior: u of each class; 1/C by default.
 
@@ -82,9 +82,6 @@ def auxiliary(
     CE(p, y) + w·CE(q, y), with q from role `aux` and CE as in `cross_entropy`.
 
     Args:
-        pred: log p_c, clamped at −100, shape (B, C, N).
-        target: y_c, summing to 1 over the classes, shape (B, C, N).
-        aux: log q_c of the auxiliary output, shape (B, C, N).
         aux_weight: w, the weight of the auxiliary output.
 
     Returns:
@@ -107,7 +104,6 @@ def nll(pred: Stored, target: Distribution) -> PerPixel:
 
     Args:
         pred: log-probabilities as stored, shape (B, C, N); neither softmax nor logarithm is taken.
-        target: y_c, shape (B, C, N).
 
     Returns:
         Each class's contribution to each pixel's loss, and y_c as its mass, each (B, C, N).
@@ -130,10 +126,6 @@ def perceptron(pred: Logits, target: Distribution) -> PerPixel:
 
     mean max_j x_j − x_c, with c the target's class: cross-entropy without the normaliser.
 
-    Args:
-        pred: logits x, shape (B, C, N); probabilities are rejected.
-        target: y_c, shape (B, C, N).
-
     Returns:
         Each class's contribution to each pixel's loss, and y_c as its mass, each (B, C, N).
     """
@@ -142,7 +134,6 @@ def perceptron(pred: Logits, target: Distribution) -> PerPixel:
 
 @loss(
     use="label maps in which only few pixels are hard",
-    tasks=["binary", "multiclass"],
     sources=["Lin et al. 2017"],
     example="focal(gamma=1.5, alpha=auto)",
 )
@@ -160,9 +151,6 @@ def focal(
     mean −α_c·(1−p_c)^γ_c·log p_c, with c the target's class.
 
     Args:
-        pred: log p_c, shape (B, C, N); the log-softmax of logits.
-        target: y_c, shape (B, C, N).
-        pred_each: log p and log(1−p) of each class on its own, each (B, C, N).
         alpha: α, a factor: a number, one per class, auto for N/(K·n_c) over the data set, or none;
             the mean still divides by the number of pixels.
         gamma: γ ≥ 0, how strongly easy pixels are down-weighted: a number, or one per class.
@@ -197,12 +185,8 @@ def multilabel_soft_margin(pred: Logits, target: Probability) -> PerPixel:
 
     mean_c −[y_c·log σ(x_c) + (1−y_c)·log(1−σ(x_c))].
 
-    Args:
-        pred: logits x, shape (B, C, N); probabilities are rejected.
-        target: y_c in [0, 1], shape (B, C, N).
-
     Returns:
-        Cross-entropy of each label, shape (B, C, N), 0 or more.
+        Cross-entropy of each label, (B, C, N), 0 or more.
 
     Note:
         With class weights torch divides Σ_c w_c·l_c by C, over=all; this divides by Σ_c w_c.
@@ -213,7 +197,6 @@ def multilabel_soft_margin(pred: Logits, target: Probability) -> PerPixel:
 
 @loss(
     use="a small correction of cross-entropy on imbalanced classes",
-    tasks=["binary", "multiclass"],
     sources=["Leng et al. 2022, PolyLoss"],
     example="poly1(epsilon=2)",
 )
@@ -223,8 +206,6 @@ def poly1(pred: LogProbability, target: Distribution, *, epsilon: float = 1.0) -
     mean −log p_c + ε·(1 − p_c), with c the target's class.
 
     Args:
-        pred: log p_c, shape (B, C, N).
-        target: y_c, shape (B, C, N).
         epsilon: ε ≥ −1, added to the first coefficient.
 
     Returns:
@@ -235,7 +216,6 @@ def poly1(pred: LogProbability, target: Distribution, *, epsilon: float = 1.0) -
 
 @loss(
     use="training on the pixels that are still wrong (online hard example mining)",
-    tasks=["binary", "multiclass"],
     couples=True,
     range=(0, 100),
     sources=["Shrivastava et al. 2016"],
@@ -255,14 +235,11 @@ def ohem_cross_entropy(
     mean −log p_c over the pixels with p_c < threshold, but at least over the min_kept hardest.
 
     Args:
-        pred: log p_c, shape (B, C, N).
-        target: y_c, shape (B, C, N).
-        weight: number of pixels that an element stands for, shape (B, C or 1, N).
         threshold: probability of the true class at which a pixel becomes easy.
         min_kept: minimum number of pixels per sample.
 
     Returns:
-        Loss per sample, shape (B,), in [0, 100]; undefined without a valid pixel.
+        Loss per sample, (B,), in [0, 100]; undefined without a valid pixel.
 
     Note:
         Pixels are selected within each sample, not over a batch.
@@ -276,7 +253,6 @@ def ohem_cross_entropy(
 
 @loss(
     use="the hardest fraction of each image",
-    tasks=["binary", "multiclass"],
     couples=True,
     range=(0, 100),
     sources=["Wu, Shen & van den Hengel 2016", "Pohlen et al. 2017"],
@@ -291,13 +267,10 @@ def bootstrapped_cross_entropy(
     mean of the ⌈fraction·N⌉ largest −log p_c of a sample.
 
     Args:
-        pred: log p_c, shape (B, C, N).
-        target: y_c, shape (B, C, N).
-        weight: number of pixels that an element stands for, shape (B, C or 1, N).
         fraction: fraction of the valid pixels that counts.
 
     Returns:
-        Loss per sample, shape (B,), in [0, 100]; undefined without a valid pixel.
+        Loss per sample, (B,), in [0, 100]; undefined without a valid pixel.
     """
     losses = -(target * pred).sum(1)
     weight = (target * weight).sum(1)

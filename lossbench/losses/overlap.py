@@ -1,4 +1,12 @@
-"""Region overlap losses, with I = Σpy, P = Σp and Y = Σy over the valid pixels of one class."""
+"""Region overlap losses, with I = Σpy, P = Σp and Y = Σy over the valid pixels of one class.
+
+Args:
+    smooth: s ≥ 0, added to numerator and denominator; 0 gives the plain coefficient.
+    smooth_nr: s in the numerator, if different.
+    smooth_dr: s in the denominator, if different.
+    log: −log of the coefficient, clamped at 100, instead of one minus the coefficient.
+    negative: minus the coefficient, in [−1, 0], instead of one minus the coefficient.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +30,9 @@ from lossbench.interface.stable_math import by_class, logarithm, power, ratio, r
 from lossbench.losses import loss
 from lossbench.views.overlap import Overlap, Powers, SoftCounts, SquaredErrors
 from lossbench.views.ranking import Errors
+
+# Facts of every loss of this module that does not state others.
+SHARED_FACTS = {"range": (0, 1)}
 
 
 def smoothed(
@@ -49,8 +60,6 @@ def as_loss(coefficient: Tensor, log: bool, negative: bool) -> Tensor:
 
 @loss(
     use="masks whose foreground is a small part of the image",
-    tasks=["binary", "multiclass", "multilabel"],
-    range=(0, 1),
     sources=["Milletari et al. 2016, V-Net", "Dice 1945"],
     example="dice(smooth=1, squared=true)",
 )
@@ -67,17 +76,9 @@ def dice(
 
     1 − (2·I + s) / (P + Y + s), with I = Σpy, P = Σp, Y = Σy over the valid pixels of one class.
 
-    Args:
-        overlap: soft overlap sums, each field of shape (B, C).
-        smooth: s ≥ 0, added to numerator and denominator; 0 gives the plain coefficient.
-        smooth_nr: s in the numerator, if different.
-        smooth_dr: s in the denominator, if different.
-        log: −log of the coefficient, clamped at 100, instead of one minus the coefficient.
-        negative: minus the coefficient, in [−1, 0], instead of one minus the coefficient.
-
     Returns:
-        Loss per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
-        mask and the denominator is not smoothed. With smooth_nr > smooth_dr it can be negative.
+        Loss per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask and
+        the denominator is not smoothed. With smooth_nr > smooth_dr it can be negative.
 
     Note:
         The s of segmentation_models.pytorch and optax is half of this s: they add 2s to numerator
@@ -91,8 +92,6 @@ def dice(
 
 @loss(
     use="masks that are evaluated by intersection over union",
-    tasks=["binary", "multiclass", "multilabel"],
-    range=(0, 1),
     aliases=["iou_loss", "soft_iou"],
     sources=["Jaccard 1912", "Rahman & Wang 2016"],
     example="jaccard(smooth=1)",
@@ -110,17 +109,9 @@ def jaccard(
 
     1 − (I + s) / (P + Y − I + s), with I = Σpy, P = Σp, Y = Σy over the valid pixels of one class.
 
-    Args:
-        overlap: soft overlap sums, each field of shape (B, C).
-        smooth: s ≥ 0, added to numerator and denominator; 0 gives the plain coefficient.
-        smooth_nr: s in the numerator, if different.
-        smooth_dr: s in the denominator, if different.
-        log: −log of the coefficient, clamped at 100, instead of one minus the coefficient.
-        negative: minus the coefficient, in [−1, 0], instead of one minus the coefficient.
-
     Returns:
-        Loss per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
-        mask and the denominator is not smoothed.
+        Loss per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask and
+        the denominator is not smoothed.
 
     Note:
         MONAI's DiceLoss(jaccard=True) adds s to 2·I and to twice the union, which is this loss
@@ -132,8 +123,6 @@ def jaccard(
 
 @loss(
     use="masks in which false negatives cost more, or less, than false positives",
-    tasks=["binary", "multiclass", "multilabel"],
-    range=(0, 1),
     sources=["Salehi et al. 2017", "Tversky 1977"],
     example="tversky(alpha=0.3, beta=0.7)",
 )
@@ -154,18 +143,12 @@ def tversky(
     pixels of one class.
 
     Args:
-        overlap: soft overlap sums, each field of shape (B, C).
         alpha: α ≥ 0, the weight of false positives.
         beta: β ≥ 0, the weight of false negatives.
-        smooth: s ≥ 0, added to numerator and denominator; 0 gives the plain coefficient.
-        smooth_nr: s in the numerator, if different.
-        smooth_dr: s in the denominator, if different.
-        log: −log of the coefficient, clamped at 100, instead of one minus the coefficient.
-        negative: minus the coefficient, in [−1, 0], instead of one minus the coefficient.
 
     Returns:
-        Loss per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
-        mask and the denominator is not smoothed.
+        Loss per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask and
+        the denominator is not smoothed.
 
     Note:
         α weights false positives as in Salehi et al. and MONAI; many Keras snippets swap α and β.
@@ -179,8 +162,6 @@ def tversky(
 
 @loss(
     use="several classes of very different size in one number",
-    tasks=["binary", "multiclass", "multilabel"],
-    range=(0, 1),
     sources=["Sudre et al. 2017", "Crum et al. 2006"],
     example="generalized_dice(class_weights=simple)",
 )
@@ -199,16 +180,12 @@ def generalized_dice(
     1 − (2·Σ_c w_c·I_c + s) / (Σ_c w_c·(P_c + Y_c) + s), with w_c = 1/Y_c², 1/Y_c or 1.
 
     Args:
-        overlap: soft overlap sums, each field of shape (B, C).
         class_weights: square is 1/Y², simple 1/Y, uniform 1.
-        smooth: s ≥ 0, added to numerator and denominator.
-        smooth_nr: s above, where it differs.
-        smooth_dr: s below, where it differs.
         fallback: weight of every class where the target contains none of them.
         background: whether class 0 of a multiclass task counts.
 
     Returns:
-        Loss per sample, shape (B,), in [0, 1]; undefined where both masks are empty.
+        Loss per sample, (B,), in [0, 1]; undefined where both masks are empty.
 
     Note:
         A class absent from the target gets the sample's largest finite weight, as in MONAI; if no
@@ -230,8 +207,6 @@ def generalized_dice(
 
 @loss(
     use="small lesions, with more weight on poorly segmented classes",
-    tasks=["binary", "multiclass", "multilabel"],
-    range=(0, 1),
     sources=["Abraham & Khan 2019", "segmentation_models.pytorch TverskyLoss"],
     example="focal_tversky(alpha=0.3, beta=0.7, gamma=1.5)",
     revision=2,
@@ -250,15 +225,13 @@ def focal_tversky(
     class_weights.
 
     Args:
-        overlap: soft overlap sums, each field of shape (B, C).
         alpha: α ≥ 0, the weight of false positives: a number, or one per class.
         beta: β ≥ 0, the weight of false negatives: a number, or one per class.
         gamma: γ ≥ 0; below 1, good overlaps gain weight: a number, or one per class.
-        smooth: s ≥ 0, added to numerator and denominator.
 
     Returns:
-        Loss per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
-        mask and s = 0.
+        Loss per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask and
+        s = 0.
 
     Note:
         Abraham & Khan write the exponent as 1/γ with γ = 4/3, which is γ = 0.75 here, and their α
@@ -270,10 +243,7 @@ def focal_tversky(
 
 
 def tversky_index(
-    overlap: Overlap,
-    alpha: float | Sequence[float],
-    beta: float | Sequence[float],
-    smooth: float,
+    overlap: Overlap, alpha: float | Sequence[float], beta: float | Sequence[float], smooth: float
 ) -> Tensor:
     """Tversky index (I + s) / (I + α·FP + β·FN + s), shape (B, C)."""
     false_positive, false_negative = overlap.pred - overlap.both, overlap.target - overlap.both
@@ -284,8 +254,6 @@ def tversky_index(
 
 @loss(
     use="soft masks, with a tunable penalty on uncertain pixels",
-    tasks=["binary", "multiclass", "multilabel"],
-    range=(0, 1),
     sources=["Duque-Arias et al. 2021"],
     example="power_jaccard(power=1.5, smooth=1)",
 )
@@ -294,13 +262,9 @@ def power_jaccard(powers: Powers, *, smooth: NonNegative = 0.0) -> PerClass:
 
     1 − (I + s) / (Σp^q + Σy^q − I + s).
 
-    Args:
-        powers: Σpy, Σp^q and Σy^q, each of shape (B, C).
-        smooth: s ≥ 0, added to numerator and denominator.
-
     Returns:
-        Loss per sample and class, shape (B, C), in [0, 1] for q from 1 to 2; undefined where a
-        class is in neither mask and s = 0.
+        Loss per sample and class, (B, C), in [0, 1] for q from 1 to 2; undefined where a class is
+        in neither mask and s = 0.
 
     Note:
         power=1 is `jaccard`, power=2 is `jaccard(squared=true)`.
@@ -311,7 +275,6 @@ def power_jaccard(powers: Powers, *, smooth: NonNegative = 0.0) -> PerClass:
 
 @loss(
     use="imbalanced masks in which the background counts as well",
-    tasks=["binary", "multiclass", "multilabel"],
     range=(0, 2),
     sources=["Abhishek & Hamarneh 2021"],
     example="mcc_loss(class_reduction=sum)",
@@ -322,12 +285,11 @@ def mcc_loss(counts: SoftCounts, *, smooth: NonNegative = 0.0) -> PerClass:
     1 − (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)) of one class.
 
     Args:
-        counts: soft true and false positives and negatives, each of shape (B, C).
         smooth: s ≥ 0, added to each of the four counts.
 
     Returns:
-        Loss per sample and class, shape (B, C), in [0, 2]; undefined where either mask is empty or
-        full and s = 0.
+        Loss per sample and class, (B, C), in [0, 2]; undefined where either mask is empty or full
+        and s = 0.
     """
     pixels = sum(counts) + 4 * smooth  # fractions, because products of counts lose precision
     tp, fp, fn, tn = ((x + smooth) / pixels for x in counts)
@@ -337,8 +299,6 @@ def mcc_loss(counts: SoftCounts, *, smooth: NonNegative = 0.0) -> PerClass:
 
 @loss(
     use="lesions, trading sensitivity against specificity",
-    tasks=["binary", "multiclass", "multilabel"],
-    range=(0, 1),
     sources=["Brosch et al. 2015"],
     example="sensitivity_specificity(b=0.05, form=brosch)",
 )
@@ -355,14 +315,11 @@ def sensitivity_specificity(
     b·Σ(y−p)²y/Σy + (1−b)·Σ(y−p)²(1−y)/Σ(1−y).
 
     Args:
-        counts: soft true and false positives and negatives, each of shape (B, C).
-        errors: squared errors inside and outside the target, each of shape (B, C).
         b: the weight of sensitivity.
         form: from counts, or from squared errors as in Brosch et al.
 
     Returns:
-        Loss per sample and class, shape (B, C), in [0, 1]; undefined where the target is empty or
-        full.
+        Loss per sample and class, (B, C), in [0, 1]; undefined where the target is empty or full.
     """
     if form == "brosch":
         on, off = ratio(errors.on, errors.on_pixels), ratio(errors.off, errors.off_pixels)
@@ -375,7 +332,6 @@ def sensitivity_specificity(
 @loss(
     use="rare foregrounds, as one part of unified_focal",
     tasks=["binary", "multilabel"],
-    range=(0, 1),
     sources=["Yeung et al. 2022"],
     example="asymmetric_focal_tversky(delta=0.6, gamma=0.5)",
 )
@@ -387,13 +343,12 @@ def asymmetric_focal_tversky(
     ½·[(1 − mTI_bg) + (1 − mTI_fg)^(1−γ)], with mTI = TP / (TP + δ·FN + (1−δ)·FP).
 
     Args:
-        counts: soft true and false positives and negatives, each of shape (B, C).
         delta: δ, the weight of false negatives; false positives get 1−δ.
         gamma: γ in [0, 1], how strongly the foreground is enhanced.
 
     Returns:
-        Loss per sample and label, shape (B, C), in [0, 1]; undefined where foreground or background
-        is in neither mask.
+        Loss per sample and label, (B, C), in [0, 1]; undefined where foreground or background is in
+        neither mask.
     """
     tp, fp, fn, tn = counts
     foreground = ratio(tp, tp + delta * fn + (1 - delta) * fp)
@@ -403,9 +358,9 @@ def asymmetric_focal_tversky(
 
 @loss(
     use="optimising intersection over union directly",
-    tasks=["binary", "multiclass", "multilabel"],
     sources=["Berman, Triki & Blaschko 2018"],
     example="lovasz(classes=all)",
+    range=(0, None),
 )
 def lovasz(errors: Errors, *, classes: Literal["present", "all"] = "present") -> PerClass:
     """Lovász loss: the convex surrogate of the Jaccard loss.
@@ -415,13 +370,12 @@ def lovasz(errors: Errors, *, classes: Literal["present", "all"] = "present") ->
     max(0, 1 − ỹx).
 
     Args:
-        errors: errors of the valid pixels, largest first, each (B, C, N).
         classes: present excludes classes absent from the target, unless the hinge is used; all
             includes them.
 
     Returns:
-        Loss per sample and class, shape (B, C), in [0, 1], or 0 or more with the hinge; undefined
-        where classes=present excludes the class.
+        Loss per sample and class, (B, C), in [0, 1], or 0 or more with the hinge; undefined where
+        classes=present excludes the class.
 
     Note:
         The pooled value is over the pixels of all samples; `per_image=false` gives it to every
@@ -444,6 +398,7 @@ def lovasz(errors: Errors, *, classes: Literal["present", "all"] = "present") ->
     sources=["Wong et al. 2018"],
     example="exp_log(gamma=0.5)",
     revision=2,
+    range=(0, None),
 )
 def exp_log(
     overlap: Overlap,
@@ -462,10 +417,6 @@ def exp_log(
     c the class of pixel x.
 
     Args:
-        overlap: soft overlap sums, each field of shape (B, C).
-        pred: log p_c, shape (B, K, N).
-        target: y_c, shape (B, K, N).
-        weight: number of pixels that an element stands for, shape (B, K or 1, N).
         mix: the weight of the Dice term.
         gamma: the exponent of both logarithms.
         smooth: s ≥ 0, added to numerator and denominator of D_c.
@@ -473,7 +424,7 @@ def exp_log(
             none for 1; the mean divides by the number of pixels.
 
     Returns:
-        Loss per sample, shape (B,), 0 or more; undefined without a valid pixel.
+        Loss per sample, (B,), 0 or more; undefined without a valid pixel.
     """
     coefficient = smoothed(2 * overlap.both, overlap.pred + overlap.target, smooth, None, None)
     dice_term = power(-logarithm(coefficient), gamma).nanmean(1)

@@ -17,10 +17,12 @@ from lossbench.interface.annotations import (
 )
 from lossbench.losses import loss
 
+# Facts of every loss of this module that does not state others.
+SHARED_FACTS = {"tasks": ["binary", "multiclass", "multilabel", "image"]}
+
 
 @loss(
     use="images and probability maps, with every error weighted proportionally",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     aliases=["mae"],
     sources=["torch.nn.L1Loss"],
     example="l1(reduction=sum)",
@@ -30,11 +32,8 @@ def l1(difference: Difference) -> PerPixel:
 
     mean |d|, with d = p − y over the valid elements: every pixel of every class or channel.
 
-    Args:
-        difference: p − y, shape (B, C, N).
-
     Returns:
-        |d| for each element, shape (B, C, N), 0 or more.
+        |d| for each element, (B, C, N), 0 or more.
 
     Note:
         8-bit images are compared in [0, 1], so one grey level is 1/255.
@@ -44,7 +43,6 @@ def l1(difference: Difference) -> PerPixel:
 
 @loss(
     use="images and probability maps, with more weight on large errors",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     aliases=["mse", "quadratic"],
     sources=["torch.nn.MSELoss"],
     example="l2(reduction=sum)",
@@ -55,11 +53,10 @@ def l2(difference: Difference, *, half: bool = False) -> PerPixel:
     mean d², with d = p − y over the valid elements: every pixel of every class or channel.
 
     Args:
-        difference: p − y, shape (B, C, N).
         half: use ½d² instead of d².
 
     Returns:
-        d² for each element, shape (B, C, N), 0 or more.
+        d² for each element, (B, C, N), 0 or more.
 
     Note:
         optax's `l2_loss` is half of this, half=true.
@@ -70,7 +67,6 @@ def l2(difference: Difference, *, half: bool = False) -> PerPixel:
 
 @loss(
     use="the size of a typical error in the units of the image",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["sklearn.metrics.root_mean_squared_error"],
     example="rmse(reduction=sum)",
 )
@@ -80,11 +76,8 @@ def rmse(difference: Difference) -> RootMean:
     √(mean d²), with d = p − y over the valid elements; the Euclidean norm √(Σ d²) with
     reduction=sum.
 
-    Args:
-        difference: p − y, shape (B, C, N).
-
     Returns:
-        d² for each element, shape (B, C, N); the root of the mean or sum is taken afterwards.
+        d² for each element, (B, C, N); the root of the mean or sum is taken afterwards.
 
     Note:
         The mean over samples averages their roots; `pooled` is the root of the pooled mean squared
@@ -95,7 +88,6 @@ def rmse(difference: Difference) -> RootMean:
 
 @loss(
     use="regression with a few outliers",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Huber 1964", "torch.nn.HuberLoss"],
     example="huber(delta=0.1)",
 )
@@ -105,11 +97,10 @@ def huber(difference: Difference, *, delta: NonNegative = 1.0) -> PerPixel:
     mean of ½d² where |d| ≤ δ, else δ·|d| − ½δ², with d = p − y over the valid elements.
 
     Args:
-        difference: p − y, shape (B, C, N).
         delta: δ ≥ 0, the error where the loss becomes linear.
 
     Returns:
-        Loss of each element, shape (B, C, N), 0 or more.
+        Loss of each element, (B, C, N), 0 or more.
 
     Note:
         With δ = 1, differences of images and probabilities in [0, 1] stay in the quadratic part:
@@ -122,7 +113,6 @@ def huber(difference: Difference, *, delta: NonNegative = 1.0) -> PerPixel:
 
 @loss(
     use="regression with a few outliers, as used by detectors",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Girshick 2015, Fast R-CNN", "torch.nn.SmoothL1Loss"],
     example="smooth_l1(beta=0.1)",
 )
@@ -132,11 +122,10 @@ def smooth_l1(difference: Difference, *, beta: NonNegative = 1.0) -> PerPixel:
     mean of ½d²/β where |d| < β, else |d| − ½β, with d = p − y over the valid elements.
 
     Args:
-        difference: p − y, shape (B, C, N).
         beta: β ≥ 0, the error where the loss becomes linear; 0 gives `l1`.
 
     Returns:
-        Loss of each element, shape (B, C, N), 0 or more.
+        Loss of each element, (B, C, N), 0 or more.
     """
     magnitude = difference.abs()
     if not beta:
@@ -147,7 +136,6 @@ def smooth_l1(difference: Difference, *, beta: NonNegative = 1.0) -> PerPixel:
 
 @loss(
     use="regression with outliers, smooth everywhere",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["optax.losses.log_cosh", "keras.losses.LogCosh"],
     example="log_cosh(reduction=sum)",
 )
@@ -157,11 +145,8 @@ def log_cosh(difference: Difference) -> PerPixel:
     mean log cosh d, with d = p − y over the valid elements: about ½d² for small d, |d| − log 2 for
     large d.
 
-    Args:
-        difference: p − y, shape (B, C, N).
-
     Returns:
-        log cosh d for each element, shape (B, C, N), 0 or more.
+        log cosh d for each element, (B, C, N), 0 or more.
 
     Note:
         Computed as log(1 + 2·sinh²(d/2)) for |d| < 1 and as |d| + log(1 + e^(−2|d|)) − log 2
@@ -175,7 +160,6 @@ def log_cosh(difference: Difference) -> PerPixel:
 
 @loss(
     use="regression with outliers, smooth everywhere and tunable",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Charbonnier et al. 1997", "Hartley & Zisserman 2003"],
     example="pseudo_huber(delta=0.1, scaled=false)",
 )
@@ -185,12 +169,11 @@ def pseudo_huber(difference: Difference, *, delta: Positive = 1.0, scaled: bool 
     mean δ²·(√(1 + (d/δ)²) − 1), with d = p − y over the valid elements.
 
     Args:
-        difference: p − y, shape (B, C, N).
         delta: δ > 0, the error around which the transition lies.
         scaled: include the factor δ², so that the loss is ½d² near zero.
 
     Returns:
-        Loss of each element, shape (B, C, N), 0 or more.
+        Loss of each element, (B, C, N), 0 or more.
 
     Note:
         Computed as d² / (1 + √(1 + (d/δ)²)), which is precise near zero. kornia's
@@ -202,7 +185,6 @@ def pseudo_huber(difference: Difference, *, delta: Positive = 1.0, scaled: bool 
 
 @loss(
     use="super-resolution and other image restoration",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Lai et al. 2017, LapSRN"],
     example="charbonnier(eps=0.01)",
 )
@@ -212,11 +194,10 @@ def charbonnier(difference: Difference, *, eps: Positive = 1e-3) -> PerPixel:
     mean √(d² + ε²), with d = p − y over the valid elements.
 
     Args:
-        difference: p − y, shape (B, C, N).
         eps: ε > 0, the value at d = 0.
 
     Returns:
-        Loss of each element, shape (B, C, N), ε or more.
+        Loss of each element, (B, C, N), ε or more.
 
     Note:
         Identical images cost ε, not 0.
@@ -226,7 +207,6 @@ def charbonnier(difference: Difference, *, eps: Positive = 1e-3) -> PerPixel:
 
 @loss(
     use="the standard measure of compression, denoising and super-resolution",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     better="higher",
     range=(None, None),
     sources=["skimage.metrics.peak_signal_noise_ratio"],
@@ -238,12 +218,11 @@ def psnr(difference: Difference, *, data_range: Positive = 1.0) -> Decibels:
     10·log10(range² / mse), with the mean squared error over the valid elements of all channels.
 
     Args:
-        difference: p − y, shape (B, C, N).
         data_range: largest minus smallest possible value of an image; 1 for 8-bit images, which
             are read in [0, 1].
 
     Returns:
-        (d/range)² for each element, shape (B, C, N); −10·log10 of the mean is taken afterwards.
-        Identical images give infinity, which makes the mean over samples infinite.
+        (d/range)² for each element, (B, C, N); −10·log10 of the mean is taken afterwards. Identical
+        images give infinity, which makes the mean over samples infinite.
     """
     return PerPixel((difference / data_range) ** 2)

@@ -11,12 +11,12 @@ from lossbench.losses import loss
 from lossbench.views.confusion import Confusion, Counts
 from lossbench.views.ranking import Calibration, Ranking
 
+# Facts of every loss of this module that does not state others.
+SHARED_FACTS = {"better": "higher", "range": (0, 1)}
+
 
 @loss(
     use="the standard score of medical segmentation",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
-    range=(0, 1),
     aliases=["f1"],
     sources=["Dice 1945", "sklearn.metrics.f1_score"],
     example="dice_score(threshold=0.3)",
@@ -26,12 +26,8 @@ def dice_score(counts: Counts) -> PerClass:
 
     2·TP / (2·TP + FP + FN) of one class.
 
-    Args:
-        counts: true and false positives and negatives, each of shape (B, C).
-
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
-        mask.
+        Score per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask.
 
     Note:
         Two empty masks score 1 in MetricsReloaded, medpy and segmentation_models.pytorch.
@@ -41,9 +37,6 @@ def dice_score(counts: Counts) -> PerClass:
 
 @loss(
     use="the standard score of scene segmentation and detection",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
-    range=(0, 1),
     aliases=["jaccard_index"],
     sources=["Jaccard 1912", "sklearn.metrics.jaccard_score"],
     example="iou(threshold=0.3)",
@@ -53,12 +46,8 @@ def iou(counts: Counts) -> PerClass:
 
     TP / (TP + FP + FN) of one class.
 
-    Args:
-        counts: true and false positives and negatives, each of shape (B, C).
-
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
-        mask.
+        Score per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask.
 
     Note:
         The mean is over samples and their defined classes; mmseg and Cityscapes pool all pixels of
@@ -69,9 +58,6 @@ def iou(counts: Counts) -> PerClass:
 
 @loss(
     use="how reliable positive predictions are",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
-    range=(0, 1),
     sources=["sklearn.metrics.precision_score"],
     example="precision(threshold=0.3)",
 )
@@ -80,12 +66,8 @@ def precision(counts: Counts) -> PerClass:
 
     TP / (TP + FP) of one class; 0 where only the prediction is empty.
 
-    Args:
-        counts: true and false positives and negatives, each of shape (B, C).
-
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
-        mask.
+        Score per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask.
     """
     all_missed = (counts.tp + counts.fp == 0) & (counts.fn > 0)
     return ratio(counts.tp, counts.tp + counts.fp).masked_fill(all_missed, 0.0)
@@ -93,9 +75,6 @@ def precision(counts: Counts) -> PerClass:
 
 @loss(
     use="how much of the foreground is detected",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
-    range=(0, 1),
     aliases=["sensitivity", "true_positive_rate"],
     sources=["sklearn.metrics.recall_score"],
     example="recall(threshold=0.3)",
@@ -105,20 +84,14 @@ def recall(counts: Counts) -> PerClass:
 
     TP / (TP + FN) of one class.
 
-    Args:
-        counts: true and false positives and negatives, each of shape (B, C).
-
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined where the target is empty.
+        Score per sample and class, (B, C), in [0, 1]; undefined where the target is empty.
     """
     return ratio(counts.tp, counts.tp + counts.fn)
 
 
 @loss(
     use="balanced classes; rare classes hardly count",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
-    range=(0, 1),
     aliases=["pixel_accuracy"],
     sources=["sklearn.metrics.accuracy_score"],
     example="accuracy(threshold=0.3)",
@@ -128,11 +101,8 @@ def accuracy(confusion: Confusion) -> PerSample:
 
     Σ_c M_cc / Σ M of the confusion matrix M; over every label of every pixel on a multilabel task.
 
-    Args:
-        confusion: counts of each class against the others, each field of shape (B, G, K).
-
     Returns:
-        Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel.
+        Score per sample, (B,), in [0, 1]; undefined without a valid pixel.
 
     Note:
         There is no column per class; the fraction of a class's pixels that are correct is `recall`.
@@ -143,91 +113,76 @@ def accuracy(confusion: Confusion) -> PerSample:
 
 @loss(
     use="counting correctly predicted foreground",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
     sources=["sklearn.metrics.confusion_matrix"],
     example="tp(threshold=0.3)",
+    range=(0, None),
 )
 def tp(counts: Counts) -> PerClass:
     """True positives: the number of foreground pixels predicted as foreground.
 
     TP = number of pixels of one class with p ≥ threshold and y = 1, weighted.
 
-    Args:
-        counts: true and false positives and negatives, each of shape (B, C).
-
     Returns:
-        Pixels per sample and class, shape (B, C), 0 or more; undefined without a valid pixel.
+        Pixels per sample and class, (B, C), 0 or more; undefined without a valid pixel.
     """
     return of_valid(counts.tp, counts)
 
 
 @loss(
     use="counting background predicted as foreground",
-    tasks=["binary", "multiclass", "multilabel"],
     sources=["sklearn.metrics.confusion_matrix"],
     example="fp(threshold=0.3)",
+    better="lower",
+    range=(0, None),
 )
 def fp(counts: Counts) -> PerClass:
     """False positives: the number of background pixels predicted as foreground.
 
     FP = number of pixels of one class with p ≥ threshold and y = 0, weighted.
 
-    Args:
-        counts: true and false positives and negatives, each of shape (B, C).
-
     Returns:
-        Pixels per sample and class, shape (B, C), 0 or more; undefined without a valid pixel.
+        Pixels per sample and class, (B, C), 0 or more; undefined without a valid pixel.
     """
     return of_valid(counts.fp, counts)
 
 
 @loss(
     use="counting missed foreground",
-    tasks=["binary", "multiclass", "multilabel"],
     sources=["sklearn.metrics.confusion_matrix"],
     example="fn(threshold=0.3)",
+    better="lower",
+    range=(0, None),
 )
 def fn(counts: Counts) -> PerClass:
     """False negatives: the number of foreground pixels predicted as background.
 
     FN = number of pixels of one class with p < threshold and y = 1, weighted.
 
-    Args:
-        counts: true and false positives and negatives, each of shape (B, C).
-
     Returns:
-        Pixels per sample and class, shape (B, C), 0 or more; undefined without a valid pixel.
+        Pixels per sample and class, (B, C), 0 or more; undefined without a valid pixel.
     """
     return of_valid(counts.fn, counts)
 
 
 @loss(
     use="counting correctly predicted background",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
     sources=["sklearn.metrics.confusion_matrix"],
     example="tn(threshold=0.3)",
+    range=(0, None),
 )
 def tn(counts: Counts) -> PerClass:
     """True negatives: the number of background pixels predicted as background.
 
     TN = number of pixels of one class with p < threshold and y = 0, weighted.
 
-    Args:
-        counts: true and false positives and negatives, each of shape (B, C).
-
     Returns:
-        Pixels per sample and class, shape (B, C), 0 or more; undefined without a valid pixel.
+        Pixels per sample and class, (B, C), 0 or more; undefined without a valid pixel.
     """
     return of_valid(counts.tn, counts)
 
 
 @loss(
     use="how much of the background stays free of false positives",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
-    range=(0, 1),
     aliases=["true_negative_rate"],
     sources=["sklearn.metrics.recall_score"],
     example="specificity(threshold=0.3)",
@@ -237,20 +192,14 @@ def specificity(counts: Counts) -> PerClass:
 
     TN / (TN + FP) of one class.
 
-    Args:
-        counts: true and false positives and negatives, each of shape (B, C).
-
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined where the target is full.
+        Score per sample and class, (B, C), in [0, 1]; undefined where the target is full.
     """
     return ratio(counts.tn, counts.tn + counts.fp)
 
 
 @loss(
     use="precision and recall in one number, with adjustable weights",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
-    range=(0, 1),
     sources=["van Rijsbergen 1979", "sklearn.metrics.fbeta_score"],
     example="fbeta(beta=2)",
 )
@@ -260,12 +209,10 @@ def fbeta(counts: Counts, *, beta: NonNegative = 1.0) -> PerClass:
     (1 + β²)·TP / ((1 + β²)·TP + β²·FN + FP) of one class.
 
     Args:
-        counts: true and false positives and negatives, each of shape (B, C).
         beta: β ≥ 0; 1 is `dice_score`, 0 is `precision`.
 
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
-        mask.
+        Score per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask.
 
     Note:
         Two empty masks score 1 in MetricsReloaded.
@@ -277,9 +224,6 @@ def fbeta(counts: Counts, *, beta: NonNegative = 1.0) -> PerClass:
 
 @loss(
     use="sizes, such as tumour volumes, regardless of position",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
-    range=(0, 1),
     sources=["Taha & Hanbury 2015"],
     example="volume_similarity(threshold=0.3)",
 )
@@ -288,12 +232,8 @@ def volume_similarity(counts: Counts) -> PerClass:
 
     1 − |P − Y| / (P + Y), with P and Y the number of pixels of one class in each mask.
 
-    Args:
-        counts: true and false positives and negatives, each of shape (B, C).
-
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined where a class is in neither
-        mask.
+        Score per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask.
     """
     return 1 - ratio((counts.fp - counts.fn).abs(), 2 * counts.tp + counts.fp + counts.fn)
 
@@ -315,9 +255,6 @@ def unions(confusion: Confusion) -> Tensor:
 
 @loss(
     use="accuracy when classes differ in size",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
-    range=(0, 1),
     sources=["Brodersen et al. 2010", "sklearn.metrics.balanced_accuracy_score"],
     example="balanced_accuracy(threshold=0.3)",
 )
@@ -327,21 +264,15 @@ def balanced_accuracy(confusion: Confusion) -> PerSample:
     mean_c M_cc / Σ_j M_cj of the confusion matrix M; on a binary task over foreground and
     background.
 
-    Args:
-        confusion: counts of each class against the others, each field of shape (B, G, K).
-
     Returns:
-        Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
-        task, the mean over the labels.
+        Score per sample, (B,), in [0, 1]; undefined without a valid pixel. On a multilabel task,
+        the mean over the labels.
     """
     return recalls(confusion).nanmean(-1).nanmean(-1)
 
 
 @loss(
     use="the standard score of scene segmentation, with the background as a class",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
-    range=(0, 1),
     aliases=["miou"],
     sources=["Long, Shelhamer & Darrell 2015"],
     example="mean_iou(threshold=0.3)",
@@ -352,12 +283,9 @@ def mean_iou(confusion: Confusion) -> PerSample:
     mean_c M_cc / (Σ_j M_cj + Σ_i M_ic − M_cc) of the confusion matrix M, over the classes that are
     in either mask.
 
-    Args:
-        confusion: counts of each class against the others, each field of shape (B, G, K).
-
     Returns:
-        Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
-        task, the mean over the labels.
+        Score per sample, (B,), in [0, 1]; undefined without a valid pixel. On a multilabel task,
+        the mean over the labels.
 
     Note:
         On a multiclass task this equals `iou`; on a binary task `iou` covers the foreground only.
@@ -368,9 +296,6 @@ def mean_iou(confusion: Confusion) -> PerSample:
 
 @loss(
     use="scene segmentation with more weight on frequent classes",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
-    range=(0, 1),
     aliases=["fwiou"],
     sources=["Long, Shelhamer & Darrell 2015"],
     example="freq_weighted_iou(threshold=0.3)",
@@ -380,12 +305,9 @@ def freq_weighted_iou(confusion: Confusion) -> PerSample:
 
     Σ_c (n_c/N)·IoU_c, with n_c the target's pixels of class c, background included.
 
-    Args:
-        confusion: counts of each class against the others, each field of shape (B, G, K).
-
     Returns:
-        Score per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
-        task, the mean over the labels.
+        Score per sample, (B,), in [0, 1]; undefined without a valid pixel. On a multilabel task,
+        the mean over the labels.
     """
     pixels = confusion.target
     weighted = (pixels * unions(confusion).where(pixels > 0, 0.0)).sum(-1)
@@ -394,8 +316,6 @@ def freq_weighted_iou(confusion: Confusion) -> PerSample:
 
 @loss(
     use="one number for imbalanced masks, 0 for random predictions",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
     range=(-1, 1),
     sources=["Matthews 1975", "Gorodkin 2004", "sklearn.metrics.matthews_corrcoef"],
     example="mcc(threshold=0.3)",
@@ -408,12 +328,9 @@ def mcc(confusion: Confusion) -> PerSample:
     all pixels, and p_k and t_k of pixels with predicted and true class k; for two classes
     (TP·TN − FP·FN) / √((TP+FP)(TP+FN)(TN+FP)(TN+FN)).
 
-    Args:
-        confusion: counts of each class against the others, each field of shape (B, G, K).
-
     Returns:
-        Score per sample, shape (B,), in [−1, 1]; undefined where prediction or target has only one
-        class. On a multilabel task, the mean over the labels.
+        Score per sample, (B,), in [−1, 1]; undefined where prediction or target has only one class.
+        On a multilabel task, the mean over the labels.
 
     Note:
         scikit-learn gives 0 where this is undefined.
@@ -427,8 +344,6 @@ def mcc(confusion: Confusion) -> PerSample:
 
 @loss(
     use="agreement with a rater beyond chance",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
     range=(-1, 1),
     aliases=["cohen_kappa"],
     sources=["Cohen 1960", "sklearn.metrics.cohen_kappa_score"],
@@ -440,12 +355,9 @@ def kappa(confusion: Confusion) -> PerSample:
 
     (p_o − p_e) / (1 − p_e), with p_o the fraction of correct pixels and p_e = Σ_k p_k·t_k / s².
 
-    Args:
-        confusion: counts of each class against the others, each field of shape (B, G, K).
-
     Returns:
-        Score per sample, shape (B,), in [−1, 1]; undefined where prediction or target has only one
-        class. On a multilabel task, the mean over the labels.
+        Score per sample, (B,), in [−1, 1]; undefined where prediction or target has only one class.
+        On a multilabel task, the mean over the labels.
     """
     tp, fp, fn, tn = confusion
     agreement = ratio((tp * tn - fp * fn).sum(-1), ((tp + fp) * (fp + tn)).sum(-1))
@@ -457,9 +369,6 @@ def kappa(confusion: Confusion) -> PerSample:
 
 @loss(
     use="how well probabilities rank pixels, regardless of any threshold",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
-    range=(0, 1),
     aliases=["roc_auc"],
     sources=["Hanley & McNeil 1982", "sklearn.metrics.roc_auc_score"],
     example="auc(class_reduction=weighted)",
@@ -470,12 +379,8 @@ def auc(ranking: Ranking) -> PerClass:
     (#(s⁺ > s⁻) + ½·#(s⁺ = s⁻)) / (#⁺·#⁻) of one class, over all pairs of a positive and a negative
     pixel.
 
-    Args:
-        ranking: positive and negative pixels sorted by score, each (B, C, N).
-
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined where the target is empty or
-        full.
+        Score per sample and class, (B, C), in [0, 1]; undefined where the target is empty or full.
 
     Note:
         The pooled value is over all pixels of the run. Float predictions are stored for it by their
@@ -489,9 +394,6 @@ def auc(ranking: Ranking) -> PerClass:
 
 @loss(
     use="ranking of rare positives, regardless of any threshold",
-    tasks=["binary", "multiclass", "multilabel"],
-    better="higher",
-    range=(0, 1),
     aliases=["ap"],
     sources=["sklearn.metrics.average_precision_score"],
     example="average_precision(class_reduction=weighted)",
@@ -502,12 +404,8 @@ def average_precision(ranking: Ranking) -> PerClass:
     Σ_n (R_n − R_(n−1))·P_n of one class, with precision and recall at every distinct score; no
     interpolation.
 
-    Args:
-        ranking: positive and negative pixels sorted by score, each (B, C, N).
-
     Returns:
-        Score per sample and class, shape (B, C), in [0, 1]; undefined where the target is empty or
-        full.
+        Score per sample and class, (B, C), in [0, 1]; undefined where the target is empty or full.
 
     Note:
         Pooled like `auc`. The trapezoidal area under the same curve is larger.
@@ -525,11 +423,10 @@ def average_precision(ranking: Ranking) -> PerClass:
 
 @loss(
     use="whether pixels with probability 0.8 are correct eight times in ten",
-    tasks=["binary", "multiclass", "multilabel"],
-    range=(0, 1),
     aliases=["expected_calibration_error"],
     sources=["Naeini et al. 2015", "Guo et al. 2017"],
     example="ece(bins=10)",
+    better="lower",
 )
 def ece(calibration: Calibration) -> PerSample:
     """Expected calibration error: the gap between probabilities and frequencies.
@@ -537,12 +434,9 @@ def ece(calibration: Calibration) -> PerSample:
     Σ_b |Σ_(x∈b) (p_x − y_x)| / N over bins (k/15, (k+1)/15] of p: the probability of the
     foreground, or of the most likely class, with y = 1 where that class is correct.
 
-    Args:
-        calibration: pixels, predicted and true positives per bin, each of shape (B, G, bins).
-
     Returns:
-        Error per sample, shape (B,), in [0, 1]; undefined without a valid pixel. On a multilabel
-        task, the mean over the labels.
+        Error per sample, (B,), in [0, 1]; undefined without a valid pixel. On a multilabel task,
+        the mean over the labels.
     """
     gap = (calibration.predicted - calibration.true).abs().sum(-1)
     return ratio(gap, calibration.pixels.sum(-1)).nanmean(-1)

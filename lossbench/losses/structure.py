@@ -1,4 +1,13 @@
-"""Losses of images in which position matters: structure, edges, variation."""
+"""Losses of images in which position matters: structure, edges, variation.
+
+Args:
+    window: width of a window in pixels.
+    sigma: standard deviation of the Gaussian in pixels.
+    data_range: largest minus smallest possible value of an image; 1 for 8-bit images.
+    k1: stabilises the luminance term in dark windows.
+    k2: stabilises the contrast term in flat windows.
+    isotropic: use the Euclidean norm of both differences instead of their sum.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +30,9 @@ from lossbench.interface.annotations import (
 from lossbench.interface.stable_math import power, ratio, root
 from lossbench.losses import loss
 
+# Facts of every loss of this module that does not state others.
+SHARED_FACTS = {"tasks": ["binary", "multiclass", "multilabel", "image"]}
+
 # Pixels per strip: intermediate results fit into a CPU's cache, or into a GPU's memory.
 CPU_STRIP, GPU_STRIP = 1 << 14, 1 << 22
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003
@@ -34,13 +46,7 @@ class Similarity(NamedTuple):
 
 
 def similarity(
-    pred: Tensor,
-    target: Tensor,
-    window: int,
-    sigma: float,
-    data_range: float,
-    k1: float,
-    k2: float,
+    pred: Tensor, target: Tensor, window: int, sigma: float, data_range: float, k1: float, k2: float
 ) -> Similarity:
     """Structural similarity of the windows that lie entirely inside the image."""
     offsets = torch.arange(window, dtype=pred.dtype, device=pred.device) - (window - 1) / 2
@@ -132,7 +138,6 @@ def check_size(image: Tensor, required: int, loss: str) -> None:
 
 @loss(
     use="restoration judged by structure, closer to perception than psnr",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     better="higher",
     range=(-1, 1),
     sources=["Wang et al. 2004", "skimage.metrics.structural_similarity"],
@@ -157,20 +162,13 @@ def ssim(
     separately.
 
     Args:
-        pred: images, shape (B, C, *space).
-        target: images, same shape.
         valid: which pixels count; windows with an ignored pixel are excluded.
-        window: width of a window in pixels.
-        sigma: standard deviation of the Gaussian in pixels.
-        data_range: largest minus smallest possible value of an image; 1 for 8-bit images.
-        k1: stabilises the luminance term in dark windows.
-        k2: stabilises the contrast term in flat windows.
         border: inside uses the windows that lie inside the image; reflect uses one window per
             pixel and pads the image by reflection.
 
     Returns:
-        Similarity per sample and channel, shape (B, C), in [−1, 1]; undefined where no window is
-        fully valid. An image smaller than a window is an error.
+        Similarity per sample and channel, (B, C), in [−1, 1]; undefined where no window is fully
+        valid. An image smaller than a window is an error.
 
     Note:
         Agrees with skimage's gaussian_weights=True, sigma=1.5, use_sample_covariance=False, and
@@ -188,7 +186,6 @@ def ssim(
 
 @loss(
     use="restoration judged at several viewing distances",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     better="higher",
     range=(0, 1),
     sources=["Wang, Simoncelli & Bovik 2003"],
@@ -211,19 +208,11 @@ def ms_ssim(
     w = .0448, .2856, .3001, .2363, .1333; each scale halves the previous one by 2×2 means.
 
     Args:
-        pred: images, shape (B, C, *space).
-        target: images, same shape.
         valid: which pixels count; windows with an ignored pixel are excluded.
-        window: width of a window in pixels.
-        sigma: standard deviation of the Gaussian in pixels.
-        data_range: largest minus smallest possible value of an image; 1 for 8-bit images.
-        k1: stabilises the luminance term in dark windows.
-        k2: stabilises the contrast term in flat windows.
 
     Returns:
-        Similarity per sample and channel, shape (B, C), in [0, 1]; undefined where a scale has no
-        valid window. An image of fewer than 16·window pixels (176 by default) along an axis is an
-        error.
+        Similarity per sample and channel, (B, C), in [0, 1]; undefined where a scale has no valid
+        window. An image of fewer than 16·window pixels (176 by default) along an axis is an error.
 
     Note:
         A last row or column without a partner is dropped when a scale is halved.
@@ -279,7 +268,6 @@ def variation(image: Tensor, valid: Tensor, isotropic: bool, apart: bool = False
 
 @loss(
     use="how noisy or flat an output is, independent of the ground truth",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Rudin, Osher & Fatemi 1992", "kornia.losses.total_variation"],
     example="total_variation(reduction=sum)",
 )
@@ -292,14 +280,12 @@ def total_variation(
     Euclidean norm; 0 beyond the last row and column. reduction=sum omits the division.
 
     Args:
-        pred: images, shape (B, C, *space).
         valid: which pixels count; a difference from an ignored pixel is 0.
-        isotropic: use the Euclidean norm of both differences instead of their sum.
         apart: divide each direction by its own number of differences, which is C·N minus one row
             or column.
 
     Returns:
-        |∇p| for each element, shape (B, C, N), 0 or more.
+        |∇p| for each element, (B, C, N), 0 or more.
 
     Note:
         The ground truth only determines which pixels count. kornia's mean is apart=true;
@@ -310,7 +296,6 @@ def total_variation(
 
 @loss(
     use="whether an output is smoother or noisier than the ground truth",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Rudin, Osher & Fatemi 1992"],
     example="tv_difference(isotropic=true)",
 )
@@ -327,14 +312,11 @@ def tv_difference(
     |TV(p) − TV(y)|, with TV as in `total_variation`.
 
     Args:
-        pred: images, shape (B, C, *space).
-        target: images, same shape.
         valid: which pixels count; a difference from an ignored pixel is 0.
-        isotropic: use the Euclidean norm of both differences of a pixel instead of their sum.
         reduction: mean divides each variation by the number of valid elements, sum does not.
 
     Returns:
-        The difference, shape (B,), 0 or more; undefined without a valid pixel.
+        The difference, (B,), 0 or more; undefined without a valid pixel.
     """
     counts = valid.expand_as(pred).to(pred).flatten(1).sum(1)
     variations = (variation(image, valid, isotropic).flatten(1).sum(1) for image in (pred, target))
@@ -348,7 +330,6 @@ def reduced(sums: Tensor, counts: Tensor, reduction: str) -> Tensor:
 
 @loss(
     use="whether edges are as sharp as in the ground truth",
-    tasks=["binary", "multiclass", "multilabel", "image"],
     sources=["Mathieu, Couprie & LeCun 2016"],
     example="gradient_l1(reduction=sum)",
 )
@@ -360,13 +341,11 @@ def gradient_l1(
     mean |∇p − ∇y| over the forward differences of both directions and all channels.
 
     Args:
-        pred: images, shape (B, C, *space).
-        target: images, same shape.
         valid: which pixels count; a difference counts if both its pixels do.
         reduction: over all differences of a sample.
 
     Returns:
-        The mean, shape (B,), 0 or more; undefined where no two neighbours are valid.
+        The mean, (B,), 0 or more; undefined where no two neighbours are valid.
 
     Note:
         The gradient difference loss of Mathieu et al. compares magnitudes, ||∇p| − |∇y||; this

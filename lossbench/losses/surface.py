@@ -1,4 +1,11 @@
-"""Distances between the surfaces of hard masks and scores based on them; none has a gradient."""
+"""Distances between the surfaces of hard masks and scores based on them; none has a gradient.
+
+Args:
+    directed: only from the prediction to the target.
+    pooled: percentile of both directions together, instead of the larger of the two.
+    rule: linear interpolates between distances; weighted takes the first distance at which the
+        fraction of the surface's weight is reached.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +18,9 @@ from lossbench.interface.stable_math import ratio
 from lossbench.losses import loss
 from lossbench.runtime.array_types import FloatArray
 from lossbench.views.surfaces import Averages, Bands, Distances, Points, Within
+
+# Facts of every loss of this module that does not state others.
+SHARED_FACTS = {"family": "boundary", "background": False}
 
 
 def farthest(
@@ -43,10 +53,7 @@ def quantile(distances: FloatArray, weight: FloatArray, fraction: float, rule: s
 
 
 @loss(
-    family="boundary",
     use="segmentation judged by its worst point",
-    tasks=["binary", "multiclass", "multilabel"],
-    background=False,
     sources=["Huttenlocher et al. 1993", "monai.metrics.compute_hausdorff_distance"],
     aliases=["hausdorff_distance", "hd"],
     example="hausdorff(spacing=[0.5, 0.5])",
@@ -65,12 +72,7 @@ def hausdorff(
     to the nearest point of the other surface.
 
     Args:
-        distances: distances between the surfaces of both masks.
         percentile: percentile of the distances, instead of the maximum.
-        directed: only from the prediction to the target.
-        pooled: percentile of both directions together, instead of the larger of the two.
-        rule: linear interpolates between distances; weighted takes the first distance at which the
-            fraction of the surface's weight is reached.
 
     Returns:
         Distances of shape (B, C) in pixels or the spacing's unit; nan where both masks are empty.
@@ -88,10 +90,7 @@ def hausdorff(
 
 
 @loss(
-    family="boundary",
     use="segmentation judged by its bad points, tolerating a few stray pixels",
-    tasks=["binary", "multiclass", "multilabel"],
-    background=False,
     sources=["Taha and Hanbury 2015", "monai.metrics.compute_hausdorff_distance(percentile=95)"],
     aliases=["hausdorff95", "hausdorff_distance_95"],
     example="hd95(one_empty=diagonal)",
@@ -107,13 +106,6 @@ def hd95(
 
     max(P95_{a∈P} d(a, Y), P95_{b∈Y} d(b, P)), each percentile interpolated between distances.
 
-    Args:
-        distances: distances between the surfaces of both masks.
-        directed: only from the prediction to the target.
-        pooled: percentile of both directions together, instead of the larger of the two.
-        rule: linear interpolates between distances; weighted takes the first distance at which the
-            fraction of the surface's weight is reached.
-
     Returns:
         Distances of shape (B, C) in pixels or the spacing's unit; nan where both masks are empty.
 
@@ -125,10 +117,7 @@ def hd95(
 
 
 @loss(
-    family="boundary",
     use="segmentation judged by the average error of its outline",
-    tasks=["binary", "multiclass", "multilabel"],
-    background=False,
     sources=["Heimann et al. 2009", "medpy.metric.assd"],
     aliases=["average_symmetric_surface_distance"],
     example="assd(spacing=[0.5, 0.5])",
@@ -137,9 +126,6 @@ def assd(averages: Averages) -> PerClass:
     """Average symmetric surface distance.
 
     (Σ_{a∈P} d(a, Y) + Σ_{b∈Y} d(b, P)) / (|P| + |Y|), P and Y the surfaces of the two masks.
-
-    Args:
-        averages: sums over the points of both surfaces.
 
     Returns:
         Distances of shape (B, C) in pixels or the spacing's unit; nan where both masks are empty.
@@ -151,10 +137,7 @@ def assd(averages: Averages) -> PerClass:
 
 
 @loss(
-    family="boundary",
     use="like assd, but both outlines count equally, whatever their length",
-    tasks=["binary", "multiclass", "multilabel"],
-    background=False,
     sources=["Maier-Hein et al. 2024 (Metrics Reloaded)"],
     aliases=["mean_average_surface_distance"],
     example="masd(directed=true)",
@@ -163,10 +146,6 @@ def masd(distances: Distances, *, directed: bool = False) -> PerClass:
     """Mean average surface distance.
 
     ½·(mean_{a∈P} d(a, Y) + mean_{b∈Y} d(b, P)), P and Y the surfaces of the two masks.
-
-    Args:
-        distances: distances between the surfaces of both masks.
-        directed: only from the prediction to the target.
 
     Returns:
         Distances of shape (B, C) in pixels or the spacing's unit; nan where both masks are empty.
@@ -180,12 +159,9 @@ def masd(distances: Distances, *, directed: bool = False) -> PerClass:
 
 
 @loss(
-    family="boundary",
     use="the fraction of an outline that needs no correction",
-    tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
-    background=False,
     sources=["Nikolov et al. 2018"],
     aliases=["surface_dice", "normalized_surface_distance", "normalised_surface_distance"],
     example="nsd(tolerance=2)",
@@ -195,9 +171,6 @@ def nsd(within: Within) -> PerClass:
 
     (|{a∈P : d(a, Y) ≤ τ}| + |{b∈Y : d(b, P) ≤ τ}|) / (|P| + |Y|), P and Y the surfaces of the two
     masks, τ the tolerance.
-
-    Args:
-        within: weights of both surfaces, in total and within the tolerance.
 
     Returns:
         Scores of shape (B, C); 0 where one mask is empty, nan where both are.
@@ -209,12 +182,9 @@ def nsd(within: Within) -> PerClass:
 
 
 @loss(
-    family="boundary",
     use="IoU of outlines: reveals boundary errors of large objects that iou hides",
-    tasks=["binary", "multiclass", "multilabel"],
     better="higher",
     range=(0, 1),
-    background=False,
     sources=["Cheng et al. 2021"],
     example="boundary_iou(dilation=3)",
 )
@@ -223,9 +193,6 @@ def boundary_iou(bands: Bands) -> PerClass:
 
     |P_d ∩ Y_d| / |P_d ∪ Y_d|, P_d and Y_d the pixels of each mask at a distance of at most d from
     the nearest pixel outside the mask; pixels beyond the image are outside.
-
-    Args:
-        bands: pixels of the inner bands.
 
     Returns:
         Scores of shape (B, C); 0 where one mask is empty, nan where both masks are empty or neither

@@ -138,10 +138,7 @@ class Surfaces:
 
     @classmethod
     def of(
-        cls,
-        masks: MaskPairs,
-        *,
-        surface: Literal["pixel", "contour", "mask", "subpixel"] = "pixel",
+        cls, masks: MaskPairs, *, surface: Literal["pixel", "contour", "mask", "subpixel"] = "pixel"
     ) -> Surfaces:
         """All distances from each surface to the other.
 

@@ -24,7 +24,6 @@ import lossbench
 from lossbench.catalog import registry
 from lossbench.catalog.plugin_parser import FACTS
 from lossbench.interface import annotations
-from lossbench.interface.dispatch import OF_BATCH
 from lossbench.interface.sample_batch import Input
 from lossbench.losses import loss as decorator
 
@@ -417,7 +416,7 @@ def test_the_facts_are_those_of_the_decorator_and_the_forms_those_of_the_views()
     both = {
         name
         for name, form in vars(annotations).items()
-        if getattr(form, "__metadata__", ("",))[0] in OF_BATCH
+        if getattr(form, "__metadata__", ("",))[0] in registry.OF_BATCH
     }
     one = {
         name
