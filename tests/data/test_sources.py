@@ -26,13 +26,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import lossbench
-from lossbench.data.formats.decode import read
 from lossbench.data.pairing.folders import pair
 from lossbench.data.pairing.manifest import read_manifest
 from lossbench.data.planning.vocabulary import ROLES
 from lossbench.data.sources import archives, remote
 from lossbench.data.sources.archives import archive, members
 from lossbench.data.sources.locations import label
+from lossbench.data.sources.read import read
 from lossbench.engine.fingerprints import stamp
 
 Command = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -549,7 +549,7 @@ def test_local_files_do_without_any_of_it() -> None:
         for name in ("fsspec", "tarfile", "pyarrow", "aiohttp"):
             sys.modules[name] = None
         from lossbench.data.pairing.folders import pair
-        from lossbench.data.formats.decode import read
+        from lossbench.data.sources.read import read
         found = pair({ {r: str(SAMPLES / "binary" / "gt") for r in ("pred", "target")}!r}, {{}})
         read(found.pairs[0].sources["pred"][0])
         print(len(found.pairs))

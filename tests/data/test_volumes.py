@@ -20,8 +20,8 @@ from helpers.paths import SAMPLES
 from PIL import Image
 
 import lossbench
-from lossbench.data.formats.decode import read
 from lossbench.data.loading.sample import Pixels, make_sample
+from lossbench.data.sources.read import read
 from lossbench.data.sources.suffixes import split_ending
 from lossbench.engine.compute.tensors import pixel_values
 from lossbench.errors import InputError, SettingError

@@ -6,8 +6,7 @@ import struct
 
 import numpy as np
 from numpy.typing import NDArray
-
-from lossbench.data.arrays.pillow_memory import as_picture
+from PIL import Image
 
 Bytes = NDArray[np.uint8]
 LANES, WORD = 4, 8
@@ -31,7 +30,8 @@ def histogram(stored: Bytes) -> NDArray[np.int64]:
         kept = words[words != 0].view(np.uint8)
         for start in range(0, kept.size, AT_ONCE):
             part = kept[start : start + AT_ONCE]
-            bands = as_picture(part, (part.size // LANES, 1), "RGBA").histogram()
+            size = (part.size // LANES, 1)
+            bands = Image.frombuffer("RGBA", size, part, "raw", "RGBA", 0, 1).histogram()
             counts += np.frombuffer(PACKED(*bands), np.int64).reshape(LANES, 256).sum(0)
         counts[0] += whole - kept.size
     if whole < flat.size:

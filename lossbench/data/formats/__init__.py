@@ -1,1 +1,1 @@
-"""Input formats: one module a format."""
+"""Input formats: one module and one row of `registry.FORMATS` a format."""

@@ -4,65 +4,26 @@ from __future__ import annotations
 
 import gzip
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from nibabel import nifti1, nifti2, volumeutils
+from nibabel.orientations import aff2axcodes
 
+from lossbench.data.formats.opened_file import OpenedFile, content
+from lossbench.data.formats.stored_array import StoredArray, as_numbers
+from lossbench.data.formats.voxel_grid import VoxelGrid, close, shown
 from lossbench.errors import InputError
 from lossbench.runtime.array_types import AnyArray
 
-NAMES = (".nii", ".nii.gz")
 GZIP = b"\x1f\x8b"
 HEADER = 540  # bytes of the longer of both versions
 PLACES = 3  # axes that are places; later ones hold time or classes
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}  # a header without a unit means them too
 ATLAS = 3  # from this code on, sform leads into another brain's space and may stretch
-CLOSE = 1e-3  # of a spacing, and of a direction
 
 
-@dataclass(frozen=True, eq=False)
-class VoxelGrid:
-    """Where in space the voxels of an array lie.
-
-    Attributes:
-        places: how many axes are places.
-        spacing: from voxel to voxel along each of them, in mm; None where the header has none.
-        axes: where each of them leads, such as RAS; "" where the header does not say.
-        directions: the same as unit vectors (3, places), x to the right, y forwards, z up.
-    """
-
-    places: int
-    spacing: tuple[float, ...] | None
-    axes: str = ""
-    directions: AnyArray | None = None
-
-    def unlike(self, other: VoxelGrid, name: str) -> str:
-        """How this grid differs from that of the file `name`; "" where nothing known differs."""
-        if self.places != other.places:
-            return ""  # which their sizes tell
-        advice = f"resample it onto the grid of {name}"
-        if self.spacing and other.spacing and not _close(self.spacing, other.spacing):
-            here, there = shown(self.spacing, 6), shown(other.spacing, 6)
-            return f"has a spacing of {here} mm where {name} has {there} mm; {advice}"
-        if self.directions is None or other.directions is None:
-            return ""
-        if np.abs(self.directions - other.directions).max() <= CLOSE:
-            return ""
-        if self.axes != other.axes:
-            return f"has the orientation {self.axes} where {name} has {other.axes}; {advice}"
-        cosine = (self.directions * other.directions).sum(0).clip(-1, 1).min()
-        angle = math.degrees(math.acos(cosine))
-        return f"is turned by {angle:.2g}° against {name}, both are {self.axes}; {advice}"
-
-
-def shown(spacing: Sequence[float], digits: int = 3) -> str:
-    """A spacing as text."""
-    return "×".join(f"{each:.{digits}g}" for each in spacing)
-
-
-def read_nifti(held: bytes) -> tuple[AnyArray, VoxelGrid]:
+def decode(file: OpenedFile) -> dict[str, StoredArray]:
     """The numbers of a file with its axes in their order, those of classes first, and its grid.
 
     Integers stay as stored unless the header scales them.
@@ -70,13 +31,7 @@ def read_nifti(held: bytes) -> tuple[AnyArray, VoxelGrid]:
     Raises:
         InputError: it is no NIfTI file, is cut short, or has axes that have no meaning here.
     """
-    try:
-        from nibabel import nifti1, nifti2, volumeutils
-    except ImportError:
-        raise InputError(
-            "is NIfTI, which nibabel reads, and that is not installed:"
-            " pip install 'lossbench[medical]'"
-        ) from None
+    held = content(file)
     if held.startswith(GZIP):
         held = gzip.decompress(held)
     kinds: tuple[Any, ...] = (nifti1.Nifti1Header, nifti2.Nifti2Header)
@@ -96,7 +51,8 @@ def read_nifti(held: bytes) -> tuple[AnyArray, VoxelGrid]:
         )
     numbers = numbers.reshape(*shape[:PLACES], *further, order="F")
     numbers = np.moveaxis(numbers, -1, 0) if further else numbers
-    return numbers, _grid(header, min(PLACES, len(shape)))
+    grid = _grid(header, min(PLACES, len(shape)))
+    return {"": StoredArray(as_numbers(numbers), grid=grid)}
 
 
 def _stored(header: Any, held: bytes) -> AnyArray:
@@ -124,14 +80,12 @@ def _grid(header: Any, places: int) -> VoxelGrid:
     spacing = tuple(step * unit for step in steps) if known else None
     if not (header["sform_code"] > 0 or header["qform_code"] > 0):
         return VoxelGrid(places, spacing)
-    from nibabel.orientations import aff2axcodes
-
     affine = header.get_best_affine()
     columns = affine[:3, :places]
     lengths = np.sqrt((columns**2).sum(0))
     if not (np.isfinite(lengths).all() and lengths.all()):
         raise InputError("has a header without a direction for every axis; it is damaged")
-    if known and header["sform_code"] < ATLAS and not _close(lengths, steps):
+    if known and header["sform_code"] < ATLAS and not close(lengths, steps):
         raise InputError(
             f"has a header that contradicts itself: pixdim says {shown(steps, 6)},"
             f" sform {shown(lengths, 6)}",
@@ -139,7 +93,3 @@ def _grid(header: Any, places: int) -> VoxelGrid:
         )
     axes = "".join(each or "?" for each in aff2axcodes(affine)[:places])
     return VoxelGrid(places, spacing, axes, columns / lengths)
-
-
-def _close(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(math.isclose(a, b, rel_tol=CLOSE) for a, b in zip(one, other, strict=True))

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from lossbench.data.formats.boxes import Boxes, Detections
 from lossbench.data.formats.coco_masks import Segmentations
-from lossbench.data.formats.decode import read_record
 from lossbench.data.pairing.pairs import Category, Pair
 from lossbench.data.planning.classes import MAX_CLASSES, Classes
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.probe import spread
 from lossbench.data.sources.locations import label
+from lossbench.data.sources.read import read_record
 from lossbench.errors import InputError, SettingError
 from lossbench.runtime.array_types import AnyArray, FloatArray
 

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from lossbench.data.formats.decode import read_record
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.probe import spread
 from lossbench.data.sources.locations import label
+from lossbench.data.sources.read import read_record
 from lossbench.errors import InputError, SettingError
 from lossbench.runtime.array_types import AnyArray
 

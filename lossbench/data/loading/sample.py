@@ -15,8 +15,8 @@ from lossbench.data.counting.instance_overlap import InstanceOverlap, count_segm
 from lossbench.data.counting.joint_histogram import Table, differences, joint
 from lossbench.data.counting.sparse_histogram import Cells, occurring
 from lossbench.data.formats.boxes import Detections
-from lossbench.data.formats.decode import Picture, read
-from lossbench.data.formats.nifti import VoxelGrid
+from lossbench.data.formats.stored_array import StoredArray
+from lossbench.data.formats.voxel_grid import VoxelGrid
 from lossbench.data.loading.detections import read_detections
 from lossbench.data.loading.records import TASKS as RECORDS
 from lossbench.data.loading.records import Record, read_tensors
@@ -24,6 +24,7 @@ from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import is_lost, label
+from lossbench.data.sources.read import read
 from lossbench.errors import InputError, PairError, sized
 from lossbench.runtime.array_types import AnyArray
 
@@ -145,7 +146,7 @@ def _spacing(
     return spacing
 
 
-def _single(picture: Picture, role: str) -> AnyArray:
+def _single(picture: StoredArray, role: str) -> AnyArray:
     """A mask or weight map: one number a pixel."""
     if picture.colour or picture.mode == "LA":
         raise InputError(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.data.arrays.strips import strips
-from lossbench.data.formats.decode import Picture
+from lossbench.data.formats.stored_array import StoredArray
 from lossbench.data.planning.encoding import ENCODINGS, NUMBERS, Encoding, colour_codes
 from lossbench.errors import InputError
 from lossbench.runtime.array_types import AnyArray
@@ -113,7 +113,7 @@ class InputEncoding:
         ranges = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.ignore)
         return f", ignore {ranges}" if ranges else ""
 
-    def plane(self, picture: Picture) -> AnyArray:
+    def plane(self, picture: StoredArray) -> AnyArray:
         """The stored number of each pixel, or the channels of an image (first).
 
         Raises:

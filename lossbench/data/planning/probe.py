@@ -11,11 +11,12 @@ import numpy as np
 
 from lossbench.data.arrays.byte_histogram import histogram
 from lossbench.data.arrays.strips import strips
-from lossbench.data.formats.decode import Picture, read
-from lossbench.data.formats.nifti import shown
+from lossbench.data.formats.stored_array import StoredArray
+from lossbench.data.formats.voxel_grid import shown
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.input_encoding import CHANNELS
 from lossbench.data.sources.locations import is_lost, label
+from lossbench.data.sources.read import read
 from lossbench.errors import InputError, SettingError
 from lossbench.runtime.array_types import AnyArray
 
@@ -125,7 +126,7 @@ class FileProbe:
             )
         return float(np.iinfo(kind).max)
 
-    def add(self, picture: Picture, name: str) -> None:
+    def add(self, picture: StoredArray, name: str) -> None:
         """Take one file into account."""
         self.stored = max(self.stored, picture.array.nbytes)
         self.images |= picture.mode != "array"

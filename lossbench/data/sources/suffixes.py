@@ -1,34 +1,12 @@
-"""What the names of files end in."""
+"""The endings of files' names."""
 
 from __future__ import annotations
 
 import os
 
-ENDINGS = frozenset(
-    [
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".webp",
-        ".gif",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-        ".pnm",
-        ".jp2",
-        ".tga",
-        ".ico",
-        ".npy",
-        ".npz",
-        ".safetensors",
-        ".nii",
-        ".nii.gz",
-    ]
-)
+from lossbench.data.formats.registry import BY_ENDING
+
+ENDINGS = BY_ENDING.keys()
 DOUBLE = tuple(ending for ending in ENDINGS if ending.count(".") > 1)
 
 

@@ -1,0 +1,58 @@
+"""An array as a file stores it, with what the file says about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lossbench.data.formats.voxel_grid import VoxelGrid
+from lossbench.errors import InputError
+from lossbench.runtime.array_types import AnyArray
+
+COLOUR = ("RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "HSV")
+
+
+@dataclass(frozen=True)
+class StoredArray:
+    """An array as it was stored: nothing is scaled, converted or guessed.
+
+    Attributes:
+        array: (H, W) or (H, W, channels) from an image file, any shape from an array; from a volume
+            its axes in their order, after the axis of classes.
+        mode: Pillow's mode, such as L, P or RGB; "array" for arrays and volumes.
+        format: Pillow's format, such as PNG or JPEG; "" for arrays and volumes.
+        palette: the colours (256, 3) that the indices of a P picture stand for.
+        grid: where in space the voxels of a volume lie.
+    """
+
+    array: AnyArray
+    mode: str = "array"
+    format: str = ""
+    palette: AnyArray | None = None
+    grid: VoxelGrid | None = None
+
+    @property
+    def places(self) -> int | None:
+        """The number of spatial axes; None where a file does not say, such as an array."""
+        return self.grid.places if self.grid else None if self.mode == "array" else 2
+
+    @property
+    def colour(self) -> bool:
+        """Whether a pixel is several numbers."""
+        return self.mode in COLOUR
+
+
+def as_numbers(source: Any) -> AnyArray:
+    """A numpy array or nested lists, in the machine's byte order.
+
+    Raises:
+        InputError: it holds something else than numbers.
+    """
+    array: AnyArray = np.asarray(source)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"holds {array.dtype}, expected numbers", kind="mismatch")
+    if array.dtype.itemsize > 8:  # torch has no such type
+        return array.astype(np.float64)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

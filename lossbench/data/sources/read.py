@@ -1,0 +1,95 @@
+"""Files and arrays in memory, as they are stored; whatever fails becomes one message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from io import BytesIO
+from typing import TypeVar
+
+from lossbench.data.formats.opened_file import beginning, described
+from lossbench.data.formats.registry import BY_ENDING, FORMATS, PICTURE, InputFormat
+from lossbench.data.formats.stored_array import StoredArray, as_numbers
+from lossbench.data.sources.locations import Away, Source, content, ending, label, lost
+from lossbench.errors import InputError
+from lossbench.runtime.array_types import AnyArray
+
+Decoded = TypeVar("Decoded")
+File = str | Away
+PICKLE = b"\x80"
+
+
+def read(source: Source) -> StoredArray:
+    """The one array of a file, or an array that is in memory already.
+
+    Raises:
+        InputError: the file cannot be read as what its ending says.
+    """
+    return _with_reason(_read, source)
+
+
+def read_record(source: Source) -> dict[str, AnyArray]:
+    """The arrays of a file, or of a mapping in memory, by name; that of one alone is "".
+
+    Raises:
+        InputError: the file cannot be read as what its ending says.
+    """
+    return _with_reason(_read_record, source)
+
+
+def _with_reason(decode: Callable[[Source], Decoded], source: Source) -> Decoded:
+    """What a decoder returns; whatever it raises becomes one sentence."""
+    try:
+        return decode(source)
+    except InputError as known:
+        error = known
+    except (FileNotFoundError, NotADirectoryError):
+        error = lost()
+    except IsADirectoryError:
+        error = InputError("is a folder, expected a file")
+    except Exception as cause:  # a damaged file makes a decoder raise anything
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        error = InputError(f"cannot be read: {reason}")
+    error.file = label(source)
+    raise error from None
+
+
+def _read(source: Source) -> StoredArray:
+    if not isinstance(source, File):
+        array = source.detach().cpu() if hasattr(source, "detach") else source
+        return StoredArray(as_numbers(array))
+    arrays = _decoded(source, BY_ENDING.get(ending(source), PICTURE))
+    if len(arrays) != 1:
+        raise InputError(
+            f"holds {len(arrays)} arrays ({', '.join(arrays)}); expected one", kind="mismatch"
+        )
+    return next(iter(arrays.values()))
+
+
+def _read_record(source: Source) -> dict[str, AnyArray]:
+    if isinstance(source, Mapping):
+        return {str(name): _read(array).array for name, array in source.items()}
+    if not isinstance(source, File):
+        return {"": _read(source).array}
+    row = BY_ENDING.get(ending(source), PICTURE)
+    if not row.record:
+        expected = ", ".join(each for row in FORMATS if row.record for each in row.endings)
+        raise InputError(
+            f"is no record: expected one of {expected}, found {ending(source) or 'none'}"
+        )
+    return {name: stored.array for name, stored in _decoded(source, row).items()}
+
+
+def _decoded(source: File, row: InputFormat) -> dict[str, StoredArray]:
+    """The arrays of a file by name.
+
+    Raises:
+        InputError: it does not begin as files of its format do.
+    """
+    file = source if isinstance(source, str) else BytesIO(content(source))
+    if row.magic:
+        start = beginning(file)
+        if not start[row.offset :].startswith(row.magic):
+            if start.startswith(PICKLE):
+                raise InputError("holds pickled objects, which are never loaded")
+            raise InputError(f"is no {ending(source)} file{described(start)}")
+    return row.decoder()(file)
