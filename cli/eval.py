@@ -15,6 +15,7 @@ import lossbench
 from lossbench.errors import printable
 from lossbench.results.formats import READABLE
 from lossbench.runtime.allocator import keep_buffers
+from lossbench.runtime.pillow_limit import lift_pixel_limit
 
 from .emit import emit_result, same
 from .main import Terminated, note, write
@@ -88,6 +89,7 @@ def command(context: click.Context, /, **options: Any) -> int:
         if same(path, settings["manifest"]):
             raise lossbench.SettingError(f"--output {path} is the manifest")
     _check_outputs(settings["shard"], shown)
+    lift_pixel_limit()
     run = lossbench.plan(**settings)
     if shown["sort"]:
         run.column(shown["sort"])

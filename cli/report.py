@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 import lossbench
+from lossbench.runtime.pillow_limit import lift_pixel_limit
 
 from .emit import same
 from .main import write
@@ -60,6 +61,8 @@ def command(
         lossbench.check_path(output, of="report")
         if same(output, run):
             raise lossbench.SettingError(f"--output {output} is the result")
+    if options["pictures"]:
+        lift_pixel_limit()
     report = lossbench.report(run, losses, pred=pred, target=target)
     if output is None:
         write(lossbench.render(report, "html", **options))

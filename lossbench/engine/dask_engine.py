@@ -16,6 +16,8 @@ from itertools import islice
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from PIL import Image
+
 from lossbench.catalog.columns import Term
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
@@ -30,6 +32,7 @@ from lossbench.engine.settings import Settings
 from lossbench.engine.state.group_accumulators import Grouping
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError, LossbenchError, SettingError
+from lossbench.runtime.pillow_limit import lift_pixel_limit
 
 LOCAL, DASK = "local", "dask"
 PER_THREAD = 8  # ranges for each thread, so that none waits long for the last one
@@ -46,6 +49,7 @@ class WorkerJob:
     terms: Sequence[Term]
     settings: Settings
     stamped: bool
+    any_size: bool  # the driver has lifted Pillow's limit on the size of pictures
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,8 @@ def evaluate_range(
         of: their groups, by id.
         sizes: of these groups, in the whole run.
     """
+    if job.any_size:
+        lift_pixel_limit()
     options = {term: term.options for term in job.terms}
     groups = grouped(job.plan, of, sizes, options, lambda: work.device.result())
     work = Pipeline(job.plan, job.terms, job.settings, groups)
@@ -106,7 +112,8 @@ def go_on_cluster(
     settings = replace(
         run.settings, pred=None, target=None, inputs={}, workers=1, baseline=None, gates=()
     )
-    job = WorkerJob(run.plan, list(dict.fromkeys(run.terms)), settings, stamped)
+    terms, any_size = list(dict.fromkeys(run.terms)), Image.MAX_IMAGE_PIXELS is None
+    job = WorkerJob(run.plan, terms, settings, stamped, any_size)
     devices, weights = set[str](), None
     with _quiet_logs(), _client(run.settings) as client:
         from distributed import as_completed

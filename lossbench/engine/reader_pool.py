@@ -19,6 +19,7 @@ from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 import numpy as np
+from PIL import Image
 
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
@@ -50,7 +51,9 @@ class ReaderPool:
         if start_method == "fork" and (threads or sys.platform != "linux"):
             start_method = "spawn"
         workers = min(workers, MAX_PROCESSES)
-        self.executor = ProcessPoolExecutor(workers, get_context(start_method), _prepare_child)
+        self.executor = ProcessPoolExecutor(
+            workers, get_context(start_method), _prepare_child, (Image.MAX_IMAGE_PIXELS,)
+        )
         self.started = self.executor.submit(os.getpid)
         with suppress(BrokenProcessPool):
             for _ in range(workers - 1):  # an executor starts its processes as it gets tasks
@@ -147,8 +150,9 @@ def _load_singly(plan: Plan, pairs: Sequence[Pair]) -> LoadedBatch:
     return LoadedBatch.joined(batches, [1] * len(batches))
 
 
-def _prepare_child() -> None:
-    """Set up a child process, which ends with its parent process."""
+def _prepare_child(pixel_limit: int | None) -> None:
+    """Set up a child process, which ends with its parent process and reads the same pictures."""
+    Image.MAX_IMAGE_PIXELS = pixel_limit
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     keep_buffers()

@@ -18,6 +18,7 @@ from PIL import Image
 import lossbench
 from lossbench.data.arrays import strips
 from lossbench.data.sources.read import read
+from lossbench.runtime.pillow_limit import lift_pixel_limit
 
 GREY = np.array([[0, 51, 102], [153, 204, 255]], np.uint8)  # p = 0, .2, .4, .6, .8, 1
 MASK = np.array([[0, 0, 255], [255, 0, 255]], np.uint8)
@@ -169,6 +170,20 @@ def test_a_picture_read_whole_or_by_strips_is_what_numpy_gets_of_it(
             found = read(str(path)).array
             assert found.dtype == wanted.dtype.newbyteorder("=")
             np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("ending", ["png", "tif", "jpg", "webp"])
+def test_the_library_heeds_pillow_s_limit_and_a_program_may_lift_it(tmp_path, monkeypatch, ending):
+    path = saved(tmp_path / f"a.{ending}", Image.fromarray(np.tile(GREY, (40, 40))))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 4000)
+    with pytest.raises(lossbench.InputError) as error:
+        read(path)
+    assert str(error.value) == (
+        f"{path} has more than the 8,000 pixels that this process lets Pillow decode; where its"
+        " files are trusted, set PIL.Image.MAX_IMAGE_PIXELS = None"
+    )
+    lift_pixel_limit()
+    assert read(path).array.shape[:2] == (80, 120)
 
 
 def test_a_palette_picture_gives_its_indices(tmp_path):

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse, scipy.special  # which add filters of warnings
 import torch
+from PIL import Image, ImageFile
 
 pred, target = sys.argv[1:]
 
@@ -32,6 +33,15 @@ def state():
         "random numbers of torch": torch.get_rng_state().tolist(),
         "random numbers of numpy": repr(np.random.get_state()),
         "random numbers": random.getstate(),
+        "constants of Pillow": {
+            (module.__name__, name): value
+            for module in (Image, ImageFile)
+            for name, value in vars(module).items()
+            if name.isupper() and isinstance(value, bool | int | float | str | None)
+        },
+        "memory of Pillow": (
+            Image.core.get_alignment(), Image.core.get_block_size(), Image.core.get_blocks_max()
+        ),
         "errors of numpy": np.geterr(),
         "printing of numpy": np.get_printoptions(),
         "garbage": (gc.isenabled(), gc.get_threshold(), gc.get_freeze_count() > 0),

@@ -17,7 +17,6 @@ ANIMATED = ("GIF", "TIFF", "WEBP", "PNG")
 ORIENTATION = 0x0112
 MOST_PIXELS = 1 << 32
 SMALL = 1 << 16  # bytes; a larger file takes much longer to decode than to identify
-Image.MAX_IMAGE_PIXELS = None  # the files are the user's own, and may be large
 
 
 def decode(file: OpenedFile) -> dict[str, StoredArray]:
@@ -39,6 +38,12 @@ def decode(file: OpenedFile) -> dict[str, StoredArray]:
         except UnidentifiedImageError:
             start = described(content[:BEGINNING])
             raise InputError(f"is not an image of any known kind{start}") from None
+        except Image.DecompressionBombError:
+            raise InputError(
+                f"has more than the {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels that this process"
+                " lets Pillow decode; where its files are trusted, set"
+                " PIL.Image.MAX_IMAGE_PIXELS = None"
+            ) from None
 
 
 def _checked(image: Image.Image) -> StoredArray:
