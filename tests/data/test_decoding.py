@@ -17,6 +17,7 @@ from PIL import Image
 
 import lossbench
 from lossbench.data.arrays import strips
+from lossbench.data.formats.plain_png import decode_plain
 from lossbench.data.sources.read import read
 from lossbench.runtime.pillow_limit import lift_pixel_limit
 
@@ -141,6 +142,43 @@ def test_a_damaged_png_is_refused_or_what_pillow_opens(tmp_path, mode):
         with Image.open(io.BytesIO(damaged)) as expected:
             assert np.array_equal(found, np.asarray(expected))
     assert refused > len(file)
+
+
+@pytest.mark.parametrize(
+    ("mode", "how"),
+    [
+        ("L", {"transparency": 3}),
+        ("L", {"dpi": (72, 72)}),
+        ("L", {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"}),
+    ],
+)
+def test_an_unusual_png_is_left_to_pillow(mode, how):
+    assert decode_plain(drawn_png(mode, (9, 13), **how)) is None
+
+
+@pytest.mark.parametrize(
+    "mode", ["1", "L", "I;16", "P;1", "P;2", "P;4", "P;8", "LA", "RGB", "RGBA"]
+)
+def test_a_plain_png_is_not_left_to_pillow(mode):
+    """Other tests compare what is read; this one says that the shorter way is taken."""
+    file = drawn_png(mode, (9, 13))
+    plain = decode_plain(file)
+    assert plain is not None
+    assert list(plain.colours) == (Image.open(io.BytesIO(file)).getpalette() or [])
+    assert all(decode_plain(file[:length]) is None for length in range(len(file)))
+
+
+def test_an_interlaced_png_and_one_that_claims_too_much_are_left_to_pillow():
+    def changed(place: int, number: int) -> bytes:
+        head = bytearray(file[16:29])
+        head[place] = number
+        return file[:16] + head + zlib.crc32(b"IHDR" + head).to_bytes(4, "big") + file[33:]
+
+    file = drawn_png("L", (9, 13))
+    assert decode_plain(changed(3, 9)) is not None  # as it was
+    assert all(decode_plain(changed(place, 1)) is None for place in (10, 11, 12))
+    assert all(decode_plain(changed(place, 0x70)) is None for place in (0, 4))
+    assert decode_plain(changed(7, 0)) is None
 
 
 MODES = ["L", "P", "1", "LA", "RGB", "RGBA", "CMYK", "I;16", "I;16B", "I", "F"]

@@ -9,6 +9,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from lossbench.data.arrays import strips
 from lossbench.data.formats.opened_file import BEGINNING, OpenedFile, described, opened
+from lossbench.data.formats.plain_png import decode_plain
 from lossbench.data.formats.stored_array import COLOUR, StoredArray, as_numbers
 from lossbench.errors import InputError
 from lossbench.runtime.array_types import AnyArray
@@ -28,6 +29,8 @@ def decode(file: OpenedFile) -> dict[str, StoredArray]:
     with opened(file) as stream:
         content = stream.read(SMALL)
         if len(content) < SMALL:
+            if plain := decode_plain(content):
+                return {"": _stored_array(plain.image, "PNG", plain.colours)}
             stream = BytesIO(content)
         try:
             with Image.open(stream) as image:
