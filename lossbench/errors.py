@@ -52,6 +52,11 @@ class InputError(LossbenchError):
         return self
 
 
+def mismatch(message: str, role: str | None = None) -> InputError:
+    """The error for an input that contradicts its format, the plan or another input."""
+    return InputError(message, kind="mismatch", role=role)
+
+
 @dataclass(frozen=True)
 class PairError:
     """Why a pair has no value, from the file that failed to the result.

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from lossbench.data.formats.boxes import Boxes
 from lossbench.data.formats.coco_masks import Segmentations
 from lossbench.data.pairing.pairs import Category, Pairing
-from lossbench.data.pairing.panoptic import load_json
-from lossbench.errors import InputError
+from lossbench.data.pairing.panoptic import load_json, sort_images
+from lossbench.errors import InputError, mismatch
 
 RESULTS = (
     "expected COCO's results format: a list of detections, each with image_id, category_id, score"
@@ -38,16 +37,15 @@ class CocoImage:
     width: int
 
 
-@dataclass
-class CocoFile:
-    """The entries of one image, a list for each field."""
+class CocoObject(NamedTuple):
+    """A detection, or an object of the ground truth."""
 
-    boxes: list[list[float]] = field(default_factory=list)  # x, y, width, height
-    areas: list[float] = field(default_factory=list)
-    classes: list[int] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    crowds: list[bool] = field(default_factory=list)
-    masks: list[Any] = field(default_factory=list)  # None where there is none
+    box: list[float]  # x, y, width, height
+    area: float
+    category: int  # its index
+    score: float
+    crowd: bool
+    mask: Any  # None where there is none
 
 
 def is_results(path: str) -> bool:
@@ -72,33 +70,26 @@ def read_coco(pred: str, target: str) -> Pairing:
     if not isinstance(truth, dict) or not all(
         isinstance(truth.get(key), list) for key in ("images", "annotations", "categories")
     ):
-        raise InputError(f"{target} is of another kind; {INSTANCES}", kind="mismatch")
+        raise mismatch(f"{target} is of another kind; {INSTANCES}")
     if not isinstance(results, list):
-        raise InputError(f"{pred} is of another kind; {RESULTS}", kind="mismatch")
+        raise mismatch(f"{pred} is of another kind; {RESULTS}")
     categories = tuple(_categories(target, truth["categories"]))
     images = _images(target, truth["images"])
     indices = {category.id: index for index, category in enumerate(categories)}
+    detections = _entries(pred, "detection", results, RESULTS)
+    annotations = _entries(target, "annotation", truth["annotations"], INSTANCES)
     sides = {
-        "pred": _listed("pred", _entries(pred, "detection", results, RESULTS), images, indices),
-        "target": _listed(
-            "target",
-            _entries(target, "annotation", truth["annotations"], INSTANCES),
-            images,
-            indices,
-        ),
+        "pred": (pred, _by_image("pred", detections, images, indices)),
+        "target": (target, _by_image("target", annotations, images, indices)),
     }
-    files = {"pred": pred, "target": target}
     pairing = Pairing(categories=categories)
     for id_, image in images.items():
         sources = {
-            role: (_boxes(image, f"{files[role]} (image_id {id_})", listed.get(id_, CocoFile())),)
-            for role, listed in sides.items()
+            role: (_boxes(image, f"{file} (image_id {id_})", by_image.get(id_, ())),)
+            for role, (file, by_image) in sides.items()
         }
         pairing.pairs.append(image.name, sources)
-    pairing.pairs = pairing.pairs.sorted()
-    for before, after in pairwise(pairing.pairs):
-        if before.id == after.id:
-            raise InputError(f"{target} has two images {after.id!r}", kind="mismatch")
+    sort_images(pairing, target)
     if not pairing.pairs:
         raise InputError(f"{target} has no images", kind="missing")
     return pairing
@@ -122,9 +113,7 @@ class CocoRecord:
     def unfit(self, what: str) -> InputError:
         image = self.values.get("image_id")
         of_image = "" if image is None else f" (image_id {image})"
-        return InputError(
-            f"{self.file}: {self.kind} {self.number}{of_image} {what}", kind="mismatch"
-        )
+        return mismatch(f"{self.file}: {self.kind} {self.number}{of_image} {what}")
 
     def key(self, name: str) -> Hashable:
         """A number or a word that others refer to."""
@@ -161,7 +150,7 @@ def _entries(file: str, kind: str, listed: Iterable[Any], expected: str) -> Iter
     """Each object of a list."""
     for number, values in enumerate(listed, 1):
         if not isinstance(values, dict):
-            raise InputError(f"{file}: {kind} {number} is no object; {expected}", kind="mismatch")
+            raise mismatch(f"{file}: {kind} {number} is no object; {expected}")
         yield CocoRecord(file, kind, number, expected, values)
 
 
@@ -178,7 +167,7 @@ def _categories(file: str, listed: Iterable[Any]) -> Iterator[Category]:
         names.add(name)
         yield Category(id_, name, thing=True)
     if not ids:
-        raise InputError(f"{file} has no categories", kind="mismatch")
+        raise mismatch(f"{file} has no categories")
 
 
 def _images(file: str, listed: Iterable[Any]) -> dict[Hashable, CocoImage]:
@@ -187,28 +176,25 @@ def _images(file: str, listed: Iterable[Any]) -> dict[Hashable, CocoImage]:
     for entry in _entries(file, "image", listed, INSTANCES):
         if entries.setdefault(id_ := entry.key("id"), entry) is not entry:
             raise entry.unfit(f"has the id {id_!r}, which is there twice")
-    in_order = sorted(entries, key=lambda id_: (isinstance(id_, str), id_))
-    return {
-        id_: CocoImage(
-            str(PurePosixPath(str(entries[id_].values.get("file_name", id_))).with_suffix("")),
-            order,
-            *(
-                int(entries[id_].float_of(side)) if side in entries[id_].values else 0
-                for side in ("height", "width")
-            ),
+    images = dict[Hashable, CocoImage]()
+    for order, id_ in enumerate(sorted(entries, key=lambda id_: (isinstance(id_, str), id_))):
+        entry = entries[id_]
+        name = PurePosixPath(str(entry.values.get("file_name", id_))).with_suffix("")
+        size = (
+            int(entry.float_of(side)) if side in entry.values else 0 for side in ("height", "width")
         )
-        for order, id_ in enumerate(in_order)
-    }
+        images[id_] = CocoImage(str(name), order, *size)
+    return images
 
 
-def _listed(
+def _by_image(
     role: str,
     entries: Iterable[CocoRecord],
     images: Mapping[Hashable, CocoImage],
     indices: Mapping[Any, int],
-) -> dict[Hashable, CocoFile]:
+) -> dict[Hashable, list[CocoObject]]:
     """The entries of one side by image_id."""
-    by_image, ids = defaultdict[Hashable, CocoFile](CocoFile), set[Hashable]()
+    by_image, ids = defaultdict[Hashable, list[CocoObject]](list), set[Hashable]()
     for entry in entries:
         image, category = entry.key("image_id"), entry.key("category_id")
         if image not in images:
@@ -219,19 +205,17 @@ def _listed(
             if entry.key("id") in ids:
                 raise entry.unfit(f"has the id {entry.key('id')!r}, which is there twice")
             ids.add(entry.key("id"))
-        of_image = by_image[image]
         mask = entry.values.get("segmentation")
-        box, area = _placed(role, entry, images[image], mask)
-        of_image.boxes.append(box)
-        of_image.areas.append(area)
-        of_image.classes.append(indices[category])
-        of_image.scores.append(entry.float_of("score") if role == "pred" else 0.0)
-        of_image.crowds.append(role == "target" and bool(entry.values.get("iscrowd", 0)))
-        of_image.masks.append(mask)
+        box, area = _box_and_area(role, entry, images[image], mask)
+        score = entry.float_of("score") if role == "pred" else 0.0
+        crowd = role == "target" and bool(entry.values.get("iscrowd", 0))
+        by_image[image].append(CocoObject(box, area, indices[category], score, crowd, mask))
     return by_image
 
 
-def _placed(role: str, entry: CocoRecord, image: CocoImage, mask: Any) -> tuple[list[float], float]:
+def _box_and_area(
+    role: str, entry: CocoRecord, image: CocoImage, mask: Any
+) -> tuple[list[float], float]:
     """The box of an entry and its area, as pycocotools has them.
 
     A detection has the area of its box, or without one that of its mask; an object that of its
@@ -247,19 +231,19 @@ def _placed(role: str, entry: CocoRecord, image: CocoImage, mask: Any) -> tuple[
     return box, box[2] * box[3]
 
 
-def _boxes(image: CocoImage, where: str, listed: CocoFile) -> Boxes:
+def _boxes(image: CocoImage, where: str, objects: Sequence[CocoObject]) -> Boxes:
     """The entries of one image as arrays."""
-    boxes = np.array(listed.boxes, np.float64).reshape(-1, 4)
-    masks = None
-    if listed.masks and all(each is not None for each in listed.masks):
-        masks = Segmentations(tuple(listed.masks), image.height, image.width, where)
+    columns = zip(*objects, strict=True) if objects else [()] * 6
+    sides, areas, classes, scores, crowds, masks = columns
+    boxes = np.array(sides, np.float64).reshape(-1, 4)
+    all_masked = objects and None not in masks
     return Boxes(
         np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1),
         boxes[:, 2:].prod(-1),
-        np.array(listed.areas, np.float64),
-        np.array(listed.classes, np.int64),
-        np.array(listed.scores, np.float64),
-        np.array(listed.crowds, np.bool_),
-        masks,
+        np.array(areas, np.float64),
+        np.array(classes, np.int64),
+        np.array(scores, np.float64),
+        np.array(crowds, np.bool_),
+        Segmentations(masks, image.height, image.width, where) if all_masked else None,
         image.order,
     )

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from unicodedata import normalize
 
-from lossbench.data.pairing.pairs import Files, Index, Pairing, ordered_classes
+from lossbench.data.pairing.pairs import Index, Pairing, ordered_classes
 from lossbench.data.pairing.patterns import matcher
 from lossbench.data.pairing.suggest_pattern import no_match
-from lossbench.data.sources.locations import LocationIndex, Source, label
+from lossbench.data.sources.locations import LocationIndex, label
 from lossbench.data.sources.suffixes import ENDINGS, split_ending
 from lossbench.errors import InputError, PairError, SettingError
 
@@ -43,10 +43,8 @@ def pair(
         for role, folder in folders.items()
     }
     result.confined = locations.confined
-    if all(
-        _is_one_file(index, folders[role]) for role, index in indices.items()
-    ):  # names may differ
-        name = next(iter(indices["pred"]))
+    if all(_is_one_file(index, folders[role]) for role, index in indices.items()):
+        name = next(iter(indices["pred"]))  # of all roles, whatever their files are called
         indices = {role: {name: next(iter(index.values()))} for role, index in indices.items()}
     names = {name for index in indices.values() for files in index.values() for name, _ in files}
     result.classes = ordered_classes(names - {""}, classes)
@@ -54,12 +52,13 @@ def pair(
     if not pred.keys() & target.keys():
         raise InputError(no_match(named, pred, target), kind="missing")
     for sample in sorted(pred.keys() | target.keys()):
-        problem = _problem(sample, indices, named, result.classes)
-        if problem:
+        if problem := _problem(sample, indices, named, result.classes):
             result.unpaired.append(problem)
             continue
+        files_of_roles = {role: dict(index[sample]) for role, index in indices.items()}
         sources = {
-            role: _in_order(index[sample], result.classes) for role, index in indices.items()
+            role: (files[""],) if "" in files else tuple(files[name] for name in result.classes)
+            for role, files in files_of_roles.items()
         }
         result.pairs.append(sample, sources)
     return result
@@ -72,25 +71,23 @@ def _problem(
     for role, index in indices.items():
         files = index.get(sample)
         if files is None:
-            other = "pred" if role == "target" else "target"
-            (_, source), *_ = indices[other][sample]
-            file = label(source)
-            if role == "target":
-                message = f"{file} has no ground truth in {folders[role]}"
-                return PairError(sample, role, file, "extra", message)
-            what = "prediction" if role == "pred" else f"{role} file"
-            message = f"{file} has no {what} in {folders[role]}"
-            return PairError(sample, role, None, "missing", message)
-        of_classes = {of_class for of_class, _ in files}
-        if len(of_classes) < len(files):
-            same = next(each for name, _ in files if len(each := _of_class(files, name)) > 1)
-            names = " and ".join(str(label(file)) for file in same)
+            is_extra = role == "target"
+            (_, other), *_ = indices["pred" if is_extra else "target"][sample]
+            kind, file = ("extra", label(other)) if is_extra else ("missing", None)
+            what = {"pred": "prediction", "target": "ground truth"}.get(role, f"{role} file")
+            message = f"{label(other)} has no {what} in {folders[role]}"
+            return PairError(sample, role, file, kind, message)
+        counts = Counter(of_class for of_class, _ in files)
+        if len(counts) < len(files):
+            repeated = next(name for name, count in counts.items() if count > 1)
+            same = [str(label(file)) for of_class, file in files if of_class == repeated]
+            names = " and ".join(same)
             message = f"{names} have one id, {sample!r}; remove one, or choose with a pattern"
-            return PairError(sample, role, label(same[0]), "duplicate", message)
-        without_file = [name for name in classes if not of_classes & {"", name}]
-        if without_file:
-            message = f"{sample!r} has no file for class {without_file[0]!r} in {folders[role]}"
-            return PairError(sample, role, None, "missing", message)
+            return PairError(sample, role, same[0], "duplicate", message)
+        for name in classes:
+            if name not in counts and "" not in counts:
+                message = f"{sample!r} has no file for class {name!r} in {folders[role]}"
+                return PairError(sample, role, None, "missing", message)
     return None
 
 
@@ -99,11 +96,13 @@ def _pair_arrays(folders: Mapping[str, Any]) -> Pairing:
     result, indices = Pairing(confined=True), dict[str, dict[str, Any]]()
     for role, arrays in folders.items():
         index = indices[role] = {}
-        for key, value in arrays.items() if isinstance(arrays, Mapping) else _numbered(arrays):
+        if numbered := not isinstance(arrays, Mapping):
+            arrays = {f"{number:06d}": each for number, each in enumerate(arrays)}
+        for key, value in arrays.items():
             if str(key) in index:
                 raise InputError(f"{role} has two ids that are written {str(key)!r}", role=role)
             index[str(key)] = value
-        if not isinstance(arrays, Mapping) and len(index) != len(indices["pred"]):
+        if numbered and len(index) != len(indices["pred"]):
             counts = f"pred has {len(indices['pred'])} samples and {role} has {len(index)}"
             raise InputError(counts, kind="missing", role=role)
     if not indices["pred"].keys() & indices["target"].keys():
@@ -117,12 +116,6 @@ def _pair_arrays(folders: Mapping[str, Any]) -> Pairing:
             message = f"{key!r} has no {absent_role}"
             result.unpaired.append(PairError(key, absent_role, None, kind, message))
     return result
-
-
-def _numbered(arrays: Any) -> Iterator[tuple[str, Any]]:
-    """The samples of a sequence, or of an array's first axis, by number."""
-    for number, sample in enumerate(arrays):
-        yield f"{number:06d}", sample
 
 
 def _is_one_file(index: Index, folder: Any) -> bool:
@@ -144,37 +137,17 @@ def _index(
         stem, ending = split_ending(relative)
         if relative.rpartition("/")[2].startswith("."):
             foreign["hidden"] += 1
-            continue
-        if ending.lower() not in ENDINGS:
+        elif ending.lower() not in ENDINGS:
             foreign[ending or "none"] += 1
-            continue
-        matched = match(relative, stem)
-        if matched is None:
+        elif (matched := match(relative, stem)) is None:
             foreign["not of the pattern"] += 1
-            continue
-        sample, of_class = normalize("NFC", matched[0]), normalize("NFC", matched[1])
-        index[sample] = (*index.get(sample, ()), (of_class, file))
+        else:
+            sample, of_class = normalize("NFC", matched[0]), normalize("NFC", matched[1])
+            index[sample] = (*index.get(sample, ()), (of_class, file))
     left_out += foreign
     if not index:
         contents = ", ".join(f"{n} × {ending}" for ending, n in sorted(foreign.items()))
-        raise InputError(
-            f"{label(folder)} holds no image or array ({role})"
-            + (f"; it holds {contents}" if contents else ""),
-            kind="missing",
-            role=role,
-        )
+        message = f"{label(folder)} holds no image or array ({role})"
+        message += f"; it holds {contents}" if contents else ""
+        raise InputError(message, kind="missing", role=role)
     return index
-
-
-def _in_order(files: Files, classes: Sequence[str]) -> tuple[Source, ...]:
-    """The files of one id: one for all classes, or one per class in their order."""
-    (of_class, file), *_ = files
-    if of_class == "":
-        return (file,)
-    each = dict(files)
-    return tuple(each[name] for name in classes)
-
-
-def _of_class(files: Files, name: str) -> list[Source]:
-    """The files of one class."""
-    return [file for of_class, file in files if of_class == name]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from unicodedata import normalize
 
 from lossbench.data.pairing.patterns import compiled, stray_braces
-from lossbench.errors import InputError, SettingError
+from lossbench.errors import SettingError, mismatch
 
 
 def manifest_columns(group_by: str | None) -> tuple[str, ...]:
@@ -48,18 +49,15 @@ def by_pattern(pattern: str, ids: Iterable[str]) -> dict[str, str]:
     for each in ids:
         match = rule.fullmatch(each)
         if match is None:
-            raise InputError(
-                f"the id {each!r} does not fit --group-by {pattern!r}", kind="mismatch"
-            )
-        groups[each] = group_names.of(match.group(*kept) if kept[1:] else (match[kept[0]],))
+            raise mismatch(f"the id {each!r} does not fit --group-by {pattern!r}")
+        groups[each] = group_names.of(tuple(map(match.group, kept)))
     return groups
 
 
 class GroupNames:
-    """The names of groups, each built once; no two groups share a name."""
+    """The names of groups, one string each; no two groups share a name."""
 
     def __init__(self) -> None:
-        self.names: dict[tuple[str, ...], str] = {}
         self.parts: dict[str, tuple[str, ...]] = {}
 
     def of(self, parts: tuple[str, ...]) -> str:
@@ -68,13 +66,8 @@ class GroupNames:
         Raises:
             InputError: another group is written the same way.
         """
-        if parts not in self.names:
-            name = "/".join(parts)
-            other = self.parts.setdefault(name, parts)
-            if other != parts:
-                raise InputError(
-                    f"two groups are called {name!r}: {' and '.join(map(str, (other, parts)))}",
-                    kind="mismatch",
-                )
-            self.names[parts] = name
-        return self.names[parts]
+        name = sys.intern("/".join(parts))
+        other = self.parts.setdefault(name, parts)
+        if other != parts:
+            raise mismatch(f"two groups are called {name!r}: {other} and {parts}")
+        return name

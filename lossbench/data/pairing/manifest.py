@@ -15,10 +15,10 @@ from lossbench.data.pairing.groups import GroupNames
 from lossbench.data.pairing.manifest_header import Header, read_header
 from lossbench.data.pairing.manifest_parquet import parquet_rows
 from lossbench.data.pairing.pairs import Pairing, Pairs
-from lossbench.data.sources.locations import LocationIndex, Source, label
+from lossbench.data.sources.locations import LocationIndex, label
 from lossbench.data.sources.remote import Remote, below, is_url
 from lossbench.data.sources.suffixes import ENDINGS, split_ending
-from lossbench.errors import InputError, PairError
+from lossbench.errors import InputError, PairError, mismatch
 
 STANDARD_INPUT = "-"
 TABS = (".tsv", ".tab")
@@ -53,20 +53,25 @@ def read_manifest(
     joined = _below(folder)
     rows = _lines(path, name)
     number, titles = next(rows)
-    header = read_header(
-        f"{name} {unit} {number}" if number else name, titles, roles, classes, group_by
-    )
-    nowhere: dict[str, tuple[Source, ...]] = dict.fromkeys(header.files, ("",))
+    where = f"{name} {unit} {number}" if number else name
+    header = read_header(where, titles, roles, classes, group_by)
     for number, cells in rows:
         where = f"{name} {unit} {number}"
         _check_line(where, cells, header)
         sample = _id(where, cells, header)
-        error = _missing(sample, where, cells, header)
-        if error:
-            unpaired[len(numbers)] = error
-            pairs.append(sample, nowhere)
+        empty = next((each for each in header.checked if not cells[each[1]]), None)
+        if empty:
+            role, column = empty
+            kind = "extra" if role == "target" else "missing"
+            message = f"{where}: the cell of {header.names[column]!r} is empty"
+            unpaired[len(numbers)] = PairError(sample, role, None, kind, message)
+            pairs.append(sample, dict.fromkeys(header.files, ("",)))
         else:
-            pairs.append(sample, _files(cells, header, joined, locations))
+            sources = {
+                role: tuple([locations.file(joined(cells[column])) for column in columns.values()])
+                for role, columns in header.files.items()
+            }
+            pairs.append(sample, sources)
         numbers.append(number)
         if header.groups:
             groups[sample] = names.of(_group(where, cells, header))
@@ -75,7 +80,8 @@ def read_manifest(
     pairs = pairs.sorted()
     for indices in pairs.repeated():
         lines = " and ".join(f"{unit} {numbers[index]}" for index in indices)
-        message = f"{name} {lines} have one id, {(sample := pairs.ids[indices[0]])!r}"
+        sample = pairs.ids[indices[0]]
+        message = f"{name} {lines} have one id, {sample!r}"
         unpaired |= dict.fromkeys(indices, PairError(sample, "pred", None, "duplicate", message))
     return Pairing(
         pairs.without(unpaired.keys()),
@@ -121,7 +127,9 @@ def _rows(file: Iterable[str], name: str) -> Iterator[Line]:
             break
     else:
         raise InputError(f"the manifest {name} is empty", kind="missing")
-    separator = "\t" if name.lower().endswith(TABS) else _separator(start[-1])
+    separator = "\t"
+    if not name.lower().endswith(TABS):  # one of three, which makes the most columns of the header
+        separator = max(",\t;", key=lambda each: len(next(csv.reader([text], delimiter=each))))
     rows = csv.reader(chain(start, texts), delimiter=separator, skipinitialspace=True, strict=True)
     last = 0
     try:
@@ -139,24 +147,15 @@ def _rows(file: Iterable[str], name: str) -> Iterator[Line]:
         raise InputError(f"{name} line {last + 1} cannot be read: {error}") from None
 
 
-def _separator(header: str) -> str:
-    """The separator that splits the header into the largest number of columns."""
-    return max(",\t;", key=lambda each: len(next(csv.reader([header], delimiter=each))))
-
-
 def _check_line(where: str, cells: Sequence[str], header: Header) -> None:
     """Refuse a line that contradicts the header."""
     if len(cells) != len(header.names):
-        raise InputError(
-            f"{where} has {len(cells)} cells where the header has {len(header.names)}",
-            kind="mismatch",
-        )
+        raise mismatch(f"{where} has {len(cells)} cells where the header has {len(header.names)}")
     for column, role in header.slips.items():
         if split_ending(cells[column])[1].lower() in ENDINGS:
-            raise InputError(
+            raise mismatch(
                 f"{where}: the column {header.names[column]!r} names a file and is no role"
-                f" (did you mean {role!r}?)",
-                kind="mismatch",
+                f" (did you mean {role!r}?)"
             )
 
 
@@ -169,40 +168,17 @@ def _id(where: str, cells: Sequence[str], header: Header) -> str:
         written = split_ending(next(filter(None, map(cells.__getitem__, columns)), ""))[0]
     if not written.strip():
         lacks = "names neither prediction nor truth" if header.id is None else "has no id"
-        raise InputError(f"{where} {lacks}", kind="mismatch")
+        raise mismatch(f"{where} {lacks}")
     return normalize("NFC", written)
 
 
 def _group(where: str, cells: Sequence[str], header: Header) -> tuple[str, ...]:
     """The cells that make the group of a line."""
     parts = tuple(normalize("NFC", cells[column].strip()) for column in header.groups)
-    for column, part in zip(header.groups, parts, strict=True):
-        if not part:
-            raise InputError(
-                f"{where}: the cell of {header.names[column]!r} is empty; --group-by needs it",
-                kind="mismatch",
-            )
+    if "" in parts:
+        name = header.names[header.groups[parts.index("")]]
+        raise mismatch(f"{where}: the cell of {name!r} is empty; --group-by needs it")
     return parts
-
-
-def _missing(sample: str, where: str, cells: Sequence[str], header: Header) -> PairError | None:
-    """Why a line cannot be evaluated; None if it can."""
-    for role, column in header.checked:
-        if not cells[column]:
-            kind = "extra" if role == "target" else "missing"
-            message = f"{where}: the cell of {header.names[column]!r} is empty"
-            return PairError(sample, role, None, kind, message)
-    return None
-
-
-def _files(
-    cells: Sequence[str], header: Header, joined: Callable[[str], str], locations: LocationIndex
-) -> dict[str, tuple[Source, ...]]:
-    """The files of a line by role."""
-    return {
-        role: tuple([locations.file(joined(cells[column])) for column in columns.values()])
-        for role, columns in header.files.items()
-    }
 
 
 def _below(folder: str) -> Callable[[str], str]:

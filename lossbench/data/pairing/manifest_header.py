@@ -10,7 +10,7 @@ from functools import cached_property
 from unicodedata import normalize
 
 from lossbench.data.pairing.pairs import ordered_classes
-from lossbench.errors import InputError, SettingError, did_you_mean
+from lossbench.errors import SettingError, did_you_mean, mismatch
 
 SIDES = {"pred": "pred", "gt": "target", "target": "target"}
 OF_CLASS = re.compile(r"(pred|gt|target)\[(.+)\]", re.IGNORECASE)
@@ -19,23 +19,14 @@ CLOSE = 0.75  # a column so similar to a role is probably a misspelt role
 
 @dataclass(frozen=True)
 class Header:
-    """The columns of a manifest by their meaning.
+    """The columns of a manifest by their meaning."""
 
-    Attributes:
-        names: the columns as they are written.
-        id: the column of the ids, if there is one.
-        files: role -> class -> column, the class "" where a sample has one file.
-        classes: those that have files of their own, in order.
-        groups: the columns that make the group of a sample.
-        slips: columns without a meaning, but with a name much like a role: that role.
-    """
-
-    names: tuple[str, ...]
-    id: int | None
-    files: dict[str, dict[str, int]]
-    classes: tuple[str, ...]
-    groups: tuple[int, ...]
-    slips: dict[int, str]
+    names: tuple[str, ...]  # the columns as they are written
+    id: int | None  # the column of the ids, if there is one
+    files: dict[str, dict[str, int]]  # role -> class -> column; "" without classes
+    classes: tuple[str, ...]  # those that have files of their own, in order
+    groups: tuple[int, ...]  # the columns that make the group of a sample
+    slips: dict[int, str]  # columns without a meaning, but with a name much like a role: that role
 
     @cached_property
     def checked(self) -> list[tuple[str, int]]:
@@ -66,23 +57,19 @@ def read_header(
     order = ordered_classes(labels, classes)
     for role, name in (("pred", "pred"), ("target", "gt")):
         if not files[role]:
-            raise InputError(
+            raise mismatch(
                 f"{where} has no column {name!r}{did_you_mean(name, names)}:"
-                f" expected a header such as"
-                f" id,pred,gt and found {', '.join(names)}",
-                kind="mismatch",
+                f" expected a header such as id,pred,gt and found {', '.join(names)}"
             )
-        missing = [label for label in order if label not in files[role]]
         if "" in files[role] and len(files[role]) > 1:
-            raise InputError(f"{where} has {name} both with and without class", kind="mismatch")
+            raise mismatch(f"{where} has {name} both with and without class")
         if "" not in files[role]:
-            if missing:
-                raise InputError(f"{where} has no column {name}[{missing[0]}]", kind="mismatch")
+            for label in order:
+                if label not in files[role]:
+                    raise mismatch(f"{where} has no column {name}[{label}]")
             files[role] = {label: files[role][label] for label in order}
     if number is None and "" not in files["pred"]:
-        raise InputError(
-            f"{where} has a prediction a class and so needs a column 'id'", kind="mismatch"
-        )
+        raise mismatch(f"{where} has a prediction a class and so needs a column 'id'")
     for column in group_by:
         if names.count(column) != 1:
             columns = "two such columns" if column in names else "no such column"
@@ -115,5 +102,5 @@ def _meanings(
             continue
         label = normalize("NFC", of_class[2].strip()) if of_class else ""
         if files[role].setdefault(label, column) != column:
-            raise InputError(f"{where} has two columns that mean {name!r}", kind="mismatch")
+            raise mismatch(f"{where} has two columns that mean {name!r}")
     return files.pop("id").get(""), files

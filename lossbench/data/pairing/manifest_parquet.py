@@ -26,12 +26,8 @@ def parquet_rows(opened: IO[bytes], name: str) -> Iterator[tuple[int, list[str]]
             f"the manifest {name} is Parquet, which pyarrow reads, and that is not installed:"
             " pip install 'lossbench[parquet]'"
         ) from None
-    without_text = (
-        types.is_nested,
-        types.is_binary,
-        types.is_large_binary,
-        types.is_fixed_size_binary,
-    )
+    without_text = (types.is_nested, types.is_binary, types.is_large_binary,
+                    types.is_fixed_size_binary)  # fmt: skip
     number = 0
     try:
         with ParquetFile(opened) as file:

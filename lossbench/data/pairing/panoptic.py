@@ -6,14 +6,13 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
 
 from lossbench.data.pairing.pairs import Category, Pairing, Segments
 from lossbench.data.sources.locations import label
 from lossbench.data.sources.remote import is_url
-from lossbench.errors import InputError, PairError
+from lossbench.errors import InputError, PairError, mismatch
 
 EXPECTED = (
     "expected panopticapi's format: annotations, each with image_id, file_name and segments_info"
@@ -56,44 +55,44 @@ def read_panoptic(pred: str, target: str) -> Pairing:
     indices = {category.id: index for index, category in enumerate(categories)}
     names = {category.name for category in categories}
     if not len(indices) == len(names) == len(categories) > 0:
-        raise InputError(f"{target} has no categories, or one of them twice", kind="mismatch")
+        raise mismatch(f"{target} has no categories, or one of them twice")
     pictures = {role: _pictures(role, file, loaded[role], indices) for role, file in files.items()}
     if not pictures["pred"].keys() & pictures["target"].keys():
         raise InputError(f"no image_id of {pred} is in {target}", kind="missing")
     pairing = Pairing(categories=categories)
     for image in pictures["pred"].keys() | pictures["target"].keys():
-        _add(pairing, image, files, {role: each.get(image) for role, each in pictures.items()})
+        sides = {role: each[image] for role, each in pictures.items() if image in each}
+        name = str(PurePosixPath((sides.get("target") or sides["pred"]).name).with_suffix(""))
+        if problem := _problem(name, image, files, sides):
+            pairing.unpaired.append(problem)
+            continue
+        sources = {role: (picture.path,) for role, picture in sides.items()}
+        segments = {role: picture.segments for role, picture in sides.items()}
+        pairing.pairs.append(name, sources, segments)
     pairing.unpaired.sort(key=lambda each: each.id)
-    pairing.pairs = pairing.pairs.sorted()
-    for before, after in pairwise(pairing.pairs):
-        if before.id == after.id:
-            raise InputError(f"{target} has two images {after.id!r}", kind="mismatch")
+    sort_images(pairing, target)
     return pairing
 
 
-def _add(
-    pairing: Pairing,
-    image: str,
-    files: Mapping[str, str],
-    both: Mapping[str, PanopticImage | None],
-) -> None:
-    """Add one image to the pairs, or to the pairs without a value."""
-    pictures = {role: picture for role, picture in both.items() if picture}
-    name = str(
-        PurePosixPath(pictures["target" if "target" in pictures else "pred"].name).with_suffix("")
-    )
+def sort_images(pairing: Pairing, target: str) -> None:
+    """Bring the pairs into the order of their ids, and refuse two images of one id."""
+    pairing.pairs = pairing.pairs.sorted()
+    for first, *_ in pairing.pairs.repeated():
+        raise mismatch(f"{target} has two images {pairing.pairs.ids[first]!r}")
+
+
+def _problem(
+    name: str, image: str, files: Mapping[str, str], sides: Mapping[str, PanopticImage]
+) -> PairError | None:
+    """Why an image cannot be evaluated; None if it can."""
     for role, file in files.items():
-        kind = "extra" if role == "target" and role not in pictures else "missing"
-        message = f"image_id {image} is not in {file}"
-        if role in pictures:
-            if os.path.isfile(pictures[role].path):
-                continue
-            message = f"{pictures[role].path} does not exist, though {file} names it"
-        pairing.unpaired.append(PairError(name, role, None, kind, message))
-        return
-    sources = {role: (picture.path,) for role, picture in pictures.items()}
-    segments = {role: picture.segments for role, picture in pictures.items()}
-    pairing.pairs.append(name, sources, segments)
+        if role not in sides:
+            kind = "extra" if role == "target" else "missing"
+            return PairError(name, role, None, kind, f"image_id {image} is not in {file}")
+        if not os.path.isfile(path := sides[role].path):
+            message = f"{path} does not exist, though {file} names it"
+            return PairError(name, role, None, "missing", message)
+    return None
 
 
 def load_json(role: str, file: str) -> Any:
@@ -117,7 +116,7 @@ def load_json(role: str, file: str) -> Any:
 def _unfit(role: str, file: str, error: Exception) -> InputError:
     """The error for a file of another format."""
     what = f"has no {error}" if isinstance(error, KeyError) else f"is of another kind: {error}"
-    return InputError(f"{file} {what}; {EXPECTED}", kind="mismatch", role=role)
+    return mismatch(f"{file} {what}; {EXPECTED}", role)
 
 
 def _pictures(
@@ -129,31 +128,20 @@ def _pictures(
     pictures: dict[str, PanopticImage] = {}
     try:
         for each in loaded["annotations"]:
-            image = str(each["image_id"])
-            segments = {
-                int(one["id"]): (
-                    int(one["category_id"]),
-                    role == "target" and bool(one.get("iscrowd", 0)),
-                )
-                for one in each["segments_info"]
-            }
+            image, listed = str(each["image_id"]), each["segments_info"]
+            categories = {int(one["id"]): int(one["category_id"]) for one in listed}
+            crowds = {int(one["id"]) for one in listed if role == "target" and one.get("iscrowd")}
             name = str(each["file_name"])
-            if image in pictures or len(segments) < len(each["segments_info"]):
-                raise InputError(
-                    f"{file} has image_id {image}, or a segment of it, twice",
-                    kind="mismatch",
-                    role=role,
-                )
-            strange = {category for category, _ in segments.values()} - indices.keys()
-            if strange:
-                raise InputError(
+            if image in pictures or len(categories) < len(listed):
+                raise mismatch(f"{file} has image_id {image}, or a segment of it, twice", role)
+            if strange := set(categories.values()) - indices.keys():
+                raise mismatch(
                     f"{file} has category_id {min(strange)} in {name}, which is not among the"
                     " categories of the ground truth",
-                    kind="mismatch",
-                    role=role,
+                    role,
                 )
-            known = {id_: (indices[category], crowd) for id_, (category, crowd) in segments.items()}
-            pictures[image] = PanopticImage(name, os.path.join(folder, name), known)
+            segments = {id_: (indices[of], id_ in crowds) for id_, of in categories.items()}
+            pictures[image] = PanopticImage(name, os.path.join(folder, name), segments)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unfit(role, file, error) from None
     return pictures

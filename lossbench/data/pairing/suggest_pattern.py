@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from lossbench.data.pairing.pairs import Index
@@ -15,37 +16,30 @@ def no_match(folders: Mapping[str, Any], pred: Index, target: Index) -> str:
         f"no file of {folders['pred']} matches one of {folders['target']}: ids there are such as"
         f" {min(pred)!r}, here {min(target)!r}"
     )
-    best = max(
+    matches, _, *affixes = max(
         (
-            (
-                len(strip_suffix(pred, *p) & strip_suffix(target, *t)),
-                -_odd_ends(pred, *p) - _odd_ends(target, *t),
-                p,
-                t,
-            )
-            for p in _affixes(pred)
-            for t in _affixes(target)
-        ),
-        default=(0, 0, ("", ""), ("", "")),
+            len(strip_affixes(pred, *p) & strip_affixes(target, *t)),
+            -_odd_ends(pred, *p) - _odd_ends(target, *t),
+            p,
+            t,
+        )
+        for p, t in product(_affixes(pred), _affixes(target))
     )
-    if not best[0]:
+    if not matches:
         return message + "; give --pred-pattern and --gt-pattern"
     options = [
         f"--{role}-pattern '{before}{{id}}{after}'"
-        for role, (before, after) in (("pred", best[2]), ("gt", best[3]))
+        for role, (before, after) in zip(("pred", "gt"), affixes, strict=True)
         if before or after
     ]
-    return f"{message}; try {' '.join(options)} ({best[0]} would match)"
+    return f"{message}; try {' '.join(options)} ({matches} would match)"
 
 
 def _affixes(index: Index) -> list[tuple[str, str]]:
     """Texts that may stand before and after the id in every name, cut at _ - and dots."""
-    names = list(index)
-    start = _shared(names)
-    end = _shared([name[::-1] for name in names])[::-1]
-    starts = [""] + [start[:n] for n in _cuts(start)]
-    ends = [""] + [end[n:] for n in _cuts(end)]
-    return [(before, after) for before in starts for after in ends]
+    start = _shared(list(index))
+    end = _shared([name[::-1] for name in index])[::-1]
+    return [(start[:before], end[after:]) for before in _cuts(start) for after in _cuts(end)]
 
 
 def _shared(names: Sequence[str]) -> str:
@@ -62,12 +56,12 @@ def _cuts(text: str) -> list[int]:
 
 def _odd_ends(index: Index, before: str, after: str) -> int:
     """How unlike an id the rest of a name is: separators at its ends, then its lost characters."""
-    rest = min(strip_suffix(index, before, after), default="")
+    rest = min(strip_affixes(index, before, after), default="")
     edges = sum(end in "_-./" for end in (rest[:1], rest[-1:]) if end)
     return 1000 * edges + len(before) + len(after)
 
 
-def strip_suffix(index: Index, before: str, after: str) -> set[str]:
+def strip_affixes(index: Index, before: str, after: str) -> set[str]:
     """The ids between both ends of names, where a name has more than those ends."""
     return {
         name[len(before) : len(name) - len(after)]
