@@ -1,4 +1,4 @@
-"""Instance maps: which segment a pixel belongs to, counted into a sparse table of both sides."""
+"""Instance maps: the segments of all pixels, counted into a sparse table of both sides."""
 
 from __future__ import annotations
 
@@ -7,55 +7,44 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
-from lossbench.runtime.array_types import AnyArray
+from lossbench.runtime.array_types import AnyArray, BoolArray, IntArray
 
 NOTHING, VOID = -1, -2  # in place of a segment
 Listed = Mapping[int, tuple[int, bool]]  # stored number -> class, whether it is a crowd
-Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class InstanceOverlap:
-    """How many pixels two segments share: all that the quality of segments is a function of.
+    """The number of pixels that two segments share: the basis of every score of segments.
 
-    N pairs that occur, T segments of the target, P predicted ones.
+    N pairs of segments that overlap, T segments of the target, P predicted segments.
     """
 
-    count: Whole  # (N,) pixels
-    pred: Whole  # (N,) the predicted segment, or NOTHING
-    target: Whole  # (N,) the true segment, NOTHING or VOID
-    pred_class: Whole  # (P,)
-    target_class: Whole  # (T,)
-    crowd: NDArray[np.bool_]  # (T,) a group of things that are not told apart
+    count: IntArray  # (N,) pixels
+    pred: IntArray  # (N,) the predicted segment, or NOTHING
+    target: IntArray  # (N,) the true segment, NOTHING or VOID
+    pred_class: IntArray  # (P,)
+    target_class: IntArray  # (T,)
+    crowd: BoolArray  # (T,) a group of objects without a border between them
 
 
 class SegmentMap(NamedTuple):
-    """What the distinct numbers of one map mean."""
+    """The segments of one map."""
 
-    place: Whole  # (n,) of each number: its segment, NOTHING or VOID
-    of_class: Whole  # (S,) of each segment
-    crowd: NDArray[np.bool_]  # (S,)
+    segment: IntArray  # (n,) of each distinct number; NOTHING or VOID without a segment
+    of_class: IntArray  # (S,) of each segment
+    crowd: BoolArray  # (S,)
 
 
 def count_segments(
-    plan: Plan,
-    maps: Mapping[str, AnyArray],
-    listed: Mapping[str, Listed],
-    ignored: AnyArray | None,
+    plan: Plan, maps: Mapping[str, AnyArray], listed: Mapping[str, Listed], ignored: AnyArray | None
 ) -> InstanceOverlap:
-    """Count a pair of maps.
+    """Count a pair of maps of one shape; ignored pixels are void whatever the target holds.
 
     Neighbours are mostly alike, so runs of pixels are counted in place of pixels.
-
-    Args:
-        plan: how the maps are read.
-        maps: `pred` and `target` of one shape.
-        listed: by role, the segments that a panoptic JSON file lists.
-        ignored: where pixels are void whatever the target holds.
 
     Raises:
         InputError: a number without a meaning.
@@ -63,12 +52,12 @@ def count_segments(
     readings = {"pred": plan.pred, "target": plan.target}
     flat = {role: _numbered(readings[role], maps[role]).ravel() for role in readings}
     starts, lengths = _runs([*flat.values(), *([] if ignored is None else [ignored.ravel()])])
-    sides, places = {}, {}
+    sides, segments = {}, {}
     for role, reading in readings.items():
         numbers, inverse = np.unique(flat[role][starts], return_inverse=True)
-        sides[role] = _meaning(plan, reading, numbers, listed.get(role))
-        places[role] = sides[role].place[inverse]
-    pred, target = places["pred"], places["target"]
+        sides[role] = _segments(plan, reading, numbers, listed.get(role))
+        segments[role] = sides[role].segment[inverse]
+    pred, target = segments["pred"], segments["target"]
     pred[pred == VOID] = NOTHING
     if ignored is not None:
         target[ignored.ravel()[starts]] = VOID
@@ -84,8 +73,8 @@ def count_segments(
     )
 
 
-def _runs(rows: list[AnyArray]) -> tuple[Whole, Whole]:
-    """Where runs of pixels that are alike in every row start, and how long they are."""
+def _runs(rows: list[AnyArray]) -> tuple[IntArray, IntArray]:
+    """The starts and lengths of runs of pixels that are alike in every row."""
     changes = np.ones(rows[0].shape, np.bool_)
     changes[1:] = np.logical_or.reduce([row[1:] != row[:-1] for row in rows])
     starts = np.flatnonzero(changes)
@@ -93,7 +82,7 @@ def _runs(rows: list[AnyArray]) -> tuple[Whole, Whole]:
 
 
 def _numbered(reading: InputEncoding, stored: AnyArray) -> AnyArray:
-    """A map as it is; of a mask its 8-connected components, −1 where it is ignored."""
+    """The numbers of a map, or of the 8-connected components of a mask, −1 where it is ignored."""
     if not reading.is_hard:
         return stored
     from scipy import ndimage
@@ -106,7 +95,7 @@ def _numbered(reading: InputEncoding, stored: AnyArray) -> AnyArray:
     return numbers
 
 
-def _meaning(
+def _segments(
     plan: Plan, reading: InputEncoding, numbers: AnyArray, listed: Listed | None
 ) -> SegmentMap:
     """The segment of each distinct number of a map."""
@@ -120,28 +109,27 @@ def _meaning(
     void = ids < 0 if reading.is_hard else reading.ignored(ids)
     if (ids[~void] < 0).any():
         raise reading.unfit(f"holds the negative id {ids.min()}; --ignore takes it out")
-    return _side(ids, np.zeros_like(ids), void, ids == 0)
+    none = np.zeros(len(ids), np.bool_)
+    return _segment_map(ids, np.zeros_like(ids), void, ids == 0, none)
 
 
-def _listed(reading: InputEncoding, ids: Whole, listed: Listed) -> SegmentMap:
-    """Numbers that a panoptic JSON file lists; 0 is void, in a prediction nothing."""
-    strange = set(ids.tolist()) - {0} - listed.keys()
-    if strange:
+def _listed(reading: InputEncoding, ids: IntArray, listed: Listed) -> SegmentMap:
+    """Segments that a panoptic JSON file lists; 0 is void, in a prediction nothing."""
+    numbers = ids.tolist()
+    if strange := set(numbers) - {0} - listed.keys():
         raise reading.unfit(f"holds segment {min(strange)}, which its JSON file does not list")
-    lost = listed.keys() - set(ids.tolist())
-    if lost:
+    if lost := listed.keys() - set(numbers):
         raise reading.unfit(f"has no pixel of segment {min(lost)}, which its JSON file lists")
-    entries = [listed.get(number, (VOID, False)) for number in ids.tolist()]
-    classes = np.array([of_class for of_class, _ in entries], np.int64)
-    crowd = np.array([of_crowd for _, of_crowd in entries], np.bool_)
-    return _side(ids, classes, classes == VOID, np.zeros(len(ids), np.bool_), crowd)
+    entries = np.array([listed.get(number, (VOID, False)) for number in numbers], np.int64)
+    classes, crowd = entries.reshape(-1, 2).T
+    return _segment_map(ids, classes, classes == VOID, np.zeros(len(ids), np.bool_), crowd != 0)
 
 
-def _divided(plan: Plan, reading: InputEncoding, ids: Whole) -> SegmentMap:
-    """Numbers that are class · divisor + instance.
+def _divided(plan: Plan, reading: InputEncoding, ids: IntArray) -> SegmentMap:
+    """Segments whose numbers are class · divisor + instance.
 
-    Those below the divisor are a class alone, its instances not told apart, as Cityscapes has it;
-    where class 0 is a thing they are its instances, and where it has no name 0 is nothing.
+    As in Cityscapes, a number below the divisor is a class whose instances are not separated. If
+    class 0 is a thing, such numbers are its instances; if it has no name, 0 is nothing.
     """
     divisor, names, values = plan.divisor or 1, plan.names, dict(reading.values)
     thing = np.array([plan.things is not None and name in plan.things for name in names])
@@ -165,25 +153,20 @@ def _divided(plan: Plan, reading: InputEncoding, ids: Whole) -> SegmentMap:
         )
     crowd = alone & thing[classes]
     both = set(stored[alone & ~void & ~nothing].tolist()) & set(stored[~alone].tolist())
-    if reading.role == "target" and plan.things is None and both:
+    if both and reading.role == "target" and plan.things is None:
         raise reading.unfit(
             f"holds class {min(both)} alone and with instances; name the classes that have"
             " instances with --things, and pixels of theirs without one are a crowd"
         )
     merged = plan.things is not None and ~thing[classes]
-    return _side(np.where(merged, -1 - classes, ids), classes, void, nothing, crowd)
+    return _segment_map(np.where(merged, -1 - classes, ids), classes, void, nothing, crowd)
 
 
-def _side(
-    keys: Whole,
-    classes: Whole,
-    void: NDArray[np.bool_],
-    nothing: NDArray[np.bool_],
-    crowd: NDArray[np.bool_] | None = None,
+def _segment_map(
+    keys: IntArray, classes: IntArray, void: BoolArray, nothing: BoolArray, crowd: BoolArray
 ) -> SegmentMap:
-    """Numbers of one key are one segment."""
+    """One segment for all numbers of one key."""
     kept = ~void & ~nothing
-    place = np.where(void, VOID, NOTHING).astype(np.int64)
-    _, first, place[kept] = np.unique(keys[kept], return_index=True, return_inverse=True)
-    crowds = np.zeros(len(keys), np.bool_) if crowd is None else crowd
-    return SegmentMap(place, classes[kept][first], crowds[kept][first])
+    segment = np.where(void, VOID, NOTHING).astype(np.int64)
+    _, first, segment[kept] = np.unique(keys[kept], return_index=True, return_inverse=True)
+    return SegmentMap(segment, classes[kept][first], crowd[kept][first])

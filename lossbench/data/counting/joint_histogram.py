@@ -1,113 +1,94 @@
-"""Tables of counts: how often each prediction meets each target, with numpy and Pillow only."""
+"""Tables of counts: the number of pixels of each prediction and target, without torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lossbench.data.arrays.byte_histogram import LARGE, WORD, Bytes, histogram
 from lossbench.data.arrays.strips import strips
 from lossbench.data.planning.input_encoding import FEW_VALUES
 from lossbench.data.planning.plan import Plan
-from lossbench.errors import InputError
-from lossbench.runtime.array_types import AnyArray
+from lossbench.runtime.array_types import AnyArray, BoolArray, IntArray
 
-Table = NDArray[np.int64]
+Table = IntArray
 EVERY_BYTE = np.uint64(0x0101010101010101)
-SPARSE = 8  # how many times as many pixels are zeros where a look at those is spared
-SHORT = 4  # runs with fewer pixels are not worth finding
+SPARSE = 8  # from so many zeros for each other pixel on, skipping words of zeros is faster
+SHORT = 4  # with fewer pixels in a run, counting single pixels is faster
 
 
 def joint(plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> Table:
-    """How often each prediction meets each target class, (classes, levels), of valid pixels.
+    """Count the valid pixels of each target class and prediction, (classes, levels).
 
-    Values without a meaning are found in the counts or codes, so that holding a file against the
-    plan costs a look at those.
+    A value without a class shows in the counts or codes, so no pixel is examined twice.
 
     Raises:
-        InputError: the file holds values that the plan has no meaning for.
+        InputError: the file holds values without a class.
     """
-
-    def tables() -> Iterator[Table]:
-        for strip in strips(pred, target, ignored):
-            table = _counted(plan, *strip)
-            if table is None:
-                raise _strange(plan, pred, target, ignored)
-            yield table
-
-    return reduce(np.add, tables())
-
-
-def _strange(plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> InputError:
-    """The refusal of a file whose values the plan has no meaning for."""
-    true = _classes(plan, target, ignored)
-    if (true > plan.target.classes).any():
-        return plan.target.refuse(target, true)
-    seen = true < plan.target.classes
-    return plan.pred.refuse(pred, np.where(seen, plan.pred.coded(pred), 0))
+    total = np.zeros((plan.target.classes, plan.pred.levels), np.int64)
+    for strip in strips(pred, target, ignored):
+        table = _count(plan, *strip)
+        if table is None:
+            classes = _classes(plan, target, ignored)
+            if (classes > plan.target.classes).any():
+                raise plan.target.refuse(target, classes)
+            valid = classes < plan.target.classes
+            raise plan.pred.refuse(pred, np.where(valid, plan.pred.coded(pred), 0))
+        total += table
+    return total
 
 
 def differences(pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> Table:
-    """How often each difference −255 … 255 of two 8-bit images occurs, (channels, 511)."""
+    """Count each difference −255 … 255 of two 8-bit images, (channels, 511)."""
+    channels = [strips(*planes, ignored) for planes in zip(pred, target, strict=True)]
     return np.stack(
-        [
-            reduce(np.add, (_apart(*strip) for strip in strips(*planes, ignored)))
-            for planes in zip(pred, target, strict=True)
-        ]
+        [reduce(np.add, (_subtract(*each) for each in channel)) for channel in channels]
     )
 
 
-def _apart(pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> Table:
-    """The table of differences of one channel."""
+def _subtract(pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> Table:
+    """Count the differences of one channel."""
     valid = np.True_ if ignored is None else ~ignored
-    apart, less = pred - target, pred < target  # a negative difference is 256 too large
-    below, above = (_where(apart, mask) for mask in (less & valid, ~less & valid))
+    difference, less = pred - target, pred < target  # a negative difference is 256 too large
+    below, above = (_histogram_of(difference, mask) for mask in (less & valid, ~less & valid))
     return np.concatenate([below[1:], above])
 
 
-def _where(stored: Bytes, mask: NDArray[np.bool_]) -> Table:
-    """The histogram of some pixels."""
+def _histogram_of(stored: Bytes, mask: BoolArray) -> Table:
+    """The histogram of the pixels of a mask."""
     return _without_zeros(stored * mask.view(np.uint8), mask.size - int(np.count_nonzero(mask)))
 
 
 def _without_zeros(stored: Bytes, count: int) -> Table:
-    """The histogram where so many zeros are pixels that do not count."""
+    """The histogram less a number of zeros that stand for pixels outside a mask."""
     counts = histogram(stored)
     counts[0] -= count
     return counts
 
 
-def _counted(
-    plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
-) -> Table | None:
-    """The joint table, (classes, levels); None where a value has no meaning."""
+def _count(plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> Table | None:
+    """The joint table, (classes, levels); None if a value has no class."""
     if plan.pred.is_hard or pred.size < LARGE:
-        return _indexed(plan, pred, target, ignored)
-    table = _of_few(plan, pred, target) if ignored is None else None
+        return _count_codes(plan, pred, target, ignored)
+    table = _count_few(plan, pred, target) if ignored is None else None
     if table is not None:
         return table
-    true = _classes(plan, target, ignored)
-    table = np.stack([_where(pred, true == row) for row in range(plan.target.classes)])
-    return None if (true > plan.target.classes).any() else table
+    classes = _classes(plan, target, ignored)
+    table = np.stack([_histogram_of(pred, classes == row) for row in range(plan.target.classes)])
+    return None if (classes > plan.target.classes).any() else table
 
 
-def _of_few(plan: Plan, pred: AnyArray, target: AnyArray) -> Table | None:
-    """The same of a target that is zero or one of few other values; None of other targets.
+def _count_few(plan: Plan, pred: AnyArray, target: AnyArray) -> Table | None:
+    """The joint table of a target with zero and few other values; None of other targets.
 
-    Pixels of the others are taken out of the prediction, and what is left has the class of zero.
-    Where the others are sparse, eight pixels that are all zeros are only counted.
+    Pixels of the other values are taken out of the prediction, and the rest has the class of zero.
+    Where the other values are sparse, words of eight zeros are only counted.
     """
     classes = dict(plan.target.values)
-    if (
-        len(classes) > FEW_VALUES
-        or 0 not in classes
-        or plan.target.ignore
-        or target.dtype != np.uint8
-    ):
+    few = len(classes) <= FEW_VALUES and 0 in classes and not plan.target.ignore
+    if not few or target.dtype != np.uint8:
         return None
     table = np.zeros((plan.target.classes, plan.pred.levels), np.int64)
     background, left = classes.pop(0), int(np.count_nonzero(target))
@@ -129,47 +110,47 @@ def _of_few(plan: Plan, pred: AnyArray, target: AnyArray) -> Table | None:
     return None if left else table
 
 
-def _indexed(
+def _count_codes(
     plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
 ) -> Table | None:
-    """The joint table by one number a pixel; None where a value has no meaning."""
+    """The joint table from the cell of each pixel; None if a value has no class."""
     rows, columns = plan.target.classes, plan.pred.levels
     width = columns + 2 if plan.pred.is_hard else columns
     table = np.zeros((rows + 2) * width, np.int64)
     for times, (some_target, some_pred, *out) in runs(target, pred, ignored):
-        true = _classes(plan, some_target, out[0] if out else None)
-        found = plan.pred.coded(some_pred) if plan.pred.is_hard else some_pred
+        row = _classes(plan, some_target, out[0] if out else None)
+        column = plan.pred.coded(some_pred) if plan.pred.is_hard else some_pred
         kind = np.uint16 if table.size <= 1 << 16 else np.uint32
-        index = np.multiply(true, width, dtype=kind) + found
+        cell = np.multiply(row, width, dtype=kind) + column
         if table.size <= 256 and isinstance(times, int):
-            table += times * histogram(index.astype(np.uint8))[: table.size]
+            table += times * histogram(cell.astype(np.uint8))[: table.size]
         else:
-            table += weighed(index, times, table.size)
+            table += weighted_counts(cell, times, table.size)
     cells = table.reshape(-1, width)
     strange = cells[rows + 1].any() or cells[:rows, columns:].any()
     return None if strange else cells[:rows, :columns]
 
 
 def _classes(plan: Plan, target: AnyArray, ignored: AnyArray | None) -> AnyArray:
-    """The class of every pixel, one more than there are where it is ignored."""
-    true = plan.target.coded(target)
+    """The class of every pixel; the number of classes where it is ignored."""
+    classes = plan.target.coded(target)
     if ignored is not None:
-        true[ignored != 0] = plan.target.classes
-    return true
+        classes[ignored != 0] = plan.target.classes
+    return classes
 
 
-def weighed(numbers: AnyArray, times: Any, length: int) -> Table:
-    """How often each number occurs, of which each counts so many times."""
+def weighted_counts(numbers: AnyArray, times: Any, length: int) -> Table:
+    """Count each number below `length`; `times` is the weight of all numbers, or of each."""
     if isinstance(times, int):
         return times * np.bincount(numbers, minlength=length)
     return np.bincount(numbers, times, length).astype(np.int64)
 
 
 def runs(*planes: AnyArray | None) -> list[tuple[Any, list[AnyArray]]]:
-    """Pixels in rows, and how often each counts: one number, or one for each of them.
+    """Fewer pixels, in rows, and the number of pixels that all of them, or each, stand for.
 
-    Label maps are mostly flat: of eight neighbours that are alike in every plane one is kept; of
-    numbers of more than 8 bits, or that may be negative, the first of each run.
+    Label maps are mostly flat: one pixel stands for eight neighbours that are alike in every plane,
+    or, where a plane has more than 8 bits or a sign, for each run.
     """
     rows = [np.ascontiguousarray(plane).reshape(-1) for plane in planes if plane is not None]
     if rows[0].size < LARGE:
@@ -188,7 +169,7 @@ def runs(*planes: AnyArray | None) -> list[tuple[Any, list[AnyArray]]]:
 
 
 def _first_of_runs(rows: list[AnyArray]) -> tuple[Any, list[AnyArray]]:
-    """The first pixel of each run and its length; all of them where runs are short."""
+    """The first pixel and the length of each run; all pixels where runs are short."""
     starts = reduce(np.logical_or, (row[1:] != row[:-1] for row in rows))
     if np.count_nonzero(starts) * SHORT > starts.size:
         return 1, rows

@@ -1,7 +1,7 @@
-"""Tables too large to be kept: only the cells that occur, and how often.
+"""Sparse tables of counts: only the cells that occur.
 
 16-bit probabilities and images, soft ground truths and hundreds of classes have tables of up to
-millions of cells, of which a picture meets few.
+millions of cells, few of which occur in a picture.
 """
 
 from __future__ import annotations
@@ -10,40 +10,31 @@ from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lossbench.data.arrays.strips import strips
-from lossbench.data.counting.joint_histogram import Table, runs, weighed
+from lossbench.data.counting.joint_histogram import Table, runs, weighted_counts
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
-from lossbench.runtime.array_types import AnyArray
+from lossbench.runtime.array_types import AnyArray, IntArray
 
-Planes = tuple[
-    AnyArray, AnyArray, AnyArray | None
-]  # prediction, target, and where pixels are ignored
+Planes = tuple[AnyArray, AnyArray, AnyArray | None]  # prediction, target, ignored pixels
 
 
 class Cells(NamedTuple):
-    """The cells of a table that occur.
+    """The cells of a table that occur."""
 
-    Attributes:
-        length: how many cells a class or channel has.
-        places: (D,) those that occur in any of them, in order.
-        counts: (C, D) how often in each.
-    """
-
-    length: int
-    places: NDArray[np.int64]
-    counts: Table
+    length: int  # cells of a class or channel, also those that do not occur
+    places: IntArray  # (D,) the cells that occur in any class or channel, in order
+    counts: Table  # (C, D) of each
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Of the whole table."""
+        """The shape of the whole table."""
         return len(self.counts), self.length
 
     @classmethod
     def of(cls, table: Table) -> Cells:
-        """The cells of a whole table (C, …)."""
+        """The cells that occur in a whole table (C, …)."""
         rows = table.reshape(len(table), -1)
         places = np.flatnonzero(rows.any(0))
         return cls(rows.shape[1], places, rows[:, places])
@@ -53,81 +44,74 @@ def occurring(plan: Plan, planes: Iterable[Planes]) -> Cells:
     """The cells of each class or channel: target by prediction, or the differences of images.
 
     Raises:
-        InputError: a file holds values that the plan has no meaning for.
+        InputError: a file holds values without a class.
     """
     count = _differences if plan.task == "image" else _pairs
-    found = [count(plan, *each) for each in planes]
-    places = np.unique(np.concatenate([own for own, _ in found]))
-    counts = np.zeros((len(found), len(places)), np.int64)
-    for row, (own, often) in zip(counts, found, strict=True):
-        row[np.searchsorted(places, own)] = often
+    tables = [count(plan, *each) for each in planes]
+    places = np.unique(np.concatenate([cells for cells, _ in tables]))
+    counts = np.zeros((len(tables), len(places)), np.int64)
+    for row, (cells, own_counts) in zip(counts, tables, strict=True):
+        row[np.searchsorted(places, cells)] = own_counts
     return Cells(plan.cells, places, counts)
 
 
 def _differences(
     plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
 ) -> tuple[AnyArray, Table]:
-    """The differences of one channel, from −top up."""
-    top = plan.cells // 2
+    """The differences of one channel, from the smallest up."""
 
-    def numbered() -> Iterator[tuple[Any, AnyArray]]:
-        for ours, theirs, out in strips(pred, target, ignored):
-            apart = ours.astype(np.int32) + top - theirs
-            yield 1, apart if out is None else apart[~out]
+    def cells() -> Iterator[tuple[Any, AnyArray]]:
+        for some_pred, some_target, out in strips(pred, target, ignored):
+            difference = some_pred.astype(np.int32) + plan.cells // 2 - some_target
+            yield 1, difference if out is None else difference[~out]
 
-    return _tally(numbered(), plan.cells, pred.size)
+    return _tally(cells(), plan.cells, pred.size)
 
 
 def _pairs(
     plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
 ) -> tuple[AnyArray, Table]:
-    """The cells of one class; what has no meaning has two rows and columns behind the others."""
+    """The cells of one class; the last two rows and columns are of ignored and unknown values."""
     rows, columns = plan.target.levels, plan.pred.levels
 
-    def true(stored: AnyArray, out: AnyArray | None) -> AnyArray:
-        codes = _codes(plan.target, stored)
-        if out is not None:
-            codes[out] = rows
-        return codes
-
-    def numbered() -> Iterator[tuple[Any, AnyArray]]:
-        for ours, theirs, out in strips(pred, target, ignored):
-            for times, (some_target, some_pred, *some_out) in runs(theirs, ours, out):
-                row = true(some_target, some_out[0] != 0 if some_out else None)
+    def cells() -> Iterator[tuple[Any, AnyArray]]:
+        for strip_pred, strip_target, strip_out in strips(pred, target, ignored):
+            for times, (some_target, some_pred, *out) in runs(strip_target, strip_pred, strip_out):
+                row = _codes(plan.target, some_target, *out)
                 yield times, row * np.uint32(columns + 2) + _codes(plan.pred, some_pred)
 
-    places, counts = _tally(numbered(), (rows + 2) * (columns + 2), pred.size)
+    places, counts = _tally(cells(), (rows + 2) * (columns + 2), pred.size)
     row, column = np.divmod(places, columns + 2)
-    if (row > rows).any():
-        raise plan.target.refuse(target, true(target, ignored))
-    if (column[row < rows] >= columns).any():
-        codes = _codes(plan.pred, pred)
-        raise plan.pred.refuse(pred, np.where(true(target, ignored) < rows, codes, 0))
     kept = row < rows
+    if (row > rows).any():
+        raise plan.target.refuse(target, _codes(plan.target, target, ignored))
+    if (column[kept] >= columns).any():
+        valid = _codes(plan.target, target, ignored) < rows
+        raise plan.pred.refuse(pred, np.where(valid, _codes(plan.pred, pred), 0))
     return (row * columns + column)[kept], counts[kept]
 
 
-def _codes(reading: InputEncoding, stored: AnyArray) -> NDArray[np.uint32]:
-    """Class indices, or the stored levels; one more than there are where a pixel is ignored."""
-    if reading.is_hard:
-        return reading.coded(stored).astype(np.uint32)
-    levels = stored.astype(np.uint32)
-    if reading.ignore:
-        levels[reading.ignored(stored)] = reading.levels
-    return levels
+def _codes(reading: InputEncoding, stored: AnyArray, ignored: AnyArray | None = None) -> AnyArray:
+    """Class indices, or the stored levels; the number of levels where a pixel is ignored."""
+    codes = (reading.coded(stored) if reading.is_hard else stored).astype(np.uint32)
+    if reading.ignore and not reading.is_hard:
+        codes[reading.ignored(stored)] = reading.levels
+    if ignored is not None:
+        codes[ignored != 0] = reading.levels
+    return codes
 
 
 def _tally(
-    numbered: Iterable[tuple[Any, AnyArray]], length: int, pixels: int
+    parts: Iterable[tuple[Any, AnyArray]], length: int, pixels: int
 ) -> tuple[AnyArray, Table]:
-    """Which numbers occur and how often; a table larger than the picture is not made."""
+    """The cells that occur, and their counts; no table larger than the picture is made."""
     if length > pixels:
-        parts = list(numbered)
-        places, inverse = np.unique(np.concatenate([p for _, p in parts]), return_inverse=True)
-        times = np.concatenate([np.broadcast_to(each, part.shape) for each, part in parts])
-        return places.astype(np.int64), weighed(inverse, times, len(places))
+        weights, cells = zip(*parts, strict=True)
+        places, inverse = np.unique(np.concatenate(cells), return_inverse=True)
+        times = np.concatenate(list(map(np.broadcast_to, weights, map(np.shape, cells))))
+        return places.astype(np.int64), weighted_counts(inverse, times, len(places))
     table = np.zeros(length, np.int64)
-    for times, part in numbered:
-        table += weighed(part, times, length)
+    for times, part in parts:
+        table += weighted_counts(part, times, length)
     places = np.flatnonzero(table)
     return places, table[places]
