@@ -186,7 +186,7 @@ def _check(run: RunSpec) -> None:
     if run.settings.engine != DASK:
         for pair in run.pairing.pairs[:1]:
             for source, *_ in pair.sources.values():
-                if isinstance(source, Member) and source.archive.held:
+                if isinstance(source, Member) and source.archive.spool:
                     raise SettingError(
                         f"{source.archive.name} is unpacked on this machine, where other machines"
                         " cannot read it; give workers a folder, a .zip or a .tar that they share"

@@ -37,7 +37,7 @@ def _state(source: Any) -> str:
 
 def _archive(archive: Archive) -> str:
     """The state of a local archive; the digest of an archive that was fetched or unpacked."""
-    if os.path.isfile(archive.name) or archive.held is None:
+    if os.path.isfile(archive.name) or archive.spool is None:
         return local_state(archive.name)
     return _digest(archive.path)
 

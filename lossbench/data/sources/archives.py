@@ -1,8 +1,8 @@
-"""Files inside zip and tar archives, read at their places; no name in an archive is ever a path.
+"""Files inside zip and tar archives, read in place; no name in an archive is ever used as a path.
 
-A tar is indexed in one pass over its headers, a zip from its directory; after that each member is
-read on its own, by any thread or process. A compressed tar has no places to go to: it is unpacked
-once, front to back, into a temporary file without a name, which is gone when the run is.
+A tar is indexed in one pass over its headers, a zip from its directory; after that any thread or
+process can read each member on its own. A compressed tar has no positions to seek: it is unpacked
+once, front to back, into a temporary file without a name, which vanishes with the run.
 """
 
 from __future__ import annotations
@@ -30,61 +30,44 @@ ENDINGS = (".zip", ".tar", *COMPRESSED)
 NAMED = re.compile(f"(?:{'|'.join(map(re.escape, ENDINGS))})(?=/|$)", re.IGNORECASE)
 MOST_BYTES = 1 << 32  # of one file; more is a bomb or damage
 ENCRYPTED = 1  # of a zip member's flags
-LOCAL = struct.Struct("<4s22xHH")  # what stands before a zip member, up to its name
+LOCAL = struct.Struct("<4s22xHH")  # the header of a zip member, up to its name
 STORED, DEFLATED = 0, 8
 BLOCK = 512  # of a tar
-TAIL = 1 << 20  # after the end of a tar, where nothing but zeros is looked for
+TAIL = 1 << 20  # bytes after the end of a tar that have to be zeros
 
 
 @dataclass(frozen=True)
 class Archive:
-    """An archive on this machine.
+    """An archive on this machine."""
 
-    Attributes:
-        name: what messages call it.
-        path: the local file, which may be a temporary one.
-        kind: its ending, without that of a compression.
-        held: what keeps a temporary file, which is gone with the last member of it.
-    """
-
-    name: str
-    path: str
-    kind: str
-    held: Any = field(default=None, compare=False)
+    name: str  # in messages
+    path: str  # of the local file, which may be a temporary one
+    kind: str  # .zip or .tar
+    spool: Any = field(default=None, compare=False)  # keeps the temporary file from being deleted
 
     def __reduce__(self) -> Any:
-        return Archive, (self.name, self.path, self.kind)  # another process keeps nothing
+        return Archive, (self.name, self.path, self.kind)  # another process keeps no file
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A file in an archive, with all that reading it takes.
-
-    Attributes:
-        archive: what holds it.
-        path: its path inside.
-        start: the byte of its header in a zip, of its content in a tar.
-        size: how many bytes it has.
-        packed: how many it has in a zip.
-        method: how a zip packs it; None in a tar.
-        checksum: of its bytes, in a zip.
-    """
+    """A file in an archive: where its bytes are, and how they are packed."""
 
     archive: Archive
-    path: str
-    start: int
-    size: int
-    packed: int = 0
-    method: int | None = None
-    checksum: int = 0
+    path: str  # inside the archive
+    start: int  # position of the header in a zip, of the content in a tar
+    size: int  # in bytes
+    packed: int = 0  # bytes in a zip
+    method: int | None = None  # of packing in a zip; None in a tar
+    checksum: int = 0  # in a zip
 
     @property
     def name(self) -> str:
-        """What messages call it, such as shard.tar/a/0001.png."""
+        """The name in messages, such as shard.tar/a/0001.png."""
         return f"{self.archive.name}/{self.path}"
 
     def read(self) -> bytes:
-        """Its bytes.
+        """Read the content.
 
         Raises:
             InputError: the archive is damaged there.
@@ -97,30 +80,26 @@ class Member:
             if mark != b"PK\3\4":
                 raise InputError("is not where the archive says; the archive is damaged")
             file.seek(name + extra, os.SEEK_CUR)
-            held = _exactly(file, self.packed)
+            content = _exactly(file, self.packed)
         if self.method == DEFLATED:
             try:
-                held = zlib.decompressobj(-zlib.MAX_WBITS).decompress(held, self.size + 1)
+                content = zlib.decompressobj(-zlib.MAX_WBITS).decompress(content, self.size + 1)
             except zlib.error as error:
                 raise InputError(f"cannot be unpacked, the archive is damaged: {error}") from None
-        if len(held) != self.size or zlib.crc32(held) != self.checksum:
+        if len(content) != self.size or zlib.crc32(content) != self.checksum:
             raise InputError("is not what was packed; the archive is damaged")
-        return held
+        return content
 
 
 def split_archive(path: str) -> Iterator[tuple[str, str]]:
-    """What may be an archive that a path names or leads into, each with the way inside."""
-    for found in NAMED.finditer(path):
-        inside = path[found.end() + 1 :]
-        yield path[: found.end()], posixpath.normpath(inside) if inside.strip("/") else ""
+    """Each part of a path that may name an archive, with the path inside that archive."""
+    for name in NAMED.finditer(path):
+        inside = path[name.end() + 1 :]
+        yield path[: name.end()], posixpath.normpath(inside) if inside.strip("/") else ""
 
 
 def archive(name: str, stream: IO[bytes] | None = None) -> Archive:
-    """Get an archive ready to be read at any place.
-
-    Args:
-        name: a local path, or with `stream` anything.
-        stream: the bytes of one that is not on this machine.
+    """Prepare an archive for reading: a local file, or the stream of an archive elsewhere.
 
     Raises:
         InputError: it cannot be unpacked.
@@ -129,36 +108,39 @@ def archive(name: str, stream: IO[bytes] | None = None) -> Archive:
     kind = ".zip" if ending == ".zip" else ".tar"
     if stream is None and ending not in COMPRESSED:
         return Archive(name, name, kind)
-    with _told(name, "cannot be unpacked"):
+    with _one_sentence(name, "cannot be unpacked"):
         if ending in COMPRESSED:
             with import_module(COMPRESSED[ending]).open(stream or name, "rb") as opened:
-                return Archive(name, *_spooled(name, opened, kind))
-        return Archive(name, *_spooled(name, stream, kind))
+                return _spooled(name, opened, kind)
+        return _spooled(name, stream, kind)
 
 
-def members(held: Archive, left_out: Counter[str]) -> Iterator[Member]:
-    """Every file in an archive but those in hidden folders.
+def members(archive: Archive, left_out: Counter[str]) -> Iterator[Member]:
+    """Every file in an archive, except those in hidden folders.
 
-    Args:
-        held: the archive.
-        left_out: takes what is no file, or has a name that leads out of the archive.
+    `left_out` counts entries that are no files, or whose names lead out of the archive.
 
     Raises:
         InputError: it is damaged or encrypted.
     """
-    with _told(held.name, "is no whole archive"):
-        for member in (_zipped if held.kind == ".zip" else _tarred)(held, left_out):
+    with _one_sentence(archive.name, "is no whole archive"):
+        for member in (_zipped if archive.kind == ".zip" else _tarred)(archive, left_out):
+            size = max(member.size, member.packed)
+            if not 0 <= size <= MOST_BYTES:
+                raise InputError(
+                    f"{member.name} claims to have {size:,} bytes; the archive is damaged"
+                )
             if member.path.startswith(("/", "../")) or member.path == "..":
                 left_out["unsafe name"] += 1
             elif not any(part.startswith(".") for part in member.path.split("/")[:-1]):
                 yield member
 
 
-def _spooled(name: str, stream: IO[bytes] | None, kind: str) -> tuple[str, str, Any]:
-    """A stream in a temporary file: its path, its kind, and what keeps it.
+def _spooled(name: str, stream: IO[bytes] | None, kind: str) -> Archive:
+    """An archive in a temporary file, which may take half of the free space.
 
-    The file may take half of what is free. On Linux it has no name, so nothing is left however the
-    process ends, and others find it through this one.
+    On Linux the file has no name, so nothing is left however the process ends; other processes
+    find it through this process.
     """
     linux = sys.platform == "linux"
     file = (tempfile.TemporaryFile if linux else tempfile.NamedTemporaryFile)(prefix="lossbench-")
@@ -172,66 +154,54 @@ def _spooled(name: str, stream: IO[bytes] | None, kind: str) -> tuple[str, str, 
             )
         file.write(block)
     file.flush()
-    return f"/proc/{os.getpid()}/fd/{file.fileno()}" if linux else str(file.name), kind, file
+    path = f"/proc/{os.getpid()}/fd/{file.fileno()}" if linux else str(file.name)
+    return Archive(name, path, kind, file)
 
 
-def _tarred(held: Archive, left_out: Counter[str]) -> Iterator[Member]:
+def _tarred(archive: Archive, left_out: Counter[str]) -> Iterator[Member]:
+    """The files of a tar."""
     import tarfile
 
     tar: Any  # whose list of members has no type
-    with tarfile.open(held.path, "r:") as tar:
+    with tarfile.open(archive.path, "r:") as tar:
         while (each := tar.next()) is not None:
-            tar.members.clear()  # which it would keep to the end
+            tar.members.clear()  # otherwise all of them stay in memory
             if each.isdir():
                 continue
             if not each.isreg() or each.sparse is not None:
                 left_out["link" if each.issym() or each.islnk() else "special file"] += 1
                 continue
-            path = posixpath.normpath(each.name)
-            yield _sane(Member(held, path, each.offset_data, each.size))
+            yield Member(archive, posixpath.normpath(each.name), each.offset_data, each.size)
         end = tar.offset
-    with open(held.path, "rb") as file:
+    with open(archive.path, "rb") as file:
         file.seek(end)
         tail = file.read(TAIL)
     if len(tail) < BLOCK:
-        raise InputError(f"{held.name} has no end; it is cut short")
+        raise InputError(f"{archive.name} has no end; it is cut short")
     if tail.strip(b"\0"):
-        raise InputError(f"{held.name} is damaged at byte {end:,}, or several archives in one")
+        raise InputError(f"{archive.name} is damaged at byte {end:,}, or several archives in one")
 
 
-def _zipped(held: Archive, left_out: Counter[str]) -> Iterator[Member]:
+def _zipped(archive: Archive, left_out: Counter[str]) -> Iterator[Member]:
+    """The files of a zip."""
     import zipfile
 
-    with zipfile.ZipFile(held.path) as packed:
+    with zipfile.ZipFile(archive.path) as packed:
         for each in packed.infolist():
             if each.is_dir():
                 continue
             if stat.S_ISLNK(each.external_attr >> 16):
                 left_out["link"] += 1
                 continue
-            member = Member(
-                held,
-                posixpath.normpath(each.filename),
-                each.header_offset,
-                each.file_size,
-                each.compress_size,
-                each.compress_type,
-                each.CRC,
-            )
+            path, sizes = posixpath.normpath(each.filename), (each.file_size, each.compress_size)
+            member = Member(archive, path, each.header_offset, *sizes, each.compress_type, each.CRC)
             if each.flag_bits & ENCRYPTED:
                 raise InputError(f"{member.name} is encrypted; unpack it with its password")
             if each.compress_type not in (STORED, DEFLATED):
                 raise InputError(
                     f"{member.name} is packed by method {each.compress_type}; pack it by deflate"
                 )
-            yield _sane(member)
-
-
-def _sane(member: Member) -> Member:
-    size = max(member.size, member.packed)
-    if not 0 <= size <= MOST_BYTES:
-        raise InputError(f"{member.name} claims to have {size:,} bytes; the archive is damaged")
-    return member
+            yield member
 
 
 def _exactly(file: IO[bytes], size: int) -> bytes:
@@ -241,8 +211,8 @@ def _exactly(file: IO[bytes], size: int) -> bytes:
 
 
 @contextmanager
-def _told(name: str, what: str) -> Iterator[None]:
-    """What a damaged archive raises as one sentence."""
+def _one_sentence(name: str, what: str) -> Iterator[None]:
+    """Raise whatever a damaged archive makes a decoder raise as one sentence."""
     try:
         yield
     except (InputError, FileNotFoundError):

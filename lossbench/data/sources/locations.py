@@ -1,4 +1,4 @@
-"""Where files are: in a folder, in an archive or at a URL; each is named as users know it."""
+"""Locations of files: a folder, an archive or a URL; messages name them as the user does."""
 
 from __future__ import annotations
 
@@ -16,87 +16,79 @@ from lossbench.data.sources.remote import Fetched, Remote
 from lossbench.data.sources.suffixes import split_ending
 from lossbench.errors import InputError
 
-# What every path has that leads into an archive or is a URL.
+# Matches every path that leads into an archive or is a URL.
 PERHAPS_AWAY = re.compile(f"{NAMED.pattern}|{re.escape(remote.MARK)}|{remote.CHAIN}", NAMED.flags)
-Away = Member | Remote | Fetched  # a file that `open` does not open
-Source = Any  # a local path as text, a file that is away, or an array in memory
+Away = Member | Remote | Fetched  # a file that `open` cannot open
+Source = Any  # a local path as text, an `Away`, or an array in memory
 
 
 @dataclass
 class LocationIndex:
-    """What was found on the way to the files of a run.
+    """The archives of a run, each opened and listed once."""
 
-    Attributes:
-        archives: by the name they were given.
-        confined: some files can be read by this process alone.
-        indices: the files of archives that single files were asked of.
-    """
+    archives: dict[str, Archive] = field(default_factory=dict)  # by name
+    confined: bool = False  # some files can be read by this process alone
+    members: dict[str, dict[str, Member]] = field(default_factory=dict)  # by archive and path
 
-    archives: dict[str, Archive] = field(default_factory=dict)
-    confined: bool = False
-    indices: dict[str, dict[str, Member]] = field(default_factory=dict)
+    def listed(self, path: str, role: str, left_out: Counter[str]) -> Iterator[tuple[Source, str]]:
+        """Every file at a location, with its path inside, except those in hidden folders.
 
-    def listed(self, given: str, role: str, left_out: Counter[str]) -> Iterator[tuple[Source, str]]:
-        """Every file in a place but those in hidden folders, with its path inside it.
-
-        A place that is one file lists that, under the name that was given.
+        The location of a single file lists that file under its own name.
 
         Raises:
-            InputError: there is no such place.
+            InputError: the location does not exist.
         """
-        if found := self._archive(given):
-            held, inside = found
-            return _within(members(held, left_out), inside)
-        if remote.is_url(given):
-            self.confined |= remote.HERE in given
-            return remote.listed(given)
-        if not os.path.exists(given):
-            raise InputError(f"{given} does not exist ({role})", kind="missing", role=role)
-        return _walk(given)
+        if location := self._archive(path):
+            opened, inside = location
+            return _within(members(opened, left_out), inside)
+        if remote.is_url(path):
+            self.confined |= remote.HERE in path
+            return remote.listed(path)
+        if not os.path.exists(path):
+            raise InputError(f"{path} does not exist ({role})", kind="missing", role=role)
+        return _walk(path)
 
-    def file(self, given: str) -> str | Away:
-        """A file by its path, which need not be there before it is read."""
-        if not PERHAPS_AWAY.search(given):
-            return given
-        if found := self._archive(given):
-            held, inside = found
-            if held.name not in self.indices:
-                found_ones = members(held, Counter())
-                self.indices[held.name] = {member.path: member for member in found_ones}
-            return self.indices[held.name].get(inside) or Fetched(remote.shown(given), lost())
-        if not remote.is_url(given):
-            return given
-        self.confined |= remote.HERE in given
-        return Remote(given)
+    def file(self, path: str) -> str | Away:
+        """A file by its path; reading it fails if it does not exist."""
+        if not PERHAPS_AWAY.search(path):
+            return path
+        if location := self._archive(path):
+            opened, inside = location
+            if opened.name not in self.members:
+                by_path = {member.path: member for member in members(opened, Counter())}
+                self.members[opened.name] = by_path
+            return self.members[opened.name].get(inside) or Fetched(remote.shown(path), lost())
+        if not remote.is_url(path):
+            return path
+        self.confined |= remote.HERE in path
+        return Remote(path)
 
-    def _archive(self, given: str) -> tuple[Archive, str] | None:
-        """The archive that a path names or leads into, and the way inside."""
-        if remote.CHAIN in given:
+    def _archive(self, path: str) -> tuple[Archive, str] | None:
+        """The archive that a path names or leads into, and the path inside."""
+        if remote.CHAIN in path:
             return None
-        far = remote.is_url(given)
-        for name, inside in split_archive(given):
-            if not (far or name in self.archives or os.path.isfile(name)):
-                continue
-            if name not in self.archives:
-                if far:
-                    called = remote.shown(name)
-                    with remote.with_context(f"{called} "), remote.open_url(name) as stream:
-                        self.archives[name] = archive(called, stream)
-                else:
-                    self.archives[name] = archive(name)
-            return self.archives[name], inside
+        is_url = remote.is_url(path)
+        for name, inside in split_archive(path):
+            if name not in self.archives and is_url:
+                shown = remote.shown(name)
+                with remote.with_context(f"{shown} "), remote.open_url(name) as stream:
+                    self.archives[name] = archive(shown, stream)
+            elif name not in self.archives and os.path.isfile(name):
+                self.archives[name] = archive(name)
+            if name in self.archives:
+                return self.archives[name], inside
         return None
 
 
 def lost() -> InputError:
-    """What is told of a file that is not there."""
+    """The error for a file that does not exist."""
     return InputError("does not exist", kind="missing")
 
 
 def is_lost(source: Source) -> bool:
-    """Whether a file is known not to be there."""
+    """Whether a file is known not to exist."""
     if isinstance(source, Fetched):
-        return isinstance(source.held, InputError) and source.held.kind == "missing"
+        return isinstance(source.content, InputError) and source.content.kind == "missing"
     return isinstance(source, str) and not os.path.exists(source)
 
 
@@ -108,7 +100,7 @@ def label(source: Source) -> str | None:
 
 
 def ending(source: str | Away) -> str:
-    """What the name of a file ends in, in lower case."""
+    """The ending of a file's name, in lower case."""
     name = source if isinstance(source, str) else source.name
     return split_ending(remote.written_path(name) if remote.is_url(name) else name)[1].lower()
 
@@ -121,19 +113,17 @@ def content(source: str | Away) -> bytes:
         return file.read()
 
 
-def _within(found: Iterator[Member], inside: str) -> Iterator[tuple[Member, str]]:
-    """What of an archive is in one of its folders, or is one file of it, with its path there."""
-    for member in found:
-        if not inside:
-            yield member, member.path
-        elif member.path == inside:
+def _within(all_members: Iterator[Member], inside: str) -> Iterator[tuple[Member, str]]:
+    """The members at a path in an archive, each with its path from there."""
+    for member in all_members:
+        if member.path == inside:
             yield member, os.path.basename(inside)
-        elif member.path.startswith(f"{inside}/"):
-            yield member, member.path[len(inside) + 1 :]
+        elif not inside or member.path.startswith(f"{inside}/"):
+            yield member, member.path[len(inside) :].removeprefix("/")
 
 
 def _walk(folder: str) -> Iterator[tuple[str, str]]:
-    """Every file below a folder but hidden folders, in order, with its path inside it."""
+    """Every file below a folder, in order, with its path inside, except those in hidden folders."""
     if os.path.isfile(folder):
         yield folder, os.path.basename(folder)
         return
@@ -148,9 +138,7 @@ def _walk(folder: str) -> Iterator[tuple[str, str]]:
 
 
 def _loops(folder: str, name: str) -> bool:
-    """Whether a link leads back to a folder that it is in."""
+    """Whether a link leads back to a folder above it."""
     path = os.path.join(folder, name)
-    if not os.path.islink(path):
-        return False
     inside, back = os.path.realpath(folder), os.path.realpath(path)
-    return os.path.commonpath([inside, back]) == back
+    return os.path.islink(path) and os.path.commonpath([inside, back]) == back

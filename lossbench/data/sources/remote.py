@@ -1,4 +1,4 @@
-"""Files at a URL, through fsspec: http, s3, gs, memory and whatever else it knows."""
+"""Files at a URL, read with fsspec: http, s3, gs, memory and its other protocols."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from lossbench.data.sources.suffixes import ENDINGS, split_ending
 from lossbench.errors import InputError
 
 MARK, CHAIN = "://", "::"
-HERE = "memory://"  # lives in one process alone
+HERE = "memory://"  # belongs to a single process
 PATIENCE = 30  # seconds without a byte from a web server
-POLITE = 4  # files asked of a web server at a time: small ones drop what queues up, for seconds
-MANY = 32  # files asked of any other
+POLITE = 4  # requests to a web server at a time: small servers drop more of them for seconds
+MANY = 32  # requests to any other server
 NOT_FOUND = 404
 LOGIN = re.compile(r"(?<=://)[^/@]*@")
 SECRET = re.compile(r"([?&][^=&]*(?:sig|token|key|credential|secret|password)[^=&]*=)[^&]*", re.I)
 ONE_BY_ONE = Lock()  # chained file systems share one handle
-# What file systems call the time or the hash of a version.
+# Names that file systems have for the time or the hash of a version.
 VERSIONS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "updated",
             "created")  # fmt: skip
 
@@ -39,30 +39,30 @@ class Remote:
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The URL in messages."""
         return shown(self.url)
 
     def read(self) -> bytes:
-        """Its bytes.
+        """Fetch the content.
 
         Raises:
-            InputError: it is not there, or does not come.
+            InputError: the file does not exist, or does not arrive.
         """
         with with_context(""), ONE_BY_ONE if CHAIN in self.name else nullcontext():
             system, path = _system(self.url)
             return bytes(system.cat_file(path))
 
     def stamp(self) -> str:
-        """Its size and its version; never the same again where a server tells neither."""
+        """The size and version of the file; where the server tells neither, always another text."""
         try:
             system, path = _system(self.url)
-            found = system.info(path)
+            info = system.info(path)
         except FileNotFoundError:
             return "absent"
-        except Exception:  # every protocol has errors of its own, that say nothing of the file
+        except Exception:  # every protocol has errors of its own, which say nothing about the file
             return f"unknown {os.urandom(8).hex()}"
-        version = next((str(found[key]) for key in VERSIONS if found.get(key)), os.urandom(8).hex())
-        return f"{found.get('size')} {version}"
+        version = next((str(info[key]) for key in VERSIONS if info.get(key)), os.urandom(8).hex())
+        return f"{info.get('size')} {version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +70,19 @@ class Fetched:
     """A file from a URL: its bytes, or why there are none."""
 
     name: str
-    held: bytes | InputError
+    content: bytes | InputError
 
     def read(self) -> bytes:
-        """Its bytes.
-
-        Raises:
-            InputError: it is not there, or did not come.
-        """
-        if isinstance(self.held, InputError):
-            raise self.held
-        return self.held
+        """Return the content, or raise the reason why there is none."""
+        if isinstance(self.content, InputError):
+            raise self.content
+        return self.content
 
 
 def fetch(files: Sequence[Remote]) -> list[Fetched]:
-    """Files that are asked for together: an object store answers many as soon as one."""
+    """Fetch files side by side: an object store answers many requests as soon as one."""
 
-    def one(file: Remote) -> Fetched:
+    def fetch_one(file: Remote) -> Fetched:
         try:
             return Fetched(file.name, file.read())
         except InputError as error:
@@ -94,29 +90,29 @@ def fetch(files: Sequence[Remote]) -> list[Fetched]:
 
     web = any(_protocol(file.url).startswith("http") for file in files)
     with ThreadPoolExecutor(min(max(len(files), 1), POLITE if web else MANY)) as pool:
-        return list(pool.map(one, files))
+        return list(pool.map(fetch_one, files))
 
 
-def is_url(given: str) -> bool:
-    return MARK in given
+def is_url(path: str) -> bool:
+    return MARK in path
 
 
-def shown(given: str) -> str:
-    """A place as messages and results name it: passwords and signatures in a URL are left out."""
-    return SECRET.sub(r"\1…", LOGIN.sub("", given)) if is_url(given) else given
+def shown(path: str) -> str:
+    """A location as messages and results name it: without the passwords and signatures of a URL."""
+    return SECRET.sub(r"\1…", LOGIN.sub("", path)) if is_url(path) else path
 
 
 def open_url(url: str) -> IO[bytes]:
-    """The bytes at a URL, front to back."""
+    """Open the file at a URL, to be read from front to back."""
     system, path = _system(url)
     stream: IO[bytes] = system.open(path, "rb")
     return stream
 
 
 def listed(url: str) -> Iterator[tuple[Remote, str]]:
-    """Every file below a URL but those in hidden folders, with its path inside; or the file there.
+    """Every file below a URL, with its path inside, except those in hidden folders.
 
-    What ends as a file does is taken for one; web servers cannot tell it from a folder.
+    Web servers cannot tell a file from a folder, so a URL with the ending of a file is one.
     """
     written = written_path(url)
     if split_ending(written)[1].lower() in ENDINGS:
@@ -128,8 +124,7 @@ def listed(url: str) -> Iterator[tuple[Remote, str]]:
         folders = [root]
         while folders:
             for each in sorted(system.ls(folders.pop(), detail=True), key=lambda e: str(e["name"])):
-                place = str(each["name"]).rstrip("/")
-                inside = _inside(place, root)
+                inside = _inside(str(each["name"]).rstrip("/"), root)
                 if not inside or (web and "?" in inside):  # a link upwards, or to sort the page
                     continue
                 if each["type"] != "directory":
@@ -140,7 +135,7 @@ def listed(url: str) -> Iterator[tuple[Remote, str]]:
 
 @contextmanager
 def with_context(before: str) -> Iterator[None]:
-    """What goes wrong on the way to a URL as one sentence that begins with `before`."""
+    """Raise whatever a file system raises as one sentence that begins with `before`."""
     try:
         yield
     except InputError:
@@ -148,12 +143,12 @@ def with_context(before: str) -> Iterator[None]:
     except Exception as caught:  # every protocol has errors of its own
         error: BaseException = caught
         if type(caught.__cause__).__module__.startswith("aiohttp"):
-            error = caught.__cause__ or caught  # a server that refuses is no file that is missing
+            error = caught.__cause__ or caught  # a server that refuses is not a missing file
         if isinstance(error, FileNotFoundError) or getattr(error, "status", 0) == NOT_FOUND:
             raise InputError(f"{before}does not exist", kind="missing") from None
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, TimeoutError):
-            reason = "no answer in time"
+        is_late = isinstance(error, TimeoutError)
+        reason = "no answer in time" if is_late else " ".join(str(error).split())
+        reason = reason or type(error).__name__
         raise InputError(f"{before}cannot be read: {reason}") from None
 
 
@@ -168,26 +163,26 @@ def _system(url: str) -> tuple[Any, str]:
         ) from None
     try:
         if CHAIN in url:
-            links, place = _links(url)
-            path, links[place] = links[place], _protocol(links[place]) + MARK
+            links, index = _links(url)
+            path, links[index] = links[index], _protocol(links[index]) + MARK
             system = _chained(CHAIN.join(links), os.getpid())
             return system, system._strip_protocol(path)
-        found: tuple[Any, str] = url_to_fs(url, **_options(url))
+        system, path = url_to_fs(url, **_options(url))
     except ImportError as error:
         raise InputError(f"{shown(url)} needs a package that is not installed: {error}") from None
-    return found
+    return system, path
 
 
 @lru_cache(8)
 def _chained(url: str, process: int) -> Any:
-    """The file system of a chain such as zip://::s3://bucket/shard.zip; a copy would share it."""
+    """The file system of a chain such as zip://::s3://bucket/shard.zip; one for each process."""
     from fsspec.core import url_to_fs
 
     return url_to_fs(url)[0]
 
 
 def _options(url: str) -> dict[str, Any]:
-    """What a file system is told: a web server's silence has an end."""
+    """The options of a file system: a limit to the silence of a web server."""
     if not _protocol(url).startswith("http"):
         return {}
     from aiohttp import ClientTimeout
@@ -201,26 +196,25 @@ def _protocol(url: str) -> str:
 
 
 def written_path(url: str) -> str:
-    """The part of a URL that ends as its file does, without what asks a web server for more."""
-    links, place = _links(url)
-    return links[place].partition("?")[0] if _protocol(url).startswith("http") else links[place]
+    """The part of a URL that ends as its file does, without the query of a web address."""
+    links, index = _links(url)
+    return links[index].partition("?")[0] if _protocol(url).startswith("http") else links[index]
 
 
 def _links(url: str) -> tuple[list[str], int]:
-    """The links of a chain, and which of them has the path: the first that can."""
+    """The links of a chain, and the index of the link with the path: the first that has one."""
     links = url.split(CHAIN)
-    return links, next(place for place, link in enumerate(links) if MARK in link)
+    return links, next(index for index, link in enumerate(links) if MARK in link)
 
 
 def below(url: str, path: str) -> str:
-    """The URL of a path below another; in a chain the first link with a path has it."""
-    links, place = _links(url)
-    base = links[place] if links[place].endswith("/") else f"{links[place]}/"
-    links[place] = base + path
+    """The URL of a path below another URL."""
+    links, index = _links(url)
+    links[index] = f"{links[index].removesuffix('/')}/{path}"
     return CHAIN.join(links)
 
 
-def _inside(place: str, root: str) -> str:
-    """A path relative to a root; "" where it is not below."""
+def _inside(path: str, root: str) -> str:
+    """A path relative to a root; "" if it is not below."""
     root = f"{root.rstrip('/')}/" if root else ""
-    return place.removeprefix(root).lstrip("/") if place.startswith(root) else ""
+    return path.removeprefix(root).lstrip("/") if path.startswith(root) else ""
