@@ -4,64 +4,30 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from lossbench.data.formats.boxes import Boxes
 from lossbench.data.formats.coco_masks import NEEDED, is_installed
 from lossbench.data.loading.detections import plan_detections
-from lossbench.data.loading.records import TASKS as RECORDS
-from lossbench.data.loading.records import plan_records
+from lossbench.data.loading.records import RECORD_TASKS, plan_records
 from lossbench.data.pairing.coco import is_results, read_coco
 from lossbench.data.pairing.folders import pair
 from lossbench.data.pairing.groups import by_pattern, manifest_columns
 from lossbench.data.pairing.manifest import read_manifest
 from lossbench.data.pairing.pairs import Pairing
 from lossbench.data.pairing.panoptic import is_json, read_panoptic
-from lossbench.data.planning.classes import Classes, parse_classes
-from lossbench.data.planning.extra_inputs import plan_roles
-from lossbench.data.planning.make_plan import make_plan
+from lossbench.data.planning.make_plan import ReadingSettings, make_plan, plan_roles
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.vocabulary import ROLES
 from lossbench.errors import InputError, SettingError
 
-TASKS_WITHOUT_PIXELS = (*RECORDS, "detection")
-
-
-@dataclass(frozen=True)
-class ReadingSettings:
-    """The settings that say which files there are and how they are read, as the user wrote them."""
-
-    inputs: Mapping[str, Any]
-    manifest: str | None
-    group_by: str | None
-    pred_pattern: str | None
-    gt_pattern: str | None
-    missing: str
-    task: str | None
-    classes: Any
-    ignore: Any
-    pred_encoding: str | None
-    gt_encoding: str | None
-    resize: str | None
-    divisor: int | None
-    things: str | Sequence[str] | None
-
-    @cached_property
-    def named_classes(self) -> Classes | None:
-        """The classes that the user names."""
-        return parse_classes(self.classes)
+TASKS_WITHOUT_PIXELS = (*RECORD_TASKS, "detection")
 
 
 def pair_inputs(pred: Any, target: Any, settings: ReadingSettings, roles: Sequence[str]) -> Pairing:
     """Pair the files of two folders, two JSON files or a manifest, and group the pairs.
 
-    Args:
-        pred: predictions: a folder, a file or arrays; None with a manifest.
-        target: likewise the ground truth.
-        settings: which files there are.
-        roles: roles beside pred and target that a manifest's columns may name.
+    A manifest takes the place of `pred` and `target`; its columns may name further `roles`.
 
     Raises:
         InputError: files are missing, or no pair is left to evaluate.
@@ -106,41 +72,22 @@ def plan_inputs(
     settings: ReadingSettings,
     task: str | None,
     *,
-    asks: Iterable[tuple[str, str, str]],
-    role_forms: Mapping[str, str],
-    masks: bool,
+    asks: Iterable[tuple[str, str, str]],  # loss, role and form of every input that a loss names
+    role_forms: Mapping[str, str],  # the form in which losses take each further role
+    masks: bool,  # whether a loss compares the masks of detections
 ) -> Plan:
     """Make the reading plan: how the bytes of each role become numbers.
 
-    Args:
-        pairing: the files.
-        settings: how the files are read; silent settings are found out from a sample of the files.
-        task: the task, None to find it out from the files.
-        asks: loss, role and form of every input that a loss names.
-        role_forms: the form in which losses want a further role.
-        masks: whether a loss compares the masks of detections.
+    A sample of the files decides where neither `settings` nor `task` do.
 
     Raises:
         InputError: no file of a role can be read.
         SettingError: a setting has no meaning on the task, or the files do not tell their meaning.
     """
     if task is None or task not in TASKS_WITHOUT_PIXELS:
-        plan = make_plan(
-            pairing.pairs,
-            task=task,
-            classes=settings.named_classes,
-            ignore=settings.ignore,
-            pred_encoding=settings.pred_encoding,
-            gt_encoding=settings.gt_encoding,
-            class_files=pairing.classes,
-            resize=settings.resize,
-            divisor=settings.divisor,
-            things=_split_names(settings.things),
-            categories=pairing.categories,
-        )
-        return plan_roles(plan, pairing.pairs, role_forms)
+        return plan_roles(make_plan(pairing, settings, task), pairing.pairs, role_forms)
     _refuse_pixel_settings(pairing, settings, task)
-    if task in RECORDS:
+    if task in RECORD_TASKS:
         return plan_records(task, pairing.pairs, asks)
     if masks and not is_installed():
         raise SettingError(NEEDED)
@@ -183,11 +130,3 @@ def _refuse_pixel_settings(pairing: Pairing, settings: ReadingSettings, task: st
     for option, value in values.items():
         if value is not None:
             raise SettingError(f"{option} has no meaning on a {task} task")
-
-
-def _split_names(names: str | Sequence[str] | None) -> list[str] | None:
-    """Names with commas, one by one."""
-    if names is None:
-        return None
-    text = names if isinstance(names, str) else ",".join(names)
-    return [name.strip() for name in text.split(",") if name.strip()]

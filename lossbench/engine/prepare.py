@@ -10,13 +10,8 @@ from lossbench.catalog.columns import Column, Term, resolve
 from lossbench.catalog.compatibility import check_maps, check_roles, check_task
 from lossbench.catalog.feature_needs import parameters, required_features
 from lossbench.catalog.tasks import USUAL
-from lossbench.data.dataset import (
-    TASKS_WITHOUT_PIXELS,
-    ReadingSettings,
-    holds_boxes,
-    pair_inputs,
-    plan_inputs,
-)
+from lossbench.data.dataset import TASKS_WITHOUT_PIXELS, holds_boxes, pair_inputs, plan_inputs
+from lossbench.data.planning.make_plan import ReadingSettings
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.convention_columns import comparison
 from lossbench.engine.run import Run

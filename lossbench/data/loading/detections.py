@@ -1,9 +1,8 @@
-"""Boxes of one sample, found and true, with what is known of each: from COCO JSON or records."""
+"""The predicted and true boxes of one sample: from COCO's JSON files or from records."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +13,10 @@ from lossbench.data.pairing.pairs import Category, Pair
 from lossbench.data.planning.classes import MAX_CLASSES, Classes
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
-from lossbench.data.planning.probe import spread
-from lossbench.data.sources.locations import label
+from lossbench.data.planning.probe import read_sample
+from lossbench.data.sources.locations import Source, label
 from lossbench.data.sources.read import read_record
-from lossbench.errors import InputError, SettingError
+from lossbench.errors import InputError, SettingError, mismatch
 from lossbench.runtime.array_types import AnyArray, FloatArray
 
 WANTED = {
@@ -36,12 +35,7 @@ FIELDS = {
 def plan_detections(
     pairs: Sequence[Pair], categories: Sequence[Category], classes: Classes | None
 ) -> Plan:
-    """How boxes are read.
-
-    Args:
-        pairs: the files, or boxes that a COCO JSON file lists.
-        categories: the classes that such a file names.
-        classes: those that the user names.
+    """How boxes are read: of the categories of a COCO file, or of the classes that the user names.
 
     Raises:
         InputError: no file of a role can be read.
@@ -50,25 +44,20 @@ def plan_detections(
     if categories:
         if classes:
             raise SettingError("COCO's instances name the categories; leave out --classes")
-        names = tuple(each.name for each in categories)
-        values = tuple((each.id, place) for place, each in enumerate(categories))
-        kinds = {"pred": "COCO results", "target": "COCO instances"}
-        pred, target = (
-            InputEncoding(role, "boxes", kind, values=values) for role, kind in kinds.items()
-        )
+        named = Classes.of([each.id for each in categories], [each.name for each in categories])
+        pred = InputEncoding("pred", "boxes", "COCO results", values=named.values)
+        target = InputEncoding("target", "boxes", "COCO instances", values=named.values)
     else:
-        seen = {role: _seen(pairs, role) for role in NEEDED}
-        named = classes or _labelled({value for _, values in seen.values() for value in values})
-        names, values = named.names, named.values
-        pred, target = (
-            InputEncoding(role, "boxes", "", values=values, tensors=tensors)
-            for role, (tensors, _) in seen.items()
-        )
-    return Plan("detection", pred, target, names, len(names))
+        pred_arrays, pred_labels = _probe(pairs, "pred")
+        target_arrays, target_labels = _probe(pairs, "target")
+        named = classes or _labelled(pred_labels | target_labels)
+        pred = InputEncoding("pred", "boxes", "", values=named.values, tensors=pred_arrays)
+        target = InputEncoding("target", "boxes", "", values=named.values, tensors=target_arrays)
+    return Plan("detection", pred, target, named.names, len(named.names))
 
 
 def read_detections(plan: Plan, pair: Pair) -> Detections:
-    """One sample held against the plan.
+    """Decode one sample and compare it with the plan.
 
     Raises:
         InputError: a file is no record of boxes.
@@ -83,33 +72,30 @@ def read_detections(plan: Plan, pair: Pair) -> Detections:
     return Detections(*sides)
 
 
-def _seen(pairs: Sequence[Pair], role: str) -> tuple[tuple[str, ...], set[int]]:
+def _probe(pairs: Sequence[Pair], role: str) -> tuple[tuple[str, ...], set[int]]:
     """The arrays that a sample of records has, and the labels in them."""
-    names, labels = dict[str, None](), set[int]()
-    failure = InputError(f"there is nothing to read ({role})")
-    for pair in spread(pairs):
-        (source,) = pair.sources[role]
+
+    def names_and_labels(source: Source) -> tuple[set[str], set[int]]:
+        arrays = _record(source, role, ("boxes",))
         try:
-            arrays = read_record(source)
-            if "boxes" not in arrays:
-                raise _lacking("boxes", role, arrays)
-            names |= dict.fromkeys(name for name in WANTED[role] if name in arrays)
-            labels |= {int(each) for each in arrays.get("labels", np.zeros(0)).ravel()}
-        except (InputError, ValueError, OverflowError) as error:
-            known = error if isinstance(error, InputError) else InputError("has labels of no kind")
-            failure = known.located(role, label(source))
-    if not names:
-        raise failure
-    return tuple(names), labels
+            return set(arrays), {int(each) for each in arrays.get("labels", np.zeros(0)).ravel()}
+        except (ValueError, OverflowError):
+            raise InputError("has labels that are no whole numbers") from None
+
+    names, labels = zip(*read_sample(pairs, role, names_and_labels), strict=True)
+    known = set().union(*names)
+    return tuple(name for name in WANTED[role] if name in known), set().union(*labels)
 
 
-def _lacking(name: str, role: str, arrays: Mapping[str, AnyArray]) -> InputError:
-    held = ", ".join(filter(None, arrays)) or "none by a name"
-    return InputError(
-        f"has no array {name!r}; it has {held}; expected {FIELDS[role]}",
-        kind="mismatch",
-        role=role,
-    )
+def _record(source: Source, role: str, needed: Sequence[str]) -> dict[str, AnyArray]:
+    """The arrays of a record, some of which it has to have."""
+    arrays = read_record(source)
+    for name in needed:
+        if name not in arrays:
+            present = ", ".join(filter(None, arrays)) or "none by a name"
+            expected = f"expected {FIELDS[role]}"
+            raise mismatch(f"has no array {name!r}; it has {present}; {expected}", role)
+    return arrays
 
 
 def _labelled(labels: set[int]) -> Classes:
@@ -118,18 +104,12 @@ def _labelled(labels: set[int]) -> Classes:
         raise SettingError(
             f"boxes have {len(labels):,} labels; {MAX_CLASSES:,} classes are the most"
         )
-    if not labels:
-        return Classes(("object",), ((0, 0),))
-    known = sorted(labels)
-    return Classes(tuple(map(str, known)), tuple((each, i) for i, each in enumerate(known)))
+    return Classes.of(sorted(labels)) if labels else Classes.of([0], ["object"])
 
 
-def _boxes(reading: InputEncoding, source: Any) -> Boxes:
+def _boxes(reading: InputEncoding, source: Source) -> Boxes:
     """The boxes of a record."""
-    arrays = read_record(source)
-    for name in NEEDED[reading.role]:
-        if name not in arrays:
-            raise _lacking(name, reading.role, arrays)
+    arrays = _record(source, reading.role, NEEDED[reading.role])
     corners = _checked(reading, "boxes", arrays["boxes"], None)
     rows = {
         name: _checked(reading, name, arrays[name], len(corners))
@@ -145,7 +125,11 @@ def _boxes(reading: InputEncoding, source: Any) -> Boxes:
     size, nothing = sides.prod(-1), np.zeros(len(corners))
     masks = None
     if "masks" in arrays:
-        masks = Segmentations.of_masks(_masks(reading, arrays["masks"], len(corners)))
+        shape = arrays["masks"].shape
+        if len(shape) != 3 or shape[0] != len(corners):
+            expected = f"expected ({len(corners)}, height, width), one a box"
+            raise reading.unfit(f"has masks of shape {shape}; {expected}")
+        masks = Segmentations.of_masks(arrays["masks"])
     return Boxes(
         corners,
         size,
@@ -168,14 +152,6 @@ def _checked(reading: InputEncoding, name: str, array: AnyArray, count: int | No
     if not np.isfinite(array).all():
         raise reading.unfit(f"has {name} that are not finite")
     return array.astype(np.float64)
-
-
-def _masks(reading: InputEncoding, masks: AnyArray, count: int) -> AnyArray:
-    if masks.ndim != 3 or len(masks) != count:
-        raise reading.unfit(
-            f"has masks of shape {masks.shape}; expected ({count}, height, width), one a box"
-        )
-    return masks
 
 
 def _classes(reading: InputEncoding, labels: FloatArray | None, count: int) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""One pair into numbers: counts of distinct value pairs where that is exact, pixels elsewhere."""
+"""One pair as numbers: counts of distinct value pairs where counts are exact, or else pixels."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ from lossbench.data.counting.instance_overlap import InstanceOverlap, count_segm
 from lossbench.data.counting.joint_histogram import Table, differences, joint
 from lossbench.data.counting.sparse_histogram import Cells, occurring
 from lossbench.data.formats.boxes import Detections
-from lossbench.data.formats.stored_array import StoredArray
 from lossbench.data.formats.voxel_grid import VoxelGrid
 from lossbench.data.loading.detections import read_detections
-from lossbench.data.loading.records import TASKS as RECORDS
-from lossbench.data.loading.records import Record, read_tensors
+from lossbench.data.loading.records import RECORD_TASKS, Record, read_tensors
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import is_lost, label
 from lossbench.data.sources.read import read
-from lossbench.errors import InputError, PairError, sized
+from lossbench.errors import InputError, PairError, mismatch, sized
 from lossbench.runtime.array_types import AnyArray
 
 
@@ -43,14 +41,14 @@ class Pixels:
     pred: AnyArray
     target: AnyArray
     weight: AnyArray  # (C or 1, N), 0 where ignored
-    space: tuple[int, ...]  # their places: height and width, or the axes of a volume
+    space: tuple[int, ...]  # height and width, or the axes of a volume
     positive: AnyArray | None = None  # (C or 1, N) role `pos_weight`
     spacing: tuple[float, ...] | None = None  # of the target along each axis of `space`, in mm
     instances: AnyArray | None = None  # (C or 1, N) role `instances`, whole numbers
-    others: Mapping[str, Other] = field(default_factory=dict)  # by role, what losses name
+    others: Mapping[str, Other] = field(default_factory=dict)  # by role, inputs that losses name
 
     def side(self, role: str) -> Other:
-        """One input with its places."""
+        """One input with its axes."""
         if role in ("pred", "target"):
             return Other(getattr(self, role), self.space)
         return self.others[role]
@@ -58,11 +56,11 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Sample:
-    """A pair as the plan wants it: a table of counts, its pixels, or both.
+    """A pair as the plan reads it: a table of counts, its pixels, or both.
 
     Tables are (C, 2, levels) target by prediction for binary and multilabel tasks, (K, K) target by
-    prediction for label maps, and (channels, 511) for the differences −255 … 255 of images; of
-    larger ones there are only the cells that occur.
+    prediction for label maps, and (channels, 511) for the differences −255 … 255 of images; a
+    larger table has only the cells that occur.
     """
 
     size: int  # pixels, ignored ones included
@@ -71,9 +69,9 @@ class Sample:
 
 
 def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
-    """Decode a pair and hold it against the plan."""
+    """Decode a pair and compare it with the plan."""
     try:
-        if plan.task in RECORDS:
+        if plan.task in RECORD_TASKS:
             return Sample(1, None, read_tensors(plan, pair))
         if plan.task == "detection":
             return Sample(1, None, read_detections(plan, pair))
@@ -95,7 +93,7 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
         role = error.role or "pred"
         error.located(role, label(pair.sources[role][0]))
         lost = list(filter(is_lost, pair.sources["target"]))
-        if error.kind == "missing" and lost:  # a prediction may be forgiven, the truth never is
+        if error.kind == "missing" and lost:  # no setting allows for a missing ground truth
             error.role, error.file = "target", label(lost[0])
         return PairError.of(error, pair.id)
 
@@ -110,14 +108,17 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, VoxelGrid | None
     for source in pair.sources[role]:
         try:
             picture = read(source)
-            planes.append(reading.plane(picture) if reading else _single(picture, role))
+            if not reading and (picture.colour or picture.mode == "LA"):
+                numbers = f"where role {role} has one number a pixel"
+                raise mismatch(f"is a colour picture ({picture.mode}) {numbers}")
+            planes.append(reading.plane(picture) if reading else picture.array)
             if planes[-1].size == 0:
-                raise InputError("holds no pixel", kind="mismatch")
+                raise mismatch("holds no pixel")
             if planes[-1].shape != planes[0].shape:
                 others = _size(planes[0])
                 raise InputError(f"is {_size(planes[-1])}, other classes are {others}", kind="size")
             if picture.grid and grid and (unlike := picture.grid.unlike(grid, "its other classes")):
-                raise InputError(unlike, kind="mismatch")
+                raise mismatch(unlike)
             grid = picture.grid
         except InputError as error:
             raise error.located(role, label(source)) from None
@@ -129,45 +130,29 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, VoxelGrid | None
 def _spacing(
     plan: Plan, grids: Mapping[str, VoxelGrid | None], pair: Pair
 ) -> tuple[float, ...] | None:
-    """The spacing of the ground truth, on whose grid the others lie as far as they have one."""
+    """The spacing of the ground truth, whose grid all inputs with a grid have to share."""
     target = grids["target"]
     name = label(pair.sources["target"][0]) or "its ground truth"
     for role, grid in grids.items():
         if grid and target and (unlike := grid.unlike(target, name)):
-            raise InputError(unlike, kind="mismatch", role=role)
+            raise mismatch(unlike, role)
     spacing = target.spacing if target else None
     if bool(spacing) != bool(plan.spacing):
-        here, there = ("a", "others have none") if spacing else ("no", "others have one in mm")
-        raise InputError(
-            f"has {here} voxel spacing where {there}; evaluate them apart",
-            kind="mismatch",
-            role="target",
-        )
+        own, others = ("a", "others have none") if spacing else ("no", "others have one in mm")
+        raise mismatch(f"has {own} voxel spacing where {others}; evaluate them apart", "target")
     return spacing
-
-
-def _single(picture: StoredArray, role: str) -> AnyArray:
-    """A mask or weight map: one number a pixel."""
-    if picture.colour or picture.mode == "LA":
-        raise InputError(
-            f"is a colour picture ({picture.mode}) where role {role} has one number a pixel",
-            kind="mismatch",
-            role=role,
-        )
-    return picture.array
 
 
 def _fit(plan: Plan, loaded: dict[str, AnyArray], pair: Pair) -> None:
     """Bring every role to the ground truth's size, or refuse."""
     target = loaded["target"]
-    space = target.shape[1:] if plan.target.stacked else target.shape
-    own = {  # have a size of their own
+    space = _space(plan.target, target)
+    any_size = {
         each.role for each in plan.roles if plan.task == "image" or each.encoding == "scores"
     }
-    for role, array in loaded.items():
-        reading = plan.reading(role)
-        if role in own:
-            continue
+    roles = [role for role in loaded if role not in any_size]
+    for role in roles:
+        array, reading = loaded[role], plan.reading(role)
         alone = array.ndim == len(space) + 1 and len(array) == 1
         if alone and role != "target" and not (reading and reading.stacked):
             loaded[role] = array = array[0]  # an axis of classes or channels, of which there is one
@@ -178,25 +163,20 @@ def _fit(plan: Plan, loaded: dict[str, AnyArray], pair: Pair) -> None:
             loaded[role] = _resized(array, space, plan.resize, stacked)
             continue
         several = stacked and array.ndim > len(space)
-        here, there = _size(array, several), _size(target, plan.target.stacked)
-        if here == there:  # the difference is in other axes
-            here, there = str(array.shape), str(target.shape)
+        size, expected = _size(array, several), _size(target, plan.target.stacked)
+        if size == expected:  # the difference is in other axes
+            size, expected = str(array.shape), str(target.shape)
         file = label(pair.sources["target"][0]) or "its ground truth"
         advice = "; --resize nearest|bilinear fits it" if role == "pred" else ""
         if len(space) > 2:
             turned = array.shape[several:] == space[::-1]
             advice = "; its axes are in reverse order, transpose it" if turned else "; resample it"
-        raise InputError(f"is {here} where {file} is {there}{advice}", kind="size", role=role)
-    for role, array in loaded.items():
-        if (array.ndim > len(space) and role not in own) and (
-            len(array) != plan.channels or (role in plan.masks and plan.task != "multilabel")
-        ):
+        raise InputError(f"is {size} where {file} is {expected}{advice}", kind="size", role=role)
+    for role in roles:
+        count, one_mask = len(loaded[role]), role in plan.masks and plan.task != "multilabel"
+        if loaded[role].ndim > len(space) and (count != plan.channels or one_mask):
             what = "channels" if plan.task == "image" else "classes"
-            raise InputError(
-                f"has {len(array)} {what} where the plan reads {plan.channels}",
-                kind="mismatch",
-                role=role,
-            )
+            raise mismatch(f"has {count} {what} where the plan reads {plan.channels}", role)
 
 
 def _resized(array: AnyArray, space: tuple[int, ...], method: str, stacked: bool) -> AnyArray:
@@ -207,14 +187,13 @@ def _resized(array: AnyArray, space: tuple[int, ...], method: str, stacked: bool
             kind="size",
             role="pred",
         )
-    size = (space[1], space[0])
     if array.dtype.kind == "f":
         array = array.astype(np.float32)
     elif array.dtype not in (np.uint8, np.bool_):
         array = array.astype(np.int32)
     planes = array if stacked else array[None]
     resampling = Image.Resampling[method.upper()]
-    fitted = [np.asarray(Image.fromarray(p).resize(size, resampling)) for p in planes]
+    fitted = [np.asarray(Image.fromarray(p).resize(space[::-1], resampling)) for p in planes]
     return np.stack(fitted) if stacked else fitted[0]
 
 
@@ -247,8 +226,8 @@ def _count(plan: Plan, loaded: dict[str, AnyArray]) -> Table | Cells:
 
 
 def _pixels(plan: Plan, loaded: dict[str, AnyArray], spacing: tuple[float, ...] | None) -> Pixels:
-    """Pixels in rows; what weighs nothing is overwritten first, whatever it was."""
-    pred, target = _rows(loaded["pred"], plan.pred), _rows(loaded["target"], plan.target)
+    """Pixels in rows; pixels without weight are overwritten first, whatever they hold."""
+    target = _rows(loaded["target"], plan.target)
     count = target.shape[1]
     maps = {role: _weights(role, loaded[role].reshape(-1, count)) for role in plan.maps}
     weight = maps.get("weight", np.broadcast_to(1.0, (1, count)))
@@ -266,30 +245,30 @@ def _pixels(plan: Plan, loaded: dict[str, AnyArray], spacing: tuple[float, ...] 
         if plan.target.ignore:
             weight = _put(weight, plan.target.ignored(target), 0)
         target = plan.target.numbers(_overwritten(target, weight))
-    if plan.pred.is_hard:
-        codes = _overwritten(plan.pred.coded(pred), weight)
-        if (codes >= plan.pred.classes).any():
-            raise plan.pred.refuse(pred, codes)
-        pred = codes
-    else:
-        pred = plan.pred.numbers(_overwritten(pred, weight))
-    space = loaded["target"].shape[1:] if plan.target.stacked else loaded["target"].shape
+    pred, space = _values(plan.pred, loaded["pred"], weight), _space(plan.target, loaded["target"])
     positive, instances = maps.get("pos_weight"), maps.get("instances")
-    others = {each.role: _other(each, loaded[each.role], weight) for each in plan.roles}
+    others = {
+        each.role: Other(_values(each, stored, weight), _space(each, stored))
+        for each in plan.roles
+        for stored in (loaded[each.role],)
+    }
     return Pixels(pred, target, weight, space, positive, spacing, instances, others)
 
 
-def _other(reading: InputEncoding, stored: AnyArray, weight: AnyArray) -> Other:
-    """An input that a loss names; what weighs nothing is overwritten where it has the same size."""
-    space, rows = stored.shape[int(reading.stacked) :], _rows(stored, reading)
-    codes = reading.coded(rows) if reading.is_hard else rows
-    if rows.shape[1] == weight.shape[1]:
-        codes = _overwritten(codes, weight)
+def _values(reading: InputEncoding, stored: AnyArray, weight: AnyArray) -> AnyArray:
+    """The classes or numbers of an input; pixels without weight are overwritten."""
+    rows = _rows(stored, reading)
     if not reading.is_hard:
-        return Other(reading.numbers(codes), space)
+        return reading.numbers(_overwritten(rows, weight))
+    codes = _overwritten(reading.coded(rows), weight)
     if (codes >= reading.classes).any():
         raise reading.refuse(rows, codes)
-    return Other(codes, space)
+    return codes
+
+
+def _space(reading: InputEncoding, stored: AnyArray) -> tuple[int, ...]:
+    """The axes of pixels."""
+    return stored.shape[1:] if reading.stacked else stored.shape
 
 
 def _rows(array: AnyArray, reading: InputEncoding) -> AnyArray:
@@ -298,15 +277,17 @@ def _rows(array: AnyArray, reading: InputEncoding) -> AnyArray:
 
 
 def _overwritten(rows: AnyArray, weight: AnyArray, number: int = 0) -> AnyArray:
-    """A number where nothing weighs."""
-    unseen: AnyArray = weight == 0
-    if len(unseen) not in (1, len(rows)):
-        unseen = np.all(unseen, 0)[None]
-    return _put(rows, unseen, number)
+    """A number in place of the pixels without weight; nothing if the input has another size."""
+    if rows.shape[1] != weight.shape[1]:
+        return rows
+    ignored: AnyArray = weight == 0
+    if len(ignored) not in (1, len(rows)):
+        ignored = np.all(ignored, 0)[None]
+    return _put(rows, ignored, number)
 
 
 def _put(rows: AnyArray, where: AnyArray, number: int) -> AnyArray:
-    """A number in some places; the very same rows where there are none."""
+    """A number at some pixels; the same array where there are none."""
     return np.where(where, rows.dtype.type(number), rows) if where.any() else rows
 
 
@@ -314,9 +295,7 @@ def _weights(role: str, stored: AnyArray) -> NDArray[np.float64]:
     weight = stored.astype(np.float64)
     if not np.isfinite(weight).all() or weight.min() < 0:
         what = "instances" if role == "instances" else "weights"
-        raise InputError(
-            f"holds {what} that are negative or not finite", kind="mismatch", role=role
-        )
+        raise mismatch(f"holds {what} that are negative or not finite", role)
     if role == "instances" and (weight % 1).any():
-        raise InputError("holds instances that are no whole numbers", kind="mismatch", role=role)
+        raise mismatch("holds instances that are no whole numbers", role)
     return weight

@@ -19,46 +19,50 @@ from lossbench.errors import InputError, PairError, SettingError
 def pair(
     folders: Mapping[str, Any], patterns: Mapping[str, str | None], classes: Sequence[str] = ()
 ) -> Pairing:
-    """Match the files of every role.
+    """Match the files of every role, `pred` and `target` among them.
 
-    Args:
-        folders: role -> folder, archive, URL, single file, or arrays in memory; `pred` and
-            `target` among them.
-        patterns: role -> pattern such as "{id}_pred.png", for the roles that have one. Roles
-            beside pred and target have one file a sample, so there {class} is no part of a name.
-        classes: names in the order wanted, for patterns with {class}.
+    A folder may be an archive, a URL, a single file, or arrays in memory. A pattern is such as
+    "{id}_{class}.png"; `classes` gives the order of its classes. Further roles have one file a
+    sample, so patterns with {class} are not for them.
 
     Raises:
         InputError: a folder is missing or empty, or nothing matches.
     """
     are_paths = {isinstance(folder, str | os.PathLike) for folder in folders.values()}
-    if are_paths != {True}:
-        if True in are_paths:
-            raise SettingError("give folders for all inputs, or arrays for all of them")
-        return _pair_arrays(folders)
+    if len(are_paths) > 1:
+        raise SettingError("give folders for all inputs, or arrays for all of them")
     result, locations = Pairing(), LocationIndex()
     named = {role: label(folder) for role, folder in folders.items()}
-    indices = {
-        role: _index(role, os.fspath(folder), patterns.get(role), locations, result.left_out)
-        for role, folder in folders.items()
-    }
-    result.confined = locations.confined
-    if all(_is_one_file(index, folders[role]) for role, index in indices.items()):
-        name = next(iter(indices["pred"]))  # of all roles, whatever their files are called
-        indices = {role: {name: next(iter(index.values()))} for role, index in indices.items()}
+    if False in are_paths:
+        indices = _index_arrays(folders)
+        result.confined = True
+    else:
+        indices = {
+            role: _index(role, os.fspath(folder), patterns.get(role), locations, result.left_out)
+            for role, folder in folders.items()
+        }
+        result.confined = locations.confined
+        if all(_is_one_file(index, folders[role]) for role, index in indices.items()):
+            name = next(iter(indices["pred"]))  # of all roles, whatever their files are called
+            indices = {role: {name: next(iter(index.values()))} for role, index in indices.items()}
     names = {name for index in indices.values() for files in index.values() for name, _ in files}
     result.classes = ordered_classes(names - {""}, classes)
+    for index in indices.values() if result.classes else ():
+        for sample, files in index.items():
+            index[sample] = tuple(
+                sorted(files, key=lambda each: ("", *result.classes).index(each[0]))
+            )
     pred, target = indices["pred"], indices["target"]
     if not pred.keys() & target.keys():
-        raise InputError(no_match(named, pred, target), kind="missing")
+        no_arrays = "there are no arrays, or no id is in both pred and target"
+        message = no_arrays if False in are_paths else no_match(named, pred, target)
+        raise InputError(message, kind="missing")
     for sample in sorted(pred.keys() | target.keys()):
         if problem := _problem(sample, indices, named, result.classes):
             result.unpaired.append(problem)
             continue
-        files_of_roles = {role: dict(index[sample]) for role, index in indices.items()}
         sources = {
-            role: (files[""],) if "" in files else tuple(files[name] for name in result.classes)
-            for role, files in files_of_roles.items()
+            role: tuple([file for _, file in each[sample]]) for role, each in indices.items()
         }
         result.pairs.append(sample, sources)
     return result
@@ -76,24 +80,26 @@ def _problem(
             kind, file = ("extra", label(other)) if is_extra else ("missing", None)
             what = {"pred": "prediction", "target": "ground truth"}.get(role, f"{role} file")
             message = f"{label(other)} has no {what} in {folders[role]}"
+            if folders[role] is None:  # arrays
+                message = f"{sample!r} has no {role}"
             return PairError(sample, role, file, kind, message)
-        counts = Counter(of_class for of_class, _ in files)
-        if len(counts) < len(files):
-            repeated = next(name for name, count in counts.items() if count > 1)
+        names = [of_class for of_class, _ in files]
+        if len(set(names)) < len(names):
+            repeated = next(name for name in names if names.count(name) > 1)
             same = [str(label(file)) for of_class, file in files if of_class == repeated]
-            names = " and ".join(same)
-            message = f"{names} have one id, {sample!r}; remove one, or choose with a pattern"
+            both = " and ".join(same)
+            message = f"{both} have one id, {sample!r}; remove one, or choose with a pattern"
             return PairError(sample, role, same[0], "duplicate", message)
         for name in classes:
-            if name not in counts and "" not in counts:
+            if name not in names and "" not in names:
                 message = f"{sample!r} has no file for class {name!r} in {folders[role]}"
                 return PairError(sample, role, None, "missing", message)
     return None
 
 
-def _pair_arrays(folders: Mapping[str, Any]) -> Pairing:
+def _index_arrays(folders: Mapping[str, Any]) -> dict[str, Index]:
     """Arrays in memory: mappings by id, or sequences (an array's first axis) by number."""
-    result, indices = Pairing(confined=True), dict[str, dict[str, Any]]()
+    indices = dict[str, Index]()
     for role, arrays in folders.items():
         index = indices[role] = {}
         if numbered := not isinstance(arrays, Mapping):
@@ -101,21 +107,11 @@ def _pair_arrays(folders: Mapping[str, Any]) -> Pairing:
         for key, value in arrays.items():
             if str(key) in index:
                 raise InputError(f"{role} has two ids that are written {str(key)!r}", role=role)
-            index[str(key)] = value
+            index[str(key)] = (("", value),)
         if numbered and len(index) != len(indices["pred"]):
             counts = f"pred has {len(indices['pred'])} samples and {role} has {len(index)}"
             raise InputError(counts, kind="missing", role=role)
-    if not indices["pred"].keys() & indices["target"].keys():
-        raise InputError("there are no arrays, or no id is in both pred and target", kind="missing")
-    for key in sorted(indices["pred"].keys() | indices["target"].keys()):
-        absent_role = next((role for role, index in indices.items() if key not in index), None)
-        if absent_role is None:
-            result.pairs.append(key, {role: (index[key],) for role, index in indices.items()})
-        else:
-            kind = "extra" if absent_role == "target" else "missing"
-            message = f"{key!r} has no {absent_role}"
-            result.unpaired.append(PairError(key, absent_role, None, kind, message))
-    return result
+    return indices
 
 
 def _is_one_file(index: Index, folder: Any) -> bool:

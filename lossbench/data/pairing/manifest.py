@@ -31,13 +31,10 @@ def read_manifest(
 ) -> Pairing:
     """The pairs that a manifest names, in the order of their ids.
 
-    Args:
-        path: a file of comma or tab separated values with a header, a Parquet file, or a URL of
-            either; "-" is the standard input. Paths in it are relative to its folder, in the
-            standard input to the working directory.
-        roles: roles beside pred and target that a column may name.
-        classes: names in the order wanted, for columns such as `pred[liver]`.
-        group_by: columns whose cells make the group of a sample.
+    A manifest is a file of comma or tab separated values with a header, a Parquet file, a URL of
+    either, or "-" for the standard input. Paths in it are relative to its folder, in the standard
+    input to the working directory. `roles` are further roles that may have a column, `classes`
+    gives the order of columns such as `pred[liver]`, `group_by` names the columns of groups.
 
     Raises:
         InputError: it cannot be read, or is no such table.

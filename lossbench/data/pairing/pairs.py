@@ -15,8 +15,6 @@ from lossbench.runtime.string_list import StringList
 
 Files = tuple[tuple[str, Source], ...]  # each with its class, "" without classes
 Index = dict[str, Files]  # by id
-
-
 Segments = dict[int, tuple[int, bool]]  # id -> class, whether it is a crowd
 
 
@@ -114,23 +112,9 @@ class Pairs(Sequence[Pair]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
-    def __reduce__(self) -> Any:
-        """A slice does not take the others along."""
-        columns = {role: [files[at] for at in self.order] for role, files in self.roles.items()}
-        segments = list(map(self.segments.get, self.order))
-        return _listed, (list(self.named()), columns, segments)
-
-
-def _listed(
-    names: Sequence[str],
-    columns: Mapping[str, Sequence[tuple[Source, ...]]],
-    segments: Sequence[dict[str, Segments] | None],
-) -> Pairs:
-    """Pairs from lists of all their parts."""
-    pairs = Pairs()
-    for name, listed, *files in zip(names, segments, *columns.values(), strict=True):
-        pairs.append(name, dict(zip(columns, files, strict=True)), listed)
-    return pairs
+    def __getstate__(self) -> dict[str, Any]:
+        """The state of a copy, so that a slice is pickled without the other pairs."""
+        return vars(Pairs(self))
 
 
 @dataclass(frozen=True, slots=True)

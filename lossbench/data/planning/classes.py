@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,19 +21,17 @@ class Classes:
     values: tuple[tuple[int, int], ...]  # stored value -> index of the class
     colours: bool = False
 
-
-def numbered(count: int, names: Sequence[str] = ()) -> Classes:
-    """Classes whose stored value is their index."""
-    every = tuple(names) or tuple(str(index) for index in range(count))
-    return Classes(every, tuple((index, index) for index in range(count)))
+    @classmethod
+    def of(cls, values: Iterable[int], names: Sequence[str] = ()) -> Classes:
+        """One class for each stored value, called by that value where names are missing."""
+        indices = {value: index for index, value in enumerate(values)}
+        return cls(tuple(names or map(str, indices)), tuple(indices.items()))
 
 
 def parse_classes(setting: Any) -> Classes | None:
-    """The classes of the `classes` setting.
+    """The classes of a setting: a number, names in order, value -> name, or name -> RGB colour.
 
-    Args:
-        setting: a number of classes; names in order; value -> name; name -> RGB colour; or a text:
-            names with commas, YAML of any of these, or a YAML file.
+    A text is names with commas, YAML of any of these, or a YAML file.
 
     Raises:
         SettingError: none of these.
@@ -43,7 +41,7 @@ def parse_classes(setting: Any) -> Classes | None:
     if isinstance(setting, str):
         setting = _read(setting)
     if isinstance(setting, int) and not isinstance(setting, bool) and 0 < setting <= MAX_CLASSES:
-        return numbered(setting)
+        return Classes.of(range(setting))
     if isinstance(setting, Mapping) and setting:
         pairs = [_entry(key, value) for key, value in setting.items()]
         kinds = {kind for kind, _, _ in pairs}
@@ -54,19 +52,15 @@ def parse_classes(setting: Any) -> Classes | None:
         if len({value for value, _ in stored}) < len(stored):
             raise SettingError("classes give one stored value or colour to two names")
         return Classes(names, stored, kinds == {"colour"})
-    if isinstance(setting, Sequence) and setting and all(map(_is_name, setting)):
+    is_list = isinstance(setting, Sequence) and not isinstance(setting, str)
+    if is_list and setting and all(isinstance(name, str) and name for name in setting):
         if len(set(setting)) < len(setting):
             raise SettingError("classes name one class twice")
-        return numbered(len(setting), setting)
+        return Classes.of(range(len(setting)), setting)
     raise SettingError(
         f"classes {setting!r}: expected a number, names, {{value: name}} or {{name: [r, g, b]}};"
         f" {MAX_CLASSES:,} at most"
     )
-
-
-def _is_name(name: Any) -> bool:
-    """Whether a value can be the name of a class."""
-    return isinstance(name, str) and bool(name)
 
 
 def _read(text: str) -> Any:

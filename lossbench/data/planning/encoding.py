@@ -20,46 +20,26 @@ LARGEST_LABEL = 200  # larger numbers are grey levels, or 255 for ignored pixels
 
 @dataclass(frozen=True)
 class Encoding:
-    """What the numbers in a file stand for.
+    """What the numbers in a file stand for."""
 
-    Attributes:
-        name: the value of `--pred-encoding` and `--gt-encoding`.
-        tasks: the tasks whose files can hold it.
-        fits_truth: whether a ground truth can hold it.
-        is_hard: numbers are classes.
-        is_mask: of those, numbers are background and foreground whatever the classes are called.
-        any_foreground: of those, every number except 0 is foreground.
-        is_soft: numbers are levels, so that all files have to store them in one type.
-        is_scaled: of those, the largest integer of the type stands for 1.
-        is_probability: of those, values lie in [0, 1].
-        is_alpha: of those, numbers are the alpha channel of a picture.
-        is_logits: of those, a sigmoid or softmax makes probabilities of values.
-        has_channels: several numbers per pixel, channels first.
-        is_instances: numbers are names of segments.
-        palette: how a palette picture is read.
-        from_colours: (…, 3) colours as the numbers that they stand for; None where those are none.
-        ignored_above: 255 stands for ignored pixels where all labels are at most this number;
-            None where 255 never does.
-        advice: the way out if a number is no class; {flag} is the option that sets the encoding.
-    """
-
-    name: str
-    tasks: tuple[str, ...] = ()
-    fits_truth: bool = True
-    is_hard: bool = False
-    is_mask: bool = False
-    any_foreground: bool = False
-    is_soft: bool = False
-    is_scaled: bool = False
-    is_probability: bool = False
-    is_alpha: bool = False
-    is_logits: bool = False
-    has_channels: bool = False
-    is_instances: bool = False
-    palette: Literal["indices", "colours", "refused"] = "indices"
+    name: str  # the value of `--pred-encoding` and `--gt-encoding`
+    tasks: tuple[str, ...] = ()  # the tasks whose files can hold it
+    fits_truth: bool = True  # whether a ground truth can hold it
+    is_hard: bool = False  # numbers are classes
+    is_mask: bool = False  # of those, numbers are background and foreground, whatever their names
+    any_foreground: bool = False  # of those, every number except 0 is foreground
+    is_soft: bool = False  # numbers are levels, so that all files have to store them in one type
+    is_scaled: bool = False  # of those, the largest integer of the type stands for 1
+    is_probability: bool = False  # of those, values lie in [0, 1]
+    is_alpha: bool = False  # of those, numbers are the alpha channel of a picture
+    is_logits: bool = False  # of those, a sigmoid or softmax makes probabilities of values
+    has_channels: bool = False  # several numbers per pixel, channels first
+    is_instances: bool = False  # numbers are names of segments
+    palette: Literal["indices", "colours", "refused"] = "indices"  # how a palette picture is read
+    # (…, 3) colours as the numbers that they stand for; None where they stand for none
     from_colours: Callable[[AnyArray], AnyArray | None] | None = None
-    ignored_above: int | None = None
-    advice: str = ""
+    ignored_above: int | None = None  # 255 is ignored where labels end here; None where it never is
+    advice: str = ""  # the way out if a number is no class; {flag} is the option to set it
 
     @property
     def is_label_map(self) -> bool:
@@ -89,76 +69,46 @@ def _grey_levels(colours: AnyArray) -> AnyArray | None:
 
 NAME_CLASSES = "name all classes with --classes, or --ignore a value"
 
+# fmt: off
 ENCODINGS = {
     encoding.name: encoding
     for encoding in (
         Encoding(
-            "labels",
-            CLASS_TASKS,
-            is_hard=True,
-            ignored_above=LARGEST_LABEL,
-            advice=NAME_CLASSES,
+            "labels", CLASS_TASKS, is_hard=True, ignored_above=LARGEST_LABEL, advice=NAME_CLASSES
         ),
         Encoding(
-            "mask",
-            (*CLASS_TASKS, "instances"),
-            is_hard=True,
-            is_mask=True,
-            ignored_above=1,
+            "mask", (*CLASS_TASKS, "instances"),
+            is_hard=True, is_mask=True, ignored_above=1,
             advice="for grey levels give {flag} probability",
         ),
         Encoding(
-            "nonzero",
-            ("binary", "multilabel", "instances"),
-            is_hard=True,
-            is_mask=True,
-            any_foreground=True,
+            "nonzero", ("binary", "multilabel", "instances"),
+            is_hard=True, is_mask=True, any_foreground=True,
             advice="give every pixel a number",
         ),
         Encoding(
-            "probability",
-            CLASS_TASKS,
-            is_soft=True,
-            is_scaled=True,
-            is_probability=True,
-            palette="refused",
-            from_colours=_grey_levels,
+            "probability", CLASS_TASKS, is_soft=True, is_scaled=True, is_probability=True,
+            palette="refused", from_colours=_grey_levels,
         ),
         Encoding(
-            "alpha",
-            ("binary", "multilabel"),
-            is_soft=True,
-            is_scaled=True,
-            is_probability=True,
-            is_alpha=True,
+            "alpha", ("binary", "multilabel"),
+            is_soft=True, is_scaled=True, is_probability=True, is_alpha=True,
         ),
         Encoding(
-            "logits",
-            CLASS_TASKS,
-            fits_truth=False,
-            is_soft=True,
-            is_logits=True,
-            palette="refused",
+            "logits", CLASS_TASKS,
+            fits_truth=False, is_soft=True, is_logits=True, palette="refused",
         ),
         Encoding(
-            "image",
-            ("image",),
-            is_soft=True,
-            is_scaled=True,
-            has_channels=True,
-            palette="colours",
-            from_colours=lambda colours: colours,
+            "image", ("image",), is_soft=True, is_scaled=True, has_channels=True,
+            palette="colours", from_colours=lambda colours: colours,
         ),
         Encoding(
-            "palette",
-            CLASS_TASKS,
-            is_hard=True,
-            ignored_above=LARGEST_LABEL,
-            advice=NAME_CLASSES,
+            "palette", CLASS_TASKS, is_hard=True, ignored_above=LARGEST_LABEL, advice=NAME_CLASSES
         ),
         Encoding("instances", ("instances",), is_instances=True, from_colours=_segment_ids),
     )
 }
+# fmt: on
 
 # No option sets these: they follow from the task and from the inputs that losses name.
 NUMBERS = {name: Encoding(name) for name in ("vectors", "label", "scores", "records", "boxes")}

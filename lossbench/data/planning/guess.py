@@ -6,10 +6,8 @@ import numpy as np
 
 from lossbench.data.planning.classes import Classes
 from lossbench.data.planning.encoding import LARGEST_LABEL, Encoding
-from lossbench.data.planning.probe import WHITE, FileProbe
+from lossbench.data.planning.probe import WHITE, FileProbe, Ranges, without
 from lossbench.errors import SettingError
-
-Ranges = tuple[tuple[int, int], ...]  # of stored values, both ends included
 
 IGNORED_LABEL = 255
 DARK_LIMIT = 32  # a picture with nothing above this holds labels, not grey levels
@@ -21,14 +19,7 @@ LONGEST_STACK = 32  # a first axis longer than this is spatial, not one of class
 def guess_target(
     target: FileProbe, task: str | None, classes: Classes | None, ignore: Ranges, one_hot: bool
 ) -> str:
-    """The encoding of the ground truth.
-
-    Args:
-        target: a sample of its files.
-        task: the task; None if it will follow from the encoding.
-        classes: the classes that the user names.
-        ignore: the values that the user ignores.
-        one_hot: whether its shape allows classes along the first axis.
+    """The encoding of the ground truth; `one_hot` if its shape allows classes along the first axis.
 
     Raises:
         SettingError: its values could be labels as well as grey levels.
@@ -41,7 +32,7 @@ def guess_target(
         return "palette"
     if target.colour:
         return "image"
-    values = target.without(ignore)
+    values = without(target.values, ignore)
     if not target.whole or not values:
         return "probability" if task or (target.probable and target.sums_to_one) else "image"
     if len(values | {0}) <= 2 and (task != "multiclass" or one_hot or not values <= {0, 1}):
@@ -59,7 +50,8 @@ def guess_target(
         return "labels"
     if not one_by_one and len(values) > IMAGE_LEVELS:
         return "image"
-    is_bright = target.high >= BRIGHT_SHARE * _largest_number(target)
+    largest = 1.0 if target.floats else float(np.iinfo(target.dtype).max)
+    is_bright = target.high >= BRIGHT_SHARE * largest
     if two_whites or not (is_bright and (task or not target.volumes)):
         shown = ", ".join(map(str, sorted(values)[:8]))
         raise SettingError(
@@ -70,14 +62,7 @@ def guess_target(
 
 
 def guess_task(truth: Encoding, pred: FileProbe, target: FileProbe, class_files: bool) -> str:
-    """The task that the ground truth's encoding and the shapes of arrays are for.
-
-    Args:
-        truth: the encoding of the ground truth.
-        pred: a sample of the predictions.
-        target: a sample of the ground truth.
-        class_files: whether each class has files of its own.
-    """
+    """The task that the ground truth's encoding and the shapes of arrays are for."""
     if truth.has_channels:
         return "image"
     if class_files:
@@ -97,13 +82,7 @@ def guess_task(truth: Encoding, pred: FileProbe, target: FileProbe, class_files:
 
 
 def guess_pred(pred: FileProbe, task: str, truth: Encoding, class_axis: bool) -> str:
-    """The encoding of predictions.
-
-    Args:
-        pred: a sample of the predictions.
-        task: the task.
-        truth: the encoding of the ground truth.
-        class_axis: whether predictions have one axis more than the ground truth.
+    """The encoding of predictions; `class_axis` if they have one axis more than the ground truth.
 
     Raises:
         SettingError: their values are neither a mask nor probabilities.
@@ -133,7 +112,7 @@ def guess_instances(probe: FileProbe, ignore: Ranges, coded: bool) -> str:
         return "instances"
     if not probe.whole:
         return "probability" if probe.probable else "logits"
-    values = probe.without(ignore)
+    values = without(probe.values, ignore)
     return "mask" if len(values - {0}) == 1 and values <= {0, 1, WHITE} else "instances"
 
 
@@ -155,12 +134,6 @@ def _like_labels(values: set[int], volumes: bool) -> bool:
 
     Labels are small, or most numbers up to the largest occur; in volumes, a few values suffice.
     """
-    largest = max(values)
     few = volumes and len(values) <= IMAGE_LEVELS
-    dense = largest <= LARGEST_LABEL and (largest < DARK_LIMIT or not is_sparse(values))
+    dense = max(values) <= LARGEST_LABEL and (max(values) < DARK_LIMIT or not is_sparse(values))
     return min(values) >= 0 and (few or dense)
-
-
-def _largest_number(probe: FileProbe) -> float:
-    """The largest number that the type of the files can store; 1 for floats."""
-    return 1.0 if probe.floats else float(np.iinfo(probe.dtype).max)

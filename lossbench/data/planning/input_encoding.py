@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from lossbench.data.arrays.strips import strips
 from lossbench.data.formats.stored_array import StoredArray
 from lossbench.data.planning.encoding import ENCODINGS, NUMBERS, Encoding, colour_codes
-from lossbench.errors import InputError
-from lossbench.runtime.array_types import AnyArray
+from lossbench.errors import InputError, mismatch
+from lossbench.runtime.array_types import AnyArray, BoolArray
 
 FLAG = {"pred": "--pred-encoding", "target": "--gt-encoding"}
 LEVELS = {"uint8": 1 << 8, "uint16": 1 << 16}
@@ -25,35 +25,20 @@ CHANNELS = 4  # a last axis no longer than this holds channels
 
 @dataclass(frozen=True)
 class InputEncoding:
-    """What the stored numbers of one role mean, decided once for the run.
+    """What the stored numbers of one role mean, decided once for the run."""
 
-    Attributes:
-        role: pred, target, or the name that a loss gives a further input.
-        encoding: a name of ENCODINGS or NUMBERS; label is one number per sample.
-        dtype: how numbers are stored, such as uint8 or float32.
-        scale: the stored integer that stands for 1.
-        values: stored value -> class, of hard encodings.
-        classes: how many classes those values have.
-        colours: stored values are colours, 0xRRGGBB; of instances, R + 256·G + 65536·B.
-        ignore: ranges of stored values that take a pixel out, both ends included.
-        stacked: classes or channels come along the first axis, or one file a class.
-        places: how many axes of an image are spatial; None where each array tells.
-        length: how many numbers a vector has; 0 for all else.
-        tensors: the names of a record's tensors, as a sample of files has them.
-    """
-
-    role: str
-    encoding: str
-    dtype: str
-    scale: float = 1.0
-    values: tuple[tuple[int, int], ...] = ()
-    classes: int = 0
-    colours: bool = False
-    ignore: tuple[tuple[int, int], ...] = ()
-    stacked: bool = False
-    places: int | None = None
-    length: int = 0
-    tensors: tuple[str, ...] = ()
+    role: str  # pred, target, or the name that a loss gives a further input
+    encoding: str  # a name of ENCODINGS or NUMBERS; label is one number per sample
+    dtype: str  # how numbers are stored, such as uint8 or float32
+    scale: float = 1.0  # the stored integer that stands for 1
+    values: tuple[tuple[int, int], ...] = ()  # stored value -> class, of hard encodings
+    classes: int = 0  # how many classes those values have
+    colours: bool = False  # stored values are colours, 0xRRGGBB; of instances, R + 256·G + 65536·B
+    ignore: tuple[tuple[int, int], ...] = ()  # ranges, both ends included, that take a pixel out
+    stacked: bool = False  # classes or channels come along the first axis, or one file a class
+    places: int | None = None  # how many axes of an image are spatial; None where each array tells
+    length: int = 0  # how many numbers a vector has; 0 for all else
+    tensors: tuple[str, ...] = ()  # the names of a record's tensors, as a sample of files has them
 
     @property
     def definition(self) -> Encoding:
@@ -81,7 +66,8 @@ class InputEncoding:
         return self.classes if self.is_hard else LEVELS.get(self.dtype, 0)
 
     def __str__(self) -> str:
-        return f"{self.encoding} {self._stored()}{self._ignored()}"
+        ranges = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.ignore)
+        return f"{self.encoding} {self._stored()}" + (f", ignore {ranges}" if ranges else "")
 
     def _stored(self) -> str:
         """The stored numbers, for people."""
@@ -107,11 +93,6 @@ class InputEncoding:
         parts = [f"{r[0]}…{r[-1]}" if len(r) > 2 else ",".join(map(str, r)) for r in runs]
         is_one_run = len(parts) == 1 and len(stored) > 2
         return parts[0] if is_one_run else "{" + ",".join(parts) + "}"
-
-    def _ignored(self) -> str:
-        """The ignored values, for people."""
-        ranges = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.ignore)
-        return f", ignore {ranges}" if ranges else ""
 
     def plane(self, picture: StoredArray) -> AnyArray:
         """The stored number of each pixel, or the channels of an image (first).
@@ -152,17 +133,14 @@ class InputEncoding:
             with np.errstate(invalid="ignore"):
                 small = stored.astype(np.uint8)  # Pillow's own True is 255
             stored = small if (small == stored).all() else stored
-        if stored.dtype == np.uint8:
-            masks = self._masks(stored)
-            if masks is None:
-                return self._lookup.take(stored)
+        if stored.dtype == np.uint8 and (masks := self._masks(stored)):
             codes = np.zeros(stored.shape, np.uint8)
             for index, mask, count in masks:
                 if index and count:
                     codes += mask.view(np.uint8) * np.uint8(index)
             return codes
-        if stored.dtype == np.uint16:
-            return self._long_lookup.take(stored)
+        if stored.dtype in (np.uint8, np.uint16):
+            return self._lookup[: 1 << 8 * stored.itemsize].take(stored)
         keys = np.array(sorted(self.values))
         nearest = np.searchsorted(keys[:, 0], stored).clip(max=len(keys) - 1)
         codes = np.where(keys[nearest, 0] == stored, keys[nearest, 1], self._other_code)
@@ -172,7 +150,7 @@ class InputEncoding:
             codes[self.ignored(stored)] = self.classes
         return codes.astype(self._lookup.dtype)
 
-    def ignored(self, stored: AnyArray) -> NDArray[np.bool_]:
+    def ignored(self, stored: AnyArray) -> BoolArray:
         """Where a stored value takes the pixel out."""
         inside = np.zeros(stored.shape, np.bool_)
         for low, high in self.ignore:
@@ -187,19 +165,17 @@ class InputEncoding:
         """
         numbers = stored / self.scale if self.scale != 1 else stored
         if stored.dtype.kind == "f":
-            lost = sum(
-                part.size - np.count_nonzero(np.isfinite(part)) for (part,) in strips(numbers)
-            )
-            if lost:
+            finite = sum(np.count_nonzero(np.isfinite(part)) for (part,) in strips(numbers))
+            if finite < numbers.size:
+                lost = numbers.size - finite
                 raise self.unfit(f"holds {lost:,} values that are not finite numbers")
-        signed = stored.dtype.kind in "fi"
-        bounded = signed and self.definition.is_probability
-        if bounded and (numbers.min() < 0 or numbers.max() > 1):
-            outside = numbers.min() if numbers.min() < 0 else numbers.max()
-            raise self.unfit(
-                f"holds {outside:.4g}, outside the probabilities 0 to 1; if these are logits,"
-                f" give {self._flag} logits"
-            )
+        if stored.dtype.kind in "fi" and self.definition.is_probability:
+            for extreme in (numbers.min(), numbers.max()):
+                if not 0 <= extreme <= 1:
+                    raise self.unfit(
+                        f"holds {extreme:.4g}, outside the probabilities 0 to 1; if these are"
+                        f" logits, give {self._flag} logits"
+                    )
         return numbers
 
     def refuse(self, stored: AnyArray, codes: AnyArray) -> InputError:
@@ -222,18 +198,18 @@ class InputEncoding:
 
     def unfit(self, message: str) -> InputError:
         """The error for a file of this role that does not fit the plan."""
-        return InputError(message, kind="mismatch", role=self.role)
+        return mismatch(message, self.role)
 
-    def _masks(self, stored: AnyArray) -> list[tuple[int, NDArray[np.bool_], int]] | None:
-        """The class of each of few values, its pixels and how many: faster than looking them up.
+    def _masks(self, stored: AnyArray) -> list[tuple[int, BoolArray, int]]:
+        """The class of each of few values, its pixels and their number: faster than a lookup.
 
-        None where they do not account for every pixel.
+        None if other values occur.
         """
-        if len(self.values) > FEW_VALUES or self.ignore or stored.dtype != np.uint8:
-            return None
+        if len(self.values) > FEW_VALUES or self.ignore:
+            return []
         masks = [(index, stored == value) for value, index in self.values]
         counted = [(index, mask, int(np.count_nonzero(mask))) for index, mask in masks]
-        return counted if sum(count for *_, count in counted) == stored.size else None
+        return counted if sum(count for *_, count in counted) == stored.size else []
 
     @property
     def _other_code(self) -> int:
@@ -242,19 +218,10 @@ class InputEncoding:
 
     @cached_property
     def _lookup(self) -> NDArray[np.uint16]:
-        """The code of each 8-bit value."""
-        return self._codes_up_to(1 << 8)
-
-    @cached_property
-    def _long_lookup(self) -> NDArray[np.uint16]:
-        """The code of each 16-bit value."""
-        return self._codes_up_to(1 << 16)
-
-    def _codes_up_to(self, end: int) -> NDArray[np.uint16]:
-        """The code of each value below `end`."""
-        table = np.full(end, self._other_code, np.uint16)
+        """The code of each value of 8 or 16 bits."""
+        table = np.full(1 << 16, self._other_code, np.uint16)
         for value, index in self.values:
-            if 0 <= value < end:
+            if 0 <= value < len(table):
                 table[value] = index
         for low, high in self.ignore:
             table[max(low, 0) : max(high + 1, 0)] = self.classes

@@ -7,7 +7,6 @@ spread evenly between them in the order of ids. Every file is then checked again
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 from lossbench.data.planning.input_encoding import InputEncoding
 
@@ -20,43 +19,24 @@ MATCHED = f"matched by class, best score first, IoU ≥ {MATCH}"
 
 @dataclass(frozen=True)
 class Plan:
-    """The reading plan of a run.
+    """The reading plan of a run."""
 
-    Attributes:
-        task: binary, multiclass, multilabel, image, instances, detection, or one of records.
-        pred: how predictions are read.
-        target: how the ground truth is read.
-        names: the classes; background and foreground of a binary task.
-        channels: how many classes or channels a stacked input has.
-        masks: the roles of `vocabulary.MASKS` that the run has.
-        maps: the roles of `vocabulary.MAPS` that the run has.
-        resize: how a prediction of another size is fitted to its ground truth, if at all.
-        spacing: of the ground truth's voxels, as text; "" where its files have none.
-        counted: whether tables of counts are made.
-        pixels: whether the pixels themselves are kept.
-        divisor: labels of an instance map are class · divisor + instance; None: of one class.
-        things: the classes that have instances, where those are known.
-        roles: how the inputs that losses name are read.
-        stored: bytes of the arrays of a pair, as far as the sample shows; 0: unknown.
-        notes: remarks for the user.
-    """
-
-    task: str
-    pred: InputEncoding
-    target: InputEncoding
-    names: tuple[str, ...]
-    channels: int
-    masks: tuple[str, ...] = ()
-    maps: tuple[str, ...] = ()
-    resize: str | None = None
-    spacing: str = ""
-    counted: bool = False
-    pixels: bool = True
-    divisor: int | None = None
-    things: tuple[str, ...] | None = None
-    roles: tuple[InputEncoding, ...] = ()
-    stored: int = field(default=0, compare=False)
-    notes: tuple[str, ...] = field(default=(), compare=False)
+    task: str  # binary, multiclass, multilabel, image, instances, detection, or one of records
+    pred: InputEncoding  # how predictions are read
+    target: InputEncoding  # how the ground truth is read
+    names: tuple[str, ...]  # the classes; background and foreground of a binary task
+    channels: int  # how many classes or channels a stacked input has
+    masks: tuple[str, ...] = ()  # the roles of `vocabulary.MASKS` that the run has
+    maps: tuple[str, ...] = ()  # the roles of `vocabulary.MAPS` that the run has
+    resize: str | None = None  # how a prediction of another size is fitted, if at all
+    spacing: str = ""  # of the ground truth's voxels, as text; "" where its files have none
+    counted: bool = False  # whether tables of counts are made
+    pixels: bool = True  # whether the pixels themselves are kept
+    divisor: int | None = None  # of labels class · divisor + instance; None: of one class
+    things: tuple[str, ...] | None = None  # the classes that have instances, where those are known
+    roles: tuple[InputEncoding, ...] = ()  # how the inputs that losses name are read
+    stored: int = field(default=0, compare=False)  # bytes of the largest pair seen; 0: unknown
+    notes: tuple[str, ...] = field(default=(), compare=False)  # remarks for the user
 
     @property
     def by_class(self) -> bool:
@@ -66,12 +46,8 @@ class Plan:
 
     def reading(self, role: str) -> InputEncoding | None:
         """How a role is read; None for masks and maps, which have one number per pixel."""
-        return self._readings.get(role)
-
-    @cached_property
-    def _readings(self) -> dict[str, InputEncoding]:
-        every = {each.role: each for each in self.roles}
-        return {"pred": self.pred, "target": self.target, **every}
+        every = (self.pred, self.target, *self.roles)
+        return next((each for each in every if each.role == role), None)
 
     @property
     def cells(self) -> int:
@@ -103,13 +79,9 @@ class Plan:
 
     def __str__(self) -> str:
         parts = [self.task]
-        for side, reading in (
-            ("pred", self.pred),
-            ("gt", self.target),
-            *((each.role, each) for each in self.roles),
-        ):
+        for reading in (self.pred, self.target, *self.roles):
             of = "components of " if self.task == "instances" and reading.is_hard else ""
-            parts.append(f"{side}: {of}{reading}")
+            parts.append(f"{'gt' if reading is self.target else reading.role}: {of}{reading}")
         if self.task == "detection":
             parts.append(MATCHED)
         if self.divisor:

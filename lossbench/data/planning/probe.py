@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from itertools import chain, islice, pairwise
+from functools import partial, reduce
+from itertools import chain, pairwise
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from lossbench.data.formats.stored_array import StoredArray
 from lossbench.data.formats.voxel_grid import shown
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.input_encoding import CHANNELS
-from lossbench.data.sources.locations import is_lost, label
+from lossbench.data.sources.locations import Source, is_lost, label
 from lossbench.data.sources.read import read
 from lossbench.errors import InputError, SettingError
 from lossbench.runtime.array_types import AnyArray
@@ -24,52 +25,35 @@ SAMPLE = 16  # pairs that are examined
 NEIGHBOURS = 64  # pairs among which a complete one is searched
 WHITE = 255  # the foreground of an 8-bit mask
 REMEMBERED = 1 << 12  # distinct values
+Ranges = tuple[tuple[int, int], ...]  # of stored values, both ends included
+Content = TypeVar("Content")
 
 
 @dataclass
 class FileProbe:
     """Properties of the files of one role.
 
-    Pictures with several numbers a pixel count only where all pictures have several: one colour
-    picture among masks is an error of that file, not of the plan.
-
-    Attributes:
-        colour: every picture has several numbers a pixel.
-        palette: every picture has a palette.
-        images: some are image files, in place of arrays.
-        jpeg: the name of a JPEG among them.
-        dtype: how numbers are stored.
-        shape: of an array; a picture has two axes.
-        places: how many axes are spatial, where a file or the other role tells.
-        volumes: some are NIfTI files.
-        spacings: the voxel spacings, as text; "" where a file has none.
-        values: the distinct values of whole numbers, up to REMEMBERED of them.
-        whole: there are only whole numbers.
-        low: the smallest number.
-        high: the largest number.
-        sums_to_one: numbers sum to 1 along the first axis, as probabilities of classes do.
-        filled: how many pictures with one number a pixel are not 0 throughout.
-        masks: how many of those pictures hold only 0 and 255.
-        stored: bytes of the largest array.
+    One colour picture among masks is an error of that file, so colour pictures count only where
+    all pictures are in colour.
     """
 
-    colour: bool = True
-    palette: bool = True
-    images: bool = False
-    jpeg: str = ""
-    dtype: str = ""
-    shape: tuple[int, ...] = (0, 0)
-    places: int | None = None
-    volumes: bool = False
-    spacings: set[str] = field(default_factory=set)
-    values: set[int] = field(default_factory=set)
-    whole: bool = True
-    low: float = np.inf
-    high: float = -np.inf
-    sums_to_one: bool = True
-    filled: int = 0
-    masks: int = 0
-    stored: int = 0
+    colour: bool = True  # every picture has several numbers a pixel
+    palette: bool = True  # every picture has a palette
+    images: bool = False  # some are image files, in place of arrays
+    jpeg: str = ""  # the name of a JPEG among them
+    dtype: str = ""  # how numbers are stored
+    shape: tuple[int, ...] = (0, 0)  # of an array; a picture has two axes
+    places: int | None = None  # how many axes are spatial, where a file or the other role tells
+    volumes: bool = False  # some are NIfTI files
+    spacings: set[str] = field(default_factory=set)  # of voxels, as text; "" of a file without
+    values: set[int] = field(default_factory=set)  # distinct whole numbers, up to REMEMBERED
+    whole: bool = True  # there are only whole numbers
+    low: float = np.inf  # the smallest number
+    high: float = -np.inf  # the largest number
+    sums_to_one: bool = True  # along the first axis, as probabilities of classes do
+    filled: int = 0  # how many pictures with one number a pixel are not 0 throughout
+    masks: int = 0  # how many of those pictures hold only 0 and 255
+    stored: int = 0  # bytes of the largest array
 
     @property
     def mostly_masks(self) -> bool:
@@ -78,6 +62,7 @@ class FileProbe:
 
     @property
     def dimensions(self) -> int:
+        """The number of axes."""
         return len(self.shape)
 
     @property
@@ -145,10 +130,6 @@ class FileProbe:
         if array.size:
             self._add_numbers(np.atleast_1d(array))
 
-    def without(self, ranges: Sequence[tuple[int, int]]) -> set[int]:
-        """The values outside all ranges."""
-        return {v for v in self.values if not any(low <= v <= high for low, high in ranges)}
-
     def _add_numbers(self, array: AnyArray) -> None:
         self.filled += bool(array.any())
         self.low, self.high = min(self.low, array.min()), max(self.high, array.max())
@@ -163,6 +144,11 @@ class FileProbe:
             self.values |= values
 
 
+def without(values: set[int], ranges: Ranges) -> set[int]:
+    """The values outside all ranges."""
+    return {v for v in values if not any(low <= v <= high for low, high in ranges)}
+
+
 def _whole(numbers: AnyArray) -> bool:
     """Whether there are only whole numbers."""
     return bool(np.isfinite(numbers).all() and (numbers == np.round(numbers)).all())
@@ -170,30 +156,40 @@ def _whole(numbers: AnyArray) -> bool:
 
 def _distinct(array: AnyArray) -> AnyArray:
     """The distinct values, sorted."""
-    if array.dtype == np.uint8:
-        return np.flatnonzero(reduce(np.add, (histogram(strip) for (strip,) in strips(array))))
-    if array.dtype == np.uint16:
-        counts = (np.bincount(strip, minlength=1 << 16) for (strip,) in strips(array))
-        return np.flatnonzero(reduce(np.add, counts))
-    return np.unique(array.ravel("K"))
+    if array.dtype not in (np.uint8, np.uint16):
+        return np.unique(array.ravel("K"))
+    count = histogram if array.dtype == np.uint8 else partial(np.bincount, minlength=1 << 16)
+    return np.flatnonzero(reduce(np.add, (count(strip) for (strip,) in strips(array))))
 
 
 def probe_files(pairs: Sequence[Pair], role: str) -> FileProbe:
-    """Decode a sample; a file that cannot be read is reported when the run reads it.
+    """The properties of a sample of the files of one role.
 
     Raises:
         InputError: no file of the sample can be read.
     """
-    probe, failure = FileProbe(), InputError(f"there is nothing to read ({role})")
-    for pair in spread(pairs):
-        for source in pair.sources[role]:
-            try:
-                probe.add(read(source), label(source) or "")
-            except InputError as error:
-                failure = error
-    if not probe.dtype:
-        raise failure
+    probe = FileProbe()
+    read_sample(pairs, role, lambda source: probe.add(read(source), label(source) or ""))
     return probe
+
+
+def read_sample(
+    pairs: Sequence[Pair], role: str, read_source: Callable[[Source], Content]
+) -> list[Content]:
+    """Read a sample of the files of one role; the run reports those that cannot be read.
+
+    Raises:
+        InputError: no file of the sample can be read.
+    """
+    contents, failure = list[Content](), InputError(f"there is nothing to read ({role})")
+    for source in chain.from_iterable(pair.sources[role] for pair in spread(pairs)):
+        try:
+            contents.append(read_source(source))
+        except InputError as error:
+            failure = error.located(role, label(source))
+    if not contents:
+        raise failure
+    return contents
 
 
 def spread(pairs: Sequence[Pair]) -> list[Pair]:
@@ -202,9 +198,8 @@ def spread(pairs: Sequence[Pair]) -> list[Pair]:
     A pair with missing files is replaced by the next complete pair among its neighbours; if no
     neighbourhood has a complete pair, the sample is the first complete pair of all.
     """
-    count = len(pairs)
+    count, sample = len(pairs), list[Pair]()
     starts = sorted({round(start) for start in np.linspace(0, count - 1, min(SAMPLE, count))})
-    sample = list[Pair]()
     for start, end in pairwise([*starts, count]):
         sample += _first_complete(pairs[start : min(end, start + NEIGHBOURS)])
     return sample or _first_complete(pairs) or [pairs[start] for start in starts]
@@ -212,7 +207,7 @@ def spread(pairs: Sequence[Pair]) -> list[Pair]:
 
 def _first_complete(pairs: Iterable[Pair]) -> list[Pair]:
     """The first pair without a file that is known to be missing, if any."""
-    complete = (
-        pair for pair in pairs if not any(map(is_lost, chain.from_iterable(pair.sources.values())))
-    )
-    return list(islice(complete, 1))
+    for pair in pairs:
+        if not any(map(is_lost, chain.from_iterable(pair.sources.values()))):
+            return [pair]
+    return []
