@@ -132,7 +132,11 @@ def _word(value: Any) -> str:
 
 
 def _paragraph(text: str, indent: str = "  ", hang: int = 2) -> list[str]:
-    words = " ".join(text.split()) if hang == 2 else text
+    """Lines of a text; all but the first have a hanging indent."""
     return textwrap.wrap(
-        words, WIDTH, initial_indent=indent, subsequent_indent=" " * hang if indent else ""
+        " ".join(text.split()) if hang == 2 else text,
+        WIDTH,
+        initial_indent=indent,
+        subsequent_indent=" " * hang if indent else "",
+        break_on_hyphens=False,
     )

@@ -43,7 +43,8 @@ def command(family: str | None, plugins: tuple[str, ...]) -> None:
             arrow = {"lower": "↓", "higher": "↑", None: " "}[entry.better]
             also = f" (also {', '.join(entry.aliases)})" if entry.aliases else ""
             text = f"  {entry.name:{width}} {arrow}  {entry.summary.rstrip('.')}{also}"
-            lines += textwrap.wrap(text, WIDTH, subsequent_indent=" " * (width + 6))
+            indent = " " * (width + 6)
+            lines += textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
         lines.append("")
     lines.append("`lossbench explain NAME` gives formula, options, range and source.")
     write("\n".join(lines) + "\n")
