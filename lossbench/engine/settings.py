@@ -85,311 +85,186 @@ class Setting:
         return f"{self.text} One of {self.type.words}." if self.type.kind == "choice" else self.text
 
 
-def row(type: ValueType, text: str, **attributes: Any) -> dict[str, Any]:
-    """The metadata of a field of `Settings`: attributes of `Setting`."""
-    return {"type": type, "text": text, **attributes}
+def setting(default: Any, type: ValueType, text: str, **attributes: Any) -> Any:
+    """A field of `Settings`, whose metadata are attributes of `Setting`."""
+    metadata = {"type": type, "text": text, **attributes}
+    if default is dict:
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Settings:
     """Everything a user can say about a run."""
 
-    pred: Any = field(
-        default=None,
-        metadata=row(
-            types.path("a path"),
-            "Predictions: a folder, a file, a zip or tar archive or a path into one, or a URL; a"
-            " panoptic JSON file with its PNGs beside it, or COCO's results.json. From Python also"
-            " arrays: a mapping id -> array, or a sequence.",
-            key="pred.path",
-            replaces=("manifest",),
-            recorded=False,
-        ),
+    # fmt: off
+    pred: Any = setting(
+        None, types.path("a path"),
+        "Predictions: a folder, a file, a zip or tar archive or a path into one, or a URL; a"
+        " panoptic JSON file with its PNGs beside it, or COCO's results.json. From Python also"
+        " arrays: a mapping id -> array, or a sequence.",
+        key="pred.path", replaces=("manifest",), recorded=False,
     )
-    target: Any = field(
-        default=None,
-        metadata=row(
-            types.path("a path"),
-            "Ground truth, in the same form as the predictions; for results.json COCO's"
-            " instances.json.",
-            flag="gt",
-            key="target.path",
-            replaces=("manifest",),
-            recorded=False,
-        ),
+    target: Any = setting(
+        None, types.path("a path"),
+        "Ground truth, in the same form as the predictions; for results.json COCO's"
+        " instances.json.",
+        flag="gt", key="target.path", replaces=("manifest",), recorded=False,
     )
-    losses: str | Sequence[str] = field(
-        default=(),
-        metadata=row(
-            types.LOSSES,
-            "Loss, or expression of losses such as '0.5*dice + 0.5*bce'. Default: the task's"
-            " standard losses.",
-            flag="loss",
-            short="l",
-            metavar="EXPR",
-            recorded=False,
-        ),
+    losses: str | Sequence[str] = setting(
+        (), types.LOSSES,
+        "Loss, or expression of losses such as '0.5*dice + 0.5*bce'. Default: the task's"
+        " standard losses.",
+        flag="loss", short="l", metavar="EXPR", recorded=False,
     )
     _: KW_ONLY
-    inputs: Mapping[str, Any] = field(
-        default_factory=dict,
-        metadata=row(
-            types.ROLES,
-            "Folder of a further input, by role: weight (maps), ignore or valid (masks), instances"
-            " (labels), or a role that a loss names, such as negative.",
-            flag="input",
-            metavar="ROLE=DIR",
-            example="weight=weights/",
-            recorded=False,
-        ),
+    inputs: Mapping[str, Any] = setting(
+        dict, types.ROLES,
+        "Folder of a further input, by role: weight (maps), ignore or valid (masks), instances"
+        " (labels), or a role that a loss names, such as negative.",
+        flag="input", metavar="ROLE=DIR", example="weight=weights/", recorded=False,
     )
-    manifest: str | os.PathLike[str] | None = field(
-        default=None,
-        metadata=row(
-            types.path("a file"),
-            "Table of the pairs, in place of folders: CSV, TSV or Parquet, - for stdin; columns are"
-            " pred and gt, and optionally id, roles of further inputs, and groups.",
-            metavar="FILE",
-            replaces=("pred", "target", "inputs", "pred_pattern", "gt_pattern"),
-        ),
+    manifest: str | os.PathLike[str] | None = setting(
+        None, types.path("a file"),
+        "Table of the pairs, in place of folders: CSV, TSV or Parquet, - for stdin; columns are"
+        " pred and gt, and optionally id, roles of further inputs, and groups.",
+        metavar="FILE", replaces=("pred", "target", "inputs", "pred_pattern", "gt_pattern"),
     )
-    group_by: str | None = field(
-        default=None,
-        metadata=row(
-            types.text("a pattern such as '{patient}/{slice}', or columns"),
-            "Aggregate per group: a pattern over the ids such as '{patient}/{slice}', which groups"
-            " by all names but the last, or columns of the manifest, separated by commas.",
-            metavar="PATTERN|COLUMN",
-        ),
+    group_by: str | None = setting(
+        None, types.text("a pattern such as '{patient}/{slice}', or columns"),
+        "Aggregate per group: a pattern over the ids such as '{patient}/{slice}', which groups"
+        " by all names but the last, or columns of the manifest, separated by commas.",
+        metavar="PATTERN|COLUMN",
     )
-    task: str | None = field(
-        default=None,
-        metadata=row(
-            types.choice(*USUAL),
-            "Task of the run. Default: detected from the files; from instances on, from the losses"
-            " or from JSON files.",
-        ),
+    task: str | None = setting(
+        None, types.choice(*USUAL),
+        "Task of the run. Default: detected from the files; from instances on, from the losses"
+        " or from JSON files.",
     )
-    classes: Any = field(
-        default=None,
-        metadata=row(
-            types.CLASSES,
-            "Classes: a number, names separated by commas, a mapping such as '{0: sky, 7: road}' or"
-            " '{road: [128, 64, 128]}', or a YAML file.",
-            metavar="CLASSES",
-            key="target.classes",
-        ),
+    classes: Any = setting(
+        None, types.CLASSES,
+        "Classes: a number, names separated by commas, a mapping such as '{0: sky, 7: road}' or"
+        " '{road: [128, 64, 128]}', or a YAML file.",
+        metavar="CLASSES", key="target.classes",
     )
-    ignore: Any = field(
-        default=None,
-        metadata=row(
-            types.LABELS,
-            "Ground-truth values whose pixels are left out of every sum: 255, a range 250-255,"
-            " several of them, or none.",
-            metavar="LABELS",
-            key="target.ignore",
-        ),
+    ignore: Any = setting(
+        None, types.LABELS,
+        "Ground-truth values whose pixels are left out of every sum: 255, a range 250-255,"
+        " several of them, or none.",
+        metavar="LABELS", key="target.ignore",
     )
-    threshold: float = field(
-        default=0.5,
-        metadata=row(
-            types.number(0, 1),
-            "Probability from which a pixel counts as foreground, for scores.",
-        ),
+    threshold: float = setting(
+        0.5, types.number(0, 1),
+        "Probability from which a pixel counts as foreground, for scores.",
     )
-    empty: float | str | None = field(
-        default=None,
-        metadata=row(
-            types.number_or("skip"),
-            "Value in place of an undefined one. Default: skip, or as the convention has it.",
-            metavar="skip|NUMBER",
-        ),
+    empty: float | str | None = setting(
+        None, types.number_or("skip"),
+        "Value in place of an undefined one. Default: skip, or as the convention has it.",
+        metavar="skip|NUMBER",
     )
-    convention: str = field(
-        default=conventions.DEFAULT,
-        metadata=row(
-            types.choice(*conventions.CONVENTIONS, conventions.ALL),
-            "Library whose defaults the losses follow; all adds a row for each.",
-            metavar="NAME|all",
-        ),
+    convention: str = setting(
+        conventions.DEFAULT, types.choice(*conventions.CONVENTIONS, conventions.ALL),
+        "Library whose defaults the losses follow; all adds a row for each.",
+        metavar="NAME|all",
     )
-    pred_encoding: str | None = field(
-        default=None,
-        metadata=row(
-            types.choice(*ENCODINGS),
-            "Encoding of the predictions. Default: detected from the files.",
-            key="pred.encoding",
-        ),
+    pred_encoding: str | None = setting(
+        None, types.choice(*ENCODINGS),
+        "Encoding of the predictions. Default: detected from the files.",
+        key="pred.encoding",
     )
-    gt_encoding: str | None = field(
-        default=None,
-        metadata=row(
-            types.choice(*ENCODINGS),
-            "Encoding of the ground truth. Default: detected from the files.",
-            key="target.encoding",
-        ),
+    gt_encoding: str | None = setting(
+        None, types.choice(*ENCODINGS),
+        "Encoding of the ground truth. Default: detected from the files.",
+        key="target.encoding",
     )
-    pred_pattern: str | None = field(
-        default=None,
-        metadata=row(
-            types.text("a pattern such as '{id}_pred.png', in quotes"),
-            "File names of the predictions, such as '{id}_pred.png'; with {class}, one file per"
-            " class.",
-            metavar="PATTERN",
-            key="pred.pattern",
-        ),
+    pred_pattern: str | None = setting(
+        None, types.text("a pattern such as '{id}_pred.png', in quotes"),
+        "File names of the predictions, such as '{id}_pred.png'; with {class}, one file per"
+        " class.",
+        metavar="PATTERN", key="pred.pattern",
     )
-    gt_pattern: str | None = field(
-        default=None,
-        metadata=row(
-            types.text("a pattern such as '{id}_pred.png', in quotes"),
-            "File names of the ground truth and of further inputs, such as '{id}_gt.png'.",
-            metavar="PATTERN",
-            key="target.pattern",
-        ),
+    gt_pattern: str | None = setting(
+        None, types.text("a pattern such as '{id}_pred.png', in quotes"),
+        "File names of the ground truth and of further inputs, such as '{id}_gt.png'.",
+        metavar="PATTERN", key="target.pattern",
     )
-    missing: str = field(
-        default="error",
-        metadata=row(
-            types.choice("error", "skip", "worst"),
-            "Treatment of a missing prediction; worst stands for the bad end of a loss's range.",
-        ),
+    missing: str = setting(
+        "error", types.choice("error", "skip", "worst"),
+        "Treatment of a missing prediction; worst stands for the bad end of a loss's range.",
     )
-    extra: str = field(
-        default="error",
-        metadata=row(
-            types.choice("error", "skip"),
-            "Treatment of a prediction without ground truth.",
-        ),
+    extra: str = setting(
+        "error", types.choice("error", "skip"),
+        "Treatment of a prediction without ground truth.",
     )
-    resize: str | None = field(
-        default=None,
-        metadata=row(
-            types.choice(*FILTERS),
-            "Resize predictions to the size of their ground truth. Default: another size is an"
-            " error.",
-        ),
+    resize: str | None = setting(
+        None, types.choice(*FILTERS),
+        "Resize predictions to the size of their ground truth. Default: another size is an"
+        " error.",
     )
-    divisor: int | None = field(
-        default=None,
-        metadata=row(
-            types.whole(2),
-            "Read the labels of an instance map as class·N + instance, such as N = 1000.",
-            metavar="N",
-            key="target.divisor",
-        ),
+    divisor: int | None = setting(
+        None, types.whole(2),
+        "Read the labels of an instance map as class·N + instance, such as N = 1000.",
+        metavar="N", key="target.divisor",
     )
-    things: str | Sequence[str] | None = field(
-        default=None,
-        metadata=row(
-            types.with_commas(types.text("a class")),
-            "Names of the classes that instance maps divide into instances, separated by commas;"
-            " their pixels without an instance are a crowd. Each other class of an image is one"
-            " segment.",
-            metavar="NAMES",
-            key="target.things",
-        ),
+    things: str | Sequence[str] | None = setting(
+        None, types.with_commas(types.text("a class")),
+        "Names of the classes that instance maps divide into instances, separated by commas;"
+        " their pixels without an instance are a crowd. Each other class of an image is one"
+        " segment.",
+        metavar="NAMES", key="target.things",
     )
-    weights: Mapping[str, str | os.PathLike[str]] = field(
-        default_factory=dict,
-        metadata=row(
-            types.WEIGHTS,
-            "File of a network's weights by name, such as vgg16=FILE. Default: from a cache, else"
-            " downloaded; see `lossbench weights`.",
-            metavar="NAME=FILE",
-            example="vgg16=vgg16.npz",
-            recorded=False,
-        ),
+    weights: Mapping[str, str | os.PathLike[str]] = setting(
+        dict, types.WEIGHTS,
+        "File of a network's weights by name, such as vgg16=FILE. Default: from a cache, else"
+        " downloaded; see `lossbench weights`.",
+        metavar="NAME=FILE", example="vgg16=vgg16.npz", recorded=False,
     )
-    offline: bool = field(
-        default=False,
-        metadata=row(
-            types.FLAG,
-            "Download no weights.",
-            recorded=False,
-        ),
+    offline: bool = setting(False, types.FLAG, "Download no weights.", recorded=False)
+    gates: str | Sequence[str | Mapping[str, Any]] = setting(
+        (), types.GATES,
+        "Condition that the result must meet, such as 'dice.mean <= 0.15'. In a config or from"
+        " Python, {gate: ..., warn: true} reports a miss without failing.",
+        flag="gate", metavar="EXPR",
     )
-    gates: str | Sequence[str | Mapping[str, Any]] = field(
-        default=(),
-        metadata=row(
-            types.GATES,
-            "Condition that the result must meet, such as 'dice.mean <= 0.15'. In a config or from"
-            " Python, {gate: ..., warn: true} reports a miss without failing.",
-            flag="gate",
-            metavar="EXPR",
-        ),
+    baseline: Any = setting(
+        None, types.path("a result file"),
+        "Earlier result that gates may name.",
+        metavar="RUN", recorded=False,
     )
-    baseline: Any = field(
-        default=None,
-        metadata=row(
-            types.path("a result file"),
-            "Earlier result that gates may name.",
-            metavar="RUN",
-            recorded=False,
-        ),
+    plugins: Files = setting(
+        (), types.repeated(types.path("a file")),
+        "Python file with losses of your own.",
+        flag="plugin", metavar="FILE",
     )
-    plugins: Files = field(
-        default=(),
-        metadata=row(
-            types.repeated(types.path("a file")),
-            "Python file with losses of your own.",
-            flag="plugin",
-            metavar="FILE",
-        ),
+    device: str = setting(
+        "auto", types.text("auto, cpu, cuda or cuda:N", DEVICES),
+        "Device: cpu, cuda or cuda:N; auto takes a GPU if there is one and a loss needs the"
+        " pixels.",
+        metavar="DEVICE", key="run.device", recorded=False,
     )
-    device: str = field(
-        default="auto",
-        metadata=row(
-            types.text("auto, cpu, cuda or cuda:N", DEVICES),
-            "Device: cpu, cuda or cuda:N; auto takes a GPU if there is one and a loss needs the"
-            " pixels.",
-            metavar="DEVICE",
-            key="run.device",
-            recorded=False,
-        ),
+    workers: int | None = setting(
+        None, types.whole(1, "auto"),
+        "Number of pairs that are read at a time, by default as many as there are cores.",
+        metavar="N", key="run.workers", recorded=False,
     )
-    workers: int | None = field(
-        default=None,
-        metadata=row(
-            types.whole(1, "auto"),
-            "Number of pairs that are read at a time, by default as many as there are cores.",
-            metavar="N",
-            key="run.workers",
-            recorded=False,
-        ),
+    batch_size: int = setting(
+        512, types.whole(1),
+        "Greatest number of counted pairs that are evaluated together.",
+        metavar="N", key="run.batch_size", recorded=False,
     )
-    batch_size: int = field(
-        default=512,
-        metadata=row(
-            types.whole(1),
-            "Greatest number of counted pairs that are evaluated together.",
-            metavar="N",
-            key="run.batch_size",
-            recorded=False,
-        ),
+    shard: str | None = setting(
+        None, types.text("I/N, such as 3/16", r"[0-9]+/[0-9]+"),
+        "Evaluate only the I-th of N shares of the pairs; `lossbench merge` combines their"
+        " results.",
+        metavar="I/N", key="run.shard", recorded=False,
     )
-    shard: str | None = field(
-        default=None,
-        metadata=row(
-            types.text("I/N, such as 3/16", r"[0-9]+/[0-9]+"),
-            "Evaluate only the I-th of N shares of the pairs; `lossbench merge` combines their"
-            " results.",
-            metavar="I/N",
-            key="run.shard",
-            recorded=False,
-        ),
+    engine: str = setting(
+        "local", types.text("local, dask or an address such as tcp://host:8786", ENGINES),
+        "Where pairs are evaluated: local, dask for a cluster on this machine that ends with"
+        " the run, or the address of a Dask scheduler whose workers see the same files.",
+        metavar="local|dask|ADDRESS", key="run.engine", recorded=False,
     )
-    engine: str = field(
-        default="local",
-        metadata=row(
-            types.text("local, dask or an address such as tcp://host:8786", ENGINES),
-            "Where pairs are evaluated: local, dask for a cluster on this machine that ends with"
-            " the run, or the address of a Dask scheduler whose workers see the same files.",
-            metavar="local|dask|ADDRESS",
-            key="run.engine",
-            recorded=False,
-        ),
-    )
+    # fmt: on
 
     def __post_init__(self) -> None:
         self._normalize()
