@@ -89,17 +89,17 @@ def write(root: Path, task: str, count: int, shuffle: int = 0) -> None:
             Image.fromarray(array).save(path)
 
 
-def run(task: str, **how: Any) -> str:
-    """The folders of the working directory, evaluated."""
-    return written(lossbench.evaluate("pred", "gt", losses(task), task=task, **how))
+def run(task: str, every: int = 1, **how: Any) -> str:
+    """The folders of the working directory, evaluated: all losses, or every so many of them."""
+    return written(lossbench.evaluate("pred", "gt", losses(task)[::every], task=task, **how))
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "image"])
 def test_workers_batches_and_processes_change_no_bit(tmp_path, monkeypatch, task):
-    write(tmp_path, task, 60)
+    write(tmp_path, task, 40)
     monkeypatch.chdir(tmp_path)
     expected = run(task, workers=1, batch_size=128)
-    for workers, batch in ((1, 1), (2, 7), (7, 128), (7, 1)):
+    for workers, batch in ((1, 1), (2, 7), (7, 128)):
         assert run(task, workers=workers, batch_size=batch) == expected
     monkeypatch.setattr(pipeline, "MIN_PAIRS_FOR_PROCESSES", 1)
     for workers, batch in ((1, 128), (2, 7), (7, 3)):
@@ -121,7 +121,7 @@ def test_multilabel_stacks_give_the_same_bits():
 @pytest.mark.parametrize("task", ["binary", "multiclass", "image"])
 def test_16_bit_pictures_give_the_same_bits(tmp_path, monkeypatch, task):
     pred, target = {}, {}
-    for number in range(20):
+    for number in range(12):
         draw = np.random.default_rng([number, len(task)])
         shape = SHAPES[number % 3]
         high = 300 if task == "multiclass" else 1 << 16
@@ -167,7 +167,7 @@ def test_the_order_of_writing_changes_no_bit(tmp_path, monkeypatch, task):
     for shuffle in (1, 2):
         write(tmp_path / str(shuffle), task, 40, shuffle)
         monkeypatch.chdir(tmp_path / str(shuffle))
-        found.append(run(task))
+        found.append(run(task, every=5))
     assert found[0] == found[1]
 
 
@@ -190,7 +190,7 @@ def test_the_order_of_a_mapping_changes_no_bit(kind):
 def test_workers_change_no_bit_of_pixels(task):
     # Above 32,768 elements torch splits a sum among its threads.
     pred, target = {}, {}
-    for number in range(9):
+    for number in range(5):
         name, (stored, truth) = str(number), made(task, number, big=True)
         noise = np.random.default_rng(number).normal(size=(4, *stored.shape[:2]))
         if task == "image":
@@ -200,7 +200,7 @@ def test_workers_change_no_bit_of_pixels(task):
             pred[name], target[name] = logits, truth
     how = {"losses": losses(task), "task": task}
     expected = written(lossbench.evaluate(pred, target, workers=1, **how))
-    for workers, batch in ((2, 1), (7, 128), (7, 2)):
+    for workers, batch in ((2, 1), (7, 2)):
         found = lossbench.evaluate(pred, target, workers=workers, batch_size=batch, **how)
         assert written(found) == expected
 
@@ -241,7 +241,7 @@ def test_every_sample_of_pixels_has_one_thread(monkeypatch, workers):
 def test_a_child_that_dies_loses_nothing(tmp_path, monkeypatch, when):
     write(tmp_path, "binary", 40)
     monkeypatch.chdir(tmp_path)
-    expected = run("binary", workers=2)
+    expected = run("binary", every=5, workers=2)
     pools, lock = [], threading.Lock()
 
     class OneDeath(ProcessPoolExecutor):
@@ -261,7 +261,8 @@ def test_a_child_that_dies_loses_nothing(tmp_path, monkeypatch, when):
 
     monkeypatch.setattr(pipeline, "MIN_PAIRS_FOR_PROCESSES", 1)
     monkeypatch.setattr(reader_pool, "ProcessPoolExecutor", OneDeath)
-    assert run("binary", workers=2, batch_size=4, start_method="spawn") == expected
+    options = {"workers": 2, "batch_size": 4, "start_method": "spawn"}
+    assert run("binary", every=5, **options) == expected
     assert len(set(pools)) > 1
 
 
@@ -295,9 +296,9 @@ if __name__ == "__main__":
 def test_forked_children_change_no_bit_and_lose_nothing(tmp_path, monkeypatch):
     write(tmp_path, "binary", COUNT)
     monkeypatch.chdir(tmp_path)
-    expected = run("binary", workers=1)
+    expected = run("binary", every=5, workers=1)
     for workers, deadly in ((2, 0), (3, 1)):
-        code = FORKED.format(losses=losses("binary"), workers=workers, deadly=deadly)
+        code = FORKED.format(losses=losses("binary")[::5], workers=workers, deadly=deadly)
         Path("forked.py").write_text(code)
         done = subprocess.run([sys.executable, "forked.py"], capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
@@ -366,7 +367,7 @@ FUNCTIONS = {"log": torch.log, "log10": torch.log10, "power": lambda x: x**0.75,
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
-@settings(deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(count=st.integers(1, 300), cut=st.integers(1, 300))
 def test_roundings_do_not_depend_on_neighbours(name, count, cut):
     """Numbers alone, in parts of any length, and together; torch itself differs in the last bit."""

@@ -40,12 +40,12 @@ def test_every_option_of_the_catalogue_is_tried():
     assert every == tried | {"per_image"}  # of all samples: test_ranking.py
 
 
-def expressions(task: str) -> list[str]:
-    """Each loss of a task alone, and with each of its options."""
+def expressions(task: str, in_turn: bool = False) -> list[str]:
+    """Each loss of a task alone, and with each of its options; in turn: each on one task."""
     return [
         typed(name, options)
         for name in fitting(task)
-        for options in option_sets(name, task, classes=CLASSES[task], rules=True)
+        for options in option_sets(name, task, classes=CLASSES[task], rules=True, in_turn=in_turn)
     ]
 
 
@@ -151,17 +151,18 @@ LIMITS = [(task, limit) for task in CLASSES for limit in ("", "label", "ignore",
 def test_tables_and_pixels_agree(task, limit):
     pred, target = masks(task, seed=1)
     how = out(task, limit, target)
-    losses = expressions(task)
+    losses = expressions(task, in_turn=bool(limit))
     check_same(tables(task, pred, target, losses, **how), pixels(task, pred, target, losses, **how))
 
 
 @pytest.mark.parametrize("task", CLASSES)
 def test_weights_of_one_make_pixels_of_tables_and_change_nothing(task):
     pred, target = masks(task, seed=2)
-    counted = tables(task, pred, target, expressions(task))
+    losses = expressions(task, in_turn=True)
+    counted = tables(task, pred, target, losses)
     shape = target[0].shape[:2] if task == "image" else target[0].shape[-2:]
     ones = {"weight": [np.ones(shape)] * 4}
-    weighted = lossbench.evaluate(pred, target, expressions(task), inputs=ones, **encodings(task))
+    weighted = lossbench.evaluate(pred, target, losses, inputs=ones, **encodings(task))
     assert not weighted.run["plan"]["counted"]
     check_same(weighted, counted)
 
@@ -174,7 +175,7 @@ def test_parts_of_a_sample_add_up_to_it(monkeypatch, task, limit):
     if limit == "weight":
         shape = target[0].shape[:2] if task == "image" else target[0].shape[-2:]
         how = {"inputs": {"weight": list(np.random.default_rng(5).random((2, *shape)))}}
-    losses = expressions(task)
+    losses = expressions(task, in_turn=True)
     whole = pixels(task, pred, target, losses, **how)
     monkeypatch.setitem(streaming.PART, "cpu", 100)  # of 391 pixels of one class and more
     lengths = []
@@ -189,7 +190,7 @@ def test_parts_of_a_sample_add_up_to_it(monkeypatch, task, limit):
 def test_hard_masks_are_probabilities_of_0_and_1(task):
     pred, target = masks(task, seed=3)
     hard = [(each >= 128).astype(np.uint8) for each in pred]
-    losses = expressions(task)
+    losses = expressions(task, in_turn=True)
     counted = tables(task, hard, target, losses, pred_encoding="mask")
     check_same(counted, pixels(task, [each * 255 for each in hard], target, losses))
 
@@ -197,7 +198,7 @@ def test_hard_masks_are_probabilities_of_0_and_1(task):
 @pytest.mark.parametrize("task", CLASSES)
 def test_neither_batches_nor_workers_change_a_bit(task):
     pred, target = (side * 4 for side in masks(task, seed=4))
-    losses = expressions(task)
+    losses = expressions(task, in_turn=True)
     runs = [
         tables(task, pred, target, losses, workers=workers, batch_size=size)
         for workers, size in ((1, 128), (1, 1), (3, 5))

@@ -61,7 +61,7 @@ def server(
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
     monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     running = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=running.serve_forever, daemon=True).start()
+    threading.Thread(target=running.serve_forever, args=(0.02,), daemon=True).start()
     for name in OURS:
         each = weights.PUBLISHED[name]
         torch.save(held(name), folder / each.file)

@@ -131,7 +131,11 @@ def has_meaning(entry: Entry, option: str, task: str) -> bool:
 
 
 def option_sets(
-    name: str, task: str, classes: int | None = None, rules: bool = False
+    name: str,
+    task: str,
+    classes: int | None = None,
+    rules: bool = False,
+    in_turn: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """A loss as it is, and with each value of each option that has a meaning on a task.
 
@@ -140,11 +144,15 @@ def option_sets(
         task: binary, multiclass, multilabel or image.
         classes: how long lists are, where not as usual.
         rules: with values that follow from the data set, too.
+        in_turn: each option on one task only, and the loss as it is on every task.
     """
     entry, always = ENTRIES[name], BESIDES.get(name, {})
     yield always
-    for option in entry.options:
-        if not has_meaning(entry, option, task):
+    for number, option in enumerate(entry.options):
+        tasks = [
+            each for each in JUDGED if each in entry.tasks and has_meaning(entry, option, each)
+        ]
+        if task not in tasks or (in_turn and task != tasks[number % len(tasks)]):
             continue
         for value in VALUES.get((name, option), VALUES.get(option, [])):
             if value in ("auto", "median_frequency", "root_frequency") and not rules:

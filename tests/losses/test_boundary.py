@@ -244,10 +244,12 @@ def masks(space: tuple[int, ...], seed: int = 0) -> Iterator[np.ndarray]:
 
 
 def pairs(space: tuple[int, ...], weighted: bool, hard: bool = False) -> list[Pair]:
-    """Every kind of mask against every other."""
+    """Every kind of mask against every other; with weights against three kinds."""
     rng = np.random.default_rng(5)
     found = []
-    for pred, target in product(masks(space), masks(space, seed=1)):
+    for (i, pred), (j, target) in product(enumerate(masks(space)), enumerate(masks(space, seed=1))):
+        if weighted and (i - j) % 7 > 2:
+            continue
         soft = np.clip(0.8 * pred + rng.uniform(-0.1, 0.4, space) * (pred.any()), 0, 1)
         weight = rng.integers(0, 4, space) if weighted else np.ones(space)
         p = pred * 1.0 if hard else soft
@@ -461,7 +463,7 @@ def test_holes_of_four_axes_are_refused():
 
 @pytest.mark.parametrize("name", ["boundary", "hausdorff_dt", "hausdorff_er", "soft_cldice"])
 def test_gradients_are_those_of_finite_differences(name):
-    assert all(each.passed for each in lossbench.gradcheck(name))
+    assert all(each.passed for each in lossbench.gradcheck(name, task="binary"))
 
 
 @pytest.mark.parametrize("name", ["betti_error", "cldice"])

@@ -51,12 +51,12 @@ def probability(task: str, logits: torch.Tensor) -> torch.Tensor:
     return logits.softmax(1) if task == "multiclass" else logits.sigmoid()
 
 
-def trained(name: str, task: str) -> list[dict[str, Any]]:
+def trained(name: str, task: str, in_turn: bool = False) -> list[dict[str, Any]]:
     """Each option that has a gradient: a threshold of the view makes masks hard."""
     own = ENTRIES[name].options
     return [
         options
-        for options in option_sets(name, task)
+        for options in option_sets(name, task, in_turn=in_turn)
         if "threshold" not in options or own["threshold"].owner == name
     ]
 
@@ -267,7 +267,7 @@ def differentiable(name: str, task: str, encoding: str, target: Any, **options: 
 def test_gradient_is_that_of_finite_differences(name, task):
     target = drawn(task, shape=shape_of(name, FEW))[1]
     for encoding in {read_as(name, task, each)["encoding"] for each in ("probability", "logits")}:
-        for options in trained(name, task):
+        for options in trained(name, task, in_turn=True):
             assert differentiable(name, task, encoding, target, **options), (encoding, options)
 
 
