@@ -64,7 +64,7 @@ def read_tensors(plan: Plan, pair: Pair) -> Record:
 
 
 def _probe(pairs: Sequence[Pair], role: str, task: str) -> InputEncoding:
-    """How a role is read: as most of a sample of its files are; the others are errors of theirs."""
+    """How most files of a sample are read; the run reports the others."""
     if task == "records":
         names = read_sample(pairs, role, lambda source: tuple(read_record(source)))
         if not any(names):

@@ -277,7 +277,7 @@ def _rows(array: AnyArray, reading: InputEncoding) -> AnyArray:
 
 
 def _overwritten(rows: AnyArray, weight: AnyArray, number: int = 0) -> AnyArray:
-    """A number in place of the pixels without weight; nothing if the input has another size."""
+    """Overwrite the pixels without weight; an input of another size stays as it is."""
     if rows.shape[1] != weight.shape[1]:
         return rows
     ignored: AnyArray = weight == 0
@@ -287,7 +287,7 @@ def _overwritten(rows: AnyArray, weight: AnyArray, number: int = 0) -> AnyArray:
 
 
 def _put(rows: AnyArray, where: AnyArray, number: int) -> AnyArray:
-    """A number at some pixels; the same array where there are none."""
+    """Set some pixels to a number; without such pixels, return the same array."""
     return np.where(where, rows.dtype.type(number), rows) if where.any() else rows
 
 
