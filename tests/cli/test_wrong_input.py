@@ -91,7 +91,7 @@ USAGE = {
     "gate without aggregate": ("pred gt --gate dice<=0.1", ["aggregate", "dice.mean"]),
     "gate with one =": ("pred gt --gate dice.mean=0.1", ["expected <", "=="]),
     "gate without a bound": ("pred gt --gate dice.mean<=", ["the end"]),
-    "gate on the wrong side": ("pred gt --gate dice.mean>=0.2", ["better when lower", "turn it"]),
+    "gate on the wrong side": ("pred gt --gate dice.mean>=0.2", ["better when lower", "write `<="]),
     "score on the wrong side": ("pred gt --gate iou.mean<=0.8", ["better when higher"]),
     "gate of an unknown loss": ("pred gt --gate dicee.mean<=1", ["'dicee'", "'dice'"]),
     "unknown aggregate": ("pred gt --gate dice.medan<=1", ["'medan'", "'median'"]),

@@ -557,7 +557,7 @@ def test_an_axis_of_one_is_none_where_a_prediction_is_resized() -> None:
 def test_classes_are_not_weighed_by_samples_where_all_are_one() -> None:
     labels = [np.arange(9, dtype=np.uint8).reshape(3, 3) % 3]
     odds = [np.eye(3)[labels[0]].transpose(2, 0, 1)]
-    with pytest.raises(lossbench.SettingError, match="class_weights=auto weighs the classes of"):
+    with pytest.raises(lossbench.SettingError, match="class_weights=auto weights the classes of"):
         lossbench.evaluate(odds, labels, "lovasz(per_image=false, class_weights=auto)")
 
 

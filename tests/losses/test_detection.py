@@ -915,7 +915,7 @@ def test_without_pycocotools_the_command_to_install_it_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = written(tmp_path, *drawn(0))
-    monkeypatch.setattr("lossbench.engine.prepare.is_installed", lambda: False)
+    monkeypatch.setattr("lossbench.data.dataset.is_installed", lambda: False)
     with pytest.raises(lossbench.SettingError, match=r"pip install 'lossbench\[detection\]'"):
         lossbench.plan(*files, f"{AP}(iou_type=segm)")
     assert not lossbench.evaluate(*files, AP).failed
