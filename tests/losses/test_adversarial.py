@@ -180,7 +180,7 @@ def test_images_of_a_cycle_that_differ_in_size_are_told():
         ("wgan_gp", {}, "wgan_gp needs the role gradient_norm: --input gradient_norm=DIR"),
         ("cycle", {}, "cycle needs the role pred_back"),
         ("gan_minimax", {"inputs": {"pred_back": FAKE}},
-         "the role pred_back; these do: cycle, identity"),
+         "the role pred_back; losses that do: cycle, identity"),
         ("gan_minimax", {"task": "binary"}, "gan_minimax has no meaning on a binary task"),
         ("gan_minimax", {"task": "scores", "threshold": 0.3}, "--threshold has no meaning on a"),
         ("gan_minimax", {"task": "scores", "classes": 3}, "--classes has no meaning on a scores"),

@@ -637,7 +637,7 @@ def test_images_of_one_size_go_through_a_network_together(monkeypatch):
         return real_maps(self, images, *how)
 
     monkeypatch.setattr(Networks, "maps", watched)
-    monkeypatch.setattr(Networks, "_fitting", lambda *_: 4)
+    monkeypatch.setattr(Networks, "_batch_size", lambda *_: 4)
     monkeypatch.setattr(pipeline.Pipeline, "_pixel_pairs", lambda self: 6)
     monkeypatch.setattr(batching, "fair_share", lambda left, workers: left)
     found = values(*sides, *EVERY, "l1")
@@ -666,7 +666,7 @@ def test_a_batch_that_memory_cannot_hold_is_halved(monkeypatch):
     layers = ("relu1_1", "relu2_1")
     wanted = [network.maps(image, extractor.Recipe(SEEDED), layers) for image in images]
     monkeypatch.setattr(network, "maps", small)
-    monkeypatch.setattr(network, "_fitting", lambda *_: 5)
+    monkeypatch.setattr(network, "_batch_size", lambda *_: 5)
     found = network.each(images, extractor.Recipe(SEEDED), layers)
     assert tried == [5, 2, 2, 1]
     for each, other in zip(found, wanted, strict=True):
@@ -765,7 +765,7 @@ def test_a_ground_truth_that_is_no_picture_is_named(folder):
     ("loss", "words"),
     [
         ("perceptual(layers=[relu3_4])", "vgg16 has no layer 'relu3_4' (did you mean 'relu3_3'?)"),
-        ("perceptual(layers=[])", "layers names at least one"),
+        ("perceptual(layers=[])", "layers is empty"),
         (
             "gram(layers=[relu1_1, relu2_1], weights=[1])",
             "weights has 1 numbers, layers has 2 names",

@@ -383,7 +383,7 @@ def test_what_is_no_map_is_told(loss, message):
 
 def test_a_map_needs_classes():
     eye = [np.eye(4, dtype=np.uint8)]
-    with pytest.raises(lossbench.SettingError, match="which an image task lacks"):
+    with pytest.raises(lossbench.SettingError, match="an image task has none"):
         lossbench.evaluate(eye, eye, "l1(weight_map=edge)", task="image")
 
 
