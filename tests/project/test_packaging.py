@@ -67,7 +67,8 @@ ALLOWED_TO_CLI = {
     "lossbench.output.sections",  # tables of commands without a model
     "lossbench.output.table",
     "lossbench.results.formats",
-    "lossbench.runtime.allocator",
+    "lossbench.runtime.allocator",  # settings of the process are the command's
+    "lossbench.runtime.pillow_limit",
 }
 # What may import torch where the module itself is imported: the rest does it when it computes.
 COMPUTING = (
