@@ -46,7 +46,7 @@ def page(entry: Entry) -> Iterator[str]:
         "range": f"{low} to {high}, {better}",
         "source": "; ".join(entry.sources),
         "example": f"lossbench eval pred/ gt/{_plugin(entry)}{_inputs(entry)} --loss"
-        f" '{entry.example or entry.name}'",
+        f" '{entry.example}'",
     }
     for name, fact in facts.items():
         if fact:

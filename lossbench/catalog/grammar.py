@@ -242,21 +242,25 @@ class _Parser:
         return self.chain(lambda: self.chain(self.unary, "*", "/"), "+", "-")
 
     def unary(self) -> Node:
+        self.enter()
+        node: Node
+        if self.take("-"):
+            node = Operation("-", 0, self.unary())
+        elif number := self.take("NUMBER"):
+            node = float(self.finite(number))  # Python's integers are unbounded
+        elif self.take("("):
+            node = self.sum()
+            self.need(")")
+        else:
+            node = self.loss()
+        self.depth -= 1
+        return node
+
+    def enter(self) -> None:
+        """Count a level of nesting."""
         self.depth += 1
         if self.depth > DEEPEST:
             raise self.error("nested too deep")
-        try:
-            if self.take("-"):
-                return Operation("-", 0, self.unary())
-            if number := self.take("NUMBER"):
-                return float(self.finite(number))  # Python's integers are unbounded
-            if self.take("("):
-                inner = self.sum()
-                self.need(")")
-                return inner
-            return self.loss()
-        finally:
-            self.depth -= 1
 
     def finite(self, number: str) -> int | float:
         value = int(number) if number.isdigit() and len(number) < 19 else float(number)
@@ -279,9 +283,7 @@ class _Parser:
 
     def items_until(self, close: str) -> Iterator[None]:
         """Yield once per item of a list with commas, and consume the closing mark."""
-        self.depth += 1
-        if self.depth > DEEPEST:
-            raise self.error("nested too deep")
+        self.enter()
         while not self.take(close):
             yield
             if not self.take(","):

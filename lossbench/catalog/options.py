@@ -7,7 +7,6 @@ from typing import Any
 
 from lossbench.catalog import registry
 from lossbench.catalog.grammar import WORDS, Loss, parse_call
-from lossbench.catalog.registry import Entry
 from lossbench.catalog.signatures import Option, Signature
 from lossbench.errors import SettingError, did_you_mean
 
@@ -20,7 +19,7 @@ class OptionError(SettingError):
         self.option = option
 
 
-def check_options(entry: Entry | Signature, values: Mapping[str, Any]) -> dict[str, Any]:
+def check_options(entry: Signature, values: Mapping[str, Any]) -> dict[str, Any]:
     """All options of a loss with their values or defaults; lists become tuples."""
     options = {name: option.default for name, option in entry.options.items()}
     for name, value in values.items():

@@ -57,7 +57,7 @@ FACTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "sources": ("a list of texts", _texts),
     "range": ("two numbers, None where there is no bound", _ends),
     "better": ("'lower', 'higher' or None", lambda value: value in ("lower", "higher", None)),
-    "aliases": ("a list of names", lambda value: _names(value)),
+    "aliases": ("a list of names", _names),
     "example": ("an expression", lambda value: isinstance(value, str)),
     "couples": ("true or false", lambda value: isinstance(value, bool)),
     "background": ("true or false", lambda value: isinstance(value, bool)),
@@ -149,9 +149,9 @@ class _Source:
 
     def _signature(self, node: ast.FunctionDef, owner: str) -> Signature:
         """A signature with forms."""
-        _, required = _with_defaults(node)
-        if required:
-            raise self._wrong(node, f"option {required[0]} has no default")
+        for parameter, default in _optional(node):
+            if default is None:
+                raise self._wrong(node, f"option {parameter.arg} has no default")
         if node.args.defaults or node.args.vararg or node.args.kwarg:
             raise self._wrong(node, "inputs cannot have defaults, and options must follow a *")
         try:
@@ -175,19 +175,19 @@ class _Source:
             inputs.append("weight")
         tensors = any("Tensor" in annotation_text(p.annotation) for p in _required(node))
         doc, descriptions = documented(node)
-        with_default, without_default = _with_defaults(node)
-        for name in without_default:
-            if name not in inputs:
-                raise self._wrong(node, f"option {name} has no default")
         options = {}
-        for parameter, expression in with_default:
+        for parameter, expression in _optional(node):
             name = parameter.arg
+            if expression is None and name not in inputs:
+                raise self._wrong(node, f"option {name} has no default")
+            if expression is None or name in inputs:
+                continue
             try:
                 default = ast.literal_eval(expression)
             except ValueError:
                 continue  # not an option: the parameter keeps its default
             kind = annotation_text(parameter.annotation) or _type_of(default)
-            if kind and name not in inputs:
+            if kind:
                 default = tuple(default) if isinstance(default, list) else default
                 options[name] = Option(name, kind, default, node.name, descriptions.get(name, ""))
                 self._check_option(node, options[name])
@@ -265,17 +265,11 @@ class _NameResolver(ast.NodeTransformer):
         for mark in node.decorator_list:
             called = mark.func if isinstance(mark, ast.Call) else mark
             if self._path(ast.unparse(called)) in MARKS:
-                name = ast.Name("loss", ast.Load())
-                marks.append(
-                    ast.Call(name, mark.args, mark.keywords) if isinstance(mark, ast.Call) else name
-                )
+                name = ast.Name("loss")
+                if isinstance(mark, ast.Call):
+                    mark.func = name
+                marks.append(mark if isinstance(mark, ast.Call) else name)
         node.decorator_list = marks
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return self._resolved(node)
-
-    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
-        return self._resolved(node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.expr:
         if not isinstance(node.value, str):
@@ -287,21 +281,22 @@ class _NameResolver(ast.NodeTransformer):
         return inner
 
     def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
-        kind, value = annotation_text(self.visit(node.value)), ast.Name("", ast.Load())
+        kind = annotation_text(self.visit(node.value))
         if kind == "Optional":
             return ast.BinOp(self.visit(node.slice), ast.BitOr(), ast.Constant(None))
-        value.id = kind
-        return ast.Subscript(
-            value, node.slice if kind == "Literal" else self.visit(node.slice), ast.Load()
-        )
+        item = node.slice if kind == "Literal" else self.visit(node.slice)
+        return ast.Subscript(ast.Name(kind), item)
 
-    def _resolved(self, node: ast.expr) -> ast.Name:
+    def visit_Name(self, node: ast.Name | ast.Attribute) -> ast.Name:
         """The last part of a name, or the full name if it only looks like a form of ours."""
         path = self._path(ast.unparse(node))
         last = path.rpartition(".")[2]
         ours = "." not in path or path.startswith("lossbench.")
         known = registry.forms() | registry.kinds()
         return ast.Name(SPELLINGS.get(last, last) if ours or last not in known else path)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.Name:
+        return self.visit_Name(node)
 
     def _path(self, name: str) -> str:
         top, dot, rest = name.partition(".")
@@ -342,11 +337,7 @@ def _arrays(node: ast.FunctionDef) -> list[ast.arg]:
     return [parameter for parameter in _required(node) if parameter.arg != "weight"]
 
 
-def _with_defaults(node: ast.FunctionDef) -> tuple[list[tuple[ast.arg, ast.expr]], list[str]]:
-    """Parameters with their defaults, and names of keyword-only parameters without default."""
-    optional = [p for p in node.args.args if p not in _required(node)]
-    defaults = node.args.defaults[len(node.args.defaults) - len(optional) :]
-    keywords = list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
-    with_default = [(parameter, default) for parameter, default in keywords if default is not None]
-    without_default = [parameter.arg for parameter, default in keywords if default is None]
-    return [*zip(optional, defaults, strict=True), *with_default], without_default
+def _optional(node: ast.FunctionDef) -> list[tuple[ast.arg, ast.expr | None]]:
+    """Parameters that can be passed by name, if they have a default or are keyword-only."""
+    from_last = zip(node.args.args[::-1], node.args.defaults[::-1], strict=False)
+    return [*[*from_last][::-1], *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)]

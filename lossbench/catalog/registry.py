@@ -59,17 +59,11 @@ class PluginFile(Protocol):
         """An exception in one line, with the last line of the file in its traceback."""
 
 
-@dataclass(frozen=True)
-class Entry:
+@dataclass(frozen=True, kw_only=True)
+class Entry(Signature):
     """One `@loss(...)` function, as its source states it."""
 
-    name: str
     module: str
-    line: int
-    inputs: dict[str, str]  # parameter -> annotation, that is: input -> form
-    returns: str  # PerPixel, PerClass, PerSample … or Expression
-    options: dict[str, Option]
-    doc: str
     family: str
     use: str = ""
     aliases: tuple[str, ...] = ()
@@ -258,19 +252,11 @@ def entry_of(
     low, high = facts.get("range", (0.0, None))
     stated = {
         "family": module.rpartition(".")[2],
+        "example": signature.name,
         **facts,
         "range": (-UNBOUNDED if low is None else low, UNBOUNDED if high is None else high),
     }
-    return Entry(
-        signature.name,
-        module,
-        signature.line,
-        signature.inputs,
-        signature.returns,
-        options,
-        signature.doc,
-        **stated,
-    )
+    return Entry(**{**vars(signature), "options": options}, module=module, **stated)
 
 
 @cache

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import re
 import sys
 import textwrap
@@ -47,9 +46,9 @@ class Signature:
 
     name: str
     line: int
-    inputs: dict[str, str]
+    inputs: dict[str, str]  # parameter -> annotation, that is: input -> form
     options: dict[str, Option]
-    returns: str
+    returns: str  # PerPixel, PerClass, PerSample … or Expression
     doc: str
     marks: dict[str, dict[str, Any]] = field(default_factory=dict)
 
@@ -126,7 +125,7 @@ def signature_of(node: ast.FunctionDef, path: Path, owner: str, tree: ast.Module
 def documented(node: ast.FunctionDef | ast.Module) -> tuple[str, dict[str, str]]:
     """A docstring, and its description of each parameter."""
     doc = ast.get_docstring(node) or ""
-    return doc, _arguments(sections(doc).get("Args", ""))
+    return doc, arguments(sections(doc).get("Args", ""))
 
 
 def annotation_text(node: ast.expr | None) -> str:
@@ -143,15 +142,10 @@ def sections(doc: str) -> dict[str, str]:
     return {"": parts[0].strip(), **dict(zip(parts[1::2], texts, strict=True))}
 
 
-def _arguments(text: str) -> dict[str, str]:
+def arguments(text: str) -> dict[str, str]:
     """The description of each parameter, with continuation lines joined."""
     items = re.findall(r"^(\w+): (.*(?:\n +.*)*)", text, flags=re.MULTILINE)
     return {name: " ".join(description.split()) for name, description in items}
-
-
-def arguments_of(function: Callable[..., Any]) -> dict[str, str]:
-    """The description of each argument in a function's docstring."""
-    return _arguments(sections(inspect.getdoc(function) or "").get("Args", ""))
 
 
 def _number(low: float, high: float, kind: Any = int | float) -> Callable[[Any], bool]:

@@ -3,6 +3,10 @@
 Each function's keyword-only parameters are options of every loss whose return annotation the
 function handles. `support`, the pixels of the target in each class (B, C), is computed only if an
 option needs it.
+
+Args:
+    class_weights: one weight per class; auto is N/(K·n_c) over the data set.
+    empty: replacement of an undefined value; skip excludes the value and counts it.
 """
 
 from __future__ import annotations
@@ -96,8 +100,6 @@ def finish_pixels(
         reduction: over the valid elements of a sample; the mean divides by the sum of weights.
         over: divisor of the mean: valid elements; all elements, unweighted and with ignored ones;
             or, with `classes`, also the classes of a pixel, where these share one loss.
-        class_weights: one weight per class; auto is N/(K·n_c) over the data set.
-        empty: replacement of an undefined value; skip excludes the value and counts it.
     """
     top, mass, of_class, elements, every = sums
     present = mass > 0
@@ -137,12 +139,10 @@ def finish_classes(
     Args:
         class_reduction: over the defined classes; weighted uses the sample's target pixel counts,
             none gives only the class columns.
-        class_weights: one weight per class; auto is N/(K·n_c) over the data set.
         background: whether class 0 of a multiclass task counts.
         absent: value of a class absent from the target, regardless of the prediction; skip makes it
             undefined, none uses the formula.
         exponent: power applied to a sample's value after the class reduction, keeping its sign.
-        empty: replacement of an undefined value; skip excludes the value and counts it.
     """
     if absent is not None:
         values = values.where(support() > 0, torch.nan if isinstance(absent, str) else absent)
@@ -171,11 +171,7 @@ def finish_classes(
 def finish_samples(
     values: Tensor, support: Callable[[], Tensor], *, empty: float | Literal["skip"] = "skip"
 ) -> Finished:
-    """Values per sample, with nothing left to reduce.
-
-    Args:
-        empty: replacement of an undefined value; skip excludes the value and counts it.
-    """
+    """Values per sample, with nothing left to reduce."""
     return _fill(values, empty), None
 
 

@@ -60,6 +60,13 @@ class Input:
         """Number of classes or channels."""
         return self.labelled or self.values.shape[1]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the pixels; an error if their positions are unknown."""
+        if self.space is None:
+            raise SettingError("this loss needs images: the positions of pixels are unknown")
+        return self.space
+
     @cached_property
     def stored(self) -> Tensor:
         if not self.labelled:
@@ -83,11 +90,8 @@ class Input:
                 kind="mismatch",
                 role="pred",
             )
-        if self.logits and self.task != "multiclass":
-            return BinaryLogs(
-                functional.logsigmoid(self.stored), functional.logsigmoid(-self.stored)
-            )
-        return BinaryLogs(logarithm(self.probability), logarithm(1 - self.probability))
+        logits = self.logits and self.task != "multiclass"
+        return binary_logs(self.stored if logits else self.probability, logits)
 
     @cached_property
     def distribution(self) -> Tensor:
@@ -113,11 +117,7 @@ class Input:
         if self.task == "binary":  # background and foreground
             yes, no = self.log_pair
             return BinaryLogs(torch.cat([no, yes], 1), torch.cat([yes, no], 1))
-        if self.logits:
-            return BinaryLogs(
-                functional.logsigmoid(self.stored), functional.logsigmoid(-self.stored)
-            )
-        return BinaryLogs(logarithm(self.stored), logarithm(1 - self.stored))
+        return binary_logs(self.stored, self.logits)
 
     @cached_property
     def outcomes(self) -> Chances:
@@ -132,9 +132,7 @@ class Input:
 
     @property
     def image(self) -> Tensor:
-        if self.space is None:
-            raise SettingError("this loss needs images: the positions of pixels are unknown")
-        return self.channels.reshape(*self.channels.shape[:2], *self.space)
+        return self.channels.reshape(*self.channels.shape[:2], *self.shape)
 
     @property
     def vector(self) -> Tensor:
@@ -158,16 +156,14 @@ class Input:
 
     def masks(self, sample: int, threshold: float) -> list[NDArray[np.bool_]]:
         """Hard mask of each class of one sample, (*space)."""
-        if self.space is None:
-            raise SettingError("this loss needs images: the positions of pixels are unknown")
         if self.task != "multiclass":
             if self.values.is_floating_point() or threshold == 0:
                 masks = (self.probability[sample] >= threshold).cpu().numpy()
             else:  # 0 and 1
                 masks = self.values[sample].cpu().numpy().view(np.bool_)
-            return list(masks.reshape(-1, *self.space))
+            return list(masks.reshape(-1, *self.shape))
         labels = self.values[sample] if self.labelled else self.stored[sample].argmax(0)
-        label_map = labels.cpu().numpy().reshape(self.space)
+        label_map = labels.cpu().numpy().reshape(self.shape)
         return [label_map == label for label in range(self.count)]
 
     @property
@@ -187,6 +183,13 @@ class Input:
             one_hot = functional.one_hot(self.labels, self.count)
             return one_hot.movedim(-1, 1).to(self.stored)
         return (self.probability >= threshold).to(self.stored)
+
+
+def binary_logs(x: Tensor, logits: bool) -> BinaryLogs:
+    """Logarithms log p and log(1 − p), from logits or probabilities."""
+    if logits:
+        return BinaryLogs(functional.logsigmoid(x), functional.logsigmoid(-x))
+    return BinaryLogs(logarithm(x), logarithm(1 - x))
 
 
 class NamedTensors(dict[str, Tensor]):

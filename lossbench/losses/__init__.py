@@ -41,7 +41,7 @@ def loss(
         range: smallest and largest value, None for no bound (the default of a user's own loss).
         better: whether lower or higher values are better.
         aliases: other names accepted at --loss.
-        example: an expression that shows the options, such as "dice(smooth=1)".
+        example: an expression with options, such as "dice(smooth=1)"; by default the name.
         couples: whether the classes of a pixel are evaluated jointly, so that label maps keep their
             pixels instead of becoming one-class-against-the-rest tables.
         background: whether class 0 of a multiclass task counts by default.

@@ -149,7 +149,6 @@ def wgan_gp(
     mean D(G(z)) - mean D(x) + λ·mean (‖∇D‖ - 1)², with the norms from role `gradient_norm`.
 
     Args:
-        gradient_norm: ‖∇D‖ at points between generated and real samples, shape (B, M), 0 or more.
         lambda_: λ, the weight of the gradient penalty.
 
     Returns:

@@ -162,7 +162,7 @@ def binary_focal(
         Loss of each element, (B, C, N), in [0, 100].
 
     Note:
-        alpha=none with gamma=0 is `bce`. Older versions of kornia multiply both terms by α.
+        alpha=none with gamma=0 is `bce`.
     """
     yes = power(pred.no.exp(), gamma) * target * pred.yes
     no = power(pred.yes.exp(), gamma) * (1 - target) * pred.no

@@ -115,7 +115,6 @@ def hausdorff_er(
     excess over ½ of b_{k−1} averaged over a cross, rescaled to [0, 1]; b is 0 beyond the image.
 
     Args:
-        valid: which pixels count; an ignored pixel is not an error.
         alpha: α, the power of the erosion number k.
         erosions: number of erosions of b.
 
@@ -251,7 +250,6 @@ def soft_cldice(
     s), and S(m) the soft skeleton: everything that opening removes from m and from its erosions.
 
     Args:
-        valid: which pixels count; ignored pixels are outside both masks.
         iterations: number of erosions of a mask; half the width of the widest structure.
         smooth: s, added to numerator and denominator; 0 gives the plain fractions.
         smooth_nr: s in the numerator, if different.
@@ -265,13 +263,15 @@ def soft_cldice(
 
     Note:
         Erosion is the minimum over a pixel and its neighbours along the axes; dilation is the
-        maximum over all pixels that touch it. Pixels beyond the image do not count. MONAI's loss is
-        soft_cldice(smooth=1, eps=1e-4) with all classes pooled.
+        maximum over all pixels that touch it. Pixels beyond the image do not count.
     """
     above = smooth if smooth_nr is None else smooth_nr
     below = smooth if smooth_dr is None else smooth_dr
     pred, target = pred.where(valid, 0.0), target.where(valid, 0.0)
-    lines = [soft_skeletons(mask, iterations).flatten(2) for mask in (pred, target)]
+    lines = [
+        by_plane(lambda x: soft_skeleton(x, iterations), mask, whole=mask.requires_grad).flatten(2)
+        for mask in (pred, target)  # with gradients, zero pixels are processed as well
+    ]
     masks = [mask.flatten(2) for mask in (pred, target)]
     fractions = [
         ratio(total(line * mask, weight) + above, total(line, weight) + below)
@@ -290,11 +290,6 @@ def centre_line(fractions: list[Tensor], one_empty: Tensor, eps: float = 0.0) ->
     denominator = first + second + eps
     score = 2 * first * second / denominator.where(denominator > 0, 1.0)
     return (1 - score).where(~undefined | one_empty, torch.nan)
-
-
-def soft_skeletons(masks: Tensor, iterations: int) -> Tensor:
-    """Soft skeletons of masks (B, C, *space); with gradients, zero pixels are processed as well."""
-    return by_plane(lambda mask: soft_skeleton(mask, iterations), masks, whole=masks.requires_grad)
 
 
 def soft_skeleton(mask: Tensor, iterations: int) -> Tensor:

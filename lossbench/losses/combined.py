@@ -48,9 +48,6 @@ def dice_ce(
 
     Returns:
         The expression, 0 or more.
-
-    Note:
-        MONAI's DiceCELoss and nnU-Net add the two, mix=none: twice the default.
     """
     return mixed(mix, f"dice(smooth={smooth})", f"cross_entropy(label_smoothing={label_smoothing})")
 
@@ -150,7 +147,6 @@ def weighted_bce(*, label_smoothing: Share = 0.0) -> Expression:
     family="divergence",
     use="comparing two soft segmentations neither of which is the ground truth",
     sources=["Jeffreys 1946"],
-    example="symmetric_kl",
 )
 def symmetric_kl() -> Expression:
     """Mean of the Kullback–Leibler divergences in both directions: half of `jeffreys`.
@@ -199,9 +195,6 @@ def ssim_loss(
 
     Returns:
         The expression 1 − ssim(…), in [0, 2].
-
-    Note:
-        kornia's `ssim_loss` is half of this, half=true, with a reflected border.
     """
     options = f"window={window}, sigma={sigma}, data_range={data_range}, k1={k1}, k2={k2}"
     dissimilarity = f"1 - ssim({options}, border={border})"

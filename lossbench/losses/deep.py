@@ -66,8 +66,6 @@ def perceptual(
 def content(
     features: Features,
     *,
-    network: NetworkName = "vgg19",
-    layers: Sequence[str] = ("relu4_2",),
     weights: Sequence[NonNegative] | None = None,
     reduction: Literal["sum", "mean"] = "sum",
 ) -> PerSample:
@@ -96,7 +94,6 @@ def content(
 def gram(
     features: Features,
     *,
-    network: NetworkName = "vgg19",
     layers: Sequence[str] = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1"),
     weights: Sequence[NonNegative] | None = None,
 ) -> PerSample:
@@ -128,16 +125,11 @@ def gram(
     sources=["Zhang et al. 2018, LPIPS v0.1"],
     example="lpips(network=tiny_seeded)",
 )
-def lpips(
-    calibrated: Calibrated, *, network: Literal["alex", "vgg", "squeeze", "tiny_seeded"] = "alex"
-) -> PerSample:
+def lpips(calibrated: Calibrated) -> PerSample:
     """Learned perceptual image patch similarity, LPIPS v0.1.
 
     Σ_l mean over positions of Σ_m w_lm·(F̂ − P̂)², where F̂ and P̂ are the features of a position
     divided by their length, and w_l is the published linear head of layer l.
-
-    Args:
-        network: alex, vgg or squeeze, or tiny_seeded (random weights, for trials).
 
     Returns:
         Distance per sample, (B,), 0 or more. Undefined without a valid pixel.

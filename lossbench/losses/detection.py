@@ -48,12 +48,6 @@ def iou_box(matched: BoxPairs) -> PerPixel:
 
     Returns:
         Loss of each object, in [0, 1], 1 for a missed object; undefined without an object.
-
-    Note:
-        In order of descending score, a detection takes the object of its class with the largest
-        IoU, if that is at least ½; crowds, and detections in crowds, do not count. A missed object
-        counts as 1, so that missing it never improves the mean; unmatched=none averages over the
-        pairs only.
     """
     return matched.each(1 - _iou(matched), worst=1.0)
 
@@ -73,10 +67,7 @@ def giou(matched: BoxPairs) -> PerPixel:
         Loss of each object, in [0, 2], 2 for a missed object; undefined without an object.
 
     Note:
-        In order of descending score, a detection takes the object of its class with the largest
-        IoU, if that is at least ½; crowds, and detections in crowds, do not count. A missed object
-        counts as 2, so that missing it never improves the mean; unmatched=none averages over the
-        pairs only. torchvision adds 1e-7 to both areas.
+        torchvision adds 1e-7 to both areas.
     """
     _, union = overlap(matched.pred, matched.target)
     hull = around(matched.pred, matched.target).prod(-1)
@@ -99,10 +90,7 @@ def diou(matched: BoxPairs) -> PerPixel:
         Loss of each object, in [0, 2], 2 for a missed object; undefined without an object.
 
     Note:
-        In order of descending score, a detection takes the object of its class with the largest
-        IoU, if that is at least ½; crowds, and detections in crowds, do not count. A missed object
-        counts as 2, so that missing it never improves the mean; unmatched=none averages over the
-        pairs only. torchvision adds 1e-7 to the union and to c².
+        torchvision adds 1e-7 to the union and to c².
     """
     return matched.each(1 - _iou(matched) + _distance(matched), worst=2.0)
 
@@ -123,10 +111,7 @@ def ciou(matched: BoxPairs) -> PerPixel:
         Loss of each object, in [0, 2.5], 2.5 for a missed object; undefined without an object.
 
     Note:
-        In order of descending score, a detection takes the object of its class with the largest
-        IoU, if that is at least ½; crowds, and detections in crowds, do not count. A missed object
-        counts as 2.5, so that missing it never improves the mean; unmatched=none averages over the
-        pairs only. torchvision treats α as a constant in the gradient; here it is differentiated.
+        torchvision treats α as a constant in the gradient; here it is differentiated.
     """
     iou = _iou(matched)
     v = 4 / math.pi**2 * (_angle(matched.target) - _angle(matched.pred)) ** 2
@@ -152,12 +137,10 @@ def average_precision_boxes(found: RankedDetections) -> PerClass:
         Score per sample and class, (B, C), in [0, 1]; undefined without an object of the class.
 
     Note:
-        In order of descending score, a detection takes the unmatched object of its class with the
-        largest IoU of at least the threshold; it is ignored if that object is a crowd or outside
-        `area`. The pooled value ranks the detections of all images together, then averages over
-        classes: it is pycocotools' AP, and iou_thresholds=0.5, iou_thresholds=0.75 and area=small,
-        medium and large give its other five values. An image's value is that of a data set of one
-        image. pycocotools treats an annotation with id 0 as never found.
+        The pooled value ranks the detections of all images together, then averages over classes: it
+        is pycocotools' AP, and iou_thresholds=0.5, iou_thresholds=0.75 and area=small, medium and
+        large give its other five values. An image's value is that of a data set of one image.
+        pycocotools treats an annotation with id 0 as never found.
     """
     precision, _ = found.curves
     return precision.mean((-2, -1))
@@ -180,9 +163,7 @@ def average_recall_boxes(found: RankedDetections) -> PerClass:
         Score per sample and class, (B, C), in [0, 1]; undefined without an object of the class.
 
     Note:
-        In order of descending score, a detection takes the unmatched object of its class with the
-        largest IoU of at least the threshold; it is ignored if that object is a crowd or outside
-        `area`. The pooled value, the mean over classes of all images together, is pycocotools' AR;
+        The pooled value, the mean over classes of all images together, is pycocotools' AR;
         max_detections=1, 10 and 100 and area=small, medium and large give its six values.
     """
     _, recall = found.curves
@@ -223,13 +204,8 @@ def faster_rcnn(
     logits = check_tensor(pred, "logits", labels.shape).double()
     deltas = [check_tensor(t, "deltas", (*labels.shape, 4)).double() for t in (pred, target)]
     included = labels != LEFT_OUT
-    if invalid := labels[included & (labels != 0) & (labels != 1)].tolist():
-        raise InputError(
-            f"has the label {invalid[0]}; expected 1 for an object, 0 for background, −1 to exclude"
-            " an anchor",
-            kind="mismatch",
-            role="target",
-        )
+    expected = "expected 1 for an object, 0 for background, −1 to exclude an anchor"
+    _reject(labels, included & (labels != 0) & (labels != 1), "has the label {}; " + expected)
     number = included.sum(-1).where(included.any(-1), torch.nan)
     objects = labels == 1
     bce = functional.binary_cross_entropy_with_logits(logits, objects.double(), reduction="none")
@@ -275,27 +251,24 @@ def mask_rcnn(
     anchors = faster_rcnn(pred, target, lambda_=lambda_, n_cls=n_cls, n_box=n_box, beta=beta)
     labels = _labels(target, "mask_labels")
     masks = check_tensor(target, "masks", (*labels.shape, None, None)).double()
-    if ((masks < 0) | (masks > 1)).any():
-        invalid = masks[(masks < 0) | (masks > 1)][0]
-        raise InputError(
-            f"has {invalid:g} in its masks; expected 0 or 1", kind="mismatch", role="target"
-        )
+    _reject(masks, (masks < 0) | (masks > 1), "has {:g} in its masks; expected 0 or 1")
     logits = check_tensor(pred, "mask_logits", (*labels.shape, None, *masks.shape[2:])).double()
     classes = logits.shape[2]
-    if ((labels < 0) | (labels >= classes)).any():
-        invalid = labels[(labels < 0) | (labels >= classes)][0]
-        raise InputError(
-            f"has the mask_label {int(invalid)}; the prediction's mask_logits have channels 0 to"
-            f" {classes - 1}",
-            kind="mismatch",
-            role="target",
-        )
+    channels = f"the prediction's mask_logits have channels 0 to {classes - 1}"
+    _reject(labels, (labels < 0) | (labels >= classes), "has the mask_label {}; " + channels)
     channel = labels[:, :, None, None, None].expand(*labels.shape, 1, *masks.shape[2:])
     logits = logits.gather(2, channel)[:, :, 0]
     bce = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none")
     positive = labels > 0
     mask_loss = bce.mean((-2, -1)).where(positive, 0.0).sum(-1)
     return anchors + ratio_or_zero(mask_loss, positive.sum(-1))
+
+
+def _reject(values: Tensor, invalid: Tensor, message: str) -> None:
+    """Raise an error with the first invalid value of a target, if there is one."""
+    if invalid.any():
+        first = values[invalid][0].item()
+        raise InputError(message.format(first), kind="mismatch", role="target")
 
 
 def _iou(matched: BoxPairs) -> Tensor:

@@ -77,8 +77,7 @@ def kl(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
         Contribution of each class, (B, C, N); the sum over classes is 0 or more.
 
     Note:
-        For hard targets this is the cross-entropy. torch's reduction="mean" also divides by the
-        number of classes, over=classes; its "batchmean" is the mathematical definition, as here.
+        For hard targets this is the cross-entropy.
     """
     return PerPixel(divergence(target.chance, target.log, pred.log), mass)
 

@@ -87,7 +87,6 @@ def contrastive(pred: Vector, target: Vector, same: Label, *, margin: Positive =
     range=(0, 2),
     aliases=["cosine_distance", "cosine_embedding"],
     sources=["torch.nn.CosineEmbeddingLoss"],
-    example="cosine",
 )
 def cosine(pred: Vector, target: Vector) -> PerSample:
     """Cosine distance: one minus the cosine of the angle.

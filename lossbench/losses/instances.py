@@ -44,7 +44,6 @@ def panoptic_quality(segments: Segments) -> PerClass:
     use="how well the matched segments fit, regardless of missed ones",
     aliases=["sq"],
     sources=["Kirillov et al. 2019, Panoptic Segmentation", "panopticapi"],
-    example="segmentation_quality",
 )
 def segmentation_quality(segments: Segments) -> PerClass:
     """Segmentation quality: mean IoU of matched segments.
@@ -66,7 +65,6 @@ def segmentation_quality(segments: Segments) -> PerClass:
     use="how many segments are matched, regardless of their outline; F1 of detection",
     aliases=["rq"],
     sources=["Kirillov et al. 2019, Panoptic Segmentation", "panopticapi"],
-    example="recognition_quality",
 )
 def recognition_quality(segments: Segments) -> PerClass:
     """Recognition quality: F1 score of segment matching.

@@ -55,9 +55,8 @@ def cross_entropy(
         Each class's contribution to each pixel's loss, and y_c as its mass, each (B, C, N).
 
     Note:
-        On a binary task the background is the second class, so the value equals `bce`. With class
-        weights torch divides by Σ w_c·y_c for labels but by N for soft targets; this always divides
-        by the former. A class column is the mean of the whole loss over the pixels of that class.
+        On a binary task the background is the second class, so the value equals `bce`. A class
+        column is the mean of the whole loss over the pixels of that class.
     """
     uniform = 1 / target.shape[1] if prior is None else by_class(prior, target)
     smoothed = target + label_smoothing * (uniform - target)
@@ -101,9 +100,6 @@ def nll(pred: Stored, target: Distribution) -> PerPixel:
     """Negative log-likelihood of stored log-probabilities.
 
     −Σ_x w_x·w_c·x_c / Σ_x w_x·w_c, with c the target's class and x the stored numbers.
-
-    Args:
-        pred: log-probabilities as stored, shape (B, C, N); neither softmax nor logarithm is taken.
 
     Returns:
         Each class's contribution to each pixel's loss, and y_c as its mass, each (B, C, N).
@@ -159,10 +155,6 @@ def focal(
 
     Returns:
         Each class's contribution to each pixel's loss, and y_c as its mass, each (B, C, N).
-
-    Note:
-        MONAI and segmentation_models.pytorch default to one against all; their means and kornia's
-        are over classes as well as pixels, so they are C times smaller: over=classes.
     """
     exponent = by_class(gamma, target)
     factor = 1.0 if alpha is None or isinstance(alpha, str) else by_class(alpha, target)
@@ -281,11 +273,7 @@ def bootstrapped_cross_entropy(
 def mean_of_first(losses: Tensor, rank: Tensor, weight: Tensor, amount: Tensor) -> Tensor:
     """Mean (B,) of the losses that come first; of all losses if they weigh less than `amount`.
 
-    Args:
-        losses: (B or 1, N).
-        rank: sort key of the losses, (B or 1, N).
-        weight: (B, N).
-        amount: (B,) weight to take.
+    Losses and their sort keys, `rank`, are (B or 1, N), weights (B, N), and amounts (B,).
     """
     order = rank.argsort(dim=-1, stable=True)
     ordered = weight.gather(-1, order.expand_as(weight))

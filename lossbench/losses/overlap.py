@@ -77,12 +77,8 @@ def dice(
     1 − (2·I + s) / (P + Y + s), with I = Σpy, P = Σp, Y = Σy over the valid pixels of one class.
 
     Returns:
-        Loss per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask and
-        the denominator is not smoothed. With smooth_nr > smooth_dr it can be negative.
-
-    Note:
-        The s of segmentation_models.pytorch and optax is half of this s: they add 2s to numerator
-        and denominator. nnU-Net's loss is minus the coefficient, negative=true.
+        Loss per sample and class, (B, C), in [0, 1]; undefined for two empty masks unless smoothed.
+        With smooth_nr > smooth_dr it can be negative.
     """
     coefficient = smoothed(
         2 * overlap.both, overlap.pred + overlap.target, smooth, smooth_nr, smooth_dr
@@ -110,12 +106,7 @@ def jaccard(
     1 − (I + s) / (P + Y − I + s), with I = Σpy, P = Σp, Y = Σy over the valid pixels of one class.
 
     Returns:
-        Loss per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask and
-        the denominator is not smoothed.
-
-    Note:
-        MONAI's DiceLoss(jaccard=True) adds s to 2·I and to twice the union, which is this loss
-        with s/2.
+        Loss per sample and class, (B, C), in [0, 1]; undefined for two empty masks unless smoothed.
     """
     union = overlap.pred + overlap.target - overlap.both
     return as_loss(smoothed(overlap.both, union, smooth, smooth_nr, smooth_dr), log, negative)
@@ -147,8 +138,7 @@ def tversky(
         beta: β ≥ 0, the weight of false negatives.
 
     Returns:
-        Loss per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask and
-        the denominator is not smoothed.
+        Loss per sample and class, (B, C), in [0, 1]; undefined for two empty masks unless smoothed.
 
     Note:
         α weights false positives as in Salehi et al. and MONAI; many Keras snippets swap α and β.
@@ -230,26 +220,17 @@ def focal_tversky(
         gamma: γ ≥ 0; below 1, good overlaps gain weight: a number, or one per class.
 
     Returns:
-        Loss per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask and
-        s = 0.
+        Loss per sample and class, (B, C), in [0, 1]; undefined for two empty masks unless smoothed.
 
     Note:
         Abraham & Khan write the exponent as 1/γ with γ = 4/3, which is γ = 0.75 here, and their α
-        weights false negatives. segmentation_models.pytorch raises the mean over classes to the
-        power: gamma=1 and its γ as exponent.
+        weights false negatives.
     """
-    index = tversky_index(overlap, alpha, beta, smooth)
-    return power((1 - index).clamp(min=0), by_class(gamma, index))
-
-
-def tversky_index(
-    overlap: Overlap, alpha: float | Sequence[float], beta: float | Sequence[float], smooth: float
-) -> Tensor:
-    """Tversky index (I + s) / (I + α·FP + β·FN + s), shape (B, C)."""
     false_positive, false_negative = overlap.pred - overlap.both, overlap.target - overlap.both
     errors = by_class(alpha, overlap.both) * false_positive
     errors = errors + by_class(beta, overlap.both) * false_negative
-    return ratio(overlap.both + smooth, overlap.both + errors + smooth)
+    index = ratio(overlap.both + smooth, overlap.both + errors + smooth)
+    return power((1 - index).clamp(min=0), by_class(gamma, index))
 
 
 @loss(

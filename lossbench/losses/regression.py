@@ -57,9 +57,6 @@ def l2(difference: Difference, *, half: bool = False) -> PerPixel:
 
     Returns:
         d² for each element, (B, C, N), 0 or more.
-
-    Note:
-        optax's `l2_loss` is half of this, half=true.
     """
     square = difference**2
     return PerPixel(square / 2 if half else square)
@@ -176,8 +173,7 @@ def pseudo_huber(difference: Difference, *, delta: Positive = 1.0, scaled: bool 
         Loss of each element, (B, C, N), 0 or more.
 
     Note:
-        Computed as d² / (1 + √(1 + (d/δ)²)), which is precise near zero. kornia's
-        `charbonnier_loss` is this with δ = 1.
+        Computed as d² / (1 + √(1 + (d/δ)²)), which is precise near zero.
     """
     value = difference**2 / (1 + torch.sqrt(1 + (difference / delta) ** 2))
     return PerPixel(value if scaled else value / delta**2)

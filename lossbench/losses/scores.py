@@ -28,9 +28,6 @@ def dice_score(counts: Counts) -> PerClass:
 
     Returns:
         Score per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask.
-
-    Note:
-        Two empty masks score 1 in MetricsReloaded, medpy and segmentation_models.pytorch.
     """
     return ratio(2 * counts.tp, 2 * counts.tp + counts.fp + counts.fn)
 
@@ -48,10 +45,6 @@ def iou(counts: Counts) -> PerClass:
 
     Returns:
         Score per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask.
-
-    Note:
-        The mean is over samples and their defined classes; mmseg and Cityscapes pool all pixels of
-        the data set first, which is the `pooled` aggregate here.
     """
     return ratio(counts.tp, counts.tp + counts.fp + counts.fn)
 
@@ -213,9 +206,6 @@ def fbeta(counts: Counts, *, beta: NonNegative = 1.0) -> PerClass:
 
     Returns:
         Score per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask.
-
-    Note:
-        Two empty masks score 1 in MetricsReloaded.
     """
     hits = (1 + beta**2) * counts.tp
     all_missed = (counts.tp + counts.fp == 0) & (counts.fn > 0)
@@ -243,11 +233,6 @@ def of_valid(pixels: Tensor, counts: Counts) -> Tensor:
     return pixels.where(counts.tp + counts.fp + counts.fn + counts.tn > 0, torch.nan)
 
 
-def recalls(confusion: Confusion) -> Tensor:
-    """Recall of each class, (B, G, K); undefined where the class is absent from the target."""
-    return ratio(confusion.tp, confusion.target)
-
-
 def unions(confusion: Confusion) -> Tensor:
     """Intersection over union of each class, (B, G, K); undefined if a class is in neither mask."""
     return ratio(confusion.tp, confusion.tp + confusion.fp + confusion.fn)
@@ -268,7 +253,7 @@ def balanced_accuracy(confusion: Confusion) -> PerSample:
         Score per sample, (B,), in [0, 1]; undefined without a valid pixel. On a multilabel task,
         the mean over the labels.
     """
-    return recalls(confusion).nanmean(-1).nanmean(-1)
+    return ratio(confusion.tp, confusion.target).nanmean(-1).nanmean(-1)
 
 
 @loss(
@@ -289,7 +274,6 @@ def mean_iou(confusion: Confusion) -> PerSample:
 
     Note:
         On a multiclass task this equals `iou`; on a binary task `iou` covers the foreground only.
-        mmseg and Cityscapes pool all pixels of the data set first: the `pooled` aggregate.
     """
     return unions(confusion).nanmean(-1).nanmean(-1)
 

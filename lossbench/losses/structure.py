@@ -162,7 +162,6 @@ def ssim(
     separately.
 
     Args:
-        valid: which pixels count; windows with an ignored pixel are excluded.
         border: inside uses the windows that lie inside the image; reflect uses one window per
             pixel and pads the image by reflection.
 
@@ -171,9 +170,8 @@ def ssim(
         valid. An image smaller than a window is an error.
 
     Note:
-        Agrees with skimage's gaussian_weights=True, sigma=1.5, use_sample_covariance=False, and
-        with MONAI. torchmetrics and kornia pad by reflection, border=reflect; piq shrinks large
-        images first.
+        Agrees with skimage's gaussian_weights=True, sigma=1.5, use_sample_covariance=False. piq
+        shrinks large images first.
     """
     required = window if border == "inside" else window // 2 + 1
     check_size(pred, required, f"ssim(window={window})")
@@ -206,9 +204,6 @@ def ms_ssim(
 
     ssim₅^w₅ · Π_{j<5} cs_j^w_j with cs_j the mean contrast-structure term at scale j, clipped at 0,
     w = .0448, .2856, .3001, .2363, .1333; each scale halves the previous one by 2×2 means.
-
-    Args:
-        valid: which pixels count; windows with an ignored pixel are excluded.
 
     Returns:
         Similarity per sample and channel, (B, C), in [0, 1]; undefined where a scale has no valid
@@ -280,7 +275,6 @@ def total_variation(
     Euclidean norm; 0 beyond the last row and column. reduction=sum omits the division.
 
     Args:
-        valid: which pixels count; a difference from an ignored pixel is 0.
         apart: divide each direction by its own number of differences, which is C·N minus one row
             or column.
 
@@ -288,8 +282,7 @@ def total_variation(
         |∇p| for each element, (B, C, N), 0 or more.
 
     Note:
-        The ground truth only determines which pixels count. kornia's mean is apart=true;
-        torchmetrics' mean is over samples only: reduction=sum.
+        The ground truth only determines which pixels count.
     """
     return PerPixel(variation(pred, valid, isotropic, apart).flatten(2))
 
@@ -312,7 +305,6 @@ def tv_difference(
     |TV(p) − TV(y)|, with TV as in `total_variation`.
 
     Args:
-        valid: which pixels count; a difference from an ignored pixel is 0.
         reduction: mean divides each variation by the number of valid elements, sum does not.
 
     Returns:
@@ -341,7 +333,6 @@ def gradient_l1(
     mean |∇p − ∇y| over the forward differences of both directions and all channels.
 
     Args:
-        valid: which pixels count; a difference counts if both its pixels do.
         reduction: over all differences of a sample.
 
     Returns:

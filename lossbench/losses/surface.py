@@ -23,17 +23,6 @@ from lossbench.views.surfaces import Averages, Bands, Distances, Points, Within
 SHARED_FACTS = {"family": "boundary", "background": False}
 
 
-def farthest(
-    points: Points, percentile: float, *, directed: bool, pooled: bool, rule: str
-) -> float:
-    """The larger percentile of both directions, or of the first only, or of both pooled."""
-    directions = points.sides[:1] if directed else points.sides
-    if pooled:
-        distances, weights = zip(*directions, strict=True)
-        directions = [(np.concatenate(distances), np.concatenate(weights))]
-    return max(quantile(*direction, percentile / 100, rule) for direction in directions)
-
-
 def quantile(distances: FloatArray, weight: FloatArray, fraction: float, rule: str) -> float:
     """The distance that a fraction of all points does not exceed."""
     if rule == "weighted":
@@ -79,12 +68,15 @@ def hausdorff(
 
     Note:
         Libraries disagree on percentiles, surfaces and empty masks; `--convention all` shows by how
-        much. MetricsReloaded, and MONAI with a percentile, skip a missed object, which improves the
-        mean.
+        much.
     """
 
     def measure(points: Points) -> float:
-        return farthest(points, percentile, directed=directed, pooled=pooled, rule=rule)
+        directions = points.sides[:1] if directed else points.sides
+        if pooled:
+            distances, weights = zip(*directions, strict=True)
+            directions = [(np.concatenate(distances), np.concatenate(weights))]
+        return max(quantile(*direction, percentile / 100, rule) for direction in directions)
 
     return distances.each(measure)
 
@@ -108,10 +100,6 @@ def hd95(
 
     Returns:
         Distances of shape (B, C) in pixels or the spacing's unit; nan where both masks are empty.
-
-    Note:
-        MedPy pools both directions; surface-distance corresponds to `surface=subpixel,
-        rule=weighted`; MONAI and MetricsReloaded agree with the default.
     """
     return hausdorff(distances, percentile=95.0, directed=directed, pooled=pooled, rule=rule)
 
@@ -174,9 +162,6 @@ def nsd(within: Within) -> PerClass:
 
     Returns:
         Scores of shape (B, C); 0 where one mask is empty, nan where both are.
-
-    Note:
-        surface-distance weights surface points by their area: `surface=subpixel`.
     """
     return ratio(within.close, within.points)
 
@@ -199,7 +184,6 @@ def boundary_iou(bands: Bands) -> PerClass:
         band has a pixel.
 
     Note:
-        boundary-iou-api uses `distance=chessboard`; MetricsReloaded uses the surface only, which is
-        `dilation=1`.
+        boundary-iou-api uses `distance=chessboard`.
     """
     return ratio(bands.both, bands.either)

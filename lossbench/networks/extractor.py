@@ -110,14 +110,18 @@ class Networks:
             InputError: an image is too small, or a single image too large for the memory.
         """
         features: list[dict[str, Tensor]] = [{}] * len(images)
-        for indices in _by_size(images):
+        by_size: dict[tuple[int, ...], list[int]] = {}
+        for index, image in enumerate(images):
+            by_size.setdefault(tuple(image.shape), []).append(index)
+        for indices in by_size.values():
             size, start = self._batch_size(images[indices[0]], recipe, layers), 0
             while start < len(indices):
                 batch = indices[start : start + size]
                 try:
                     layer_maps = self.maps(torch.cat([images[i] for i in batch]), recipe, layers)
                 except RuntimeError as error:
-                    if not _out_of_memory(error):
+                    no_memory = isinstance(error, torch.cuda.OutOfMemoryError)
+                    if not no_memory and "allocate memory" not in str(error):
                         raise
                     if len(batch) == 1:
                         space = sized(images[batch[0]].shape[2:])
@@ -181,18 +185,6 @@ def _blurred(x: Tensor) -> Tensor:
     line = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
     window = (line[:, None] * line).expand(x.shape[1], 1, 3, 3)
     return (functional.conv2d(x**2, window, stride=2, padding=1, groups=x.shape[1]) + 1e-12).sqrt()
-
-
-def _by_size(images: Sequence[Tensor]) -> list[list[int]]:
-    """Indices of the images, grouped by size."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for index, image in enumerate(images):
-        groups.setdefault(tuple(image.shape), []).append(index)
-    return list(groups.values())
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "allocate memory" in str(error)
 
 
 def seeded(network: Network) -> Tensors:
@@ -259,7 +251,9 @@ def checked_weights(name: str, tensors: Tensors, path: Path) -> Tensors:
         expected = {"alpha": (DISTS_MAPS,), "beta": (DISTS_MAPS,)}
         weights = {key: tensors[key].flatten() for key in expected if key in tensors}
     else:
-        expected = _head_shapes(name)
+        network = NETWORKS[LPIPS[name.removeprefix("lpips_")]]
+        heads = enumerate(LPIPS_LAYERS[network.name])
+        expected = {f"lin{n}.weight": (network.widths[layer],) for n, layer in heads}
         weights = dict(_heads(tensors))
     unknown = [key for key in tensors if key not in weights and not key.startswith(ignored)]
     unknown = [
@@ -267,9 +261,7 @@ def checked_weights(name: str, tensors: Tensors, path: Path) -> Tensors:
     ]
     problems = [f"{key} is missing" for key in expected if key not in weights]
     problems += [
-        f"{key} is {sized(weights[key].shape[::-1])}, expected {sized(expected[key][::-1])}"
-        if len(expected[key]) == 2
-        else f"{key} is {_shape(weights[key].shape)}, expected {_shape(expected[key])}"
+        f"{key} is {_shape(weights[key].shape)}, expected {_shape(expected[key])}"
         for key in expected
         if key in weights and tuple(weights[key].shape) != tuple(expected[key])
     ]
@@ -285,12 +277,6 @@ def checked_weights(name: str, tensors: Tensors, path: Path) -> Tensors:
 
 def _shape(shape: Sequence[int]) -> str:
     return "×".join(map(str, shape))
-
-
-def _head_shapes(name: str) -> dict[str, tuple[int, ...]]:
-    network = NETWORKS[LPIPS[name.removeprefix("lpips_")]]
-    layers = LPIPS_LAYERS[network.name]
-    return {f"lin{n}.weight": (network.widths[layer],) for n, layer in enumerate(layers)}
 
 
 def _heads(tensors: Tensors) -> Iterator[tuple[str, Tensor]]:

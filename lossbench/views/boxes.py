@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,7 +21,6 @@ class BoxPairs:
     target: Tensor
     matched: Tensor  # (B, N) whether both boxes exist; an unmatched box fills both places
     counts: Tensor  # (B, C, N) 1 in the class of a pair that counts, 0 elsewhere
-    adds_up: ClassVar[bool] = False
 
     @classmethod
     def of(
@@ -30,8 +29,11 @@ class BoxPairs:
         """Pairs of a detection and an object of the same class.
 
         Args:
-            unmatched: which unmatched boxes count, with the worst value: missed objects (objects),
-                also false detections (all), or none of them (none).
+            unmatched: which unmatched boxes count, with the worst value, so that missing an object
+                never improves the mean: missed objects (objects), also false detections (all), or
+                none of them (none), which averages over the pairs only. In order of descending
+                score, a detection takes the object of its class with the largest IoU, if that is at
+                least ½; crowds, and detections in crowds, do not count.
         """
         boxes = values.boxes
         if boxes is None:

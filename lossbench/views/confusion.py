@@ -1,4 +1,9 @@
-"""True and false positives and negatives of hard masks."""
+"""True and false positives and negatives of hard masks.
+
+Args:
+    threshold: foreground is p ≥ threshold, and y ≥ threshold with y > 0 in the target; multiclass
+        tasks take the most likely class instead.
+"""
 
 from __future__ import annotations
 
@@ -24,29 +29,15 @@ class Counts(NamedTuple):
 
     @classmethod
     def of(cls, pred: Input, target: Input, weight: Weight, *, threshold: Share = 0.5) -> Counts:
-        """The counts over valid pixels.
-
-        Args:
-            threshold: foreground is p ≥ threshold, and y ≥ threshold with y > 0 in the target;
-                multiclass tasks take the most likely class instead.
-        """
-        if pred.task == "multiclass" and not pred.cells and _countable(weight, pred.count):
+        """The counts over valid pixels."""
+        # A GPU adds in any order, so sums of fractional weights would differ from run to run.
+        one_weight = weight.device.type == "cpu" and weight.shape[1] == 1
+        labels = pred.task == "multiclass" and not pred.cells
+        if labels and one_weight and pred.count <= weight.shape[2]:
             return cls(*_of_labels(pred.labels, target.labels, weight[:, 0], pred.count))
         p, y = pred.decision(threshold), target.decision(target_threshold(threshold))
-        return cls(
-            total(p * y, weight),
-            total(p * (1 - y), weight),
-            total((1 - p) * y, weight),
-            total((1 - p) * (1 - y), weight),
-        )
-
-
-def _countable(weight: Tensor, classes: int) -> bool:
-    """Whether to count pairs of labels: pixels have one weight, and pairs are not many more.
-
-    A GPU adds in any order, so sums of fractional weights would differ from run to run.
-    """
-    return weight.device.type == "cpu" and weight.shape[1] == 1 and classes <= weight.shape[2]
+        products = p * y, p * (1 - y), (1 - p) * y, (1 - p) * (1 - y)
+        return cls(*(total(x, weight) for x in products))
 
 
 def _of_labels(pred: Tensor, target: Tensor, weight: Tensor, classes: int) -> tuple[Tensor, ...]:
@@ -60,14 +51,10 @@ def _of_labels(pred: Tensor, target: Tensor, weight: Tensor, classes: int) -> tu
     indices = first + target * classes + pred
     counts = torch.bincount(indices.flatten(), weight.flatten().double(), len(weight) * cells)
     joint = counts.reshape(-1, classes, classes)
-    errors, others = (_without_diagonal(x) for x in (joint, _sum_of_others(joint)))
+    diagonal = torch.eye(classes, dtype=torch.bool, device=joint.device)
+    errors, others = (x.masked_fill(diagonal, 0.0) for x in (joint, _sum_of_others(joint)))
     sums = joint.diagonal(dim1=1, dim2=2), errors.sum(1), errors.sum(2), others.sum(1)
     return tuple(x.to(weight) for x in sums)
-
-
-def _without_diagonal(joint: Tensor) -> Tensor:
-    diagonal = torch.eye(joint.shape[-1], dtype=torch.bool, device=joint.device)
-    return joint.masked_fill(diagonal, 0.0)
 
 
 def _sum_of_others(x: Tensor) -> Tensor:
@@ -87,12 +74,7 @@ class Masks:
 
     @classmethod
     def of(cls, pred: Input, target: Input, valid: Valid, *, threshold: Share = 0.5) -> Masks:
-        """The masks of a sample.
-
-        Args:
-            threshold: foreground is p ≥ threshold, and y ≥ threshold with y > 0 in the target;
-                multiclass tasks take the most likely class instead.
-        """
+        """The masks of a sample."""
         p, y = pred.decision(threshold), target.decision(target_threshold(threshold))
         return cls(*((x > 0).reshape(*x.shape[:2], *valid.shape[2:]) & valid for x in (p, y)))
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from lossbench.catalog.tasks import target_threshold
-from lossbench.errors import SettingError
 from lossbench.geometry.distance_transform import edge_distance
 from lossbench.interface.annotations import Positive, Share
 from lossbench.interface.sample_batch import SampleBatch, pixel_size
@@ -69,10 +68,8 @@ class DistanceMaps:
 
     def _map(self, role: str, threshold: float) -> Map:
         mask, weight = self.values.inputs[role], self.values.weight
-        if mask.space is None:
-            raise SettingError("this loss needs images: the positions of pixels are unknown")
         inside = (mask.probability >= threshold) & (weight > 0)
-        planes = inside.reshape(-1, *mask.space).cpu().numpy()
+        planes = inside.reshape(-1, *mask.shape).cpu().numpy()
         maps = np.stack([edge_distance(plane, self.spacing) for plane in planes])
         across = torch.as_tensor(maps.reshape(inside.shape), dtype=weight.dtype)
         return Map(inside, across.to(weight.device))

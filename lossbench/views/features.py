@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -110,7 +110,6 @@ class Features:
     """The layers that a loss names, of the prediction and of the image it is compared with."""
 
     layers: Sequence[Maps]
-    adds_up: ClassVar[bool] = False
 
     @classmethod
     def of(
@@ -144,7 +143,6 @@ class Calibrated:
     """The layers that LPIPS compares, each with the weights of its maps, (M,)."""
 
     layers: Sequence[tuple[Maps, Tensor]]
-    adds_up: ClassVar[bool] = False
 
     @classmethod
     def of(
@@ -175,7 +173,6 @@ class Textures:
     """The image itself and the layers that DISTS compares, with α and β of every map."""
 
     layers: Sequence[tuple[Maps, Tensor, Tensor]]
-    adds_up: ClassVar[bool] = False
 
     @classmethod
     def of(

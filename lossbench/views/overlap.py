@@ -62,12 +62,13 @@ class SoftCounts(NamedTuple):
     @classmethod
     def of(cls, pred: Probability, target: Probability, weight: Weight) -> SoftCounts:
         """Σpy, Σp(1−y), Σ(1−p)y and Σ(1−p)(1−y) over valid pixels."""
-        return cls(
-            total(pred * target, weight),
-            total(pred * (1 - target), weight),
-            total((1 - pred) * target, weight),
-            total((1 - pred) * (1 - target), weight),
+        products = (
+            pred * target,
+            pred * (1 - target),
+            (1 - pred) * target,
+            (1 - pred) * (1 - target),
         )
+        return cls(*(total(x, weight) for x in products))
 
 
 class Powers(NamedTuple):
@@ -86,11 +87,8 @@ class Powers(NamedTuple):
         Args:
             power: q, the power of the probabilities in the areas; 1 leaves them unchanged.
         """
-        return cls(
-            total(pred * target, weight),
-            total(raised(pred, power), weight),
-            total(raised(target, power), weight),
-        )
+        fields = pred * target, raised(pred, power), raised(target, power)
+        return cls(*(total(x, weight) for x in fields))
 
 
 class SquaredErrors(NamedTuple):
@@ -105,9 +103,5 @@ class SquaredErrors(NamedTuple):
     def of(cls, pred: Probability, target: Probability, weight: Weight) -> SquaredErrors:
         """Σ(y−p)²·y, Σy, Σ(y−p)²·(1−y) and Σ(1−y) over valid pixels."""
         square = (target - pred) ** 2
-        return cls(
-            total(square * target, weight),
-            total(target, weight),
-            total(square * (1 - target), weight),
-            total(1 - target, weight),
-        )
+        fields = square * target, target, square * (1 - target), 1 - target
+        return cls(*(total(x, weight) for x in fields))

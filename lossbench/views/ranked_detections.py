@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -44,7 +44,6 @@ class RankedDetections:
     alarm: NDArray[np.bool_]  # (L, D) false positives; ignored detections are neither
     objects: NDArray[np.int64]  # (K,)
     device: torch.device
-    adds_up: ClassVar[bool] = False
 
     @classmethod
     def of(
@@ -60,7 +59,9 @@ class RankedDetections:
 
         Args:
             iou_thresholds: IoU at which a detection matches an object: a number, or a list to
-                average over; none for COCO's ten, 0.5, 0.55, … 0.95.
+                average over; none for COCO's ten, 0.5, 0.55, … 0.95. In order of descending score,
+                a detection takes the unmatched object of its class with the largest IoU of at least
+                the threshold; it is ignored if that object is a crowd or outside `area`.
             area: objects that count: small up to 32² pixels, medium, or large from 96² pixels;
                 unmatched detections of another area do not count either.
             max_detections: number of detections per image and class that count, best first.

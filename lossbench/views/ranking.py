@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,7 +29,6 @@ class Ranking:
     negative: Tensor
     positive_below: Tensor
     negative_below: Tensor
-    adds_up: ClassVar[bool] = False
 
     @classmethod
     def of(cls, pred: Probability, target: Decision, weight: Weight) -> Ranking:
@@ -66,7 +65,6 @@ class Errors:
     error: Tensor
     positive: Tensor
     negative: Tensor
-    adds_up: ClassVar[bool] = False
 
     @classmethod
     def of(

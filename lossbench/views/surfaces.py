@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -89,7 +89,6 @@ class MaskPairs:
     """Both hard masks of each class."""
 
     of_classes: PerClassList  # SurfacePair
-    adds_up: ClassVar[bool] = False
 
     @classmethod
     def of(
@@ -134,7 +133,6 @@ class Surfaces:
     """Surfaces of both masks of each class, and the distances between them."""
 
     of_classes: PerClassList  # Points
-    adds_up: ClassVar[bool] = False
 
     @classmethod
     def of(
@@ -150,28 +148,24 @@ class Surfaces:
 
         def points(pair: SurfacePair) -> Points:
             masks = pair.pred, pair.target
-            weights: Sequence[FloatArray | None] = None, None
             if surface != "subpixel":
-                on_pred, on_target = map(OUTLINES[surface], masks)
+                surfaces = [OUTLINES[surface](mask) for mask in masks]
+                weights = [np.ones(np.count_nonzero(on)) for on in surfaces]
             elif len(pair.space) in (2, 3):
                 table = surface_points.areas(pair.sizes)
                 codes = [surface_points.cells(mask) for mask in masks]
-                on_pred, on_target = ((code > 0) & (code < len(table) - 1) for code in codes)
-                weights = table[codes[0][on_pred]], table[codes[1][on_target]]
+                surfaces = [(code > 0) & (code < len(table) - 1) for code in codes]
+                weights = [table[code[on]] for code, on in zip(codes, surfaces, strict=True)]
             else:
                 raise SettingError(
                     f"surface=subpixel is for 2 or 3 axes, the data has {len(pair.space)}"
                 )
-            outlines = pred, target = [*map(surface_points.Outline.of, (on_pred, on_target))]
-            distances: list[FloatArray] = [np.empty(0), np.empty(0)]
-            if len(pred.indices) and len(target.indices):
-                directions = (pred, target), (target, pred)
-                distances = [surface_points.distances(*each, pair.sizes) for each in directions]
-            point_weights = (
-                np.ones(len(outline.indices)) if weight is None else weight
-                for outline, weight in zip(outlines, weights, strict=True)
-            )
-            return Points(pair, *distances, *point_weights)
+            pred, target = map(surface_points.Outline.of, surfaces)
+            if not len(pred.indices) or not len(target.indices):
+                return Points(pair, np.empty(0), np.empty(0), *weights)
+            directions = (pred, target), (target, pred)
+            distances = (surface_points.distances(*each, pair.sizes) for each in directions)
+            return Points(pair, *distances, *weights)
 
         return cls(masks.of_classes.map(points))
 
@@ -181,7 +175,6 @@ class Distances:
     """Distances between surfaces, with a distance for empty masks as well."""
 
     of_classes: PerClassList  # Points
-    adds_up: ClassVar[bool] = False
 
     @classmethod
     def of(

@@ -14,7 +14,7 @@ from lossbench_cli.options import setting_option
 from PIL import Image
 
 import lossbench
-from lossbench.catalog.signatures import arguments_of
+from lossbench.catalog.signatures import arguments, sections
 from lossbench.config.keys import KEYS, OUTPUT, VARIABLES
 from lossbench.config.load import from_environment
 from lossbench.data.planning.vocabulary import FILTERS
@@ -99,11 +99,11 @@ def test_the_parameters_of_a_plan_are_the_settings() -> None:
 
 
 def test_the_documentation_of_a_plan_is_that_of_the_settings() -> None:
-    documented = arguments_of(lossbench.plan)
+    text = inspect.getdoc(lossbench.plan) or ""
+    documented = arguments(sections(text)["Args"])
     assert documented == {each.name: words(each.documentation) for each in SETTINGS}
-    sections = words(inspect.getdoc(lossbench.plan) or "")
-    assert "Returns: A run" in sections
-    assert "Raises: SettingError" in sections
+    assert "Returns: A run" in words(text)
+    assert "Raises: SettingError" in words(text)
 
 
 @pytest.mark.parametrize("each", KEYS, ids=lambda each: each.name)
