@@ -26,7 +26,7 @@ from lossbench.networks.architectures import (
     Pool,
     Recipe,
 )
-from lossbench.networks.weights import Report, WeightFiles, digest, locate, published
+from lossbench.networks.weights import DownloadProgress, WeightFiles, digest, locate, published
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for images in [0, 1]
 DISTS_MAPS = 3 + 64 + 128 + 256 + 512 + 512  # the image itself and five layers of VGG16
@@ -39,7 +39,7 @@ class Networks:
 
     def __init__(
         self, files: WeightFiles | None = None, offline: bool = False,
-        report: Report | None = None,
+        report: DownloadProgress | None = None,
     ) -> None:  # fmt: skip
         self.files, self.offline, self.report = dict(files or {}), offline, report
         self.hashes: dict[str, str] = {}  # SHA-256 of each file read

@@ -21,7 +21,7 @@ IMAGENET = "BSD-3-Clause; trained on ImageNet, which is for research"
 ENDINGS = (".pth", ".pt", ".safetensors", ".npz")
 BLOCK = 1 << 20
 WeightFiles = Mapping[str, str | os.PathLike[str]]  # by name of the weights
-Report = Callable[[int, int], None]  # progress: bytes so far, and total bytes
+DownloadProgress = Callable[[int, int], None]  # progress: bytes so far, and total bytes
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Published:
             )
         return path
 
-    def fetch(self, report: Report | None = None) -> Path:
+    def fetch(self, report: DownloadProgress | None = None) -> Path:
         """The verified file, downloaded into the cache if no cache has it.
 
         Raises:
@@ -111,7 +111,7 @@ class Published:
                 part.unlink()
         return target
 
-    def _download(self, write: Callable[[bytes], object], report: Report | None) -> None:
+    def _download(self, write: Callable[[bytes], object], report: DownloadProgress | None) -> None:
         from http.client import HTTPException
         from urllib.error import URLError
         from urllib.request import urlopen
@@ -221,7 +221,9 @@ def check_files(files: WeightFiles) -> None:
             )
 
 
-def locate(name: str, files: WeightFiles, offline: bool, report: Report | None = None) -> Path:
+def locate(
+    name: str, files: WeightFiles, offline: bool, report: DownloadProgress | None = None
+) -> Path:
     """The file of some weights: from `files`, else from a cache, else downloaded.
 
     Raises:

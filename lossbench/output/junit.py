@@ -6,7 +6,7 @@ from xml.etree import ElementTree as Xml
 
 from lossbench.errors import PairError, printable
 from lossbench.output.sections import format_number
-from lossbench.results.gates import Decision
+from lossbench.results.gates import GateDecision
 from lossbench.results.result import Result
 
 GATES, PAIRS = "lossbench.gates", "lossbench.pairs"
@@ -47,7 +47,7 @@ def _facts(result: Result) -> dict[str, str]:
     return {"plan": result.run.get("plan", {}).get("text", ""), **counts, **means}
 
 
-def _add_gate(suite: Xml.Element, decision: Decision) -> None:
+def _add_gate(suite: Xml.Element, decision: GateDecision) -> None:
     case = Xml.SubElement(
         suite, "testcase", {"classname": GATES, "name": printable(decision.gate), "time": "0"}
     )

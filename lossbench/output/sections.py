@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lossbench.catalog.columns import Column, named
 from lossbench.results.aggregates import worst_first
-from lossbench.results.gates import Decision
+from lossbench.results.gates import GateDecision
 from lossbench.results.reader import Measured
 from lossbench.results.result import ConventionValue, Result
 
@@ -77,7 +77,7 @@ def gate_lines(result: Result) -> list[str]:
     return [f"{_mark(decision)} {decision}" for decision in result.decisions]
 
 
-def _mark(decision: Decision) -> str:
+def _mark(decision: GateDecision) -> str:
     """A sign for a gate that passed, failed, or only warns."""
     return "✓" if decision.passed else "✗" if decision.failed else "⚠"
 

@@ -32,7 +32,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Decision:
+class GateDecision:
     """The outcome of a gate on the unrounded value, which is nan if undefined."""
 
     gate: str
@@ -118,12 +118,12 @@ def check(
     return Check(gate, column)
 
 
-def decide(check: Check, value: float, baseline: Callable[[], float]) -> Decision:
+def decide(check: Check, value: float, baseline: Callable[[], float]) -> GateDecision:
     """Decide a gate; a gate with an undefined value or bound does not pass."""
     gate = check.gate
     bound = float(fold(gate.bound, lambda _: baseline()))
     passed = passes(value, gate.compare, bound)
-    return Decision(gate.text, value, gate.compare, bound, passed, gate.warn)
+    return GateDecision(gate.text, value, gate.compare, bound, passed, gate.warn)
 
 
 def passes(value: float, compare: str, bound: float) -> bool:

@@ -14,7 +14,7 @@ from lossbench.catalog.columns import Column
 from lossbench.catalog.grammar import fold
 from lossbench.errors import PairError
 from lossbench.results.aggregates import OVER_GROUPS, aggregate, mean
-from lossbench.results.gates import Check, Decision
+from lossbench.results.gates import Check, GateDecision
 from lossbench.results.json_numbers import Number, jsonable, number, number_lists
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Result:
     run: dict[str, Any] = field(default_factory=dict)
     session: dict[str, Any] = field(default_factory=dict)
     pooled: dict[str, Any] = field(default_factory=dict)
-    decisions: list[Decision] = field(default_factory=list)
+    decisions: list[GateDecision] = field(default_factory=list)
     groups: list[str] | None = None
     group_pooled: dict[str, ColumnValues] = field(default_factory=dict)
     conventions: dict[str, dict[str, ConventionValue]] = field(default_factory=dict)

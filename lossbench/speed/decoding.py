@@ -6,11 +6,11 @@ import statistics
 
 from lossbench.runtime.cpu import cores
 from lossbench.speed.processes import child
-from lossbench.speed.report import Table
+from lossbench.speed.report import SpeedTable
 from lossbench.speed.setup import Setup
 
 
-def by_format(setup: Setup) -> Table:
+def by_format(setup: Setup) -> SpeedTable:
     """Files per second of each format with 1, 2, 4, … threads up to the number of cores."""
     pairs, size = setup.pairs or 40, setup.size or 512
     images = setup.images("formats", pairs, size)
@@ -34,4 +34,4 @@ def by_format(setup: Setup) -> Table:
         plural = "s" if count > 1 else ""
         columns[f"files_per_second_{count}"] = (f"files/s, {count} thread{plural}", ",.0f")
     title = f"{pairs:,} files of {size}×{size} of each format, decoded by Pillow or numpy alone"
-    return Table("decode", title, columns, rows)
+    return SpeedTable("decode", title, columns, rows)

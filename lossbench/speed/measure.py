@@ -13,12 +13,12 @@ from lossbench.errors import SettingError, did_you_mean
 from lossbench.runtime.cpu import cores
 from lossbench.speed import decoding, losses, memory, pipelines
 from lossbench.speed.machine import describe
-from lossbench.speed.report import SpeedReport, Table
+from lossbench.speed.report import SpeedReport, SpeedTable
 from lossbench.speed.setup import Setup
 
 SMALLEST = 16
-Section = tuple[str, Callable[[Setup], Table]]
-SECTIONS: dict[str, Section] = {
+SpeedSection = tuple[str, Callable[[Setup], SpeedTable]]
+SECTIONS: dict[str, SpeedSection] = {
     "decode": ("bare decoding by format and threads", decoding.by_format),
     "pipeline": ("runs over masks, next to importing torch and decoding", pipelines.of_masks),
     "memory": ("memory by the size and the number of pairs", memory.of_runs),

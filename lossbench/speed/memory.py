@@ -7,7 +7,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from lossbench.speed.report import Table
+from lossbench.speed.report import SpeedTable
 from lossbench.speed.setup import LOSSES, Setup
 
 DISTINCT = 50  # pairs that a manifest repeats
@@ -25,7 +25,7 @@ COLUMNS = {
 Row = dict[str, Any]
 
 
-def of_runs(setup: Setup) -> Table:
+def of_runs(setup: Setup) -> SpeedTable:
     """A tiny pair and a large one; a short manifest and a long one that repeats the same files."""
     pairs, size = setup.pairs or 16_000, setup.size or 4000
     rows = []
@@ -35,7 +35,7 @@ def of_runs(setup: Setup) -> Table:
         large["bytes_per_pixel"] = _slope(tiny, large, size**2 - TINY**2)
         long["bytes_per_pair"] = _slope(short, long, long["pairs"] - short["pairs"])
         rows += [tiny, large, short, long]
-    return Table("memory", "resident memory of the largest process", COLUMNS, rows)
+    return SpeedTable("memory", "resident memory of the largest process", COLUMNS, rows)
 
 
 def _measure(setup: Setup, losses: int, pairs: int, size: int) -> Row:

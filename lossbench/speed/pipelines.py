@@ -8,7 +8,7 @@ from typing import Any
 
 from lossbench.runtime.cpu import cores
 from lossbench.speed.processes import FinishedProcess, Round, alternate, child, median
-from lossbench.speed.report import Table
+from lossbench.speed.report import SpeedTable
 from lossbench.speed.setup import LOSSES, Setup
 
 CASES = [(2000, 512), (20_000, 64), (100, 512)]  # pairs, and their width and height
@@ -26,7 +26,7 @@ COLUMNS = {
 }
 
 
-def of_masks(setup: Setup) -> Table:
+def of_masks(setup: Setup) -> SpeedTable:
     """Runs of one loss and of twenty, over many pairs, over small ones and over few."""
     one = (setup.pairs or CASES[0][0], setup.size or CASES[0][1])
     rows = []
@@ -46,7 +46,7 @@ def of_masks(setup: Setup) -> Table:
         "8-bit probability against mask; limit: a script that imports torch and decodes them in"
         f" {cores()} threads"
     )
-    return Table("pipeline", title, COLUMNS, rows)
+    return SpeedTable("pipeline", title, COLUMNS, rows)
 
 
 def _medians(rounds: list[Round], run: str) -> dict[str, Any]:

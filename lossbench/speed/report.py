@@ -10,7 +10,7 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True)
-class Table:
+class SpeedTable:
     """Figures of a section."""
 
     section: str
@@ -46,7 +46,7 @@ class SpeedReport:
 
     machine: Mapping[str, Any]  # processor, cores, load and versions
     settings: Mapping[str, Any]  # repeat, device, pairs and size
-    tables: tuple[Table, ...] = ()  # one for each finished section
+    tables: tuple[SpeedTable, ...] = ()  # one for each finished section
 
     def as_json(self) -> dict[str, Any]:
         """Everything with every digit, sections by name."""

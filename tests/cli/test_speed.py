@@ -30,7 +30,7 @@ from lossbench.speed import measure, memory, pipelines, processes
 from lossbench.speed.children import draw, losses
 from lossbench.speed.machine import describe
 from lossbench.speed.processes import FinishedProcess
-from lossbench.speed.report import SpeedReport, Table
+from lossbench.speed.report import SpeedReport, SpeedTable
 from lossbench.speed.setup import LOSSES
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -361,7 +361,7 @@ def test_medians_are_of_rounds() -> None:
 
 def test_a_table_reads_back() -> None:
     columns = {"what": ("what", ""), "ms": ("ms", ",.1f")}
-    table = Table("decode", "files", columns, [{"what": "a", "ms": 1234.56}, {"what": "b"}])
+    table = SpeedTable("decode", "files", columns, [{"what": "a", "ms": 1234.56}, {"what": "b"}])
     assert table.as_json() == {
         "title": "files",
         "columns": {"what": "what", "ms": "ms"},

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import lossbench
 from lossbench.errors import SettingError
-from lossbench.results.gates import Decision, comparable_texts, passes
+from lossbench.results.gates import GateDecision, comparable_texts, passes
 
 NAN, INF = math.nan, math.inf
 TRUTH = np.array([[1, 1, 1, 1, 0, 0, 0, 0]], np.uint8)
@@ -31,7 +31,7 @@ def evaluate(gates: Any, losses: Any = "dice", hits: Any = (2, 3), **how: Any) -
     return lossbench.evaluate(pred, dict.fromkeys(pred, TRUTH), losses, gates=gates, **how)
 
 
-def decided(gate: str, *args: Any, **how: Any) -> Decision:
+def decided(gate: str, *args: Any, **how: Any) -> GateDecision:
     (decision,) = evaluate(gate, *args, **how).decisions
     return decision
 
@@ -100,35 +100,35 @@ def test_the_numbers_that_are_shown_compare_like_those_that_were_judged(
     ("decision", "message"),
     [
         (
-            Decision("dice.mean <= 0.1499", 0.14996, "<=", 0.1499, False),
+            GateDecision("dice.mean <= 0.1499", 0.14996, "<=", 0.1499, False),
             "dice.mean 0.14996 > 0.1499",
         ),
-        (Decision("iou.mean >= 0.8", 0.9, ">=", 0.8, True), "iou.mean 0.9 >= 0.8"),
-        (Decision("iou.mean >= 0.8", 0.7, ">=", 0.8, False), "iou.mean 0.7 < 0.8"),
-        (Decision("errors == 0", 2, "==", 0, False), "errors 2 != 0"),
-        (Decision("x.max < 9", INF, "<", 9, False), "x.max inf >= 9"),
+        (GateDecision("iou.mean >= 0.8", 0.9, ">=", 0.8, True), "iou.mean 0.9 >= 0.8"),
+        (GateDecision("iou.mean >= 0.8", 0.7, ">=", 0.8, False), "iou.mean 0.7 < 0.8"),
+        (GateDecision("errors == 0", 2, "==", 0, False), "errors 2 != 0"),
+        (GateDecision("x.max < 9", INF, "<", 9, False), "x.max inf >= 9"),
         (
-            Decision("dice.mean <= 0.15", NAN, "<=", 0.15, False),
+            GateDecision("dice.mean <= 0.15", NAN, "<=", 0.15, False),
             "dice.mean is undefined; the gate requires <= 0.15",
         ),
         (
-            Decision("dice.mean <= 0.1499999", NAN, "<=", 0.1499999, False),
+            GateDecision("dice.mean <= 0.1499999", NAN, "<=", 0.1499999, False),
             "dice.mean is undefined; the gate requires <= 0.1499999",
         ),
         (
-            Decision('dice["a < b"].mean < 0.2', 0.3, "<", 0.2, False),
+            GateDecision('dice["a < b"].mean < 0.2', 0.3, "<", 0.2, False),
             'dice["a < b"].mean 0.3 >= 0.2',
         ),
     ],
 )
 def test_a_message_shows_the_quantity_the_direction_and_both_numbers(
-    decision: Decision, message: str
+    decision: GateDecision, message: str
 ) -> None:
     assert str(decision) == message
 
 
 def test_a_missing_bound_of_the_baseline_is_told() -> None:
-    message = str(Decision("dice.mean <= baseline", 0.5, "<=", NAN, False))
+    message = str(GateDecision("dice.mean <= baseline", 0.5, "<=", NAN, False))
     assert "0.5" in message
     assert "baseline" in message
     assert "undefined" in message

@@ -13,13 +13,13 @@ from lossbench.data.planning.input_encoding import FEW_VALUES
 from lossbench.data.planning.plan import Plan
 from lossbench.runtime.array_types import AnyArray, BoolArray, IntArray
 
-Table = IntArray
+CountTable = IntArray
 EVERY_BYTE = np.uint64(0x0101010101010101)
 SPARSE = 8  # from so many zeros for each other pixel on, skipping words of zeros is faster
 SHORT = 4  # with fewer pixels in a run, counting single pixels is faster
 
 
-def joint(plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> Table:
+def joint(plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> CountTable:
     """Count the valid pixels of each target class and prediction, (classes, levels).
 
     A value without a class shows in the counts or codes, so no pixel is examined twice.
@@ -40,7 +40,7 @@ def joint(plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
     return total
 
 
-def differences(pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> Table:
+def differences(pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> CountTable:
     """Count each difference −255 … 255 of two 8-bit images, (channels, 511)."""
     channels = [strips(*planes, ignored) for planes in zip(pred, target, strict=True)]
     return np.stack(
@@ -48,7 +48,7 @@ def differences(pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> T
     )
 
 
-def _subtract(pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> Table:
+def _subtract(pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> CountTable:
     """Count the differences of one channel."""
     valid = np.True_ if ignored is None else ~ignored
     difference, less = pred - target, pred < target  # a negative difference is 256 too large
@@ -56,19 +56,21 @@ def _subtract(pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> Tab
     return np.concatenate([below[1:], above])
 
 
-def _histogram_of(stored: Bytes, mask: BoolArray) -> Table:
+def _histogram_of(stored: Bytes, mask: BoolArray) -> CountTable:
     """The histogram of the pixels of a mask."""
     return _without_zeros(stored * mask.view(np.uint8), mask.size - int(np.count_nonzero(mask)))
 
 
-def _without_zeros(stored: Bytes, count: int) -> Table:
+def _without_zeros(stored: Bytes, count: int) -> CountTable:
     """The histogram less a number of zeros that stand for pixels outside a mask."""
     counts = histogram(stored)
     counts[0] -= count
     return counts
 
 
-def _count(plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None) -> Table | None:
+def _count(
+    plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
+) -> CountTable | None:
     """The joint table, (classes, levels); None if a value has no class."""
     if plan.pred.is_hard or pred.size < LARGE:
         return _count_codes(plan, pred, target, ignored)
@@ -80,7 +82,7 @@ def _count(plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | Non
     return None if (classes > plan.target.classes).any() else table
 
 
-def _count_few(plan: Plan, pred: AnyArray, target: AnyArray) -> Table | None:
+def _count_few(plan: Plan, pred: AnyArray, target: AnyArray) -> CountTable | None:
     """The joint table of a target with zero and few other values; None of other targets.
 
     Pixels of the other values are taken out of the prediction, and the rest has the class of zero.
@@ -112,7 +114,7 @@ def _count_few(plan: Plan, pred: AnyArray, target: AnyArray) -> Table | None:
 
 def _count_codes(
     plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
-) -> Table | None:
+) -> CountTable | None:
     """The joint table from the cell of each pixel; None if a value has no class."""
     rows, columns = plan.target.classes, plan.pred.levels
     width = columns + 2 if plan.pred.is_hard else columns
@@ -139,7 +141,7 @@ def _classes(plan: Plan, target: AnyArray, ignored: AnyArray | None) -> AnyArray
     return classes
 
 
-def weighted_counts(numbers: AnyArray, times: Any, length: int) -> Table:
+def weighted_counts(numbers: AnyArray, times: Any, length: int) -> CountTable:
     """Count each number below `length`; `times` is the weight of all numbers, or of each."""
     if isinstance(times, int):
         return times * np.bincount(numbers, minlength=length)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lossbench.data.arrays.strips import strips
-from lossbench.data.counting.joint_histogram import Table, runs, weighted_counts
+from lossbench.data.counting.joint_histogram import CountTable, runs, weighted_counts
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.runtime.array_types import AnyArray, IntArray
@@ -25,7 +25,7 @@ class Cells(NamedTuple):
 
     length: int  # cells of a class or channel, also those that do not occur
     places: IntArray  # (D,) the cells that occur in any class or channel, in order
-    counts: Table  # (C, D) of each
+    counts: CountTable  # (C, D) of each
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -33,7 +33,7 @@ class Cells(NamedTuple):
         return len(self.counts), self.length
 
     @classmethod
-    def of(cls, table: Table) -> Cells:
+    def of(cls, table: CountTable) -> Cells:
         """The cells that occur in a whole table (C, …)."""
         rows = table.reshape(len(table), -1)
         places = np.flatnonzero(rows.any(0))
@@ -57,7 +57,7 @@ def occurring(plan: Plan, planes: Iterable[Planes]) -> Cells:
 
 def _differences(
     plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
-) -> tuple[AnyArray, Table]:
+) -> tuple[AnyArray, CountTable]:
     """The differences of one channel, from the smallest up."""
 
     def cells() -> Iterator[tuple[Any, AnyArray]]:
@@ -70,7 +70,7 @@ def _differences(
 
 def _pairs(
     plan: Plan, pred: AnyArray, target: AnyArray, ignored: AnyArray | None
-) -> tuple[AnyArray, Table]:
+) -> tuple[AnyArray, CountTable]:
     """The cells of one class; the last two rows and columns are of ignored and unknown values."""
     rows, columns = plan.target.levels, plan.pred.levels
 
@@ -103,7 +103,7 @@ def _codes(reading: InputEncoding, stored: AnyArray, ignored: AnyArray | None = 
 
 def _tally(
     parts: Iterable[tuple[Any, AnyArray]], length: int, pixels: int
-) -> tuple[AnyArray, Table]:
+) -> tuple[AnyArray, CountTable]:
     """The cells that occur, and their counts; no table larger than the picture is made."""
     if length > pixels:
         weights, cells = zip(*parts, strict=True)

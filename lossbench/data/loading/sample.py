@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lossbench.data.counting.instance_overlap import InstanceOverlap, count_segments
-from lossbench.data.counting.joint_histogram import Table, differences, joint
+from lossbench.data.counting.joint_histogram import CountTable, differences, joint
 from lossbench.data.counting.sparse_histogram import Cells, occurring
 from lossbench.data.formats.boxes import Detections
 from lossbench.data.formats.voxel_grid import VoxelGrid
@@ -64,7 +64,7 @@ class Sample:
     """
 
     size: int  # pixels, ignored ones included
-    table: Table | Cells | None
+    table: CountTable | Cells | None
     pixels: Pixels | InstanceOverlap | Record | Detections | None
 
 
@@ -210,7 +210,7 @@ def _ignored(plan: Plan, loaded: dict[str, AnyArray]) -> AnyArray | None:
     return reduce(np.logical_or, masks) if masks else None
 
 
-def _count(plan: Plan, loaded: dict[str, AnyArray]) -> Table | Cells:
+def _count(plan: Plan, loaded: dict[str, AnyArray]) -> CountTable | Cells:
     ignored = _ignored(plan, loaded)
     pred, target = loaded["pred"], loaded["target"]
     if plan.task == "image" and not plan.sparse:

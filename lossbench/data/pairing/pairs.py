@@ -15,7 +15,7 @@ from lossbench.runtime.string_list import StringList
 
 Files = tuple[tuple[str, Source], ...]  # each with its class, "" without classes
 Index = dict[str, Files]  # by id
-Segments = dict[int, tuple[int, bool]]  # id -> class, whether it is a crowd
+ListedSegments = dict[int, tuple[int, bool]]  # id -> class, whether it is a crowd
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,8 @@ class Pair:
 
     id: str
     sources: dict[str, tuple[Source, ...]]
-    segments: dict[str, Segments] = field(default_factory=dict)  # by role, where a file lists them
+    # By role, where a file lists them.
+    segments: dict[str, ListedSegments] = field(default_factory=dict)
 
 
 class PathColumn:
@@ -49,7 +50,7 @@ class Pairs(Sequence[Pair]):
 
     def __init__(self, pairs: Iterable[Pair] = ()) -> None:
         self.ids, self.roles = StringList(), defaultdict[str, PathColumn](PathColumn)
-        self.segments = dict[int, dict[str, Segments]]()
+        self.segments = dict[int, dict[str, ListedSegments]]()
         self.order: Sequence[int] = range(0)
         for pair in pairs:
             self.append(pair.id, pair.sources, pair.segments)
@@ -58,7 +59,7 @@ class Pairs(Sequence[Pair]):
         self,
         name: str,
         sources: Mapping[str, tuple[Source, ...]],
-        segments: dict[str, Segments] | None = None,
+        segments: dict[str, ListedSegments] | None = None,
     ) -> None:
         """Add a pair; not to a slice, and not to sorted pairs."""
         if segments:

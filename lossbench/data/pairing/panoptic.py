@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from lossbench.data.pairing.pairs import Category, Pairing, Segments
+from lossbench.data.pairing.pairs import Category, ListedSegments, Pairing
 from lossbench.data.sources.locations import label
 from lossbench.data.sources.remote import is_url
 from lossbench.errors import InputError, PairError, mismatch
@@ -27,7 +27,7 @@ class PanopticImage:
 
     name: str
     path: str
-    segments: Segments
+    segments: ListedSegments
 
 
 def is_json(path: Any) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lossbench.data.counting.instance_overlap import InstanceOverlap
-from lossbench.data.counting.joint_histogram import Table
+from lossbench.data.counting.joint_histogram import CountTable
 from lossbench.data.counting.sparse_histogram import Cells
 from lossbench.data.formats.boxes import Detections
 from lossbench.data.loading.records import Record
@@ -90,7 +90,7 @@ def load_batch(plan: Plan, pairs: Sequence[Pair]) -> LoadedBatch:
     )
 
 
-def _stacked(tables: Sequence[Table | Cells]) -> NDArray[np.uint32] | tuple[Cells, ...] | None:
+def _stacked(tables: Sequence[CountTable | Cells]) -> NDArray[np.uint32] | tuple[Cells, ...] | None:
     """Stack whole tables in one array; cells stay a tuple, as samples have different numbers."""
     whole = [table for table in tables if isinstance(table, np.ndarray)]
     cells = tuple(table for table in tables if isinstance(table, Cells))
