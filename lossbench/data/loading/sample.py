@@ -173,8 +173,10 @@ def _fit(plan: Plan, loaded: dict[str, AnyArray], pair: Pair) -> None:
             advice = "; its axes are in reverse order, transpose it" if turned else "; resample it"
         raise InputError(f"is {size} where {file} is {expected}{advice}", kind="size", role=role)
     for role in roles:
+        if loaded[role].ndim <= len(space):
+            continue
         count, one_mask = len(loaded[role]), role in plan.masks and plan.task != "multilabel"
-        if loaded[role].ndim > len(space) and (count != plan.channels or one_mask):
+        if count != plan.channels or one_mask:
             what = "channels" if plan.task == "image" else "classes"
             raise mismatch(f"has {count} {what} where the plan reads {plan.channels}", role)
 
