@@ -192,8 +192,8 @@ class Pipeline:
         except InputError as error:
             if len(batch.indices) > 1:
                 return [each for part in batch.split() for each in self._evaluate(pairs, part)]
-            (place,) = batch.indices
-            pair = pairs[place]
+            (index,) = batch.indices
+            pair = pairs[index]
             role = error.role if error.role in pair.sources else "pred"
             error.located(role, label(pair.sources[role][0]))
             errors = (*batch.errors, PairError.of(error, pair.id))
