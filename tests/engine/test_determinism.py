@@ -238,29 +238,34 @@ def test_every_sample_of_pixels_has_one_thread(monkeypatch, workers):
 
 
 @pytest.mark.parametrize("when", ["before it is asked", "before it answers"])
-def test_a_child_that_dies_loses_nothing(tmp_path, monkeypatch, when):
+def test_children_that_die_lose_nothing(tmp_path, monkeypatch, when):
     write(tmp_path, "binary", 40)
     monkeypatch.chdir(tmp_path)
     expected = run("binary", every=5, workers=2)
     pools, lock = [], threading.Lock()
 
-    class OneDeath(ProcessPoolExecutor):
+    class Mortal(ProcessPoolExecutor):
         def submit(self, task: Any, /, *given: Any) -> Any:
             with lock:
-                child = None
+                first = task is load_batch and not pools
                 if task is load_batch:
-                    child = None if pools else next(iter(self._processes.values()))
                     pools.append(self)
-                if child and when == "before it is asked":
-                    child.kill()
-                    child.join()
+                if first and when == "before it is asked":
+                    self.kill()
                 future = super().submit(task, *given)
-                if child:
-                    child.kill()
+                if first and when == "before it answers":
+                    self.kill()
             return future
 
+        def kill(self) -> None:
+            children = list(self._processes.values())  # all, for one alone may do the work
+            for child in children:
+                child.kill()
+            for child in children:
+                child.join()
+
     monkeypatch.setattr(pipeline, "MIN_PAIRS_FOR_PROCESSES", 1)
-    monkeypatch.setattr(reader_pool, "ProcessPoolExecutor", OneDeath)
+    monkeypatch.setattr(reader_pool, "ProcessPoolExecutor", Mortal)
     options = {"workers": 2, "batch_size": 4, "start_method": "spawn"}
     assert run("binary", every=5, **options) == expected
     assert len(set(pools)) > 1
