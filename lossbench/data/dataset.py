@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from lossbench.data.formats.boxes import Boxes
@@ -74,6 +74,7 @@ def plan_inputs(
     *,
     asks: Iterable[tuple[str, str, str]],  # loss, role and form of every input that a loss names
     role_forms: Mapping[str, str],  # the form in which losses take each further role
+    tasks: Collection[str],  # those on which every loss has a meaning
     masks: bool,  # whether a loss compares the masks of detections
 ) -> Plan:
     """Make the reading plan: how the bytes of each role become numbers.
@@ -85,7 +86,7 @@ def plan_inputs(
         SettingError: a setting has no meaning on the task, or the files do not tell their meaning.
     """
     if task is None or task not in TASKS_WITHOUT_PIXELS:
-        return plan_roles(make_plan(pairing, settings, task), pairing.pairs, role_forms)
+        return plan_roles(make_plan(pairing, settings, task, tasks), pairing.pairs, role_forms)
     _refuse_pixel_settings(pairing, settings, task)
     if task in RECORD_TASKS:
         return plan_records(task, pairing.pairs, asks)
@@ -122,6 +123,11 @@ def _refuse_pixel_settings(pairing: Pairing, settings: ReadingSettings, task: st
         "--pred-encoding": settings.pred_encoding,
         "--gt-encoding": settings.gt_encoding,
         "--resize": settings.resize,
+        "--channels": settings.channels,
+        "--pred-scale": settings.pred_scale,
+        "--gt-scale": settings.gt_scale,
+        "--gt-threshold": settings.gt_threshold,
+        "--pred-values": settings.pred_values,
         "--divisor": settings.divisor,
         "--things": settings.things,
         **{f"--input {role}": role in pairing.pairs[0].sources or None for role in ROLES},

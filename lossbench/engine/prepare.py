@@ -59,6 +59,7 @@ def prepare(settings: Settings) -> Run:
         task,
         asks=((term.name, *each) for term in terms for each in term.entry.named_inputs),
         role_forms=_role_forms(terms),
+        tasks=_common_tasks(terms),
         masks=any(term.options.get("iou_type") == "segm" for term in terms),
     )
     _check_threshold(plan.task, settings)
@@ -112,6 +113,11 @@ def _only_task(terms: Sequence[Term], inputs: Iterable[str]) -> str | None:
         return "image" if "d_fake" in inputs else "scores"
     (only,) = shared if len(shared) == 1 else ("",)
     return only if only in ("instances", *TASKS_WITHOUT_PIXELS) else None
+
+
+def _common_tasks(terms: Sequence[Term]) -> set[str]:
+    """The tasks on which every loss has a meaning; all of them where none is common."""
+    return set(USUAL).intersection(*(term.entry.all_tasks for term in terms)) or set(USUAL)
 
 
 def _role_forms(terms: Sequence[Term]) -> dict[str, str]:

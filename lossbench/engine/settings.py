@@ -201,6 +201,33 @@ class Settings:
         "Resize predictions to the size of their ground truth. Default: another size is an"
         " error.",
     )
+    channels: str | None = setting(
+        None, types.choice("first", "last"),
+        "Axis of arrays that holds classes or channels. Default: the one that fits the size of"
+        " the ground truth.",
+    )
+    pred_scale: float | None = setting(
+        None, types.positive(),
+        "Stored number of predictions that means 1: 4095 for 12 bits, 127 for labels stretched"
+        " to 0, 127, 254. Default: the largest number of the type.",
+        metavar="N", key="pred.scale",
+    )
+    gt_scale: float | None = setting(
+        None, types.positive(),
+        "Stored number of the ground truth that means 1.",
+        metavar="N", key="target.scale",
+    )
+    gt_threshold: float | None = setting(
+        None, types.number(0, 1),
+        "Level from which a graded ground truth is foreground. Default: it stays graded.",
+        metavar="X", key="target.threshold",
+    )
+    pred_values: str | None = setting(
+        None, types.choice("stored", "indices"),
+        "Meaning of predicted labels where --classes names stored values: these values, or"
+        " class indices.",
+        key="pred.values",
+    )
     divisor: int | None = setting(
         None, types.whole(2),
         "Read the labels of an instance map as class·N + instance, such as N = 1000.",

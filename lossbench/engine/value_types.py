@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,6 +10,7 @@ from lossbench.data.planning.vocabulary import ROLES as FURTHER_ROLES
 from lossbench.errors import either
 
 UNBOUNDED = float("inf")
+TINY = sys.float_info.min
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,11 @@ def choice(*words: str) -> ValueType:
 def number(low: float, high: float) -> ValueType:
     """A number within bounds, both included."""
     return ValueType("number", f"a number from {low:g} to {high:g}", low=low, high=high)
+
+
+def positive() -> ValueType:
+    """A finite number above 0."""
+    return ValueType("number", "a number above 0", low=TINY, high=sys.float_info.max)
 
 
 def number_or(word: str) -> ValueType:

@@ -116,8 +116,8 @@ def column(text: str, first: str, place: int = 0) -> list[str]:
 
 def test_the_result_is_on_stdout_and_the_notes_are_on_stderr(printed: Outcome) -> None:
     assert printed.status == 1
-    plan = r"binary · pred: probability \(uint8/255\) · gt: mask \{0,255\} · 12 pairs · \w+ ×\d+\n"
-    assert re.fullmatch(plan, printed.err)
+    reading = r"binary · pred: probability \(uint8/255\) 0…255 · gt: mask \{0,255\}"
+    assert re.fullmatch(rf"{reading} · 12 pairs · \w+ ×\d+\n", printed.err)
     assert "probability" not in printed.out
 
 
@@ -577,7 +577,9 @@ def test_a_dry_run_tells_everything_and_computes_nothing(
     outcome = command("eval", *BINARY, *how, "-o", file, "--dry-run", "--workers", "3")
     assert outcome.status == 0
     assert list(tmp_path.iterdir()) == []
-    assert "binary · pred: probability (uint8/255) · gt: mask {0,255} · 12 pairs" in outcome.out
+    assert (
+        "binary · pred: probability (uint8/255) 0…255 · gt: mask {0,255} · 12 pairs" in outcome.out
+    )
     assert "seg ↓" in outcome.out
     for loss in ("dice", "bce", "iou"):
         assert lossbench.find_loss(loss).definition in outcome.out

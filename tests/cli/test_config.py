@@ -67,7 +67,8 @@ def settings(text: str) -> dict[str, Any]:
 def test_every_key_is_read_into_the_setting_that_it_is() -> None:
     config = load("""\
 task: multiclass
-pred: {path: pred, encoding: labels, pattern: "{id}_p.png"}
+pred: {path: pred, encoding: labels, pattern: "{id}_p.png", scale: 127, values: indices}
+channels: last
 target:
   path: gt
   encoding: labels
@@ -76,6 +77,8 @@ target:
   ignore: [255, 250-252]
   divisor: 1000
   things: [road, car]
+  scale: 4095
+  threshold: 0.5
 inputs: {weight: maps}
 manifest: pairs.csv
 group_by: "{patient}/{slice}"
@@ -104,6 +107,11 @@ per_class: false
 """)
     assert config.settings == {
         "task": "multiclass",
+        "channels": "last",
+        "pred_scale": 127,
+        "gt_scale": 4095,
+        "gt_threshold": 0.5,
+        "pred_values": "indices",
         "pred": "pred",
         "pred_encoding": "labels",
         "pred_pattern": "{id}_p.png",
@@ -141,7 +149,7 @@ per_class: false
         "per_class": False,
     }
     assert set(config.settings) == {key.name for key in KEYS}
-    assert config.origins["classes"] == "gate.yaml:7"
+    assert config.origins["classes"] == "gate.yaml:8"
     assert config.origins["losses"] == "gate.yaml:14"
     assert config.origins["pred"] == config.origins["pred_pattern"] == "gate.yaml:2"
 

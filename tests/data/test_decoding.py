@@ -529,7 +529,7 @@ def test_class_probabilities_and_logits_agree():
     logits = np.log([[[0.7, 0.2]], [[0.2, 0.3]], [[0.1, 0.5]]])  # (3, 1, 2)
     labels = np.array([[0, 1]])
     expected = -(math.log(0.7) + math.log(0.3)) / 2
-    for pred in (np.exp(logits), logits + 5):
+    for pred in (np.exp(logits), logits - 5):
         assert values([pred], [labels], "cross_entropy") == [pytest.approx(expected)]
 
 
@@ -835,8 +835,9 @@ def test_bilinear_interpolates_between_pixel_centres(pred):
 def test_colour_pictures_of_any_kind_are_resized(dtype):
     gt = np.zeros((2, 4, 3), dtype)
     pred = np.zeros((1, 2, 3), dtype)
-    pred[0, 1, 2] = 1 if dtype in (np.float32, np.float64) else np.iinfo(dtype).max
-    assert values([pred], [gt], "l1", task="image", resize="nearest") == [pytest.approx(1 / 6)]
+    pred[0, 1, 2] = full = 1 if dtype in (np.float32, np.float64) else np.iinfo(dtype).max
+    how = {"task": "image", "resize": "nearest", "gt_scale": full}
+    assert values([pred], [gt], "l1", **how) == [pytest.approx(1 / 6)]
 
 
 def test_class_probabilities_are_resized_class_by_class():

@@ -94,7 +94,7 @@ def test_nonzero_has_components_and_stacks() -> None:
     ("stored", "message"),
     [
         (np.where(STORED == 1, np.nan, STORED), "has value nan in .* give every pixel a number"),
-        (np.stack([GREY] * 3, -1), "is a colour picture"),
+        (np.stack([GREY, GREY, 255 - GREY], -1), "is a colour picture"),
     ],
     ids=["nan", "colours"],
 )
@@ -107,7 +107,7 @@ def test_nonzero_refuses_what_is_no_number(folder: Folder, stored: Any, message:
 
 def test_nonzero_has_no_meaning_on_several_classes() -> None:
     labels = STORED.astype(np.uint8)
-    with pytest.raises(lossbench.SettingError, match="cannot be nonzero on a multiclass task"):
+    with pytest.raises(lossbench.SettingError, match="--gt-encoding nonzero"):
         lossbench.plan([TRUTH], [labels], pred_encoding="nonzero")
 
 

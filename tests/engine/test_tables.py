@@ -357,11 +357,12 @@ def test_an_ignored_pixel_is_as_if_it_were_not_there(task):
     @quick
     @given(pairs(task, least=2), st.integers(0, 2**32 - 1))
     def same_without(pair, seed):
-        flat = [side.reshape(-1, 1, side.shape[-1]) if task == "image" else side for side in pair]
-        axis = 0 if task == "image" else -1
+        shape = {"image": (-1, 1, pair[0].shape[-1]), "multilabel": (len(pair[0]), -1, 1)}.get(task)
+        flat = [side.reshape(shape) if shape else side for side in pair]
+        axis = {"image": 0, "multilabel": 1}.get(task, -1)
         keep = np.random.default_rng(seed).random(flat[0].shape[axis]) < 0.6
         keep[0] = True
-        mask = {"inputs": {"valid": [keep[:, None] if task == "image" else keep]}}
+        mask = {"inputs": {"valid": [keep[:, None] if shape else keep]}}
         kept = [[side.compress(keep, axis)] for side in flat]
         for run in (tables, pixels):
             check_same(run(task, *([side] for side in flat), losses, **mask),

@@ -285,7 +285,7 @@ def test_of_a_volume_the_slice_with_the_most_errors_is_shown(tmp_path):
 
 def test_arrays_that_are_no_pictures_have_none(tmp_path):
     target = np.zeros((2, 3, 4, 5), np.uint8)
-    target[0] = 1
+    target[0] = target[1, 0] = 1
     found = looked_at(tmp_path, target, target, classes=2, task="multiclass")
     assert not found.samples
     assert found.notes == ["no pictures: arrays of this shape are neither pictures nor volumes"]

@@ -43,6 +43,24 @@ class StoredArray:
         """Whether a pixel is several numbers."""
         return self.mode in COLOUR
 
+    @property
+    def transparent(self) -> bool:
+        """Whether an alpha channel is not full throughout."""
+        full = np.iinfo(self.array.dtype).max if self.mode in ("LA", "RGBA") else 0
+        return bool(full and (self.array[..., -1] != full).any())
+
+    @property
+    def grey(self) -> AnyArray | None:
+        """The one number of each pixel; None of a picture whose channels differ.
+
+        Alpha is no number of a pixel, so a transparent picture has none but its colours.
+        """
+        if not self.colour:
+            return self.array[..., 0] if self.mode == "LA" else self.array
+        first = self.array[..., 0]
+        alike = all((first == self.array[..., channel]).all() for channel in (1, 2))
+        return first if alike and self.mode.startswith("RGB") else None
+
 
 def as_numbers(source: Any) -> AnyArray:
     """A numpy array or nested lists, in the machine's byte order.

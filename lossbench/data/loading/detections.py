@@ -11,9 +11,9 @@ from lossbench.data.formats.boxes import Boxes, Detections
 from lossbench.data.formats.coco_masks import Segmentations
 from lossbench.data.pairing.pairs import Category, Pair
 from lossbench.data.planning.classes import MAX_CLASSES, Classes
+from lossbench.data.planning.evidence import read_sample
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
-from lossbench.data.planning.probe import read_sample
 from lossbench.data.sources.locations import Source, label
 from lossbench.data.sources.read import read_record
 from lossbench.errors import InputError, SettingError, mismatch

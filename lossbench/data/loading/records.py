@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from itertools import chain
 
 from lossbench.data.pairing.pairs import Pair
+from lossbench.data.planning.evidence import read_sample
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
-from lossbench.data.planning.probe import read_sample
 from lossbench.data.sources.locations import Source, label
 from lossbench.data.sources.read import read_record
 from lossbench.errors import InputError, SettingError, mismatch

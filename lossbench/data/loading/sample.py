@@ -76,9 +76,11 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
         if plan.task == "detection":
             return Sample(1, None, read_detections(plan, pair))
         loaded, grids = dict[str, AnyArray](), dict[str, VoxelGrid | None]()
+        in_colour = dict[str, bool]()
         for role in pair.sources:
-            loaded[role], grids[role] = _load(plan, role, pair)
+            loaded[role], grids[role], in_colour[role] = _load(plan, role, pair)
         spacing = _spacing(plan, grids, pair)
+        _check_colours(plan, loaded, in_colour)
         _fit(plan, loaded, pair)
         target = loaded["target"]
         if plan.task == "instances":
@@ -98,8 +100,8 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
         return PairError.of(error, pair.id)
 
 
-def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, VoxelGrid | None]:
-    """The stored numbers of one role, classes or channels first where it is stacked, and its grid.
+def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, VoxelGrid | None, bool]:
+    """The stored numbers of one role, classes or channels first, its grid, and whether in colour.
 
     Files of several classes share one grid.
     """
@@ -123,8 +125,9 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, VoxelGrid | None
         except InputError as error:
             raise error.located(role, label(source)) from None
     flat = planes[0].ndim == (picture.places or plan.target.places)
-    one_a_file = reading and reading.stacked and plan.task != "image" and flat
-    return np.stack(planes) if len(planes) > 1 or one_a_file else planes[0], grid
+    one_a_file = reading and reading.has_planes and plan.task != "image" and flat
+    array = np.stack(planes) if len(planes) > 1 or one_a_file else planes[0]
+    return reading.merged(array) if reading else array, grid, picture.colour
 
 
 def _spacing(
@@ -141,6 +144,18 @@ def _spacing(
         own, others = ("a", "others have none") if spacing else ("no", "others have one in mm")
         raise mismatch(f"has {own} voxel spacing where {others}; evaluate them apart", "target")
     return spacing
+
+
+def _check_colours(
+    plan: Plan, loaded: Mapping[str, AnyArray], in_colour: Mapping[str, bool]
+) -> None:
+    """Refuse a grey and a colour picture as one pair, unless the channels of both are equal."""
+    if plan.task != "image" or in_colour["pred"] == in_colour["target"]:
+        return
+    role, pixels = next((role, loaded[role]) for role in ("pred", "target") if in_colour[role])
+    if any((pixels[0] != channel).any() for channel in pixels[1:]):
+        kinds = ("in colour", "grey") if role == "pred" else ("grey", "in colour")
+        raise mismatch(f"is {kinds[0]} where its ground truth is {kinds[1]}", "pred")
 
 
 def _fit(plan: Plan, loaded: dict[str, AnyArray], pair: Pair) -> None:

@@ -1,8 +1,8 @@
 """The table of encodings: what the numbers in a file stand for, one row each.
 
 A new encoding is a row here, a test, a line in the documentation and, if files are to be recognised
-without an option, a line in `guess.py`. This module imports no numpy, so that the command can offer
-the names without waiting.
+without an option, a row in `readings.py`. This module imports no numpy, so that the command can
+offer the names without waiting.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Encoding:
     has_channels: bool = False  # several numbers per pixel, channels first
     is_instances: bool = False  # numbers are names of segments
     palette: Literal["indices", "colours", "refused"] = "indices"  # how a palette picture is read
-    # (…, 3) colours as the numbers that they stand for; None where they stand for none
-    from_colours: Callable[[AnyArray], AnyArray | None] | None = None
+    # what (…, 3) colours stand for; None where only grey ones do, for their level
+    from_colours: Callable[[AnyArray], AnyArray] | None = None
     ignored_above: int | None = None  # 255 is ignored where labels end here; None where it never is
     advice: str = ""  # the way out if a number is no class; {flag} is the option to set it
 
@@ -61,10 +61,9 @@ def _segment_ids(colours: AnyArray) -> AnyArray:
     return colour_codes(colours[..., ::-1])
 
 
-def _grey_levels(colours: AnyArray) -> AnyArray | None:
-    """The level of colours (…, 3) that are all grey."""
-    grey = colours[..., 0].copy()
-    return grey if all((colours[..., channel] == grey).all() for channel in (1, 2)) else None
+def _channels_first(colours: AnyArray) -> AnyArray:
+    """Colours (…, 3) as (3, …)."""
+    return colours.transpose(-1, *range(colours.ndim - 1))
 
 
 NAME_CLASSES = "name all classes with --classes, or --ignore a value"
@@ -88,7 +87,7 @@ ENCODINGS = {
         ),
         Encoding(
             "probability", CLASS_TASKS, is_soft=True, is_scaled=True, is_probability=True,
-            palette="refused", from_colours=_grey_levels,
+            palette="refused",
         ),
         Encoding(
             "alpha", ("binary", "multilabel"),
@@ -100,7 +99,7 @@ ENCODINGS = {
         ),
         Encoding(
             "image", ("image",), is_soft=True, is_scaled=True, has_channels=True,
-            palette="colours", from_colours=lambda colours: colours,
+            palette="colours", from_colours=_channels_first,
         ),
         Encoding(
             "palette", CLASS_TASKS, is_hard=True, ignored_above=LARGEST_LABEL, advice=NAME_CLASSES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -20,7 +20,6 @@ FLAG = {"pred": "--pred-encoding", "target": "--gt-encoding"}
 LEVELS = {"uint8": 1 << 8, "uint16": 1 << 16}
 SHOWN = 5  # values that a message lists
 FEW_VALUES = 4  # up to this number, comparing is faster than looking up
-CHANNELS = 4  # a last axis no longer than this holds channels
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,12 @@ class InputEncoding:
     places: int | None = None  # how many axes of an image are spatial; None where each array tells
     length: int = 0  # how many numbers a vector has; 0 for all else
     tensors: tuple[str, ...] = ()  # the names of a record's tensors, as a sample of files has them
+    axis: str = ""  # where an array holds classes or channels: first, last, or "" without
+    dimensions: int = 0  # how many axes an array has, those of length 1 dropped; 0: as stored
+    channels: int = 0  # how many channels a picture has, a grey one by repeating its own
+    one_hot: int | None = None  # the foreground of masks of which each pixel is in one
+    cut: float | None = None  # the level from which a graded mask is foreground
+    seen: str = field(default="", compare=False)  # size and range of values in the sample
 
     @property
     def definition(self) -> Encoding:
@@ -63,7 +68,10 @@ class InputEncoding:
     @cached_property
     def levels(self) -> int:
         """How many codes a stored number can have: classes, or grey levels; 0 for floats."""
-        return self.classes if self.is_hard else LEVELS.get(self.dtype, 0)
+        if self.is_hard:
+            return self.classes
+        levels = LEVELS.get(self.dtype, 0)
+        return levels if self.scale == levels - 1 else 0
 
     def __str__(self) -> str:
         ranges = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.ignore)
@@ -73,12 +81,16 @@ class InputEncoding:
         """The stored numbers, for people."""
         if self.definition.any_foreground:
             return "(0 is background)"
+        if self.cut is not None:
+            return f"(≥ {self.cut:g} of {self.dtype}/{self.scale:g})"
+        if self.one_hot is not None:
+            return f"{{0,{self.one_hot}}}, one-hot"
         if self.is_hard:
             return self._values()
         if self.colours:
             return "(R + 256·G + 65536·B)"
         if self.scale != 1:
-            return f"({self.dtype}/{self.scale:.0f})"
+            return f"({self.dtype}/{self.scale:g})"
         if self.encoding == "vectors":
             return f"({self.length} {self.dtype})"
         return f"({self.dtype or ', '.join(self.tensors)})"
@@ -100,7 +112,6 @@ class InputEncoding:
         Raises:
             InputError: the file is stored in another way than the plan reads.
         """
-        array = picture.array
         if self.definition.is_instances and picture.colour != self.colours:
             what = f"a colour picture ({picture.mode})" if picture.colour else "no colour picture"
             raise self.unfit(f"is {what} where the plan reads {self}")
@@ -109,26 +120,86 @@ class InputEncoding:
                 raise self.unfit(
                     f"has no alpha channel ({picture.mode}) where the plan reads {self}"
                 )
-            return array[..., -1]
-        if picture.mode == "LA":
-            array = self._opaque(array)[..., 0]
-        elif picture.colour or (self.colours and array.ndim > 2):
-            return self._from_colours(array, picture.mode)
-        elif picture.palette is not None and self.is_hard and self.colours:
-            return colour_codes(picture.palette)[array]
-        elif picture.palette is not None and self.definition.palette == "refused":
+            return picture.array[..., -1]
+        if picture.mode in ("LA", "RGBA") and picture.transparent:
+            raise self.unfit(
+                "has transparent pixels, whose value is not defined: flatten it, or give"
+                f" {self._flag} alpha if the alpha channel is the mask"
+            )
+        if picture.palette is not None and self.is_hard and self.colours:
+            return colour_codes(picture.palette)[picture.array]
+        if picture.palette is not None and self.definition.palette == "refused":
             raise self.unfit(f"has a palette where the plan reads {self}")
-        elif picture.palette is not None and self.definition.palette == "colours":
-            return self._from_colours(picture.palette[array], picture.mode)
+        if picture.palette is not None and self.definition.palette == "colours":
+            return self._from_colours(picture.palette[picture.array])
+        if picture.colour and (self.definition.from_colours or self.colours):
+            return self._from_colours(picture.array[..., :3])
+        array = picture.grey
+        if array is None:
+            raise self.unfit(
+                f"is a colour picture ({picture.mode}) where the plan reads {self}; if its colours"
+                ' are classes, name them: --classes \'{background: "#000000", road: "#804080"}\''
+            )
         if self.is_hard and self.colours:
+            if array.ndim > 2:
+                return colour_codes(array)
             grey = array.astype(np.uint32)
             return grey << 16 | grey << 8 | grey
-        if picture.grid and array.ndim > picture.grid.places:
-            return self._typed(array)  # channels are first already
-        return self._channels_first(self._typed(array))
+        array = self._typed(array)
+        if picture.mode == "array":
+            array = self._arranged(array)
+        return self._pictured(array) if self.definition.has_channels else array
+
+    def _from_colours(self, colours: AnyArray) -> AnyArray:
+        """The numbers that colours (…, 3) stand for."""
+        if self.is_hard:
+            return colour_codes(colours)
+        from_colours = self.definition.from_colours
+        return from_colours(self._typed(colours)) if from_colours else colours
+
+    def _arranged(self, array: AnyArray) -> AnyArray:
+        """An array with classes or channels first, without surplus axes of length 1."""
+        while self.dimensions and array.ndim > self.dimensions and 1 in array.shape:
+            array = array.squeeze(array.shape.index(1))
+        is_last = self.axis == "last" and array.ndim == self.dimensions
+        return np.moveaxis(array, -1, 0) if is_last else array
+
+    def _pictured(self, array: AnyArray) -> AnyArray:
+        """A picture with channels first; a grey one among colour pictures has equal channels."""
+        if not self.axis and array.ndim == (self.places or 2):
+            array = array[None]
+        return np.repeat(array, self.channels, 0) if len(array) == 1 < self.channels else array
+
+    @property
+    def has_planes(self) -> bool:
+        """Whether files hold classes or channels along an axis, or one each."""
+        return self.stacked or self.one_hot is not None
+
+    def merged(self, planes: AnyArray) -> AnyArray:
+        """The labels that masks (C, …) stand for, where each pixel is in one of them.
+
+        Raises:
+            InputError: masks overlap, leave a pixel out, or have another value.
+        """
+        if self.one_hot is None:
+            return planes
+        masks = planes == self.one_hot
+        if (masks | (planes == 0)).all() and (masks.sum(0) == 1).all():
+            labels: AnyArray = masks.argmax(0).astype(np.uint16)
+            return labels
+        raise self.unfit(
+            f"holds masks of {len(planes)} classes that overlap or leave pixels out where the plan"
+            f" reads {self}; --task multilabel judges each class by itself"
+        )
 
     def coded(self, stored: AnyArray) -> NDArray[np.integer[Any]]:
         """Class indices; `classes` where ignored, `classes + 1` where a value has no meaning."""
+        if self.cut is not None:
+            codes = (stored >= self.cut * self.scale).astype(np.uint8)
+            codes[~((stored >= 0) & (stored <= self.scale))] = self.classes + 1
+            if self.ignore:
+                codes[self.ignored(stored)] = self.classes
+            return codes
         if stored.dtype != np.uint8:  # labels are small, whatever stores them
             with np.errstate(invalid="ignore"):
                 small = stored.astype(np.uint8)  # Pillow's own True is 255
@@ -227,38 +298,9 @@ class InputEncoding:
             table[max(low, 0) : max(high + 1, 0)] = self.classes
         return table
 
-    def _from_colours(self, array: AnyArray, mode: str) -> AnyArray:
-        """The numbers that colours (…, 3 or 4) stand for."""
-        if array.shape[-1] == 4:
-            array = self._opaque(array)[..., :3]
-        if self.is_hard and self.colours:
-            return colour_codes(array)
-        from_colours = self.definition.from_colours
-        numbers = from_colours(array) if from_colours else None
-        if numbers is None:
-            raise self.unfit(
-                f"is a colour picture ({mode}) where the plan reads {self}; if its colours are"
-                ' classes, name them: --classes \'{background: "#000000", road: "#804080"}\''
-            )
-        return self._channels_first(self._typed(numbers))
-
     def _typed(self, array: AnyArray) -> AnyArray:
         """The same array; levels of another type would have another meaning."""
         both_float = array.dtype.kind == "f" and self.dtype.startswith("float")
         if self.definition.is_soft and array.dtype != self.dtype and not both_float:
             raise self.unfit(f"holds {array.dtype} where the plan reads {self}")
-        return array
-
-    def _channels_first(self, array: AnyArray) -> AnyArray:
-        """Channels first: (H, W) has one, a last axis of up to 4 holds them."""
-        if not self.definition.has_channels:
-            return array
-        if array.ndim < 3 or array.ndim == self.places:
-            return array[None]
-        return np.moveaxis(array, -1, 0) if array.shape[-1] <= CHANNELS else array
-
-    def _opaque(self, array: AnyArray) -> AnyArray:
-        """The same array; a transparent pixel shows no number of its own."""
-        if (array[..., -1] != 255).any():
-            raise self.unfit("has transparent pixels, whose value is not defined; flatten it")
         return array

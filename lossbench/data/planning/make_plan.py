@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
 from lossbench.data.pairing.pairs import Pairing, Pairs
+from lossbench.data.planning.axes import arrange
 from lossbench.data.planning.classes import MAX_CLASSES, Classes, parse_classes
-from lossbench.data.planning.encoding import ENCODINGS, Encoding
-from lossbench.data.planning.guess import (
-    DARK_LIMIT,
+from lossbench.data.planning.encoding import ENCODINGS
+from lossbench.data.planning.evidence import (
     IGNORED_LABEL,
-    guess_ignored,
-    guess_instances,
-    guess_pred,
-    guess_target,
-    guess_task,
-    is_sparse,
+    Evidence,
+    Ranges,
+    examine,
+    without,
 )
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
-from lossbench.data.planning.probe import WHITE, FileProbe, Ranges, probe_files, without
+from lossbench.data.planning.readings import (
+    Context,
+    Values,
+    choose,
+    guess_instances,
+)
+from lossbench.data.planning.sides import Side, holds_indices, name_classes
 from lossbench.data.planning.vocabulary import MAPS, MASKS
 from lossbench.errors import SettingError, did_you_mean
 
@@ -45,6 +49,11 @@ class ReadingSettings:
     pred_encoding: str | None
     gt_encoding: str | None
     resize: str | None
+    channels: str | None
+    pred_scale: float | None
+    gt_scale: float | None
+    gt_threshold: float | None
+    pred_values: str | None
     divisor: int | None
     things: str | Sequence[str] | None
 
@@ -62,19 +71,27 @@ class ReadingSettings:
         return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def make_plan(pairing: Pairing, settings: ReadingSettings, task: str | None) -> Plan:
-    """Make the plan of masks, maps and images; without a task, guess it.
+def make_plan(
+    pairing: Pairing, settings: ReadingSettings, task: str | None, tasks: Collection[str]
+) -> Plan:
+    """Make the plan of masks, maps and images.
+
+    Args:
+        pairing: the files.
+        settings: the settings that say how they are read.
+        task: the task, if it is known without the files.
+        tasks: the tasks on which every loss of the run has a meaning.
 
     Raises:
         InputError: no file of a role can be read.
-        SettingError: settings contradict each other or the files.
+        SettingError: settings contradict each other or the files, or several readings fit.
     """
     pairs, class_files, classes = pairing.pairs, pairing.classes, settings.named_classes
     with ThreadPoolExecutor(2) as side_by_side:
-        pred, target = side_by_side.map(partial(probe_files, pairs), ("pred", "target"))
-    pred.places, target.places = pred.places or target.places, target.places or pred.places
-    set_ranges = parse_ignore(settings.ignore)
-    ranges = set_ranges or ()
+        pred, target = side_by_side.map(partial(examine, pairs), ("pred", "target"))
+    tasks = {task} if task else tasks
+    arrange(pred, target, tasks, settings.channels)
+    ranges = parse_ignore(settings.ignore) or ()
     names = (settings.pred_encoding, settings.gt_encoding)
     of_instances = any(name and ENCODINGS[name].is_instances for name in names)
     coded = bool(settings.divisor or pairing.categories or of_instances)
@@ -82,48 +99,65 @@ def make_plan(pairing: Pairing, settings: ReadingSettings, task: str | None) -> 
         return _plan_instances(pairing, settings, pred, target, ranges)
     if coded or settings.things is not None:
         raise SettingError(f"instances, --divisor and --things have no meaning on a {task} task")
-    one_hot = not target.flat and target.dimensions == pred.dimensions + (not pred.floats)
-    truth = ENCODINGS[settings.gt_encoding or guess_target(target, task, classes, ranges, one_hot)]
-    task = task or guess_task(truth, pred, target, bool(class_files))
-    if task not in truth.tasks or not truth.fits_truth:
-        raise SettingError(f"the ground truth cannot be {truth.name} on a {task} task")
-    class_axis = pred.dimensions == target.dimensions + 1
-    predicted = ENCODINGS[settings.pred_encoding or guess_pred(pred, task, truth, class_axis)]
-    if task not in predicted.tasks:
-        raise SettingError(f"predictions cannot be {predicted.name} on a {task} task")
-    if settings.resize == "bilinear" and predicted.is_hard:
-        raise SettingError(f"--resize bilinear would make up {predicted.name}; use nearest")
+    guesses_void = settings.ignore is None
+    truth = Values(target, ranges, may_have_void=guesses_void)
+    predicted = Values(pred)
+    context = Context(
+        tasks,
+        has_classes=classes is not None and (classes.colours or "multiclass" in tasks),
+        has_colours=classes is not None and classes.colours,
+        true_axis=bool(target.axis),
+        pred_axis=bool(pred.axis),
+    )
+    chosen = choose(
+        truth, predicted, context, _set_encodings(settings), class_files=bool(class_files)
+    )
+    task, true, guessed = chosen.task, ENCODINGS[chosen.target], ENCODINGS[chosen.pred]
+    if task == "instances":
+        return _plan_instances(pairing, settings, pred, target, ranges)
+    if settings.resize == "bilinear" and guessed.is_hard:
+        raise SettingError(f"--resize bilinear would make up {guessed.name}; use nearest")
     notes = []
-    silent = set_ranges is None and target.masks == 0
-    if silent and guess_ignored(target.values, truth.ignored_above):
+    void_above = true.ignored_above
+    if (
+        settings.ignore is None
+        and void_above
+        and truth.has_void
+        and max(truth.labels) <= void_above
+    ):
         ranges = ((IGNORED_LABEL, IGNORED_LABEL),)
         notes.append("gt value 255 is taken for ignored; --ignore none makes it a class")
     if target.jpeg and task != "image":
         notes.append(f"{target.jpeg} is a JPEG: its compression changes the values of a mask")
-    pred_stacked = target_stacked = task in ("multilabel", "image")
-    if task == "multiclass":
-        pred_stacked = not predicted.is_hard
-        target_stacked = not truth.is_hard or (
-            not target.flat and target.dimensions == pred.dimensions + (not pred_stacked)
-        )
-    sides = ((pred, predicted, pred_stacked), (target, truth, target_stacked))
-    for probe, _, stacked in sides:
-        if task == "multiclass" and stacked and probe.flat and not class_files:
-            raise SettingError(
-                f"{'predictions hold' if probe is pred else 'the ground truth holds'} one number a"
-                " pixel, which is no probability of several classes; these come along a further"
-                " axis, the first of .npy and the last of NIfTI"
-            )
-    stacks = [probe for probe, _, stacked in sides if stacked]
-    labels = [probe for probe, encoding, stacked in sides if not (stacked or encoding.is_mask)]
-    named = _name_classes(task, stacks, labels, classes, class_files, ranges)
+    if task == "image" and any(0 < side.in_colour < side.pictures for side in (pred, target)):
+        notes.append("grey pictures among colour pictures are read as three equal channels")
+    make_side = partial(Side, task=task, class_files=bool(class_files))
+    of_pred = make_side("pred", guessed, pred, given_scale=settings.pred_scale)
+    of_target = make_side(
+        "target",
+        true,
+        target,
+        ignore=ranges,
+        given_scale=settings.gt_scale,
+        cut=settings.gt_threshold,
+    )
+    sides = (of_pred, of_target)
+    for side in sides:
+        side.check_planes()
+    named = name_classes(task, sides, classes, class_files)
+    channels = max(pred.channels, target.channels) if task == "image" else 0
+    indices = (
+        of_pred.is_label_map
+        and guessed.is_hard
+        and holds_indices(of_pred, named, settings.pred_values)
+    )
     roles = pairs[0].sources
     return Plan(
         task,
-        _read_as("pred", predicted, pred, named, (), pred_stacked),
-        _read_as("target", truth, target, named, ranges, target_stacked),
+        of_pred.reading(named, indices=indices, channels=channels),
+        of_target.reading(named, channels=channels),
         named.names,
-        {"image": target.channels, "binary": 1}.get(task, len(named.names)),
+        channels or {"binary": 1}.get(task, len(named.names)),
         tuple(role for role in MASKS if role in roles),
         tuple(role for role in MAPS if role in roles),
         settings.resize,
@@ -131,6 +165,17 @@ def make_plan(pairing: Pairing, settings: ReadingSettings, task: str | None) -> 
         stored=pred.stored + target.stored,
         notes=tuple(notes),
     )
+
+
+def _set_encodings(settings: ReadingSettings) -> tuple[str | None, str | None]:
+    """The encodings of ground truth and predictions that settings give."""
+    if settings.gt_threshold is None:
+        return settings.gt_encoding, settings.pred_encoding
+    if settings.gt_encoding not in (None, "probability"):
+        raise SettingError(
+            f"--gt-threshold makes a graded ground truth hard; it is read as {settings.gt_encoding}"
+        )
+    return "probability", settings.pred_encoding
 
 
 def plan_roles(plan: Plan, pairs: Pairs, forms: Mapping[str, str]) -> Plan:
@@ -147,18 +192,21 @@ def plan_roles(plan: Plan, pairs: Pairs, forms: Mapping[str, str]) -> Plan:
 def _read_as_side(plan: Plan, pairs: Pairs, role: str, form: str) -> InputEncoding:
     """How one role is read."""
     if form == "Scores":
-        return InputEncoding(role, "scores", probe_files(pairs, role).dtype)
+        return InputEncoding(role, "scores", examine(pairs, role).dtype)
     like = plan.target if role.startswith("target_") else plan.pred
     if like.is_hard:
         return replace(like, role=role, ignore=())
-    probe = probe_files(pairs, role)
+    evidence = examine(pairs, role)
     return replace(
         like,
         role=role,
-        dtype=probe.dtype,
-        scale=probe.scale(role) if like.definition.is_scaled else 1.0,
+        dtype=evidence.dtype,
+        scale=Side(role, like.definition, evidence, plan.task).scale
+        if like.definition.is_scaled
+        else 1.0,
         ignore=(),
-        places=probe.places or like.places,
+        places=evidence.places or like.places,
+        seen="",
     )
 
 
@@ -184,7 +232,7 @@ def parse_ignore(text: Any) -> Ranges | None:
 
 
 def _plan_instances(
-    pairing: Pairing, settings: ReadingSettings, pred: FileProbe, target: FileProbe, ranges: Ranges
+    pairing: Pairing, settings: ReadingSettings, pred: Evidence, target: Evidence, ranges: Ranges
 ) -> Plan:
     """The plan of instance maps, of masks whose components are instances, or of both."""
     classes, things, divisor = settings.named_classes, settings.named_things, settings.divisor
@@ -218,9 +266,9 @@ def _plan_instances(
             f" there are {', '.join(named.names)}"
         )
 
-    def read_as(role: str, probe: FileProbe, name: str | None) -> InputEncoding:
+    def read_as(role: str, evidence: Evidence, name: str | None) -> InputEncoding:
         ignore = ranges if role == "target" else ()
-        encoding = ENCODINGS[name or guess_instances(probe, ignore, coded)]
+        encoding = ENCODINGS[name or guess_instances(evidence, ignore, coded)]
         if "instances" not in encoding.tasks or (coded and not encoding.is_instances):
             what = "predictions" if role == "pred" else "the ground truth"
             raise SettingError(
@@ -229,10 +277,12 @@ def _plan_instances(
             )
         if not encoding.is_instances:
             of_mask = Classes(("background", "instance"), ())
-            return _read_as(role, encoding, probe, of_mask, ignore, stacked=False)
-        values, count, colours = named.values, len(named.names), probe.colour or listed
+            return Side(role, encoding, evidence, "instances", ignore).reading(of_mask)
+        values, count, colours = named.values, len(named.names), evidence.colour or listed
         ignore = ranges if coded else ignore
-        return InputEncoding(role, encoding.name, probe.dtype, 1.0, values, count, colours, ignore)
+        return InputEncoding(
+            role, encoding.name, evidence.dtype, 1.0, values, count, colours, ignore
+        )
 
     return Plan(
         "instances",
@@ -247,11 +297,11 @@ def _plan_instances(
     )
 
 
-def _divided_classes(probes: Sequence[FileProbe], ranges: Ranges, divisor: int) -> Classes:
+def _divided_classes(sides: Sequence[Evidence], ranges: Ranges, divisor: int) -> Classes:
     """The classes that the sample's labels have, by number."""
-    if any(probe.colour for probe in probes):
+    if any(side.colour for side in sides):
         raise SettingError("colours as labels need their classes: --classes '{24: person, …}'")
-    labels = {value for probe in probes for value in probe.values} - {0}
+    labels = {value for side in sides for value in side.values} - {0}
     ids = {value if value < divisor else value // divisor for value in labels}
     kept = sorted(without(ids, ranges))
     if not 0 < len(kept) <= MAX_CLASSES:
@@ -260,82 +310,6 @@ def _divided_classes(probes: Sequence[FileProbe], ranges: Ranges, divisor: int) 
             f" 1 to {MAX_CLASSES:,} are expected: is the divisor right?"
         )
     return Classes.of(kept)
-
-
-def _name_classes(
-    task: str,
-    stacks: Sequence[FileProbe],
-    labels: Sequence[FileProbe],
-    classes: Classes | None,
-    class_files: Sequence[str],
-    ranges: Ranges,
-) -> Classes:
-    """The classes of the run: those that the user names, or those in the sample.
-
-    Stacks have classes along the first axis, or one file a class; labels are one number a pixel.
-    """
-    if task == "image":
-        return Classes((), ())
-    if task == "binary":
-        named = classes or Classes.of(range(2), ["background", "foreground"])
-        if len(named.names) != 2:
-            raise SettingError(f"a binary task has two classes, {len(named.names)} are named")
-        return named
-    if class_files:
-        return Classes.of(range(len(class_files)), class_files)
-    lengths = {probe.leading for probe in stacks}
-    if classes:
-        for length in lengths - {len(classes.names)}:
-            raise SettingError(f"{len(classes.names)} classes are named, arrays hold {length}")
-        return classes
-    if any(probe.colour for probe in labels):
-        raise SettingError(
-            "colour pictures as labels need their colours: --classes '{road: \"#804080\", …}'"
-        )
-    values = {value for probe in labels for value in without(probe.values, ranges)}
-    volumes = any(probe.volumes for probe in labels) and not lengths
-    if volumes and max(values, default=0) >= DARK_LIMIT and is_sparse(values):
-        return Classes.of(sorted(value for value in values if value >= 0))
-    count = max(lengths, default=0) or max(2, max(values, default=0) + 1)
-    if count > MAX_CLASSES:
-        raise SettingError(f"labels go up to {count - 1:,}, {MAX_CLASSES:,} classes are the most")
-    return Classes.of(range(count))
-
-
-def _read_as(
-    role: str, encoding: Encoding, probe: FileProbe, classes: Classes, ignore: Ranges, stacked: bool
-) -> InputEncoding:
-    """How a role is read: the encoding with the values of this run."""
-    values, count, colours = classes.values, len(classes.names), classes.colours
-    if not encoding.is_hard:
-        values, count, colours = (), 0, False
-    elif stacked or encoding.any_foreground or (encoding.is_mask and not colours):
-        count = 2 if stacked else count  # a stack has a mask for each class
-        white = () if encoding.any_foreground else ((_foreground(probe, ignore), 1),)
-        values, colours = ((0, 0), *white), False
-    elif role == "pred" and _holds_indices(probe, classes):
-        values, colours = Classes.of(range(count)).values, False
-    scale = probe.scale(role) if encoding.is_scaled else 1.0
-    name, dtype, places = encoding.name, probe.dtype, probe.places
-    return InputEncoding(role, name, dtype, scale, values, count, colours, ignore, stacked, places)
-
-
-def _foreground(probe: FileProbe, ignore: Ranges) -> int:
-    """The stored value of a mask's foreground."""
-    values = without(probe.values, ignore) - {0}
-    if len(values) == 1:
-        return values.pop()
-    if values & {1, WHITE}:
-        return WHITE if WHITE in values else 1
-    return WHITE if probe.images and probe.dtype == "uint8" else 1
-
-
-def _holds_indices(probe: FileProbe, classes: Classes) -> bool:
-    """Whether predicted labels are class indices where the ground truth stores other values."""
-    if classes.colours:
-        return not (probe.colour or probe.palette)
-    stored = {value for value, _ in classes.values}
-    return not probe.values <= stored and max(probe.values, default=0) < len(classes.names)
 
 
 def _describe_spacing(spacings: set[str]) -> str:

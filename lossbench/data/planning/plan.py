@@ -78,10 +78,16 @@ class Plan:
         return not stacked and 0 < self.cells <= COUNTABLE_CELLS
 
     def __str__(self) -> str:
+        return self.described()
+
+    def described(self, *, with_evidence: bool = False) -> str:
+        """The plan in one line, with or without the sizes and values of the sample."""
         parts = [self.task]
         for reading in (self.pred, self.target, *self.roles):
             of = "components of " if self.task == "instances" and reading.is_hard else ""
-            parts.append(f"{'gt' if reading is self.target else reading.role}: {of}{reading}")
+            seen = f" {reading.seen}" if with_evidence and reading.seen else ""
+            name = "gt" if reading is self.target else reading.role
+            parts.append(f"{name}: {of}{reading}{seen}")
         if self.task == "detection":
             parts.append(MATCHED)
         if self.divisor:

@@ -1,4 +1,4 @@
-"""Examine a sample of files: the evidence for the reading plan."""
+"""Evidence for the reading plan: what a sample of the files of each role shows."""
 
 from __future__ import annotations
 
@@ -6,59 +6,81 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from itertools import chain, pairwise
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from lossbench.data.arrays.byte_histogram import histogram
 from lossbench.data.arrays.strips import strips
-from lossbench.data.formats.stored_array import StoredArray
 from lossbench.data.formats.voxel_grid import shown
 from lossbench.data.pairing.pairs import Pair
-from lossbench.data.planning.input_encoding import CHANNELS
+from lossbench.data.planning.encoding import colour_codes
 from lossbench.data.sources.locations import Source, is_lost, label
 from lossbench.data.sources.read import read
-from lossbench.errors import InputError, SettingError
+from lossbench.errors import InputError
 from lossbench.runtime.array_types import AnyArray
 
 SAMPLE = 16  # pairs that are examined
 NEIGHBOURS = 64  # pairs among which a complete one is searched
 WHITE = 255  # the foreground of an 8-bit mask
-REMEMBERED = 1 << 12  # distinct values
+IGNORED_LABEL = 255  # beside smaller labels
+SMALL = 32  # numbers below this are labels
+REMEMBERED = 1 << 12  # distinct values of a file
+FLAT_COLOURS = 64  # a picture with more colours is a photograph
+AREA = 4  # pixels of each of them, at least
+GLANCE = 1 << 16  # pixels that are looked at before all colours of a picture are counted
 Ranges = tuple[tuple[int, int], ...]  # of stored values, both ends included
 Content = TypeVar("Content")
 
 
+class FileFacts(NamedTuple):
+    """What one file with one number a pixel shows."""
+
+    source: Source
+    shape: tuple[int, ...]
+    places: int | None  # how many axes are spatial; None where an array does not say
+    values: frozenset[int]  # distinct whole numbers, up to REMEMBERED; empty if some are fractions
+    ends: float  # the share of pixels at 0 or at the largest number of the type
+
+
 @dataclass
-class FileProbe:
-    """Properties of the files of one role.
+class Evidence:
+    """What the sampled files of one role show.
 
     One colour picture among masks is an error of that file, so colour pictures count only where
-    all pictures are in colour.
+    all pictures are in colour. A colour picture with equal channels is a grey one.
     """
 
-    colour: bool = True  # every picture has several numbers a pixel
-    palette: bool = True  # every picture has a palette
+    files: list[FileFacts] = field(default_factory=list)  # those with one number a pixel
+    pictures: int = 0  # how many files there are
+    in_colour: int = 0  # how many pictures are stored in colour, equal channels included
+    has_areas: bool = True  # each such picture has few colours, as label maps have
+    transparent: str = ""  # the name of a picture whose alpha channel is not full throughout
+    palette: int = 1 << 8  # the fewest colours of a palette; 0 if a picture has no palette
     images: bool = False  # some are image files, in place of arrays
     jpeg: str = ""  # the name of a JPEG among them
     dtype: str = ""  # how numbers are stored
-    shape: tuple[int, ...] = (0, 0)  # of an array; a picture has two axes
+    shape: tuple[int, ...] = (0, 0)  # of the first file, as `axes` has arranged it
     places: int | None = None  # how many axes are spatial, where a file or the other role tells
+    axis: str = ""  # where an array holds classes or channels: first or last
     volumes: bool = False  # some are NIfTI files
     spacings: set[str] = field(default_factory=set)  # of voxels, as text; "" of a file without
-    values: set[int] = field(default_factory=set)  # distinct whole numbers, up to REMEMBERED
     whole: bool = True  # there are only whole numbers
     low: float = np.inf  # the smallest number
     high: float = -np.inf  # the largest number
-    sums_to_one: bool = True  # along the first axis, as probabilities of classes do
-    filled: int = 0  # how many pictures with one number a pixel are not 0 throughout
-    masks: int = 0  # how many of those pictures hold only 0 and 255
+    sums: dict[str, bool] = field(default_factory=lambda: {"first": True, "last": True})
     stored: int = 0  # bytes of the largest array
+    name: str = ""  # of an example
 
     @property
-    def mostly_masks(self) -> bool:
-        """Whether more than half of the pictures are masks of 0 and 255."""
-        return self.masks * 2 > self.filled
+    def colour(self) -> bool:
+        """Whether every picture has several numbers a pixel."""
+        return not self.files
+
+    @property
+    def values(self) -> set[int]:
+        """The distinct whole numbers of all files."""
+        return set().union(*(each.values for each in self.files))
 
     @property
     def dimensions(self) -> int:
@@ -72,18 +94,13 @@ class FileProbe:
 
     @property
     def leading(self) -> int:
-        """The length of an array's first axis, 1 where that is spatial."""
-        return 1 if self.flat else self.shape[0] if self.shape else 0
+        """The length of the axis of classes or channels, 1 where there is none."""
+        return 1 if self.flat or not self.shape else self.shape[0]
 
     @property
     def channels(self) -> int:
-        """The number of an image's channels, along the last axis or else the first."""
-        if self.colour:
-            return 3
-        if self.flat or self.dimensions < 3:
-            return 1
-        channels_first = self.volumes or self.shape[-1] > CHANNELS
-        return self.shape[0] if channels_first else self.shape[-1]
+        """The number of an image's channels."""
+        return 3 if self.in_colour else 1 if self.dimensions < 3 else self.leading
 
     @property
     def floats(self) -> bool:
@@ -94,57 +111,60 @@ class FileProbe:
         """Whether all numbers can be probabilities."""
         return self.low >= 0 and self.high <= 1
 
-    def scale(self, role: str) -> float:
-        """The stored number that stands for 1.
+    @property
+    def sums_to_one(self) -> bool:
+        """Whether numbers sum to 1 along the axis of classes, as probabilities do."""
+        return self.sums[self.axis or "first"]
 
-        Raises:
-            SettingError: the type can store far larger numbers than occur.
-        """
-        kind = np.dtype(self.dtype)
-        if kind.kind not in "ui":
-            return 1.0
-        if kind not in (np.uint8, np.uint16) and self.high < 256 ** (kind.itemsize // 2):
-            side = {"pred": "predictions are", "target": "the ground truth is"}
-            raise SettingError(
-                f"{side.get(role, f'{role} is')} stored as {kind} but nothing is above"
-                f" {self.high:g}: what is 1? Save them as uint8, uint16 or as floats from 0 to 1"
-            )
-        return float(np.iinfo(kind).max)
-
-    def add(self, picture: StoredArray, name: str) -> None:
+    def add(self, source: Source) -> None:
         """Take one file into account."""
+        picture = read(source)
         self.stored = max(self.stored, picture.array.nbytes)
         self.images |= picture.mode != "array"
         self.volumes |= picture.grid is not None
         self.places = self.places or picture.places
+        self.name = self.name or label(source) or ""
         spacing = picture.grid and picture.grid.spacing
         self.spacings.add(shown(spacing) if spacing else "")
-        self.palette &= picture.palette is not None
-        self.jpeg = name if picture.format == "JPEG" else self.jpeg
-        if picture.colour:
+        self.jpeg = (label(source) or "") if picture.format == "JPEG" else self.jpeg
+        palette = picture.palette
+        shades = 0 if palette is None else len(np.unique(palette, axis=0))
+        self.palette = min(self.palette, shades)
+        if picture.transparent:
+            self.transparent = label(source) or ""
+        self.in_colour += picture.colour
+        self.pictures += 1
+        array = picture.grey
+        if array is None:
+            self.has_areas &= picture.format != "JPEG" and _has_areas(picture.array)
             self.dtype = self.dtype or picture.array.dtype.name
+            colours = picture.array[..., :3]
+            self.low, self.high = min(self.low, colours.min()), max(self.high, colours.max())
+            if not self.files:
+                self.shape = (3, *colours.shape[:-1])
             return
-        array = picture.array[..., 0] if picture.mode == "LA" else picture.array
-        if self.colour:  # the first picture of one number a pixel decides
-            self.colour, self.dtype, self.shape = False, array.dtype.name, array.shape
-        if array.size:
-            self._add_numbers(np.atleast_1d(array))
+        if not self.files:  # the first picture of one number a pixel decides
+            self.dtype, self.shape = array.dtype.name, array.shape
+        values, ends = (
+            self._add_numbers(np.atleast_1d(array)) if array.size else (frozenset[int](), 1.0)
+        )
+        self.files.append(FileFacts(source, array.shape, picture.places, values, ends))
 
-    def _add_numbers(self, array: AnyArray) -> None:
-        self.filled += bool(array.any())
+    def _add_numbers(self, array: AnyArray) -> tuple[frozenset[int], float]:
+        """Whole numbers of an array, and the share of pixels at the ends of its type."""
         self.low, self.high = min(self.low, array.min()), max(self.high, array.max())
-        sums = array.sum(0, dtype=np.float64)
-        self.sums_to_one &= bool(np.abs(sums - 1).max() < 0.02)
+        for side, axis in (("first", 0), ("last", -1)):
+            sums = array.sum(axis, dtype=np.float64)
+            self.sums[side] &= bool(np.abs(sums - 1).max() < 0.02)
+        full = np.iinfo(array.dtype).max if array.dtype.kind in "ui" else 1
+        ends = np.count_nonzero((array == 0) | (array == full)) / array.size
         if array.dtype.kind == "f" and not all(_whole(strip) for (strip,) in strips(array)):
             self.whole = False
-            return
-        values = set(map(int, _distinct(array)[:REMEMBERED].tolist()))
-        self.masks += WHITE in values and values <= {0, WHITE}
-        if len(self.values) < REMEMBERED:
-            self.values |= values
+            return frozenset(), ends
+        return frozenset(map(int, _distinct(array)[:REMEMBERED].tolist())), ends
 
 
-def without(values: set[int], ranges: Ranges) -> set[int]:
+def without(values: Iterable[int], ranges: Ranges) -> set[int]:
     """The values outside all ranges."""
     return {v for v in values if not any(low <= v <= high for low, high in ranges)}
 
@@ -162,15 +182,26 @@ def _distinct(array: AnyArray) -> AnyArray:
     return np.flatnonzero(reduce(np.add, (count(strip) for (strip,) in strips(array))))
 
 
-def probe_files(pairs: Sequence[Pair], role: str) -> FileProbe:
-    """The properties of a sample of the files of one role.
+def _has_areas(array: AnyArray) -> bool:
+    """Whether a picture has few colours for its size; a glance finds those of most photographs."""
+    pixels = array.reshape(-1, array.shape[-1])
+    for step in (1 + len(pixels) // GLANCE, 1):
+        codes: Any = colour_codes(pixels[::step, :3].astype(np.uint16))
+        count = len(np.unique(codes))
+        if count > FLAT_COLOURS or count * AREA > len(pixels):
+            return False
+    return True
+
+
+def examine(pairs: Sequence[Pair], role: str) -> Evidence:
+    """What a sample of the files of one role shows.
 
     Raises:
         InputError: no file of the sample can be read.
     """
-    probe = FileProbe()
-    read_sample(pairs, role, lambda source: probe.add(read(source), label(source) or ""))
-    return probe
+    evidence = Evidence()
+    read_sample(pairs, role, evidence.add)
+    return evidence
 
 
 def read_sample(

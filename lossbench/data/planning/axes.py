@@ -1,0 +1,171 @@
+"""Axes of arrays: those of an image, and the one that holds classes or channels.
+
+Pictures and volumes say which axes are spatial; arrays do not. An array is read by the axis that
+fits the size of the other side, and where both sides have one, by the shorter of both ends.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+
+from lossbench.data.planning.evidence import IGNORED_LABEL, SMALL, Evidence, FileFacts
+from lossbench.errors import SettingError
+
+LONGEST_STACK = 32  # a longer axis is spatial, not one of classes or channels
+CLEARLY_SHORTER = 4  # a last axis so many times shorter than the first may hold classes as well
+COLOURS = 4  # a last axis no longer than this holds the channels of a picture
+ENDS = ("first", "last")
+Shape = tuple[int, ...]
+Axes = tuple[str, str]  # of predictions and truth: first, last, or "" where all axes are spatial
+
+
+def arrange(pred: Evidence, target: Evidence, tasks: Collection[str], channels: str | None) -> None:
+    """Decide the axis of classes or channels of both sides, and arrange their shapes by it.
+
+    Args:
+        pred: what predictions show.
+        target: what the ground truth shows.
+        tasks: the tasks that the run can have; the channels of pictures follow a rule.
+        channels: the axis that the user names.
+
+    Raises:
+        SettingError: two axes fit.
+    """
+    if not (pred.files and target.files):
+        pred.places = target.places = pred.places or target.places
+        return
+    sides = (pred, target)
+    ends: Sequence[str] = ENDS if channels is None else (channels,)
+    if set(tasks) == {"binary"}:
+        ends = ()  # every axis of an array is spatial
+    ones, others = ({each.shape: each for each in side.files}.values() for side in sides)
+    votes = Counter(
+        axes
+        for one in ones
+        for axes in {axes for other in others for axes in _fitting(one, other, ends)}
+    )
+    most = max(votes.values(), default=0)
+    fitting = {axes for axes, count in votes.items() if count == most}
+    chosen = _chosen(sides, fitting, ends, tasks)
+    for side, axis in zip(sides, chosen, strict=True):
+        _arrange(side, axis, len(_spatial(target.files[0].shape, chosen[1])))
+
+
+def _chosen(
+    sides: tuple[Evidence, Evidence],
+    fitting: set[Axes],
+    ends: Sequence[str],
+    tasks: Collection[str],
+) -> Axes:
+    """The only axes that fit, or those that a rule prefers."""
+    pred, target = (side.files[0].shape for side in sides)
+    if ("", "") in fitting and len(target) < 3:
+        return "", ""
+    if len(fitting) == 1:
+        return fitting.pop()
+    if ("", "") in fitting or not fitting:
+        longer, shorter = max((pred, target), key=len), min((pred, target), key=len)
+        axis = _end_of_stack(longer, sides, tasks) if ends else ""
+        if len(longer) == len(shorter):
+            return axis, axis
+        axis = axis or "".join(ends[:1])
+        return (axis, "") if longer is pred else ("", axis)
+    exclusive = {axes for axes in fitting if all(map(_sums_to_one, sides, axes))}
+    if len(exclusive) == 1:
+        return exclusive.pop()
+    raise _question(sides[0] if any(axis for axis, _ in fitting) else sides[1])
+
+
+def _question(side: Evidence) -> SettingError:
+    """Two axes of an array fit."""
+    return SettingError(
+        f"which axis holds classes or channels? {side.name or 'An array'} has the shape"
+        f" {'×'.join(map(str, side.files[0].shape))}; give --channels first, --channels last, or"
+        " --task binary if all axes are spatial"
+    )
+
+
+def _sums_to_one(side: Evidence, axis: str) -> bool:
+    """Whether the numbers along an axis of classes sum to 1, as those of one pixel do."""
+    return not axis or side.sums[axis]
+
+
+def _end_of_stack(shape: Shape, sides: tuple[Evidence, Evidence], tasks: Collection[str]) -> str:
+    """The end of a shape that holds classes or channels; "" where all axes are spatial.
+
+    Raises:
+        SettingError: both ends are short.
+    """
+    if len(shape) < 3 or any(side.places == len(shape) for side in sides):
+        return ""
+    exclusive = [end for end in ENDS if all(_sums_to_one(side, end) for side in sides)]
+    if len(exclusive) == 1:
+        return exclusive[0]
+    labels = sides[1].values - {IGNORED_LABEL} if sides[1].whole else set[int]()
+    if set(tasks) == {"multiclass"} or (len(labels | {0}) > 2 and max(labels) < SMALL):
+        return ""  # a volume of labels
+    first, last = shape[0], shape[-1]
+    if "image" in tasks and len(labels | {0}) != 2 and last <= COLOURS:
+        return "last"
+    if last <= LONGEST_STACK and last * CLEARLY_SHORTER <= min(shape[:-1]):
+        raise _question(sides[0])
+    return "first" if first <= LONGEST_STACK else ""
+
+
+def _fitting(pred: FileFacts, target: FileFacts, ends: Sequence[str]) -> set[Axes]:
+    """The axes by which both have one size; axes of length 1 are dropped where none fit."""
+    for one, other in (
+        (pred.shape, target.shape),
+        (_squeezed(pred), target.shape),
+        (pred.shape, _squeezed(target)),
+        (_squeezed(pred), _squeezed(target)),
+    ):
+        fitting = {
+            (axis_of_one, axis_of_other)
+            for axis_of_one, size in _views(one, pred.places, ends)
+            for axis_of_other, other_size in _views(other, target.places, ends)
+            if size == other_size
+        }
+        if fitting:
+            return fitting
+    return set()
+
+
+def _views(shape: Shape, places: int | None, ends: Sequence[str]) -> Iterator[tuple[str, Shape]]:
+    """The sizes that a shape can have, each with its axis of classes."""
+    if places is not None:
+        axis = "" if len(shape) == places else "first"
+        yield axis, _spatial(shape, axis)
+        return
+    if len(shape) < 3 or len(ends) != 1:
+        yield "", shape
+    if len(shape) > 2:
+        yield from ((axis, _spatial(shape, axis)) for axis in ends)
+
+
+def _spatial(shape: Shape, axis: str) -> Shape:
+    return {"": shape, "first": shape[1:], "last": shape[:-1]}[axis]
+
+
+def _squeezed(facts: FileFacts) -> Shape:
+    """A shape without axes of length 1, as far as an array has more than two axes."""
+    if facts.places is not None:
+        return facts.shape
+    shape = list(facts.shape)
+    while len(shape) > 2 and 1 in shape:
+        shape.remove(1)
+    return tuple(shape)
+
+
+def _arrange(side: Evidence, axis: str, places: int) -> None:
+    """Set the axis of one side; an axis with one class is none."""
+    shape = side.files[0].shape
+    while len(shape) > places + bool(axis) and 1 in shape:
+        index = shape.index(1)
+        shape = (*shape[:index], *shape[index + 1 :])
+    if axis and shape[0 if axis == "first" else -1] == 1 and len(shape) > 2:
+        shape, axis = _spatial(shape, axis), ""
+    if axis == "last":
+        shape = (shape[-1], *shape[:-1])
+    side.shape, side.axis, side.places = shape, axis, len(shape) - bool(axis)
