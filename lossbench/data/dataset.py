@@ -75,6 +75,7 @@ def plan_inputs(
     asks: Iterable[tuple[str, str, str]],  # loss, role and form of every input that a loss names
     role_forms: Mapping[str, str],  # the form in which losses take each further role
     tasks: Collection[str],  # those on which every loss has a meaning
+    of_pictures: bool,  # whether a loss is one of pictures first of all
     masks: bool,  # whether a loss compares the masks of detections
 ) -> Plan:
     """Make the reading plan: how the bytes of each role become numbers.
@@ -86,7 +87,11 @@ def plan_inputs(
         SettingError: a setting has no meaning on the task, or the files do not tell their meaning.
     """
     if task is None or task not in TASKS_WITHOUT_PIXELS:
-        return plan_roles(make_plan(pairing, settings, task, tasks), pairing.pairs, role_forms)
+        return plan_roles(
+            make_plan(pairing, settings, task, tasks, of_pictures=of_pictures),
+            pairing.pairs,
+            role_forms,
+        )
     _refuse_pixel_settings(pairing, settings, task)
     if task in RECORD_TASKS:
         return plan_records(task, pairing.pairs, asks)

@@ -60,6 +60,7 @@ def prepare(settings: Settings) -> Run:
         asks=((term.name, *each) for term in terms for each in term.entry.named_inputs),
         role_forms=_role_forms(terms),
         tasks=_common_tasks(terms),
+        of_pictures=any(term.entry.tasks[0] == "image" for term in terms),
         masks=any(term.options.get("iou_type") == "segm" for term in terms),
     )
     _check_threshold(plan.task, settings)

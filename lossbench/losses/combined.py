@@ -168,6 +168,7 @@ def symmetric_kl() -> Expression:
     tasks=["binary", "multiclass", "multilabel", "image"],
     range=(0, 2),
     sources=["Wang et al. 2004"],
+    tasks=["image", "binary", "multiclass", "multilabel"],
     example="ssim_loss(data_range=1)",
 )
 def ssim_loss(

@@ -205,6 +205,7 @@ def charbonnier(difference: Difference, *, eps: Positive = 1e-3) -> PerPixel:
     use="the standard measure of compression, denoising and super-resolution",
     better="higher",
     range=(None, None),
+    tasks=["image", "binary", "multiclass", "multilabel"],
     sources=["skimage.metrics.peak_signal_noise_ratio"],
     example="psnr(data_range=1)",
 )

@@ -142,6 +142,7 @@ def check_size(image: Tensor, required: int, loss: str) -> None:
     range=(-1, 1),
     sources=["Wang et al. 2004", "skimage.metrics.structural_similarity"],
     example="ssim(data_range=1)",
+    tasks=["image", "binary", "multiclass", "multilabel"],
 )
 def ssim(
     pred: Image,
@@ -188,6 +189,7 @@ def ssim(
     range=(0, 1),
     sources=["Wang, Simoncelli & Bovik 2003"],
     example="ms_ssim(data_range=1)",
+    tasks=["image", "binary", "multiclass", "multilabel"],
 )
 def ms_ssim(
     pred: Image,

@@ -150,7 +150,7 @@ per_class: false
     }
     assert set(config.settings) == {key.name for key in KEYS}
     assert config.origins["classes"] == "gate.yaml:8"
-    assert config.origins["losses"] == "gate.yaml:14"
+    assert config.origins["losses"] == "gate.yaml:17"
     assert config.origins["pred"] == config.origins["pred_pattern"] == "gate.yaml:2"
 
 

@@ -746,7 +746,9 @@ def test_axes_in_reverse_order_are_told(volumes):
     target = volumes("gt", {"bad": LABELS, "good": LABELS})
     pred = volumes("pred", {"bad": FOUND.T, "good": FOUND}, ".npy")
     assert "is 5×8×9" in error_of(pred, target)
-    assert error_of(pred, target).endswith("its axes are in reverse order, transpose it")
+    assert error_of(pred, target).endswith(
+        "it looks transposed: swap its axes, or turn the picture"
+    )
 
 
 def test_a_window_that_does_not_fit_says_the_size_of_a_volume(volumes):

@@ -174,7 +174,8 @@ def _fit(plan: Plan, loaded: dict[str, AnyArray], pair: Pair) -> None:
         stacked = reading.stacked if reading else array.ndim > len(space)
         if role == "target" or array.shape[int(stacked) :] == space:
             continue
-        if role == "pred" and plan.resize and array.ndim == len(space) + stacked:
+        turned = array.shape[int(stacked) :] == space[::-1]
+        if role == "pred" and plan.resize and array.ndim == len(space) + stacked and not turned:
             loaded[role] = _resized(array, space, plan.resize, stacked)
             continue
         several = stacked and array.ndim > len(space)
@@ -183,9 +184,10 @@ def _fit(plan: Plan, loaded: dict[str, AnyArray], pair: Pair) -> None:
             size, expected = str(array.shape), str(target.shape)
         file = label(pair.sources["target"][0]) or "its ground truth"
         advice = "; --resize nearest|bilinear fits it" if role == "pred" else ""
-        if len(space) > 2:
-            turned = array.shape[several:] == space[::-1]
-            advice = "; its axes are in reverse order, transpose it" if turned else "; resample it"
+        if turned:
+            advice = "; it looks transposed: swap its axes, or turn the picture"
+        elif len(space) > 2:
+            advice = "; resample it"
         raise InputError(f"is {size} where {file} is {expected}{advice}", kind="size", role=role)
     for role in roles:
         if loaded[role].ndim <= len(space):

@@ -53,7 +53,7 @@ class Evidence:
 
     files: list[FileFacts] = field(default_factory=list)  # those with one number a pixel
     pictures: int = 0  # how many files there are
-    in_colour: int = 0  # how many pictures are stored in colour, equal channels included
+    in_colour: int = 0  # how many are stored in colour or with a palette, grey ones included
     has_areas: bool = True  # each such picture has few colours, as label maps have
     transparent: str = ""  # the name of a picture whose alpha channel is not full throughout
     palette: int = 1 << 8  # the fewest colours of a palette; 0 if a picture has no palette
@@ -132,7 +132,7 @@ class Evidence:
         self.palette = min(self.palette, shades)
         if picture.transparent:
             self.transparent = label(source) or ""
-        self.in_colour += picture.colour
+        self.in_colour += picture.colour or picture.palette is not None
         self.pictures += 1
         array = picture.grey
         if array is None:

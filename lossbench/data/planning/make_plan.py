@@ -72,7 +72,12 @@ class ReadingSettings:
 
 
 def make_plan(
-    pairing: Pairing, settings: ReadingSettings, task: str | None, tasks: Collection[str]
+    pairing: Pairing,
+    settings: ReadingSettings,
+    task: str | None,
+    tasks: Collection[str],
+    *,
+    of_pictures: bool,
 ) -> Plan:
     """Make the plan of masks, maps and images.
 
@@ -81,6 +86,7 @@ def make_plan(
         settings: the settings that say how they are read.
         task: the task, if it is known without the files.
         tasks: the tasks on which every loss of the run has a meaning.
+        of_pictures: whether a loss is one of pictures first of all.
 
     Raises:
         InputError: no file of a role can be read.
@@ -99,7 +105,7 @@ def make_plan(
         return _plan_instances(pairing, settings, pred, target, ranges)
     if coded or settings.things is not None:
         raise SettingError(f"instances, --divisor and --things have no meaning on a {task} task")
-    guesses_void = settings.ignore is None
+    guesses_void = settings.ignore is None and settings.gt_scale is None
     truth = Values(target, ranges, may_have_void=guesses_void)
     predicted = Values(pred)
     context = Context(
@@ -108,6 +114,7 @@ def make_plan(
         has_colours=classes is not None and classes.colours,
         true_axis=bool(target.axis),
         pred_axis=bool(pred.axis),
+        of_pictures=of_pictures,
     )
     chosen = choose(
         truth, predicted, context, _set_encodings(settings), class_files=bool(class_files)
@@ -118,13 +125,8 @@ def make_plan(
     if settings.resize == "bilinear" and guessed.is_hard:
         raise SettingError(f"--resize bilinear would make up {guessed.name}; use nearest")
     notes = []
-    void_above = true.ignored_above
-    if (
-        settings.ignore is None
-        and void_above
-        and truth.has_void
-        and max(truth.labels) <= void_above
-    ):
+    may_have_void = guesses_void and true.ignored_above is not None and truth.has_void
+    if may_have_void and max(truth.labels) <= (true.ignored_above or 0):
         ranges = ((IGNORED_LABEL, IGNORED_LABEL),)
         notes.append("gt value 255 is taken for ignored; --ignore none makes it a class")
     if target.jpeg and task != "image":

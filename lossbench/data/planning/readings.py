@@ -49,6 +49,7 @@ class Context:
     has_colours: bool = False  # by their colours
     true_axis: bool = False  # the ground truth has an axis of classes
     pred_axis: bool = False  # predictions have an axis of classes
+    of_pictures: bool = False  # a loss of the run is one of pictures first of all
 
     @property
     def only_foreground(self) -> bool:
@@ -78,7 +79,7 @@ class Values:
     def has_void(self) -> bool:
         """Whether 255 is ignored: labels end at 200, and occur beside it in most files with it."""
         labels = self.all - {IGNORED_LABEL}
-        occurs = self.may_have_void and self.whole and IGNORED_LABEL in self.all
+        occurs = self.whole and IGNORED_LABEL in self.all
         if not occurs or not labels - {0} or max(labels) > LARGEST_LABEL:
             return False
         beside = [bool(each - {0, WHITE}) for each in self.files if IGNORED_LABEL in each]
@@ -92,7 +93,8 @@ class Values:
     @property
     def are_two(self) -> bool:
         """Whether there are 0 and one other value, or 0, 1 and void."""
-        return self.whole and (len(self.all | {0}) <= 2 or self.labels <= {0, 1})
+        has_void = self.may_have_void and self.labels <= {0, 1}
+        return self.whole and (len(self.all | {0}) <= 2 or has_void)
 
     @property
     def are_small(self) -> bool:
@@ -212,7 +214,8 @@ def _true_mask(truth: Values, pred: Values, context: Context) -> Grade:
 
 def _true_labels(truth: Values, pred: Values, context: Context) -> Grade:
     if not truth.evidence.files:  # colours
-        return FITS if context.has_colours else POSSIBLE if truth.evidence.has_areas else NO
+        may_be = truth.evidence.has_areas and not context.of_pictures
+        return FITS if context.has_colours else POSSIBLE if may_be else NO
     if truth.whole and context.has_classes:
         return FITS
     if not truth.whole or truth.low < 0:
@@ -221,6 +224,8 @@ def _true_labels(truth: Values, pred: Values, context: Context) -> Grade:
         return FITS if truth.evidence.palette > 2 else POSSIBLE
     if context.only_labels or truth.evidence.palette > 2:
         return FITS
+    if context.of_pictures:
+        return NO
     if truth.are_like_labels:
         return POSSIBLE if truth.are_instances else FITS
     if truth.step and pred.levels > FEW_LEVELS:
@@ -282,7 +287,8 @@ def _true_instances(truth: Values, pred: Values, context: Context) -> Grade:
 
 
 def _true_nonzero(truth: Values, pred: Values, context: Context) -> Grade:
-    return ASKED if truth.are_like_labels and not truth.are_two and pred.are_two else NO
+    is_open = truth.are_like_labels and not truth.are_two
+    return ASKED if is_open and (pred.are_two or truth.are_instances) else NO
 
 
 def _alpha(own: Values, other: Values, context: Context) -> Grade:
@@ -333,12 +339,12 @@ def _pred_logits(pred: Values, truth: Values, context: Context) -> Grade:
 
 
 def _pred_nonzero(pred: Values, truth: Values, context: Context) -> Grade:
-    return ASKED if pred.are_small and not pred.are_two else NO
+    return ASKED if pred.are_like_labels and not pred.are_two else NO
 
 
 def _pred_labels(pred: Values, truth: Values, context: Context) -> Grade:
     if not pred.evidence.files:
-        return FITS if context.has_colours else NO
+        return FITS if context.has_colours else POSSIBLE if pred.evidence.has_areas else NO
     if not pred.whole or (pred.low < 0 and not context.has_classes):
         return NO
     return FITS if context.has_classes or pred.are_classes(truth) else POSSIBLE
@@ -497,7 +503,7 @@ def _question(
     meanings = {row.encoding: row.meaning for row in (*TRUTH, *FOREGROUND, *LABELS)}
     flags = {"target": "--gt-encoding", "pred": "--pred-encoding", "task": "--task"}
     differ = [name for name in flags if len({getattr(each, name) for each in every}) > 1]
-    settings = [name for name in differ if name != "task"] or differ
+    settings = [name for name in differ if name != "task"] or differ or ["target", "pred"]
     options = []
     for each in every:
         given = [f"{flags[name]} {getattr(each, name)}" for name in settings]
@@ -505,7 +511,7 @@ def _question(
             given += [f"--gt-scale {truth.step:g}"] if _is_stretched(truth) else []
             given += [f"--pred-scale {pred.step:g}"] if _is_stretched(pred) else []
             given += ["--classes with their colours"] if not truth.evidence.files else []
-        what = meanings[each.target if "target" in differ else each.pred]
+        what = meanings[each.target if "target" in settings else each.pred]
         options.append(f"{what}: {' '.join(given)}")
     return f"how are the files to be read? T{seen[1:]}; {'; or '.join(dict.fromkeys(options))}"
 
