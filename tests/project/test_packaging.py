@@ -123,7 +123,6 @@ def test_the_surface_for_plugins_is_what_docs_list() -> None:
     page = (REPOSITORY / "docs" / "plugins.md").read_text("utf-8")
     rows = re.findall(r"^\| (`.*?`) \|", page, flags=re.MULTILINE)
     documented = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    assert documented == set(plugin_api.__all__)
     offered = {name for name in vars(plugin_api) if not name.startswith("_")} - {"annotations"}
     assert offered == documented
 
