@@ -37,10 +37,12 @@ def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
             _summarize(lossbench.render(result, "markdown", **options))
         except lossbench.OutputError as failure:
             unwritten.append(failure)
-    earlier = (run.baseline or {}).get("run", {}).get("pairs", {}).get("digest")
-    if earlier not in (None, result.digest):
+    baseline = run.baseline or {}
+    digest = baseline.get("run", {}).get("pairs", {}).get("digest")
+    groups = baseline.get("groups")
+    if digest not in (None, result.digest):
         note("note: the baseline has different pairs")
-    elif result.groups is not None and _other_groups(run, result):
+    elif groups and result.groups is not None and set(groups) != set(result.group_indices):
         note("note: the baseline has different groups")
     if not (result.ids or result.failed or result.shard):
         complain("no pair was evaluated: all are left out; -v shows why")
@@ -84,9 +86,3 @@ def _summarize(text: str) -> None:
         raise lossbench.OutputError(
             f"{path} ({SUMMARY}) could not be written: {error.strerror}"
         ) from None
-
-
-def _other_groups(run: Run, result: Result) -> bool:
-    """Whether the baseline has groups, but different ones."""
-    earlier = (run.baseline or {}).get("groups")
-    return earlier is not None and set(earlier) != set(result.group_indices)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 import lossbench
 from lossbench.errors import printable
@@ -71,7 +72,15 @@ def command(context: click.Context, /, **options: Any) -> int:
     and GT its instances.json.
     Every setting can be in a config, or in an environment variable such as LOSSBENCH_LOSS.
     """
-    config = _gathered(context, options["config"], options["isolated"])
+    flags = {
+        name: value
+        for name, value in context.params.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    name, quiet = options["config"], options["quiet"]
+    config = lossbench.gather_settings(flags, os.environ, name, isolated=options["isolated"])
+    if config.file and not name and not quiet:
+        note(printable(f"note: settings of {config.file}; --isolated does without"))
     options |= config.settings
     if options["manifest"] is None:
         for argument, folder in (("PRED", options["pred"]), ("GT", options["target"])):
@@ -81,14 +90,21 @@ def command(context: click.Context, /, **options: Any) -> int:
                     context,
                 )
     settings = {name: options.pop(name) for name in SETTINGS}
-    shown = options
-    for path in shown["output"]:
+    shown, outputs = options, options["output"]
+    for path in outputs:
         lossbench.check_path(path)
         if same(path, settings["baseline"]) and not shown["force"]:
             raise lossbench.SettingError(f"--output {path} is the baseline; --force overwrites it")
         if same(path, settings["manifest"]):
             raise lossbench.SettingError(f"--output {path} is the manifest")
-    _check_outputs(settings["shard"], shown)
+    if settings["shard"] and not any(path.lower().endswith(tuple(READABLE)) for path in outputs):
+        raise lossbench.SettingError(
+            f"--shard needs --output with {' or '.join(READABLE)}, for lossbench merge"
+        )
+    # A device or a pipe has no checkpoint beside it.
+    regular = [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
+    if shown["resume"] and not regular:
+        raise lossbench.SettingError("--resume needs the --output of the run that was stopped")
     lift_pixel_limit()
     run = lossbench.plan(**settings)
     if shown["sort"]:
@@ -96,7 +112,8 @@ def command(context: click.Context, /, **options: Any) -> int:
     if shown["dry_run"]:
         write(_dry_run(run, context, config, {**settings, **shown}))
         return 0
-    _announce(run, shown)
+    if not quiet:
+        _announce(run)
     for each in run.to_fetch:
         from .weights import downloading
 
@@ -109,13 +126,15 @@ def command(context: click.Context, /, **options: Any) -> int:
     checkpoint: Checkpoint | None = None
     done = False
     try:
-        if regular := _regular(shown["output"]):
+        if regular:
             checkpoint = run.checkpoint(f"{regular[0]}.part", shown["resume"])
-            if checkpoint.unused and not shown["quiet"]:
+            if checkpoint.unused and not quiet:
                 kept = f"{checkpoint.path} keeps the finished samples of a stopped run"
                 note(printable(f"note: {kept} until this run is done; --resume would use them"))
         # What a plugin prints is no part of the result.
-        with redirect_stdout(sys.stderr), _progress(run, shown) as progress:
+        bar_wanted = not (quiet or shown["no_progress"]) and sys.stderr.isatty()
+        bar = _progress(run) if bar_wanted else nullcontext()
+        with redirect_stdout(sys.stderr), bar as progress:
             result = run.evaluate(progress, checkpoint, start_method="fork")
         status = emit_result(run, result, shown)
         done = True
@@ -130,29 +149,8 @@ def command(context: click.Context, /, **options: Any) -> int:
     return status
 
 
-def _gathered(context: click.Context, name: str | None, isolated: bool) -> Config:
-    """Settings of flags, environment and config; a note tells which config was discovered."""
-    flags = {
-        name: value
-        for name, value in context.params.items()
-        if _source(context, name) == "COMMANDLINE"
-    }
-    config = lossbench.gather_settings(flags, os.environ, name, isolated=isolated)
-    if config.file and not name and not context.params["quiet"]:
-        note(printable(f"note: settings of {config.file}; --isolated does without"))
-    return config
-
-
-def _source(context: click.Context, name: str) -> str:
-    """The source of a parameter, as click names it."""
-    source = context.get_parameter_source(name)
-    return source.name if source else ""
-
-
-def _announce(run: Run, shown: dict[str, Any]) -> None:
+def _announce(run: Run) -> None:
     """Print the plan of a run and its notes on stderr."""
-    if shown["quiet"]:
-        return
     note(f"{_planned(run)} · {run.device} ×{run.settings.readers}")
     for remark in run.plan.notes:
         note(printable(f"note: {remark}"))
@@ -192,20 +190,15 @@ def _dry_run(run: Run, context: click.Context, config: Config, options: Mapping[
     for parameter in context.command.params:
         name = str(parameter.name)
         origin = config.origins.get(name, "found" if name in detected else "default")
-        if _source(context, name) == "ENVIRONMENT":
+        if context.get_parameter_source(name) is ParameterSource.ENVIRONMENT:
             origin = "environment"
         value = detected[name] if origin == "found" else options[name]
         shown = "–" if value in (None, (), {}, "") else value
         text = ", ".join(map(_item, shown)) if isinstance(shown, tuple) else str(shown)
-        lines.append(printable(f"  {_label(parameter):16} {text:34} {origin}"))
+        argument = isinstance(parameter, click.Argument)
+        label = parameter.human_readable_name.lower() if argument else max(parameter.opts, key=len)
+        lines.append(printable(f"  {label:16} {text:34} {origin}"))
     return "\n".join(lines) + "\n"
-
-
-def _label(parameter: click.Parameter) -> str:
-    """The name of a parameter on the command line."""
-    if isinstance(parameter, click.Argument):
-        return parameter.human_readable_name.lower()
-    return max(parameter.opts, key=len)
 
 
 def _item(item: Any) -> str:
@@ -213,27 +206,9 @@ def _item(item: Any) -> str:
     return f"{item['gate']} (warn)" if isinstance(item, dict) else str(item)
 
 
-def _check_outputs(shard: str | None, shown: Mapping[str, Any]) -> None:
-    """Refuse a shard, or a run to resume, without the file that it needs."""
-    if shard and not any(path.lower().endswith(tuple(READABLE)) for path in shown["output"]):
-        raise lossbench.SettingError(
-            f"--shard needs --output with {' or '.join(READABLE)}, for lossbench merge"
-        )
-    if shown["resume"] and not _regular(shown["output"]):
-        raise lossbench.SettingError("--resume needs the --output of the run that was stopped")
-
-
-def _regular(outputs: Sequence[str]) -> list[str]:
-    """The outputs that are neither devices nor pipes."""
-    return [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
-
-
 @contextmanager
-def _progress(run: Run, shown: dict[str, Any]) -> Iterator[Callable[[Progress], None] | None]:
-    """A bar with rate, time left and running mean, on a terminal's stderr only."""
-    if shown["quiet"] or shown["no_progress"] or not sys.stderr.isatty():
-        yield None
-        return
+def _progress(run: Run) -> Iterator[Callable[[Progress], None]]:
+    """A bar on stderr with rate, time left and running mean."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar

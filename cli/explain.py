@@ -16,7 +16,7 @@ from .main import write
 from .options import plugin_option
 
 WIDTH = 80
-AGGREGATES = {"pooled": "pooled", "class_mean": "the mean of the class means"}
+AGGREGATES = {"pooled": "reports pooled", "class_mean": "reports the mean of the class means"}
 COMMON = ("finish_pixels", "finish_classes", "finish_samples", "weighted")
 
 
@@ -45,8 +45,7 @@ def page(entry: Entry) -> Iterator[str]:
         "tasks": ", ".join(entry.all_tasks),
         "range": f"{low} to {high}, {better}",
         "source": "; ".join(entry.sources),
-        "example": f"lossbench eval pred/ gt/{_plugin(entry)}{_inputs(entry)} --loss"
-        f" '{entry.example}'",
+        "example": _example(entry),
     }
     for name, fact in facts.items():
         if fact:
@@ -55,7 +54,7 @@ def page(entry: Entry) -> Iterator[str]:
     for heading, options in _groups(entry).items():
         yield heading
         for option in options:
-            yield from _paragraph(f"{option.name}={_default(option)}  {option.doc}", "  ", 6)
+            yield from _paragraph(f"{option.name}={_word(option.default)}  {option.doc}", "  ", 6)
         yield ""
     for heading in ("Returns", "Note"):
         if heading in entry.sections:
@@ -66,16 +65,13 @@ def page(entry: Entry) -> Iterator[str]:
     yield f"defined in {entry.location}"
 
 
-def _plugin(entry: Entry) -> str:
-    """The option that loads a loss of a plugin file."""
+def _example(entry: Entry) -> str:
+    """A command with the plugin file of the loss and the further inputs that it requires."""
     plugin = entry.plugin
-    return f" --plugin {plugin.path}" if plugin and plugin.module is None else ""
-
-
-def _inputs(entry: Entry) -> str:
-    """The options for further inputs that the loss requires."""
+    options = [f"--plugin {plugin.path}"] if plugin and plugin.module is None else []
     needed = (role for role, form in entry.roles.items() if not form.endswith(MAYBE))
-    return "".join(f" --input {role}=DIR" for role in needed)
+    options += [*(f"--input {role}=DIR" for role in needed), f"--loss '{entry.example}'"]
+    return " ".join(["lossbench eval pred/ gt/", *options])
 
 
 def _arrays(entry: Entry) -> str:
@@ -95,12 +91,8 @@ def _conventions(entry: Entry) -> Iterator[str]:
                 continue
             options = ", ".join(f"{name}={_word(value)}" for name, value in rule.options.items())
             where = f" on {', '.join(rule.tasks)}" if rule.tasks else ""
-            parts = [
-                options,
-                "" if rule.aggregate == "mean" else f"reports {AGGREGATES[rule.aggregate]}",
-                rule.note,
-            ]
-            said = "; ".join(filter(None, parts))
+            reports = AGGREGATES.get(rule.aggregate, "")
+            said = "; ".join(filter(None, (options, reports, rule.note)))
             lines += _paragraph(f"{convention.name}  {rule.tool}{where}: {said}", "  ", 6)
     if agreeing:
         lines += _paragraph(f"as here  {', '.join(agreeing)}", "  ", 6)
@@ -119,10 +111,6 @@ def _groups(entry: Entry) -> dict[str, list[Option]]:
             heading = "options" if option.owner == entry.name else "common options"
         groups.setdefault(heading, []).append(option)
     return groups
-
-
-def _default(option: Option) -> str:
-    return _word(option.default)
 
 
 def _word(value: Any) -> str:

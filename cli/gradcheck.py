@@ -27,7 +27,6 @@ NOISE = 1e-6  # differences below are rounding errors
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
     default=0,
-    show_default=True,
     help="Seed of the random inputs.",
 )
 @plugin_option
@@ -41,9 +40,8 @@ def command(loss: str, task: str | None, seed: int, plugins: tuple[str, ...]) ->
     slopes = lossbench.gradcheck(loss, task=task, seed=seed, plugins=plugins)
     rows = []
     for each in slopes:
-        verdict = "ok" if each.agrees else "differs"
-        if not each.finite:
-            verdict = f"{'' if each.agrees else 'differs, '}not finite where p is 0 or 1"
+        wrong = {"differs": not each.agrees, "not finite where p is 0 or 1": not each.finite}
+        verdict = ", ".join(name for name, applies in wrong.items() if applies) or "ok"
         noise = each.difference < NOISE
         difference = f"< {NOISE:.0e}" if noise else f"{each.difference:.1e}"
         rows.append((each.task, each.encoding, difference, verdict))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 import lossbench
-from lossbench.errors import either
 
 if TYPE_CHECKING:
     from lossbench.engine.settings import Setting
+    from lossbench.engine.value_types import ValueType
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Decorator = Callable[[Function], Function]
@@ -49,6 +50,8 @@ def setting_option(setting: Setting) -> Decorator[Any]:
     value, flag = setting.type, f"--{setting.flag}"
     text = setting.text if setting.offers_choices else setting.documentation
     how: dict[str, Any] = {"metavar": setting.metavar}
+    if setting.default:
+        how |= {"default": setting.default}
     if value.kind == "flag":
         if setting.default is None:
             flag += f"/--no-{setting.flag}"
@@ -59,18 +62,14 @@ def setting_option(setting: Setting) -> Decorator[Any]:
         how |= {"multiple": True}
     elif setting.offers_choices:
         how |= {"type": click.Choice(value.choices)}
-    elif value.choices and value.kind == "number":
-        how |= {"callback": _number_or_word(value.choices)}
-    elif value.choices and value.kind == "whole":
-        how |= {"callback": _count_or_word(setting)}
+    elif value.choices and value.kind in ("number", "whole"):
+        how |= {"type": str, "callback": _number_or_word(value)}
+        if value.kind == "whole" and setting.default is None:
+            how |= {"default": value.choices[0]}
     elif value.kind == "number":
         how |= {"type": float}
     elif value.kind == "whole":
         how |= {"type": click.IntRange(int(value.low))}
-    if setting.default not in (None, (), {}, False):
-        how |= {"default": setting.default, "show_default": True}
-    if value.kind == "whole" and value.choices:  # the callback reads the default, too
-        how |= {"default": str(setting.default or value.choices[0]), "show_default": True}
     return click.option(
         *([f"-{setting.short}"] if setting.short else []),
         flag,
@@ -81,16 +80,14 @@ def setting_option(setting: Setting) -> Decorator[Any]:
     )
 
 
+def combined(options: Sequence[Decorator[Any]]) -> Decorator[Any]:
+    """Several options as one decorator; help lists them in this order."""
+    return lambda function: reduce(lambda inner, option: option(inner), reversed(options), function)
+
+
 def setting_options(settings: Iterable[Setting]) -> Decorator[Any]:
     """The options of settings, in their order."""
-    options = [setting_option(each) for each in settings]
-
-    def decorate(function: Function) -> Function:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
+    return combined([setting_option(each) for each in settings])
 
 
 def _by_name(example: str) -> Callable[[Any, click.Parameter, Sequence[str]], dict[str, str]]:
@@ -110,34 +107,14 @@ def _by_name(example: str) -> Callable[[Any, click.Parameter, Sequence[str]], di
     return read
 
 
-def _number_or_word(
-    words: Sequence[str],
-) -> Callable[[Any, click.Parameter, str | None], float | str | None]:
-    """The callback of an option that accepts words in place of a number."""
+def _number_or_word(value: ValueType) -> Callable[[Any, Any, str | None], float | str | None]:
+    """The callback of an option that accepts a word in place of a number."""
 
-    def read(_: Any, option: click.Parameter, text: str | None) -> float | str | None:
-        if text is None or text in words:
-            return text
+    def read(_: Any, option: Any, text: str | None) -> float | str | None:
         try:
-            return float(text)
+            return None if text is None else value.parse(text)
         except ValueError:
-            raise click.BadParameter(
-                f"expected {either(words)} or a number, found {text!r}"
-            ) from None
-
-    return read
-
-
-def _count_or_word(setting: Setting) -> Callable[[Any, click.Parameter, str], int | None]:
-    """The callback of an option that accepts a word in place of a whole number: None."""
-    (word,), low = setting.type.choices, setting.type.low
-
-    def read(_: Any, option: click.Parameter, text: str) -> int | None:
-        if text == word:
-            return None
-        if not (text.isascii() and text.isdigit() and int(text) >= low):
-            raise click.BadParameter(f"expected {word} or a number from {low}, found {text!r}")
-        return int(text)
+            raise click.BadParameter(f"expected {value.words}, found {text!r}") from None
 
     return read
 
@@ -149,6 +126,7 @@ color_option = click.option(
     "--color",
     type=click.Choice(["auto", "always", "never"]),
     default="auto",
+    show_default=False,
     help="Style the table.",
 )
 column_option = click.option(
@@ -160,17 +138,12 @@ column_option = click.option(
     help="Column of a result, or the values of a class in it, such as 'dice[road]'. Default: all"
     " columns that the results have in common. Repeatable.",
 )
-OPTIONS = [
-    setting_options(OUTPUT.values()),
-    click.option("--exit-zero", is_flag=True, help="Exit with 0 if a gate fails, too."),
-    click.option("-q", "--quiet", is_flag=True, help="Print failures only."),
-    click.option("-v", "--verbose", is_flag=True, help="Print timing and omitted files, too."),
-    color_option,
-]
-
-
-def output_options(function: Function) -> Function:
-    """The options of a result's output."""
-    for option in reversed(OPTIONS):
-        function = option(function)
-    return function
+output_options = combined(
+    [
+        setting_options(OUTPUT.values()),
+        click.option("--exit-zero", is_flag=True, help="Exit with 0 if a gate fails, too."),
+        click.option("-q", "--quiet", is_flag=True, help="Print failures only."),
+        click.option("-v", "--verbose", is_flag=True, help="Print timing and omitted files, too."),
+        color_option,
+    ]
+)

@@ -40,7 +40,6 @@ from .options import OUTPUT, Operand, column_option, files, setting_option
     "--pictures",
     type=click.IntRange(0),
     default=12,
-    show_default=True,
     help="Number of the worst samples shown as pictures.",
 )
 def command(

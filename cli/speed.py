@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import click
 
 import lossbench
 
-from .completion import files
 from .main import note, terminal, write
+from .options import files, setting_options
 
 SECTIONS = lossbench.list_sections()
 WIDTH = max(map(len, SECTIONS))
@@ -18,18 +20,11 @@ LISTED = "\n".join(f"{name:{WIDTH}}  {about}" for name, about in SECTIONS.items(
 HELP = f"""Measure what this machine does, next to its limits.
 
 Draws images, and runs whole processes in turn with their limit. By default all [SECTIONS] are
-measured, at sizes that take about three minutes on two cores:
+measured, at sizes that take about three minutes on two cores; --output is written after each:
 
 \b
 {LISTED}
 """
-
-
-def _json(context: click.Context, parameter: click.Parameter, path: str | None) -> str | None:
-    """A JSON file that can be written."""
-    if path is not None:
-        lossbench.check_path(path, of="speed")
-    return path
 
 
 @click.command(
@@ -55,7 +50,6 @@ def _json(context: click.Context, parameter: click.Parameter, path: str | None) 
     metavar="N",
     type=click.IntRange(1),
     default=1,
-    show_default=True,
     help="Rounds, of which medians are shown; use 5 for figures to publish.",
 )
 @click.option(
@@ -64,48 +58,18 @@ def _json(context: click.Context, parameter: click.Parameter, path: str | None) 
     shell_complete=files,
     help="Keep the images in DIR and use them again; by default they are deleted.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-@click.option(
-    "-f",
-    "--format",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="What is printed.",
-)
-@click.option(
-    "-o",
-    "--output",
-    metavar="FILE",
-    callback=_json,
-    shell_complete=files,
-    help="Also write the figures to FILE.json, after each section.",
-)
-def command(
-    sections: tuple[str, ...],
-    pairs: int | None,
-    size: int | None,
-    repeat: int,
-    folder: str | None,
-    device: str,
-    format: str,
-    output: str | None,
-) -> None:
+@click.option("--device", default="auto", help="auto, cpu, cuda or cuda:N.")
+@setting_options(lossbench.list_settings("speed").values())
+def command(sections: tuple[str, ...], format: str, output: Sequence[str], **options: Any) -> None:
     """Measure section after section, and print each table."""
-    reports = lossbench.measure_speed(
-        sections,
-        pairs=pairs,
-        size=size,
-        repeat=repeat,
-        folder=folder,
-        device=device,
-        progress=note,
-    )
+    for path in output:
+        lossbench.check_path(path, of="speed")
+    reports = lossbench.measure_speed(sections, **options, progress=note)
     report = None
     with closing(reports):
         for report in reports:
-            if output:
-                lossbench.save(report, output)
+            for path in output:
+                lossbench.save(report, path)
             if format == "table":
                 if len(report.tables) == 1:
                     write(report.heading())

@@ -11,7 +11,7 @@ from lossbench.catalog import registry
 from lossbench.catalog.conventions import CONVENTIONS, Convention
 from lossbench.catalog.plugins import Files, file_names, using
 from lossbench.catalog.registry import Entry
-from lossbench.engine.settings import BY_NAME, Setting, Settings, describe_settings
+from lossbench.engine.settings import Setting, Settings, describe_settings
 from lossbench.errors import SettingError
 from lossbench.results.formats import formats_of
 
@@ -249,18 +249,18 @@ def list_conventions() -> list[Convention]:
     return list(CONVENTIONS.values())
 
 
-def list_settings(of: Literal["run", "output", "comparison"] = "run") -> dict[str, Setting]:
+def list_settings(
+    of: Literal["run", "output", "comparison", "speed"] = "run",
+) -> dict[str, Setting]:
     """The settings by name, each with `type`, `default`, `text`, `flag` and `key` in a config.
 
     Args:
-        of: run, for the parameters of `plan`; output, for a result's output; or comparison, for
-            the output of a comparison.
+        of: run, for the parameters of `plan`; output, comparison or speed, for the output of a
+            result, a comparison or a speed report.
     """
-    if of == "run":
-        return dict(BY_NAME)
-    from lossbench.config.keys import COMPARISON_OUTPUT, OUTPUT
+    from lossbench.config.keys import TABLES
 
-    return {each.name: each for each in (OUTPUT if of == "output" else COMPARISON_OUTPUT)}
+    return {each.name: each for each in TABLES[of]}
 
 
 def load_config(name: str | os.PathLike[str]) -> Config:

@@ -46,21 +46,22 @@ OUTPUT = (
     ),
     Setting("per_class", None, types.FLAG, "Show or hide class columns."),
 )
-COMPARISON_OUTPUT = (
-    format_setting("comparison", "Format printed to stdout; csv has every sample's values."),
-    output_setting("comparison"),
-)
-
 KEYS = (*SETTINGS, *OUTPUT)
-
 VARIABLES = {each.variable: each for each in KEYS}
-
 # What a variable might be called instead.
 OTHER_NAMES = {
     name.upper().replace(".", "_"): each for each in KEYS for name in (each.name, each.key)
 }
-
 REPLACED = {each.name: each.replaces for each in KEYS}
+TABLES: dict[str, tuple[Setting, ...]] = {
+    "run": SETTINGS,
+    "output": OUTPUT,
+    "comparison": (
+        format_setting("comparison", "Format printed to stdout; csv has every sample's values."),
+        output_setting("comparison"),
+    ),
+    "speed": (format_setting("speed", "Format printed to stdout."), output_setting("speed")),
+}
 
 
 def schema() -> dict[str, Any]:

@@ -21,7 +21,7 @@ from lossbench.config.yaml_source import (
 )
 from lossbench.data.planning.classes import parse_classes
 from lossbench.data.planning.vocabulary import ROLES
-from lossbench.engine.value_types import FLAG, UNBOUNDED, ValueType, path
+from lossbench.engine.value_types import FLAG, UNBOUNDED, WHOLE, ValueType, path
 from lossbench.errors import SettingError, did_you_mean
 from lossbench.networks.weights import PUBLISHED
 from lossbench.results.gates import as_gate
@@ -29,8 +29,6 @@ from lossbench.results.gates import as_gate
 if TYPE_CHECKING:
     from yaml import Node
 
-NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
-WHOLE = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
 NAME = re.compile(r"[^\W\d]\w*")
 TEXT = {"type": "string", "minLength": 1}
 FOLDER, FILE = path("a folder"), path("a file")
@@ -76,34 +74,9 @@ def _scalar(source: YamlSource, node: Node, of: ValueType) -> Any:
     """The value of one text."""
     text = text_of(source, node, of.words)
     try:
-        return None if text is None else _parsed(text, of)
+        return None if text is None else of.parse(text)
     except ValueError as error:
         source.wrong(node, f"expected {of.words}, found {text!r}{error}")
-
-
-def _parsed(text: str, of: ValueType) -> Any:
-    """The value of a text, as the command line and a config have it.
-
-    Raises:
-        ValueError: the text is of another type; the message suggests a word, or is empty.
-    """
-    if of.kind == "flag" and text in of.choices:
-        return text == "true"
-    if text in of.choices:
-        return None if of.kind == "whole" else text
-    if of.kind == "choice":
-        raise ValueError(did_you_mean(text, of.choices))
-    if of.kind == "number" and NUMBER.fullmatch(text) and abs(float(text)) != UNBOUNDED:
-        value: float | int = float(text)
-    elif of.kind == "whole" and WHOLE.fullmatch(text):
-        value = int(text)
-    elif of.kind in ("text", "labels") and re.fullmatch(of.pattern or ".*", text, re.DOTALL):
-        return text
-    else:
-        raise ValueError
-    if not of.low <= value <= of.high:
-        raise ValueError
-    return value
 
 
 def _path(source: YamlSource, node: Node, of: ValueType) -> str | None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from lossbench.data.planning.vocabulary import ROLES as FURTHER_ROLES
-from lossbench.errors import either
+from lossbench.errors import did_you_mean, either
 
 UNBOUNDED = float("inf")
 TINY = sys.float_info.min
+NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+WHOLE = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,30 @@ class ValueType:
     def is_mapping(self) -> bool:
         """Whether values have names: ROLE=DIR."""
         return self.kind in ("roles", "weights")
+
+    def parse(self, text: str) -> str | float | None:
+        """The value of a text; the word of a whole number stands for None.
+
+        Raises:
+            ValueError: the text is of another type; the message suggests a word, or is empty.
+        """
+        if self.kind == "flag" and text in self.choices:
+            return text == "true"
+        if text in self.choices:
+            return None if self.kind == "whole" else text
+        if self.kind == "choice":
+            raise ValueError(did_you_mean(text, self.choices))
+        if self.kind in ("text", "labels") and re.fullmatch(self.pattern or ".*", text, re.DOTALL):
+            return text
+        if self.kind == "number" and NUMBER.fullmatch(text) and abs(float(text)) != UNBOUNDED:
+            value: float = float(text)
+        elif self.kind == "whole" and WHOLE.fullmatch(text):
+            value = int(text)
+        else:
+            raise ValueError
+        if not self.low <= value <= self.high:
+            raise ValueError
+        return value
 
 
 def choice(*words: str) -> ValueType:

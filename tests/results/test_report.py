@@ -439,7 +439,7 @@ def test_the_command(cells, tmp_path, lossbench_command):
         (["{run}", "-o", "page.pdf"], 2, ".html"),
         (["{run}", "--sort", "bce"], 2, "bce"),
         (["{run}", "-l", "dise"], 2, "did you mean 'dice'"),
-        (["{run}", "--top", "few"], 2, "all or a number from 0"),
+        (["{run}", "--top", "few"], 2, "all or a whole number from 0"),
         (["{run}", "--pictures", "-1"], 2, "--pictures"),
         (["nowhere.json"], 3, "nowhere.json"),
         ([str(CELLS / "pairs.csv")], 3, "pairs.csv"),
