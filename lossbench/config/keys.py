@@ -10,8 +10,6 @@ from lossbench.engine import value_types as types
 from lossbench.engine.settings import SETTINGS, Setting
 from lossbench.results.formats import file_endings, text_formats
 
-DIALECT = "https://json-schema.org/draft/2020-12/schema"
-
 
 def format_setting(model: str, text: str) -> Setting:
     """The format in which a model is printed."""
@@ -67,6 +65,7 @@ TABLES: dict[str, tuple[Setting, ...]] = {
 def schema() -> dict[str, Any]:
     """The JSON Schema of a config."""
     from lossbench.config.yaml_values import value_schema
+    from lossbench.output.schema import DIALECT
 
     def described(tree: Mapping[str, Any]) -> dict[str, Any]:
         properties = {}

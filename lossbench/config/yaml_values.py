@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from lossbench.catalog import registry
 from lossbench.catalog.columns import resolve
 from lossbench.config.yaml_source import (
     YamlSource,
@@ -21,6 +20,7 @@ from lossbench.config.yaml_source import (
 )
 from lossbench.data.planning.classes import parse_classes
 from lossbench.data.planning.vocabulary import ROLES
+from lossbench.engine.settings import known_roles
 from lossbench.engine.value_types import FLAG, UNBOUNDED, WHOLE, ValueType, path
 from lossbench.errors import SettingError, did_you_mean
 from lossbench.networks.weights import PUBLISHED
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[^\W\d]\w*")
 TEXT = {"type": "string", "minLength": 1}
-FOLDER, FILE = path("a folder"), path("a file")
 SCALAR = {"type": ["string", "number", "boolean"]}  # a name: what YAML takes a bare word for
 
 
 def read_value(source: YamlSource, node: Node, of: ValueType) -> Any:
     """The value of a node; the source collects its problems."""
+    reader = READERS.get(of.kind, _scalar)
     if not of.many:
-        return READERS.get(of.kind, _scalar)(source, node, of)
+        return reader(source, node, of)
     if of.kind in ("loss", "gate") and (torn := next(_torn(node), None)):
         source.wrong(
             torn,
@@ -46,7 +46,6 @@ def read_value(source: YamlSource, node: Node, of: ValueType) -> Any:
             " expression, or write a block list, one `- expression` a line",
         )
         return ()
-    reader = READERS.get(of.kind, _scalar)
     values = (reader(source, each, of) for each in nodes_of(node))
     return tuple(each for each in values if each is not None)  # None: a value with a problem
 
@@ -85,32 +84,19 @@ def _path(source: YamlSource, node: Node, of: ValueType) -> str | None:
     return source.path(written) if written not in (None, "-") else written
 
 
-def _roles(source: YamlSource, node: Node, of: ValueType) -> dict[str, Any]:
-    """Role -> folder; losses name further roles."""
-    folders = {}
-    for name, role, below in mapping_items(source, node, of.words):
-        roles = list(dict.fromkeys([*ROLES, *registry.roles()]))
-        if role in roles:
-            folders[role] = _path(source, below, FOLDER)
+def _paths_by_name(source: YamlSource, node: Node, of: ValueType) -> dict[str, Any]:
+    """Role -> folder, or name of weights -> file."""
+    item, known, unknown = path("a folder"), known_roles(), "no loss asks for a role"
+    if of.kind == "weights":
+        item, known, unknown = path("a file"), tuple(PUBLISHED), "no weights are called"
+    paths = {}
+    for at, name, below in mapping_items(source, node, of.words):
+        if name in known:
+            paths[name] = _path(source, below, item)
         else:
-            near = did_you_mean(role, roles)
-            source.wrong(
-                name, f"no loss asks for a role {role!r}{near}; there are {', '.join(roles)}"
-            )
-    return folders
-
-
-def _weights(source: YamlSource, node: Node, of: ValueType) -> dict[str, Any]:
-    """Name of weights -> file."""
-    files = {}
-    for name, weights, below in mapping_items(source, node, of.words):
-        if weights in PUBLISHED:
-            files[weights] = _path(source, below, FILE)
-        else:
-            near = did_you_mean(weights, PUBLISHED)
-            known = ", ".join(PUBLISHED)
-            source.wrong(name, f"no weights are called {weights!r}{near}; there are {known}")
-    return files
+            near = did_you_mean(name, known)
+            source.wrong(at, f"{unknown} {name!r}{near}; there are {', '.join(known)}")
+    return paths
 
 
 def _classes(source: YamlSource, node: Node, of: ValueType) -> Any:
@@ -158,12 +144,11 @@ def _loss(source: YamlSource, node: Node, of: ValueType) -> str | None:
     expression = f"{before}{written}"
     try:
         resolve([*source.losses, expression], {})
+        source.losses.append(expression)
     except SettingError as error:
         source.expression(node, error, len(before))
         named = re.match(r"\s*(\w+)\s*=", expression)
         source.faulty |= {named[1]} if named else set()
-    else:
-        source.losses.append(expression)
     return expression
 
 
@@ -171,15 +156,17 @@ def _gate(source: YamlSource, node: Node, of: ValueType) -> str | dict[str, Any]
     """A gate, or one with `warn`."""
     warn = False
     if is_mapping(node):
-        items = {key: (name, below) for name, key, below in mapping_items(source, node, "")}
-        for key in items.keys() - {"gate", "warn"}:
-            source.wrong(items[key][0], f"unknown key {key!r}{did_you_mean(key, ['gate', 'warn'])}")
-        if "warn" in items:
-            warn = bool(_scalar(source, items["warn"][1], FLAG))
-        if "gate" not in items:
+        parts: dict[str, Node] = {}
+        for at, key, below in mapping_items(source, node, ""):
+            parts[key] = below
+            if key not in WARNING:
+                source.wrong(at, f"unknown key {key!r}{did_you_mean(key, WARNING)}")
+        if "warn" in parts:
+            warn = bool(_scalar(source, parts["warn"], FLAG))
+        if "gate" not in parts:
             source.wrong(node, f"expected {of.words}, found no 'gate'")
             return None
-        node = items["gate"][1]
+        node = parts["gate"]
     written = text_of(source, node, of.words)
     if written is None:
         return None
@@ -204,64 +191,37 @@ def _torn(node: Node) -> Iterator[Node]:
 
 READERS: dict[str, Callable[[YamlSource, Node, ValueType], Any]] = {
     "path": _path,
-    "roles": _roles,
-    "weights": _weights,
+    "roles": _paths_by_name,
+    "weights": _paths_by_name,
     "classes": _classes,
     "loss": _loss,
     "gate": _gate,
 }
-COLOUR = {
-    "type": "array",
-    "minItems": 3,
-    "maxItems": 3,
-    "items": {"type": "integer", "minimum": 0, "maximum": 255},
-}
+
+
+def _mapping(values: Any, **constraints: Any) -> dict[str, Any]:
+    """The schema of a mapping whose further values have a schema; False forbids further keys."""
+    return {"type": "object", **constraints, "additionalProperties": values}
+
+
+BYTE = {"type": "integer", "minimum": 0, "maximum": 255}
+COLOUR = {"type": "array", "minItems": 3, "maxItems": 3, "items": BYTE}
+CLASS = {"anyOf": [SCALAR, COLOUR]}
+NAMED = {"propertyNames": {"pattern": rf"^{NAME.pattern}$"}}
+WARNING = {"gate": TEXT, "warn": {"type": "boolean"}}
 SCHEMAS: dict[str, dict[str, Any]] = {  # of the kinds whose schema is more than that of a scalar
     "flag": {"type": "boolean"},
     "labels": {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "none|[0-9]"}]},
-    "roles": {
-        "type": "object",
-        "properties": dict.fromkeys(ROLES, TEXT),
-        "additionalProperties": TEXT,
-    },
-    "weights": {
-        "type": "object",
-        "properties": dict.fromkeys(PUBLISHED, TEXT),
-        "additionalProperties": False,
-    },
+    "roles": _mapping(TEXT, properties=dict.fromkeys(ROLES, TEXT)),
+    "weights": _mapping(False, properties=dict.fromkeys(PUBLISHED, TEXT)),
     "classes": {
         "anyOf": [
             {"type": "integer", "minimum": 1},
             TEXT,
             {"type": "array", "minItems": 1, "items": SCALAR},
-            {
-                "type": "object",
-                "minProperties": 1,
-                "additionalProperties": {"anyOf": [SCALAR, COLOUR]},
-            },
+            _mapping(CLASS, minProperties=1),
         ]
     },
-    "loss": {
-        "anyOf": [
-            TEXT,
-            {
-                "type": "object",
-                "minProperties": 1,
-                "maxProperties": 1,
-                "propertyNames": {"pattern": r"^[^\W\d]\w*$"},
-                "additionalProperties": TEXT,
-            },
-        ]
-    },
-    "gate": {
-        "anyOf": [
-            TEXT,
-            {
-                "type": "object",
-                "properties": {"gate": TEXT, "warn": {"type": "boolean"}},
-                "required": ["gate"],
-                "additionalProperties": False,
-            },
-        ]
-    },
+    "loss": {"anyOf": [TEXT, _mapping(TEXT, minProperties=1, maxProperties=1, **NAMED)]},
+    "gate": {"anyOf": [TEXT, _mapping(False, properties=WARNING, required=["gate"])]},
 }

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 
 SCHEMA = 1
+Table = dict[str, float]  # aggregates by name
 BLOCK = 1 << 12  # samples converted to JSON numbers together
 
 
@@ -60,6 +61,17 @@ class ColumnValues:
     def classes(self) -> list[list[float]]:
         """Values by class, then by sample; empty if the loss has no classes."""
         return [] if self.class_columns is None else self.class_columns.tolist()
+
+    @property
+    def aggregates(self) -> Table:
+        """Every aggregate of the column."""
+        return aggregate(self.column, self.pooled)
+
+    def class_aggregates(self, names: Sequence[str]) -> dict[str, Table]:
+        """Every aggregate of each class, by the names of the classes."""
+        rows = () if self.class_columns is None else self.class_columns
+        pooled = self.pooled_classes or [math.nan] * len(rows)
+        return dict(zip(names if len(rows) else (), map(aggregate, rows, pooled), strict=True))
 
 
 @dataclass
@@ -113,12 +125,12 @@ class Result:
         return digest(self.ids)
 
     @cached_property
-    def aggregates(self) -> dict[str, dict[str, float]]:
+    def aggregates(self) -> dict[str, Table]:
         """Every aggregate of every column."""
-        return _aggregates(self.values)
+        return {name: each.aggregates for name, each in self.values.items()}
 
     @cached_property
-    def class_aggregates(self) -> dict[str, dict[str, dict[str, float]]]:
+    def class_aggregates(self) -> dict[str, dict[str, Table]]:
         """Column -> class -> aggregates, for columns that have classes."""
         return self._class_aggregates(self.values)
 
@@ -138,33 +150,35 @@ class Result:
         def means(row: FloatArray) -> list[float]:
             return [mean(row[indices].tolist()) for indices in self.group_indices.values()]
 
+        class_columns = self.class_columns
         return {
             name: ColumnValues(
                 np.array(means(values.column)),
-                None
-                if values.class_columns is None
-                else np.array([means(row) for row in values.class_columns]),
+                np.array([*map(means, class_columns[name])]) if name in class_columns else None,
             )
             for name, values in self.values.items()
         }
 
     @cached_property
-    def group_aggregates(self) -> dict[str, dict[str, dict[str, float]]]:
+    def group_aggregates(self) -> dict[str, dict[str, Table]]:
         """Group -> column -> aggregates over the samples of the group."""
-        return {group: _aggregates(values) for group, values in self._group_values()}
+        return {
+            group: {name: each.aggregates for name, each in values.items()}
+            for group, values in self._group_values()
+        }
 
     @cached_property
-    def group_class_aggregates(self) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    def group_class_aggregates(self) -> dict[str, dict[str, dict[str, Table]]]:
         """Group -> column -> class -> aggregates, for columns that have classes."""
         return {group: self._class_aggregates(values) for group, values in self._group_values()}
 
     @cached_property
-    def over_groups(self) -> dict[str, dict[str, float]]:
+    def over_groups(self) -> dict[str, Table]:
         """Column -> aggregates of the group means, each group counting once."""
-        return {name: _over(table) for name, table in _aggregates(self.group_means).items()}
+        return {name: _over(each.aggregates) for name, each in self.group_means.items()}
 
     @cached_property
-    def class_over_groups(self) -> dict[str, dict[str, dict[str, float]]]:
+    def class_over_groups(self) -> dict[str, dict[str, Table]]:
         """Column -> class -> aggregates of the group means, for columns that have classes."""
         return {
             name: {of_class: _over(table) for of_class, table in tables.items()}
@@ -276,54 +290,36 @@ class Result:
         for row, (group, indices) in enumerate(self.group_indices.items()):
             of_group = {}
             for name, values in self.values.items():
-                pooled = self.group_pooled[name]
+                pooled, rows = self.group_pooled[name], values.class_columns
                 of_group[name] = ColumnValues(
                     values.column[indices],
-                    None if values.class_columns is None else values.class_columns[:, indices],
+                    None if rows is None else rows[:, indices],
                     float(pooled.column[row]),
                     [] if pooled.class_columns is None else pooled.class_columns[:, row].tolist(),
                 )
             yield group, of_group
 
-    def _class_aggregates(
-        self, columns: Mapping[str, ColumnValues]
-    ) -> dict[str, dict[str, dict[str, float]]]:
-        return {
-            name: {
-                of_class: aggregate(row, pooled)
-                for of_class, row, pooled in zip(
-                    self.class_names,
-                    values.class_columns,
-                    values.pooled_classes or [math.nan] * len(values.class_columns),
-                    strict=True,
-                )
-            }
-            for name, values in columns.items()
-            if values.class_columns is not None
-        }
+    def _class_aggregates(self, columns: Mapping[str, ColumnValues]) -> dict[str, dict[str, Table]]:
+        tables = {name: each.class_aggregates(self.class_names) for name, each in columns.items()}
+        return {name: table for name, table in tables.items() if table}
 
 
-def _aggregates(columns: Mapping[str, ColumnValues]) -> dict[str, dict[str, float]]:
-    return {name: aggregate(values.column, values.pooled) for name, values in columns.items()}
-
-
-def _over(table: Mapping[str, float]) -> dict[str, float]:
+def _over(table: Table) -> Table:
     """The aggregates that exist over groups."""
     return {name: table[name] for name in OVER_GROUPS.values()}
 
 
 def _tables(
-    tables: Mapping[str, Mapping[str, float]],
-    class_tables: Mapping[str, Mapping[str, Mapping[str, float]]],
+    tables: Mapping[str, Table],
+    class_tables: Mapping[str, Mapping[str, Table]],
     name: str,
     per_class: bool,
 ) -> dict[str, Any]:
     """The aggregates of a column and of its classes as JSON holds them."""
     model: dict[str, Any] = _numbers(tables[name])
     if per_class and name in class_tables:
-        model["classes"] = {
-            of_class: _numbers(table) for of_class, table in class_tables[name].items()
-        }
+        classes = class_tables[name]
+        model["classes"] = {of_class: _numbers(table) for of_class, table in classes.items()}
     return model
 
 
@@ -364,19 +360,15 @@ def digest(names: Iterable[str]) -> str:
     return hasher.hexdigest()
 
 
-def _numbers(table: Mapping[str, float]) -> dict[str, Number]:
+def _numbers(table: Table) -> dict[str, Number]:
     return {name: number(value) for name, value in table.items()}
 
 
 def _reported(each: ConventionValue) -> dict[str, Any]:
     column = describe_column(each.column)
     terms = {} if column["options"] else {"terms": column["terms"]}
-    return {
-        "value": number(each.value),
-        "aggregate": each.aggregate,
-        "options": column["options"],
-        **terms,
-    }
+    value, options = number(each.value), column["options"]
+    return {"value": value, "aggregate": each.aggregate, "options": options, **terms}
 
 
 def describe_column(column: Column) -> dict[str, Any]:
