@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lossbench.catalog.plugins import using
@@ -41,12 +42,8 @@ class Config:
 
     def over(self, lower: Config) -> Config:
         """These settings, and those of a lower source that these leave open; none is merged."""
-        without = {name for own in self.settings for name in REPLACED.get(own, ())}
-        kept = {
-            name: value
-            for name, value in lower.settings.items()
-            if name not in self.settings and name not in without
-        }
+        without = {each for own in self.settings for each in (own, *REPLACED.get(own, ()))}
+        kept = {name: value for name, value in lower.settings.items() if name not in without}
         origins = {name: lower.origins[name] for name in kept}
         return Config(kept | self.settings, origins | self.origins, self.file or lower.file)
 
@@ -107,15 +104,12 @@ def load(name: str, plugins: Sequence[str] | None = None, *, judged: bool = True
 def find() -> str | None:
     """The nearest `lossbench.yaml`, in the working directory or above it."""
     try:
-        here = os.getcwd()
+        here = Path.cwd()
     except FileNotFoundError:
         return None
-    folder = here
-    while not os.path.isfile(os.path.join(folder, FILE)):
-        folder, below = os.path.dirname(folder), folder
-        if folder == below:
-            return None
-    return os.path.join(os.path.relpath(folder, here), FILE).removeprefix(f".{os.sep}")
+    paths = (folder / FILE for folder in (here, *here.parents))
+    nearest = next(filter(os.path.isfile, paths), None)
+    return os.path.relpath(nearest, here) if nearest else None
 
 
 def from_environment(environment: Mapping[str, str]) -> Config:
@@ -155,23 +149,19 @@ def _misspelt(name: str) -> Iterator[str]:
 
 def _opened(name: str) -> YamlSource:
     """The text of a preset, which has neither ending nor slash, or of a file."""
-    preset = not (os.path.splitext(name)[1] or "/" in name or os.sep in name)
     try:
-        if preset:
-            from importlib.resources import files
+        if os.path.splitext(name)[1] or "/" in name or os.sep in name:
+            return YamlSource(name, Path(name).read_text("utf-8-sig"), os.path.dirname(name))
+        from importlib.resources import files
 
-            shipped = {each.name: each for each in files(PRESETS).iterdir()}
-            if f"{name}.yaml" not in shipped:
-                known = sorted(each[:-5] for each in shipped if each.endswith(".yaml"))
-                raise SettingError(
-                    printable(f"no preset is called {name!r}")
-                    + f"{did_you_mean(name, known)}; there are {', '.join(known)},"
-                    f" and a file is named"
-                    " with its ending or a slash"
-                )
-            return YamlSource(f"{name}.yaml", shipped[f"{name}.yaml"].read_text("utf-8"))
-        with open(name, encoding="utf-8-sig") as file:
-            return YamlSource(name, file.read(), os.path.dirname(name))
+        presets = {each.name: each for each in files(PRESETS).iterdir()}
+        if f"{name}.yaml" in presets:
+            return YamlSource(f"{name}.yaml", presets[f"{name}.yaml"].read_text("utf-8"))
+        known = sorted(each[:-5] for each in presets if each.endswith(".yaml"))
+        raise SettingError(
+            f"{printable(f'no preset is called {name!r}')}{did_you_mean(name, known)}; there are"
+            f" {', '.join(known)}, and a file is named with its ending or a slash"
+        )
     except OSError as error:
         reason = error.strerror or error
         raise SettingError(printable(f"the config {name} cannot be read: {reason}")) from None
@@ -197,10 +187,10 @@ def _composed(source: YamlSource) -> Node:
     except RecursionError:
         raise SettingError(f"{source.name}: nested too deep") from None
     if not isinstance(root, yaml.MappingNode):
-        text = root is not None and isinstance(root.value, str)
-        content = "nothing" if root is None else "a text" if text else "a list"
+        kinds = {yaml.ScalarNode: "a text", yaml.SequenceNode: "a list"}
+        found = kinds.get(type(root), "nothing")
         raise SettingError(
-            f"{source.name}:1:1: expected a mapping such as `losses: [dice]`, found {content}"
+            f"{source.name}:1:1: expected a mapping such as `losses: [dice]`, found {found}"
         )
     if _loops(root, set(), set()):
         raise SettingError(f"{source.name}: an alias is part of what it stands for")
@@ -210,11 +200,9 @@ def _composed(source: YamlSource) -> Node:
 def _syntax(source: YamlSource, error: Any) -> str:
     """The message of YAML's parser, with the way out if brackets are the reason."""
     mark = error.problem_mark or error.context_mark
-    lines = source.text.splitlines()
-    line = lines[mark.line] if mark.line < len(lines) else ""
-    before = lines[mark.line - 1] if mark.line and not line.strip() else ""
+    lines = [line for line in source.text.splitlines()[: mark.line + 1] if line.strip()]
     hint = ""
-    if re.search(r"[\[{*&%@`!|>]", line + before):
+    if lines and re.search(r"[\[{*&%@`!|>]", lines[-1]):
         hint = "; quote a text with { } [ ] * or commas, such as '{id}_pred.png'"
     problem = error.problem or error.context
     return printable(f"{source.name}:{mark.line + 1}:{mark.column + 1}: {problem}{hint}")

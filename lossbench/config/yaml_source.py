@@ -44,14 +44,15 @@ class YamlSource:
     def wrong(self, node: Node, message: str, at: int = 0) -> None:
         """Add a problem, `at` characters into the text of a node."""
         mark = node.start_mark
-        if mark is None:
-            self.problems.append((0, 0, _safe(f"{self.name}: {message}")))
-            return
-        line, column = mark.line + 1, mark.column + 1
-        opening = len(style(node))
-        if at and self.text.startswith(str(node.value), mark.index + opening):
-            column += opening + at
-        self.problems.append((line, column, _safe(f"{self.name}:{line}:{column}: {message}")))
+        line, column, where = 0, 0, self.name
+        if mark is not None:
+            line, column = mark.line + 1, mark.column + 1
+            opening = len(style(node))
+            if at and self.text.startswith(str(node.value), mark.index + opening):
+                column += opening + at
+            where = f"{self.name}:{line}:{column}"
+        lines = f"{where}: {message}".split("\n")
+        self.problems.append((line, column, "\n".join(map(printable, lines))))
 
     def expression(self, node: Node, error: SettingError, before: int = 0) -> None:
         """Add the problem of an expression that has `before` more characters than the node."""
@@ -82,10 +83,6 @@ class YamlSource:
         """
         if self.problems:
             raise SettingError("\n".join(message for *_, message in sorted(self.problems)))
-
-
-def _safe(message: str) -> str:
-    return "\n".join(map(printable, message.split("\n")))
 
 
 def text_of(source: YamlSource, node: Node, words: str) -> str | None:
