@@ -46,8 +46,7 @@ class Report:
         Raises:
             SettingError: there is none.
         """
-        measured: Measured = lookup(name, {each.name: each for each in self.measured}, "the page")
-        return measured
+        return lookup(name, {each.name: each for each in self.measured}, "the page")
 
     def worst(self, of: Measured, count: int | None = None) -> list[int]:
         """Indices of the samples, worst first, undefined values last."""
@@ -90,7 +89,7 @@ def report(
     model = read_result(file)
     known = {each.name: each for each in _measured(model)}
     names = losses or [name for name, each in known.items() if each.quantity.of_class is None]
-    measured: list[Measured] = [lookup(name, known, "the result") for name in dict.fromkeys(names)]
+    measured = [lookup(name, known, "the result") for name in dict.fromkeys(names)]
     ids, columns = read_samples(file, [each.quantity for each in measured], model)
     values = {each.name: column for each, column in zip(measured, columns, strict=True)}
     return Report(file, model, measured, ids, values, pred, target)

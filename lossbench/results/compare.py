@@ -16,9 +16,6 @@ from lossbench.results.reader import Measured, Model, Quantity, lookup, read_res
 from lossbench.runtime.string_list import StringList
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from lossbench.runtime.array_types import FloatArray
 
 
@@ -89,6 +86,18 @@ class Change:
             return UNCLEAR
         return WORSE if (low > 0) is (self.measured.better == "lower") else BETTER
 
+    def as_json(self) -> dict[str, Any]:
+        """Everything except the samples."""
+        first, second = map(number, self.means)
+        return {
+            "better": self.measured.better,
+            "first": first,
+            "second": second,
+            "difference": jsonable(self.aggregates),
+            **self.counts,
+            "verdict": self.verdict,
+        }
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -116,8 +125,7 @@ class Comparison:
         Raises:
             SettingError: there is none.
         """
-        measured: Measured = lookup(name, {each.name: each for each in self.measured}, RESULTS)
-        return measured
+        return lookup(name, {each.name: each for each in self.measured}, RESULTS)
 
     def change(self, file: int, measured: Measured) -> Change:
         """The change of a quantity from the first result to another, by its index."""
@@ -160,7 +168,7 @@ class Comparison:
                     "first": self.files[0],
                     "second": self.files[index],
                     "losses": {
-                        each.name: _change_json(self.change(index, each)) for each in self.measured
+                        each.name: self.change(index, each).as_json() for each in self.measured
                     },
                 }
                 for index in range(1, len(self.files))
@@ -168,19 +176,6 @@ class Comparison:
             "ranks": jsonable(self.ranks),
             "notes": list(self.notes),
         }
-
-
-def _change_json(change: Change) -> dict[str, Any]:
-    """A change as JSON holds it."""
-    before, after = change.means
-    return {
-        "better": change.measured.better,
-        "first": number(before),
-        "second": number(after),
-        "difference": {name: number(each) for name, each in change.aggregates.items()},
-        **change.counts,
-        "verdict": change.verdict,
-    }
 
 
 def ranked(values: FloatArray, better: str | None) -> FloatArray:
@@ -221,35 +216,24 @@ def compare(
         read_samples(file, [each.quantity for each in measured], model)
         for file, model in zip(files, models, strict=True)
     ]
-    names = [ids for ids, _ in samples]
+    names, columns = zip(*samples, strict=True)
+    ids = names[0]
     stated = zip(models, map(len, names), strict=True)
     if len({(model["run"]["pairs"]["digest"], length) for model, length in stated}) > 1:
-        indices = _shared_samples(names)
-        notes += _sample_notes(files, names, len(indices[0]))
-        samples = [_selected(*each, at) for each, at in zip(samples, indices, strict=True)]
-    if not len(samples[0][0]):
+        ids, indices = _shared_samples(names)
+        notes += [
+            f"{len(own) - len(ids):,} of {len(own):,} samples of {file} are not in all results"
+            for file, own in zip(files, names, strict=True)
+            if len(own) > len(ids)
+        ]
+        selections = zip(columns, indices, strict=True)
+        columns = tuple([column[at] for column in of_file] for of_file, at in selections)
+    if not len(ids):
         reason = "; ".join([f"{' and '.join(files)} have no sample in common", *notes])
         raise InputError(reason, kind="mismatch")
-    columns = zip(*(columns for _, columns in samples), strict=True)
-    values = {each.name: np.stack(rows) for each, rows in zip(measured, columns, strict=True)}
-    return Comparison(files, models, measured, samples[0][0], values, notes)
-
-
-def _sample_notes(files: Sequence[str], names: Sequence[StringList], shared: int) -> Iterator[str]:
-    """A note for each result with samples that other results lack."""
-    for file, ids in zip(files, names, strict=True):
-        if len(ids) > shared:
-            yield f"{len(ids) - shared:,} of {len(ids):,} samples of {file} are not in all results"
-
-
-def _selected(
-    ids: StringList, columns: Sequence[FloatArray], indices: NDArray[np.intp]
-) -> tuple[StringList, list[FloatArray]]:
-    """The ids and values of some samples."""
-    selected = StringList()
-    for index in indices:
-        selected.append(ids[index])
-    return selected, [column[indices] for column in columns]
+    rows = zip(measured, *columns, strict=True)
+    values = {each.name: np.stack(of_files) for each, *of_files in rows}
+    return Comparison(files, models, measured, ids, values, notes)
 
 
 def _shared_losses(
@@ -301,7 +285,10 @@ def _measured(
     """The quantities to compare: the requested losses or all shared ones, and their classes."""
     known: dict[str, Measured] = {}
     for name, loss in shared.items():
-        for quantity in [Quantity(name), *_classes(name, models)]:
+        tables = [model["aggregate"][name].get("classes", {}) for model in models]
+        classes = (each for each in tables[0] if all(each in table for table in tables))
+        for of_class in (None, *classes):
+            quantity = Quantity(name, of_class)
             known[str(quantity)] = Measured(quantity, loss["better"])
     for name in losses:
         if name not in known and name in unshared:
@@ -313,31 +300,18 @@ def _measured(
     measured = [lookup(name, known, RESULTS) for name in requested]
     if per_class:
         columns = {each.quantity.column for each in measured}
-        measured += [
-            each
-            for each in known.values()
-            if each.quantity.of_class and each.quantity.column in columns
-        ]
+        in_columns = [each for each in known.values() if each.quantity.column in columns]
+        measured += [each for each in in_columns if each.quantity.of_class]
     return list(dict.fromkeys(measured))
 
 
-def _classes(name: str, models: Sequence[Model]) -> Iterator[Quantity]:
-    """The classes of a loss that all results have."""
-    tables = [model["aggregate"][name].get("classes", {}) for model in models]
-    for of_class in tables[0]:
-        if all(of_class in table for table in tables):
-            yield Quantity(name, of_class)
-
-
-def _shared_samples(names: Sequence[StringList]) -> list[NDArray[np.intp]]:
-    """For each result, the indices of the samples that all results have, in the first's order."""
-    import numpy as np
-
-    indices = [array("q") for _ in names]
+def _shared_samples(names: Sequence[StringList]) -> tuple[StringList, list[array[int]]]:
+    """The samples that all results have, in the first's order, and their indices in each."""
+    ids, indices = StringList(), [array("q") for _ in names]
     others = [{name: index for index, name in enumerate(each)} for each in names[1:]]
     for index, name in enumerate(names[0]):
         if all(name in other for other in others):
-            positions = [index, *(other[name] for other in others)]
-            for each, position in zip(indices, positions, strict=True):
+            ids.append(name)
+            for each, position in zip(indices, (index, *(o[name] for o in others)), strict=True):
                 each.append(position)
-    return [np.array(each, np.intp) for each in indices]
+    return ids, indices

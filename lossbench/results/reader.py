@@ -42,8 +42,8 @@ class Measured(NamedTuple):
         return str(self.quantity)
 
 
-def lookup(name: str, known: Mapping[str, Any], where: str) -> Any:
-    """The value known under the name of a loss; an unknown name raises with the closest one."""
+def lookup(name: str, known: Mapping[str, Measured], where: str) -> Measured:
+    """The quantity of a name; an unknown name raises with the closest one."""
     if name not in known:
         raise SettingError(
             f"no loss of {where} is called {name!r}{did_you_mean(name, known)};"
