@@ -6,6 +6,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -23,37 +24,25 @@ def render(model: Any, format: str | None = None, **options: Any) -> str:
     name = format or known[0]
     if name not in known:
         raise SettingError(f"format is one of {', '.join(known)}, not {name!r}")
-    return _text(formats_of(kind)[name], model, options)
+    text: str = _writer(formats_of(kind)[name], kind, options)(model)
+    # A file name that is not Unicode has surrogates, which UTF-8 cannot encode.
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def save(model: Any, path: str, **options: Any) -> None:
-    """Write a model in the format of the file's ending; a regular file appears by rename.
-
-    Raises:
-        SettingError: no format has this ending.
-        OutputError: the file cannot be written.
-    """
+    """Write a model in the format of the file's ending; see `lossbench.save`."""
     kind = _kind(model)
     format = _format_of_path(path, kind)
     if format.binary:
-        writer = format.writer(kind)
-        chosen = _supported(format, writer, options)
-        write_atomically(lambda file: writer(model, file, **chosen), path)
+        writer = _writer(format, kind, options)
+        write_atomically(lambda file: writer(model, file), path)
     else:
-        text = _text(format, model, options)
+        text = render(model, format.name, **options)
         write_atomically(lambda file: Path(file).write_text(text, encoding="utf-8"), path)
 
 
 def check_path(path: str, kind: str) -> None:
-    """Refuse a file that could not be written, before anything is read.
-
-    Args:
-        path: the file.
-        kind: the model to be written, as for `formats_of`.
-
-    Raises:
-        SettingError: no format has this ending, or the folder cannot be written to.
-    """
+    """Refuse a file that could not be written; see `lossbench.check_path`."""
     folder = os.path.dirname(path) or "."
     if os.path.isdir(path):
         raise SettingError(f"--output {path} is a folder, expected a file")
@@ -63,11 +52,9 @@ def check_path(path: str, kind: str) -> None:
     if not os.path.isdir(folder):
         raise SettingError(f"--output {path}: the folder {folder} does not exist")
     try:
-        handle, draft = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
+        os.unlink(_new_draft(path))
     except OSError as error:
         raise SettingError(f"--output {path} cannot be written: {error.strerror}") from None
-    os.close(handle)
-    os.unlink(draft)
 
 
 def write_atomically(write: Callable[[str], Any], path: str) -> None:
@@ -80,9 +67,7 @@ def write_atomically(write: Callable[[str], Any], path: str) -> None:
         if _is_special(path):
             write(path)
             return
-        folder = os.path.dirname(path) or "."
-        handle, draft = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
-        os.close(handle)
+        draft = _new_draft(path)
         try:
             write(draft)
             mask = os.umask(0)
@@ -116,20 +101,19 @@ def _format_of_path(path: str, kind: str) -> Format:
     raise SettingError(f"--output {path}: the ending selects the format; use one of {endings}")
 
 
-def _text(format: Format, model: Any, options: Mapping[str, Any]) -> str:
-    """A model in a text format."""
-    renderer = format.writer(_kind(model))
-    text: str = renderer(model, **_supported(format, renderer, options))
-    # A file name that is not Unicode has surrogates, which UTF-8 cannot encode.
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _supported(
-    format: Format, writer: Callable[..., Any], options: Mapping[str, Any]
-) -> dict[str, Any]:
-    """The options that a format has."""
+def _writer(format: Format, kind: str, options: Mapping[str, Any]) -> Callable[..., Any]:
+    """The function of a format for a model, with the options that it has."""
+    writer = format.writer(kind)
     names = signature(writer).parameters.keys() - ({} if format.terminal else {*TERMINAL})
-    return {name: value for name, value in options.items() if name in names}
+    return partial(writer, **{name: each for name, each in options.items() if name in names})
+
+
+def _new_draft(path: str) -> str:
+    """The path of a new file in the folder of another, which it may replace."""
+    folder = os.path.dirname(path) or "."
+    handle, draft = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
+    os.close(handle)
+    return draft
 
 
 def _is_special(path: str) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from io import StringIO
 
 from lossbench.results.compare import Comparison
@@ -21,8 +21,18 @@ def render_result(result: Result, *, per_class: bool | None = None) -> str:
         result: the result of a run.
         per_class: False omits class columns.
     """
-    header, *rows = _rows(result, per_class is not False)
-    return _table(header, sorted(rows))
+    columns = {name: values.column for name, values in result.values.items()}
+    for name, class_columns in result.class_columns.items() if per_class is not False else ():
+        titles = (f"{name}[{of_class}]" for of_class in result.class_names)
+        columns |= zip(titles, class_columns, strict=True)
+    names = {"id": result.ids}
+    if result.groups is not None:
+        names["group"] = result.groups
+    cells = (map(_cell, column.tolist()) for column in columns.values())
+    rows = [[*row, ""] for row in zip(*names.values(), *cells, strict=True)]
+    empty = [""] * (len(names) - 1 + len(columns))
+    rows += [[failed.id, *empty, failed.message] for failed in result.failed]
+    return _table([*names, *columns, "error"], sorted(rows))
 
 
 def render_comparison(comparison: Comparison) -> str:
@@ -43,25 +53,6 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     writer.writerow(header)
     writer.writerows(rows)
     return target.getvalue()
-
-
-def _rows(result: Result, per_class: bool) -> Iterator[list[str]]:
-    """The header, then every row."""
-    columns = [(name, values.column) for name, values in result.values.items()]
-    if per_class:
-        columns += [
-            (f"{name}[{of_class}]", column)
-            for name, class_columns in result.class_columns.items()
-            for of_class, column in zip(result.class_names, class_columns, strict=True)
-        ]
-    grouped = result.groups is not None
-    yield ["id", *(["group"] if grouped else []), *(name for name, _ in columns), "error"]
-    for index, name in enumerate(result.ids):
-        group = [result.groups[index]] if result.groups is not None else []
-        yield [name, *group, *(_cell(float(column[index])) for _, column in columns), ""]
-    empty = [""] * (len(columns) + grouped)
-    for failed in result.failed:
-        yield [failed.id, *empty, failed.message]
 
 
 def _cell(value: float) -> str:

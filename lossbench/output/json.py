@@ -32,22 +32,18 @@ def render_result(result: Result, *, per_class: bool | None = None) -> str:
 
 def render_comparison(comparison: Comparison) -> str:
     """Every number except the values of the samples."""
-    return _indented(comparison.as_json())
+    return json.dumps(comparison.as_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def render_speed(report: Any) -> str:
     """Every number that `lossbench speed` measured."""
-    return _indented(report.as_json())
-
-
-def _indented(model: Any) -> str:
-    return json.dumps(model, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return json.dumps(report.as_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def _text(value: Any, depth: int) -> str:
     """JSON with a line for each value that has no nested values."""
     values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    if not {dict, list} & set(map(type, values)):
+    if not any(isinstance(each, dict | list) for each in values):
         return ENCODER.encode(value)
     if isinstance(value, list):
         return _nested("[", (_text(each, depth + 1) for each in value), "]", depth)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as Xml
 
-from lossbench.errors import PairError, printable
+from lossbench.errors import printable
 from lossbench.output.sections import format_number
-from lossbench.results.gates import GateDecision
 from lossbench.results.result import Result
 
 GATES, PAIRS = "lossbench.gates", "lossbench.pairs"
@@ -14,10 +13,9 @@ GATES, PAIRS = "lossbench.gates", "lossbench.pairs"
 
 def render_result(result: Result) -> str:
     """One suite with a case for each gate and each pair that failed; aggregates are properties."""
-    failures = sum(each.failed for each in result.decisions)
     counts = {
         "tests": str(len(result.decisions) + len(result.failed)),
-        "failures": str(failures),
+        "failures": str(sum(each.failed for each in result.decisions)),
         "errors": str(len(result.failed)),
         "time": str(result.session.get("seconds", 0)),
     }
@@ -29,9 +27,15 @@ def render_result(result: Result) -> str:
     for name, value in _facts(result).items():
         Xml.SubElement(properties, "property", {"name": name, "value": printable(value)})
     for decision in result.decisions:
-        _add_gate(suite, decision)
+        case, message = _add_case(suite, GATES, decision.gate), printable(str(decision))
+        if decision.failed:
+            Xml.SubElement(case, "failure", {"type": "gate", "message": message}).text = message
+        else:
+            warning = "" if decision.passed else "warning: "
+            Xml.SubElement(case, "system-out").text = warning + message
     for failed in result.failed:
-        _add_error(suite, failed)
+        case, message = _add_case(suite, PAIRS, failed.id), printable(failed.message)
+        Xml.SubElement(case, "error", {"type": failed.kind, "message": message}).text = message
     Xml.indent(suites)
     return Xml.tostring(suites, encoding="unicode", xml_declaration=False).join(
         ['<?xml version="1.0" encoding="utf-8"?>\n', "\n"]
@@ -47,21 +51,6 @@ def _facts(result: Result) -> dict[str, str]:
     return {"plan": result.run.get("plan", {}).get("text", ""), **counts, **means}
 
 
-def _add_gate(suite: Xml.Element, decision: GateDecision) -> None:
-    case = Xml.SubElement(
-        suite, "testcase", {"classname": GATES, "name": printable(decision.gate), "time": "0"}
-    )
-    message = printable(str(decision))
-    if decision.failed:
-        Xml.SubElement(case, "failure", {"type": "gate", "message": message}).text = message
-    else:
-        warning = "" if decision.passed else "warning: "
-        Xml.SubElement(case, "system-out").text = warning + message
-
-
-def _add_error(suite: Xml.Element, failed: PairError) -> None:
-    case = Xml.SubElement(
-        suite, "testcase", {"classname": PAIRS, "name": printable(failed.id), "time": "0"}
-    )
-    message = printable(failed.message)
-    Xml.SubElement(case, "error", {"type": failed.kind, "message": message}).text = message
+def _add_case(suite: Xml.Element, kind: str, name: str) -> Xml.Element:
+    attributes = {"classname": kind, "name": printable(name), "time": "0"}
+    return Xml.SubElement(suite, "testcase", attributes)

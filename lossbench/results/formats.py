@@ -29,9 +29,9 @@ class Format:
 
     Attributes:
         name: as `--format` and `lossbench.render` call it.
-        module: the module that writes it.
         suffixes: file endings that select it.
         models: what can be written in it.
+        module: the module that writes it; by default that of its name in `lossbench.output`.
         binary: whether it is written as a file only and never printed.
         terminal: whether it follows the terminal's width and colour.
         for_people: whether it only serves reading; `--quiet` omits it.
@@ -41,9 +41,9 @@ class Format:
     """
 
     name: str
-    module: str
     suffixes: tuple[str, ...] = ()
     models: tuple[str, ...] = ("result",)
+    module: str = ""
     binary: bool = False
     terminal: bool = False
     for_people: bool = False
@@ -64,35 +64,22 @@ class Format:
         """The function that writes a model."""
         self.require_package()
         verb = "write" if self.binary else "render"
-        return getattr(import_module(self.module), f"{verb}_{model}")
+        module = import_module(self.module or f"lossbench.output.{self.name}")
+        return getattr(module, f"{verb}_{model}")
 
 
 FORMATS = (
-    Format(
-        "table", "lossbench.output.table", (), (*TABLES, "speed"), terminal=True, for_people=True
-    ),
-    Format("text", "lossbench.output.table", (".txt",), TABLES, for_people=True),
-    Format(
-        "json",
-        "lossbench.output.json",
-        (".json",),
-        (*TABLES, "speed"),
-        reader="lossbench.results.json_reader",
-    ),
-    Format(
-        "jsonl",
-        "lossbench.output.jsonl",
-        (".jsonl", ".ndjson"),
-        reader="lossbench.results.jsonl_reader",
-    ),
-    Format("csv", "lossbench.output.csv", (".csv",), TABLES),
-    Format("markdown", "lossbench.output.markdown", (".md",), TABLES, for_people=True),
-    Format("junit", "lossbench.output.junit", (".xml",)),
-    Format("github", "lossbench.output.github"),
-    Format("html", "lossbench.reporting.page", (".html", ".htm"), ("report",)),
+    Format("table", models=(*TABLES, "speed"), terminal=True, for_people=True),
+    Format("text", (".txt",), TABLES, module="lossbench.output.table", for_people=True),
+    Format("json", (".json",), (*TABLES, "speed"), reader="lossbench.results.json_reader"),
+    Format("jsonl", (".jsonl", ".ndjson"), reader="lossbench.results.jsonl_reader"),
+    Format("csv", (".csv",), TABLES),
+    Format("markdown", (".md",), TABLES, for_people=True),
+    Format("junit", (".xml",)),
+    Format("github"),
+    Format("html", (".html", ".htm"), ("report",), module="lossbench.reporting.page"),
     Format(
         "parquet",
-        "lossbench.output.parquet",
         (".parquet",),
         binary=True,
         reader="lossbench.results.parquet_reader",

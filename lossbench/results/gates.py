@@ -50,9 +50,8 @@ class GateDecision:
     def __str__(self) -> str:
         quantity = self.gate.rpartition(self.compare)[0].strip()
         if math.isnan(self.value):
-            return (
-                f"{quantity} is undefined; the gate requires {self.compare} {shortest(self.bound)}"
-            )
+            wanted = f"{self.compare} {shortest(self.bound)}"
+            return f"{quantity} is undefined; the gate requires {wanted}"
         if math.isnan(self.bound):
             return f"{quantity} {shortest(self.value)} has no bound: the baseline is undefined"
         relation = self.compare if self.passed else OPPOSITE[self.compare]
@@ -86,22 +85,18 @@ def check(
     if any(leaves(gate.bound)) and not has_baseline:
         raise SettingError(f"the gate `{gate.text}` needs --baseline RUN")
     if gate.aggregate is None:
-        if name not in COUNTS or gate.loss.options or gate.of_class:
-            column_for(gate.loss, columns, gate.written, defaults)  # reports an unknown loss first
-            raise ExpressionError(
-                gate.written,
-                gate.loss.at,
-                f"expected an aggregate, such as {name}.mean, or one of {', '.join(COUNTS)}",
-            )
-        return Check(gate, None)
+        if name in COUNTS and not (gate.loss.options or gate.of_class):
+            return Check(gate, None)
+        column_for(gate.loss, columns, gate.written, defaults)  # reports an unknown loss first
+        message = f"expected an aggregate, such as {name}.mean, or one of {', '.join(COUNTS)}"
+        raise ExpressionError(gate.written, gate.loss.at, message)
     if gate.aggregate not in (*AGGREGATES, *OVER_GROUPS):
-        close = did_you_mean(gate.aggregate, [*AGGREGATES, *OVER_GROUPS])
-        raise ExpressionError(
-            gate.written,
-            gate.columns["aggregate"],
-            f"no aggregate is called {gate.aggregate!r}{close}; there are {', '.join(AGGREGATES)},"
-            " and group_mean etc. over groups",
+        message = (
+            f"no aggregate is called {gate.aggregate!r}"
+            f"{did_you_mean(gate.aggregate, [*AGGREGATES, *OVER_GROUPS])}; there are"
+            f" {', '.join(AGGREGATES)}, and group_mean etc. over groups"
         )
+        raise ExpressionError(gate.written, gate.columns["aggregate"], message)
     if gate.aggregate in OVER_GROUPS and not has_groups:
         raise SettingError(f"the gate `{gate.text}` needs --group-by PATTERN")
     column = column_for(gate.loss, columns, gate.written, defaults)
@@ -109,12 +104,9 @@ def check(
     judged = OVER_GROUPS.get(gate.aggregate, gate.aggregate)
     instead = WRONG_SIDE.get(str(better), {}).get(gate.compare)
     if instead and judged in VALUES:
-        raise ExpressionError(
-            gate.written,
-            gate.columns["compare"],
-            f"{name} is better when {better}: `{gate.compare}` would accept worse results;"
-            f" write `{instead}`",
-        )
+        problem = f"{name} is better when {better}: `{gate.compare}` would accept worse results"
+        message = f"{problem}; write `{instead}`"
+        raise ExpressionError(gate.written, gate.columns["compare"], message)
     return Check(gate, column)
 
 
@@ -128,9 +120,7 @@ def decide(check: Check, value: float, baseline: Callable[[], float]) -> GateDec
 
 def passes(value: float, compare: str, bound: float) -> bool:
     """Compare two numbers; an undefined number fails, infinities compare as numbers."""
-    if math.isnan(value) or math.isnan(bound):
-        return False
-    return COMPARE[compare](value, bound)
+    return not (math.isnan(value) or math.isnan(bound)) and COMPARE[compare](value, bound)
 
 
 def comparable_texts(value: float, bound: float) -> tuple[str, str]:
