@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from lossbench.results.parquet_reader import KEY, ROWS, SESSION
@@ -24,6 +24,7 @@ def write_result(result: Result, path: str, *, per_class: bool | None = None) ->
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
 
+    numbers = partial(pa.array, type=pa.float64(), from_pandas=True)
     model = result.as_json(per_class is not False, samples=False)
     class_columns = {} if per_class is False else result.class_columns
     session = model.pop("session")
@@ -37,29 +38,20 @@ def write_result(result: Result, path: str, *, per_class: bool | None = None) ->
         metadata={KEY: _text(model), SESSION: _text(session)},
     )
     with ParquetWriter(path, schema) as writer:
-        for block in _blocks(len(result.ids)):
-            rows = [_strings(pa, result.ids[block])]
-            if result.groups is not None:
-                rows.append(_strings(pa, result.groups[block]))
-            rows += [_numbers(pa, each.column[block]) for each in result.values.values()]
+        for start in range(0, max(len(result.ids), 1), ROWS):
+            block = slice(start, start + ROWS)
+            rows = [
+                pa.array([_unicode(name) for name in each[block]], pa.string())
+                for each in (result.ids, result.groups)
+                if each is not None
+            ]
+            rows += [numbers(each.column[block]) for each in result.values.values()]
             for columns in class_columns.values():
-                flat = _numbers(pa, columns[:, block].T.ravel())
+                flat = numbers(columns[:, block].T.ravel())
                 width = len(result.class_names)
                 offsets = pa.array(range(0, len(flat) + 1, width), pa.int32())
                 rows.append(pa.ListArray.from_arrays(offsets, flat))
             writer.write_table(pa.Table.from_arrays(rows, schema=schema))
-
-
-def _blocks(count: int) -> Iterator[slice]:
-    return (slice(start, start + ROWS) for start in range(0, max(count, 1), ROWS))
-
-
-def _strings(pa: Any, names: list[str]) -> Any:
-    return pa.array(list(map(_unicode, names)), pa.string())
-
-
-def _numbers(pa: Any, numbers: Any) -> Any:
-    return pa.array(numbers, pa.float64(), from_pandas=True)
 
 
 def _text(model: Any) -> str:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lossbench.catalog.columns import Column, named
 from lossbench.results.aggregates import worst_first
-from lossbench.results.gates import GateDecision
 from lossbench.results.reader import Measured
-from lossbench.results.result import ConventionValue, Result
+from lossbench.results.result import ColumnValues, ConventionValue, Result
 
 UNDEFINED = "–"
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
@@ -54,17 +53,27 @@ def result_sections(
         per_class: whether to add a table with the mean of each class.
     """
     by = named(result.columns, sort) if sort else result.columns[0]
+    headings = list(map(heading, result.columns))
     if top != 0:
-        yield _worst_samples(result, top, by)
-        if result.groups is not None:
-            yield _worst_groups(result, top, by)
+        rows = _worst(result.values, by, top, lambda index: [result.ids[index]])
+        title = f"worst {len(rows)} of {len(result.ids)} by {by.name}"
+        yield Section(title, ["id", *headings], rows)
+    if top != 0 and result.groups is not None:
+        sizes = [(group, str(len(members))) for group, members in result.group_indices.items()]
+        rows = _worst(result.group_means, by, top, sizes.__getitem__)
+        title = f"mean of the worst {len(rows)} of {len(sizes)} groups by {by.name}"
+        yield Section(title, ["group", "pairs", *headings], rows)
     if per_class and result.class_aggregates:
         yield _classes(result)
-    headings = list(map(heading, result.columns))
     yield Section(_counts(result), ["aggregate", *headings], _aggregate_rows(result))
     if result.conventions:
         title = "conventions: the value that each tool would report for the losses that it has"
-        yield Section(title, ["convention", *headings], _convention_rows(result))
+        names = [column.name for column in result.columns]
+        rows = [
+            [convention, *(_reported(reported.get(name)) for name in names)]
+            for convention, reported in result.conventions.items()
+        ]
+        yield Section(title, ["convention", *headings], rows)
 
 
 def heading(of: Column | Measured) -> str:
@@ -74,12 +83,8 @@ def heading(of: Column | Measured) -> str:
 
 def gate_lines(result: Result) -> list[str]:
     """One line for each gate."""
-    return [f"{_mark(decision)} {decision}" for decision in result.decisions]
-
-
-def _mark(decision: GateDecision) -> str:
-    """A sign for a gate that passed, failed, or only warns."""
-    return "✓" if decision.passed else "✗" if decision.failed else "⚠"
+    signs = ("✓" if each.passed else "✗" if each.failed else "⚠" for each in result.decisions)
+    return [f"{sign} {decision}" for sign, decision in zip(signs, result.decisions, strict=True)]
 
 
 def format_number(value: float) -> str:
@@ -93,28 +98,18 @@ def format_number(value: float) -> str:
     return f"{value:.3e}"
 
 
-def _worst_samples(result: Result, top: int | None, by: Column) -> Section:
-    """The samples with the worst values."""
-    order = worst_first(result.values[by.name].samples, by.better)[:top]
-    columns = [result.values[column.name].column for column in result.columns]
-    rows = [
-        [result.ids[index], *(format_number(column[index]) for column in columns)]
-        for index in order
+def _worst(
+    values: Mapping[str, ColumnValues],
+    by: Column,
+    top: int | None,
+    label: Callable[[int], Sequence[str]],
+) -> list[list[str]]:
+    """Rows of the samples or groups with the worst values, by their index."""
+    columns = [each.column for each in values.values()]
+    return [
+        [*label(index), *(format_number(column[index]) for column in columns)]
+        for index in worst_first(values[by.name].column, by.better)[:top]
     ]
-    title = f"worst {len(order)} of {len(result.ids)} by {by.name}"
-    return Section(title, ["id", *map(heading, result.columns)], rows)
-
-
-def _worst_groups(result: Result, top: int | None, by: Column) -> Section:
-    """The groups with the worst means."""
-    sizes = [(group, str(len(members))) for group, members in result.group_indices.items()]
-    order = worst_first(result.group_means[by.name].samples, by.better)[:top]
-    columns = [result.group_means[column.name].column for column in result.columns]
-    rows = [
-        [*sizes[index], *(format_number(column[index]) for column in columns)] for index in order
-    ]
-    title = f"mean of the worst {len(order)} of {len(sizes)} groups by {by.name}"
-    return Section(title, ["group", "pairs", *map(heading, result.columns)], rows)
 
 
 def _classes(result: Result) -> Section:
@@ -131,17 +126,12 @@ def _classes(result: Result) -> Section:
 def _counts(result: Result) -> str:
     """How many pairs and groups are aggregated, and how many pairs are left out."""
     failed = Counter(each.kind for each in result.failed)
-    left_out = {
-        "missing": result.counts["missing"] - failed["missing"],
-        "extra": result.counts["extra"] - failed["extra"],
-        "error" if len(result.failed) == 1 else "errors": len(result.failed),
-    }
-    groups = [f"{len(result.group_indices)} groups"] if result.groups is not None else []
-    parts = [
-        f"{len(result.ids)} pairs",
-        *groups,
-        *(f"{count} {kind}" for kind, count in left_out.items() if count),
-    ]
+    parts = [f"{len(result.ids)} pairs"]
+    if result.groups is not None:
+        parts.append(f"{len(result.group_indices)} groups")
+    left_out = {kind: result.counts[kind] - failed[kind] for kind in ("missing", "extra")}
+    left_out["error" if len(result.failed) == 1 else "errors"] = len(result.failed)
+    parts += [f"{count} {kind}" for kind, count in left_out.items() if count]
     return " · ".join(parts)
 
 
@@ -164,22 +154,15 @@ def aggregate_rows(
         tables: the aggregates of each column.
         names: name in gates -> name in the tables.
     """
-    return [
-        [shown]
-        + [
-            f"{table[name]:.0f}" if name in COUNTED else format_number(table[name])
-            for table in tables
-        ]
-        for shown, name in names.items()
-        if name not in SHOWN_IF_ANY or any(table[name] for table in tables)
-    ]
+    rows = []
+    for shown, name in names.items():
+        values = [table[name] for table in tables]
+        if name not in SHOWN_IF_ANY or any(values):
+            form = "{:.0f}".format if name in COUNTED else format_number
+            rows.append([shown, *map(form, values)])
+    return rows
 
 
-def _convention_rows(result: Result) -> list[list[str]]:
-    def cell(name: str, row: Mapping[str, ConventionValue]) -> str:
-        return f"{format_number(row[name].value)} {row[name].aggregate}" if name in row else ""
-
-    return [
-        [name, *(cell(column.name, row) for column in result.columns)]
-        for name, row in result.conventions.items()
-    ]
+def _reported(each: ConventionValue | None) -> str:
+    """The cell of a loss that a convention may not have."""
+    return f"{format_number(each.value)} {each.aggregate}" if each else ""
