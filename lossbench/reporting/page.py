@@ -63,7 +63,7 @@ def render_report(
 <meta http-equiv="Content-Security-Policy" content="{POLICY}">
 <title>{text_of(title)} · lossbench</title>
 <style>
-{_text_file("page.css")}</style>
+{(HERE / "page.css").read_text("utf-8")}</style>
 </head>
 <body>
 <h1>{text_of(title)}</h1>
@@ -79,8 +79,11 @@ def _parts(report: Report, by: Measured, top: int | None, pictures: int) -> Iter
     yield from _head(report)
     yield from _gates(model.get("gates", []))
     yield from _errors(model.get("errors", []))
+    tables = [_table(each, model["aggregate"]) for each in report.measured]
+    names = [name for name in (*SHOWN, *SHOWN_IF_ANY) if all(name in table for table in tables)]
+    rows = aggregate_rows(tables, dict(zip(names, names, strict=True)))
     yield "<h2>Aggregates</h2>"
-    yield table_of(Section("", ["aggregate", *map(heading, report.measured)], _aggregates(report)))
+    yield table_of(Section("", ["aggregate", *map(heading, report.measured)], rows))
     yield "<h2>Distributions</h2>"
     yield '<p class="soft">The line is the mean, the dashes are the median.</p>'
     yield f'<div class="charts">{"".join(_chart(report, each) for each in report.measured)}</div>'
@@ -111,57 +114,48 @@ def _head(report: Report) -> Iterator[str]:
 
 
 def _gates(gates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if not gates:
-        return
-    yield '<h2>Gates</h2>\n<ul class="plain">'
+    items = []
     for gate in gates:
         passed, warn = gate["passed"], gate.get("warn")
         style, mark = ("good", "✓") if passed else ("warn", "⚠") if warn else ("bad", "✗")
         value = f'<span class="soft">is {from_number(gate["value"])!r}</span>'
-        yield f'<li class="{style}">{mark} {text_of(gate["gate"])} {value}</li>'
-    yield "</ul>"
+        items.append(f'<li class="{style}">{mark} {text_of(gate["gate"])} {value}</li>')
+    return _list("Gates", items)
 
 
 def _errors(errors: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    if not errors:
-        return
-    yield '<h2>Errors</h2>\n<ul class="plain">'
-    yield from (
-        f'<li class="bad file">{text_of(each["error"])}</li>' for each in errors[:LISTED_ERRORS]
-    )
+    listed = (text_of(each["error"]) for each in errors[:LISTED_ERRORS])
+    items = [f'<li class="bad file">{text}</li>' for text in listed]
     if len(errors) > LISTED_ERRORS:
-        yield f"<li>… and {len(errors) - LISTED_ERRORS:,} more</li>"
-    yield "</ul>"
+        items.append(f"<li>… and {len(errors) - LISTED_ERRORS:,} more</li>")
+    return _list("Errors", items)
 
 
-def _numbers(table: Mapping[str, Any]) -> dict[str, float]:
-    """Aggregates as numbers, without nested tables."""
-    return {name: from_number(each) for name, each in table.items() if not isinstance(each, dict)}
+def _list(title: str, items: Sequence[str]) -> Iterator[str]:
+    """A list under its title; nothing if the list is empty."""
+    if items:
+        yield f'<h2>{title}</h2>\n<ul class="plain">'
+        yield from items
+        yield "</ul>"
 
 
 def _table(measured: Measured, tables: Mapping[str, Any]) -> dict[str, float]:
     """The aggregates of a column or of one of its classes, from tables by column."""
     column, of_class = measured.quantity
-    return _numbers(tables[column] if of_class is None else tables[column]["classes"][of_class])
-
-
-def _aggregates(report: Report) -> list[list[str]]:
-    tables = [_table(each, report.model["aggregate"]) for each in report.measured]
-    names = [name for name in (*SHOWN, *SHOWN_IF_ANY) if all(name in table for table in tables)]
-    return aggregate_rows(tables, dict(zip(names, names, strict=True)))
+    table = tables[column] if of_class is None else tables[column]["classes"][of_class]
+    return {name: from_number(each) for name, each in table.items() if not isinstance(each, dict)}
 
 
 def _classes(report: Report) -> Iterator[str]:
     """The mean of each class, for columns that have classes."""
     tables = report.model["aggregate"]
-    columns = [each for each in _columns(report) if "classes" in tables[each.quantity.column]]
+    columns = [each for each in _columns(report) if "classes" in tables[each.name]]
+    classes = [tables[each.name]["classes"] for each in columns]
     if columns:
-        names = report.model["run"]["classes"]
-        means = [
-            [_numbers(tables[each.name]["classes"][name])["mean"] for each in columns]
-            for name in names
+        rows = [
+            [name, *(format_number(from_number(table[name]["mean"])) for table in classes)]
+            for name in report.model["run"]["classes"]
         ]
-        rows = [[name, *map(format_number, row)] for name, row in zip(names, means, strict=True)]
         yield "<h2>Classes</h2>"
         yield table_of(Section("mean of each class", ["class", *map(heading, columns)], rows))
 
@@ -170,16 +164,14 @@ def _groups(report: Report, by: Measured) -> Iterator[str]:
     """The mean of each group, worst first."""
     groups, columns = report.model.get("groups", {}), _columns(report)
     if groups and columns:
-        tables = {name: [_table(each, table) for each in columns] for name, table in groups.items()}
-        first = [_table(by, groups[name])["mean"] for name in tables]
-        names = list(tables)
-        order = [names[index] for index in worst_first(first, by.better)[:LISTED_GROUPS]]
-        rows = [
-            [name, f"{sum(tables[name][0][each] for each in ('count', 'undefined')):.0f}",
-             *(format_number(table["mean"]) for table in tables[name])]
-            for name in order
-        ]  # fmt: skip
-        title = f"mean of {len(order):,} of {len(tables):,} groups, worst by {by.name} first"
+        names, means = list(groups), [_table(by, each)["mean"] for each in groups.values()]
+        rows = []
+        for index in worst_first(means, by.better)[:LISTED_GROUPS]:
+            tables = [_table(each, groups[names[index]]) for each in columns]
+            pairs = tables[0]["count"] + tables[0]["undefined"]
+            cells = (format_number(table["mean"]) for table in tables)
+            rows.append([names[index], f"{pairs:.0f}", *cells])
+        title = f"mean of {len(rows):,} of {len(names):,} groups, worst by {by.name} first"
         yield "<h2>Groups</h2>"
         yield table_of(Section(title, ["group", "pairs", *map(heading, columns)], rows))
 
@@ -262,7 +254,7 @@ def _samples(report: Report, by: Measured, top: int | None) -> Iterator[str]:
         cells = "".join(_cell(float(column[index])) for column in columns)
         yield f"<tr><td>{text_of(report.ids[index])}</td>{cells}</tr>"
     yield "</tbody></table></div>"
-    yield f"<script>\n{_text_file('page.js')}</script>"
+    yield f"<script>\n{(HERE / 'page.js').read_text('utf-8')}</script>"
 
 
 def _cell(value: float) -> str:
@@ -279,8 +271,3 @@ def _definitions(report: Report) -> Iterator[str]:
         if loss["name"] in columns:
             yield f"<dt>{text_of(loss['expression'])}</dt><dd>{text_of(loss['definition'])}</dd>"
     yield "</dl>"
-
-
-def _text_file(name: str) -> str:
-    """The text of a file in this folder."""
-    return (HERE / name).read_text(encoding="utf-8")

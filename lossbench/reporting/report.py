@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -52,12 +53,6 @@ class Report:
         """Indices of the samples, worst first, undefined values last."""
         return worst_first(self.values[of.name], of.better)[:count]
 
-    def defined(self, of: Measured) -> int:
-        """How many samples have a value."""
-        import numpy as np
-
-        return int(np.count_nonzero(~np.isnan(self.values[of.name])))
-
     def histogram(self, of: Measured) -> tuple[list[int], list[float]]:
         """The number of finite values in each bin, and the edges of the bins."""
         import numpy as np
@@ -76,8 +71,8 @@ class Report:
         """The worst samples that have a value: id -> index, and their pictures."""
         from lossbench.reporting.overlays import overlays
 
-        worst = self.worst(of, min(count, self.defined(of)))
-        indices = {self.ids[index]: index for index in worst}
+        worst, values = self.worst(of, count), self.values[of.name]
+        indices = {self.ids[index]: index for index in worst if not math.isnan(values[index])}
         by = of.quantity.column
         return indices, overlays(self.model, indices, by, self.pred, self.target)
 
