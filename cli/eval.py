@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 import lossbench
 from lossbench.errors import printable
+from lossbench.output.sections import heading
 from lossbench.results.formats import READABLE
 from lossbench.runtime.allocator import keep_buffers
 from lossbench.runtime.pillow_limit import lift_pixel_limit
@@ -54,9 +55,7 @@ GARBAGE_THRESHOLDS = (50_000, 20, 100)
 )
 @setting_options(NAMED)
 @click.option(
-    "--resume",
-    is_flag=True,
-    help="Continue the run with this --output that was stopped or killed.",
+    "--resume", is_flag=True, help="Continue the run with this --output that was stopped or killed."
 )
 @click.option("--dry-run", is_flag=True, help="Print plan, losses and settings; compute nothing.")
 @click.option("--force", is_flag=True, help="Overwrite the baseline.")
@@ -171,9 +170,8 @@ def _dry_run(run: Run, context: click.Context, config: Config, options: Mapping[
     """The plan, the losses, and every setting with its source."""
     lines = [f"plan: {_planned(run)}", "", "losses"]
     for column in run.columns:
-        arrow = {"lower": "↓", "higher": "↑"}.get(str(column.better), "")
         named = "" if column.expression == column.name else f"  ({column.expression})"
-        lines.append(f"  {column.name} {arrow}{named}")
+        lines.append(f"  {heading(column)}{named}")
         lines += [f"      {term.name}: {term.entry.definition}" for term in column.terms]
     if run.checks:
         lines += ["", "gates", *(f"  {check.gate.text}" for check in run.checks)]

@@ -24,10 +24,7 @@ NOISE = 1e-6  # differences below are rounding errors
     help="Try only this task; by default all tasks of the loss.",
 )
 @click.option(
-    "--seed",
-    type=click.IntRange(0, 2**63 - 1),
-    default=0,
-    help="Seed of the random inputs.",
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, help="Seed of the random inputs."
 )
 @plugin_option
 def command(loss: str, task: str | None, seed: int, plugins: tuple[str, ...]) -> int:

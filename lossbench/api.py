@@ -118,10 +118,7 @@ def merge(files: Files, *, baseline: Any = None) -> Result:
 
 
 def compare(
-    files: Files,
-    losses: str | Sequence[str] = (),
-    *,
-    per_class: bool = False,
+    files: Files, losses: str | Sequence[str] = (), *, per_class: bool = False
 ) -> Comparison:
     """Compare result files with the first one, sample by sample.
 
@@ -411,5 +408,6 @@ def measure_speed(
     return measure(_several(sections), pairs, size, repeat, folder, device, note)
 
 
-def _several(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(given)
+def _several(names: str | Sequence[str]) -> tuple[str, ...]:
+    """One name or a list of names as a list."""
+    return (names,) if isinstance(names, str) else tuple(names)

@@ -11,23 +11,21 @@ from lossbench.engine.settings import SETTINGS, Setting
 from lossbench.results.formats import file_endings, text_formats
 
 
-def format_setting(model: str, text: str) -> Setting:
-    """The format in which a model is printed."""
-    return Setting("format", "table", types.choice(*text_formats(model)), text, short="f")
-
-
-def output_setting(model: str) -> Setting:
-    """The files to which a model is written."""
-    text = f"File to write to, in the format of its ending: {', '.join(file_endings(model))}."
-    path = types.repeated(types.path("a file"))
-    return Setting("output", (), path, text, short="o", metavar="FILE")
+def output_settings(model: str, text: str) -> tuple[Setting, Setting]:
+    """The format in which a model is printed, and the files to which it is written."""
+    endings = ", ".join(file_endings(model))
+    files = f"File to write to, in the format of its ending: {endings}."
+    paths = types.repeated(types.path("a file"))
+    return (
+        Setting("format", "table", types.choice(*text_formats(model)), text, short="f"),
+        Setting("output", (), paths, files, short="o", metavar="FILE"),
+    )
 
 
 OUTPUT = (
-    format_setting(
+    *output_settings(
         "result", "Format printed to stdout; github annotates a workflow and writes its summary."
     ),
-    output_setting("result"),
     Setting(
         "sort",
         None,
@@ -54,11 +52,10 @@ REPLACED = {each.name: each.replaces for each in KEYS}
 TABLES: dict[str, tuple[Setting, ...]] = {
     "run": SETTINGS,
     "output": OUTPUT,
-    "comparison": (
-        format_setting("comparison", "Format printed to stdout; csv has every sample's values."),
-        output_setting("comparison"),
+    "comparison": output_settings(
+        "comparison", "Format printed to stdout; csv has every sample's values."
     ),
-    "speed": (format_setting("speed", "Format printed to stdout."), output_setting("speed")),
+    "speed": output_settings("speed", "Format printed to stdout."),
 }
 
 
