@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 
 import click
@@ -51,8 +51,8 @@ def files(context: click.Context, parameter: click.Parameter, incomplete: str) -
 def configs(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Files and presets; bash lists files only where no preset matches."""
     names = sorted(file.name for file in resources.files("lossbench_configs").iterdir())
-    presets = {name.removesuffix(".yaml"): "" for name in names if name.endswith(".yaml")}
-    return [*files(context, parameter, incomplete), *_matching(incomplete, presets.items())]
+    presets = [name.removesuffix(".yaml") for name in names if name.endswith(".yaml")]
+    return [*files(context, parameter, incomplete), *_matching(incomplete, presets)]
 
 
 def roles(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
@@ -61,22 +61,19 @@ def roles(context: click.Context, parameter: click.Parameter, incomplete: str) -
         return files(context, parameter, incomplete)
     common = lossbench.list_settings()["inputs"].type.choices
     known = dict.fromkeys([*common, *(role for entry in _entries(context) for role in entry.roles)])
-    return _matching(incomplete, ((f"{role}=", "") for role in known))
+    return _matching(incomplete, [f"{role}=" for role in known])
 
 
 def losses(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Names and aliases of losses."""
-    names = (
-        (name, entry.summary)
-        for entry in _entries(context)
-        for name in (entry.name, *entry.aliases)
-    )
-    return _matching(incomplete, names)
+    entries = _entries(context)
+    helps = {name: each.summary or None for each in entries for name in (each.name, *each.aliases)}
+    return _matching(incomplete, helps)
 
 
 def families(context: click.Context, parameter: click.Parameter, incomplete: str) -> Items:
     """Families of losses."""
-    return _matching(incomplete, {entry.family: "" for entry in _entries(context)}.items())
+    return _matching(incomplete, dict.fromkeys(entry.family for entry in _entries(context)))
 
 
 def _entries(context: click.Context) -> list[Entry]:
@@ -87,10 +84,8 @@ def _entries(context: click.Context) -> list[Entry]:
         return lossbench.list_losses()
 
 
-def _matching(incomplete: str, names: Iterable[tuple[str, str]]) -> Items:
-    """The names that continue an incomplete word, with their help."""
-    return [
-        CompletionItem(name, help=text or None)
-        for name, text in names
-        if name.startswith(incomplete)
-    ]
+def _matching(incomplete: str, names: Iterable[str]) -> Items:
+    """The names that continue an incomplete word, with their help if they are a mapping."""
+    helps = names if isinstance(names, Mapping) else {}
+    matching = (name for name in names if name.startswith(incomplete))
+    return [CompletionItem(name, help=helps.get(name)) for name in matching]

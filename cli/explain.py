@@ -25,17 +25,15 @@ COMMON = ("finish_pixels", "finish_classes", "finish_samples", "weighted")
 @plugin_option
 def command(loss: str, plugins: tuple[str, ...]) -> None:
     """Explain a loss: formula, options, range and source."""
-    write("\n".join(page(lossbench.find_loss(loss, plugins=plugins))) + "\n")
+    write("\n\n".join(page(lossbench.find_loss(loss, plugins=plugins))) + "\n")
 
 
 def page(entry: Entry) -> Iterator[str]:
-    """The lines of a manual page."""
+    """The paragraphs of a manual page."""
     better = f"{entry.better} is better" if entry.better else "neither end is better"
-    yield from _paragraph(" — ".join(filter(None, (entry.name, entry.summary))), "")
-    yield ""
+    yield _filled(" — ".join(filter(None, (entry.name, entry.summary))), "")
     if entry.definition:
-        yield from _paragraph(entry.definition)
-        yield ""
+        yield _filled(entry.definition)
     low, high = (f"{end:g}".replace("inf", "∞").replace("-", "−") for end in entry.range)
     facts = {
         "family": entry.family,
@@ -47,21 +45,16 @@ def page(entry: Entry) -> Iterator[str]:
         "source": "; ".join(entry.sources),
         "example": _example(entry),
     }
-    for name, fact in facts.items():
-        if fact:
-            yield from _paragraph(f"{name:8} {fact}", "  ", 11)
-    yield ""
+    lines = (_filled(f"{name:8} {fact}", "  ", 11) for name, fact in facts.items() if fact)
+    yield "\n".join(lines)
     for heading, options in _groups(entry).items():
-        yield heading
-        for option in options:
-            yield from _paragraph(f"{option.name}={_word(option.default)}  {option.doc}", "  ", 6)
-        yield ""
+        texts = (f"{option.name}={_word(option.default)}  {option.doc}" for option in options)
+        yield "\n".join([heading, *(_filled(text, "  ", 6) for text in texts)])
     for heading in ("Returns", "Note"):
         if heading in entry.sections:
-            yield heading.lower()
-            yield from _paragraph(entry.sections[heading])
-            yield ""
-    yield from _conventions(entry)
+            yield f"{heading.lower()}\n{_filled(entry.sections[heading])}"
+    if conventions := list(_conventions(entry)):
+        yield "\n".join(["conventions elsewhere", *conventions])
     yield f"defined in {entry.location}"
 
 
@@ -83,7 +76,7 @@ def _arrays(entry: Entry) -> str:
 
 def _conventions(entry: Entry) -> Iterator[str]:
     """Conventions that change the defaults, and conventions that agree with them."""
-    agreeing, lines = [], []
+    agreeing = []
     for convention in lossbench.list_conventions():
         for rule in convention.rules_for(entry.name):
             if not rule.changes:
@@ -93,13 +86,9 @@ def _conventions(entry: Entry) -> Iterator[str]:
             where = f" on {', '.join(rule.tasks)}" if rule.tasks else ""
             reports = AGGREGATES.get(rule.aggregate, "")
             said = "; ".join(filter(None, (options, reports, rule.note)))
-            lines += _paragraph(f"{convention.name}  {rule.tool}{where}: {said}", "  ", 6)
+            yield _filled(f"{convention.name}  {rule.tool}{where}: {said}", "  ", 6)
     if agreeing:
-        lines += _paragraph(f"as here  {', '.join(agreeing)}", "  ", 6)
-    if lines:
-        yield "conventions elsewhere"
-        yield from lines
-        yield ""
+        yield _filled(f"as here  {', '.join(agreeing)}", "  ", 6)
 
 
 def _groups(entry: Entry) -> dict[str, list[Option]]:
@@ -119,9 +108,9 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) or value is None else f"{value}"
 
 
-def _paragraph(text: str, indent: str = "  ", hang: int = 2) -> list[str]:
-    """Lines of a text; all but the first have a hanging indent."""
-    return textwrap.wrap(
+def _filled(text: str, indent: str = "  ", hang: int = 2) -> str:
+    """A text in lines; all but the first have a hanging indent."""
+    return textwrap.fill(
         " ".join(text.split()) if hang == 2 else text,
         WIDTH,
         initial_indent=indent,
