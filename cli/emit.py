@@ -48,8 +48,7 @@ def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
         complain("no pair was evaluated: all are left out; -v shows why")
     for failed in result.failed[:LISTED_ERRORS]:
         complain(printable(failed.message))
-    if len(result.failed) > LISTED_ERRORS:
-        more = len(result.failed) - LISTED_ERRORS
+    if (more := len(result.failed) - LISTED_ERRORS) > 0:
         note(f"… and {more:,} more errors; --output result.json lists all")
     for decision in result.decisions:
         if not decision.passed and (shown["quiet"] or shown["format"] != "table"):

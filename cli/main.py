@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from lossbench.errors import LossbenchError
+from lossbench.errors import LossbenchError, OutputError
 from lossbench.version import __version__
 
 COMMANDS = (
@@ -115,8 +115,6 @@ def note(message: str) -> None:
 
 def write(text: str) -> None:
     """The result on stdout; a reader that has gone away is no error."""
-    from lossbench import OutputError
-
     try:
         sys.stdout.write(text)
         sys.stdout.flush()

@@ -76,11 +76,7 @@ class YamlSource:
                     self.expression(node, error)
 
     def finish(self) -> None:
-        """Report all problems at once.
-
-        Raises:
-            SettingError: there is a problem.
-        """
+        """Report all problems at once, in one SettingError."""
         if self.problems:
             raise SettingError("\n".join(message for *_, message in sorted(self.problems)))
 

@@ -99,8 +99,7 @@ def _read_overlays(
     plan, threshold = replace(run.plan, counted=False, pixels=True), _threshold(run, by)
     samples, notes, failed = dict[str, Overlay](), list[str](), 0
     pairs = run.pairing.pairs
-    indices = [index for index, name in enumerate(pairs.named()) if name in ids]
-    for pair in map(pairs.__getitem__, indices):
+    for pair in [pairs[index] for index, name in enumerate(pairs.named()) if name in ids]:
         sample = make_sample(plan, pair)
         if isinstance(sample, PairError):
             notes.append(f"no picture of {pair.id}: {sample.message}")
@@ -126,21 +125,18 @@ def _run(run: Model, pred: str | None, target: str | None) -> RunSpec:
     from lossbench.engine.prepare import prepare
     from lossbench.engine.settings import Settings
 
-    here = run["pred"] if pred is None else pred
-    there = run["target"] if target is None else target
-    moved = pred is not None or target is not None
-    manifest = None if moved else run["settings"]["manifest"]
+    manifest = run["settings"]["manifest"] if pred is None and target is None else None
     if manifest == "-":
         raise SettingError("the run read its manifest from stdin")
-    if manifest is not None:
-        here = there = None
-    elif not (isinstance(here, str) and isinstance(there, str)):
-        raise SettingError("the run read arrays, not files")
+    folders: dict[str, str | None] = {"pred": None, "target": None}
+    if manifest is None:
+        folders = {"pred": pred or run["pred"], "target": target or run["target"]}
+        if not all(isinstance(each, str) for each in folders.values()):
+            raise SettingError("the run read arrays, not files")
     with using(run["settings"]["plugins"]):
         settings = Settings.from_record(
             run["settings"],
-            pred=here,
-            target=there,
+            **folders,
             losses=[loss["expression"] for loss in run["losses"]],
             inputs=run["inputs"],
             manifest=manifest,
@@ -181,7 +177,9 @@ def overlay_images(plan: Plan, pixels: Pixels, threshold: float) -> Overlay:
         high = max(1.0, float(target.max()), float(pred.max()))
         tiles = [_picture((side - low) / (high - low)) for side in (target, pred)]
         differences = _differences(plan, sides, threshold)
-        tiles.append(_blend(differences / (differences.max() or 1.0), ALARM))
+        share = differences[:, None] / (differences.max() or 1.0)
+        white = np.array(NOTHING)
+        tiles.append(np.round(white + share * (np.array(ALARM) - white)).astype(np.uint8))
         remark = ", ".join(filter(None, [f"largest difference {differences.max():.3g}", remark]))
     else:
         truth = _labels(plan, target, plan.target, target_threshold(threshold))
@@ -253,13 +251,6 @@ def _picture(numbers: AnyArray) -> Image:
     channels = numbers if len(numbers) == 3 else numbers.mean(0, keepdims=True)
     pixels = np.round(255 * channels).astype(np.uint8).T
     return np.array(np.broadcast_to(pixels, (len(pixels), 3)))
-
-
-def _blend(share: AnyArray, colour: Colour) -> Image:
-    """Colours between white and another one, (N, 3)."""
-    white = np.array(NOTHING)
-    mixed = white + share[:, None] * (np.array(colour) - white)
-    return np.asarray(np.round(mixed), np.uint8)
 
 
 def _reduce(image: Image) -> Image:

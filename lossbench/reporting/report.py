@@ -42,11 +42,7 @@ class Report:
     target: str | None = None
 
     def find(self, name: str) -> Measured:
-        """The quantity of a name.
-
-        Raises:
-            SettingError: there is none.
-        """
+        """The quantity of a name; an unknown name raises a SettingError."""
         return lookup(name, {each.name: each for each in self.measured}, "the page")
 
     def worst(self, of: Measured, count: int | None = None) -> list[int]:

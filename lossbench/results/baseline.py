@@ -34,11 +34,7 @@ def baseline_value(baseline: Mapping[str, Any], check: Check) -> float:
 
 
 def _same_loss(losses: Sequence[Mapping[str, Any]], column: Column) -> str:
-    """The name of the same loss in an earlier result.
-
-    Raises:
-        KeyError: the earlier result does not have this loss.
-    """
+    """The name of the same loss in an earlier result; a KeyError if there is none."""
     wanted = describe_column(column)
     for loss in losses:
         alone = len(loss["terms"]) == 1 and wanted["options"] == loss["options"]

@@ -120,11 +120,7 @@ class Comparison:
     notes: Sequence[str]
 
     def find(self, name: str) -> Measured:
-        """The quantity of a name.
-
-        Raises:
-            SettingError: there is none.
-        """
+        """The quantity of a name; an unknown name raises a SettingError."""
         return lookup(name, {each.name: each for each in self.measured}, RESULTS)
 
     def change(self, file: int, measured: Measured) -> Change:

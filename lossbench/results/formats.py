@@ -52,11 +52,7 @@ class Format:
     advice: str = ""
 
     def require_package(self) -> None:
-        """Check that the optional package is installed, without importing it.
-
-        Raises:
-            SettingError: the package is missing.
-        """
+        """Raise a SettingError if the optional package is missing; it is not imported."""
         if self.package and find_spec(self.package) is None:
             raise SettingError(self.advice)
 

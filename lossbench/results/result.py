@@ -15,7 +15,7 @@ from lossbench.catalog.grammar import fold
 from lossbench.errors import PairError
 from lossbench.results.aggregates import OVER_GROUPS, aggregate, mean
 from lossbench.results.gates import Check, GateDecision
-from lossbench.results.json_numbers import Number, jsonable, number, number_lists
+from lossbench.results.json_numbers import jsonable, number, number_lists
 
 if TYPE_CHECKING:
     from lossbench.runtime.array_types import FloatArray
@@ -192,10 +192,9 @@ class Result:
         name, of_class = check.column.name, check.gate.of_class
         aggregate = str(check.gate.aggregate)
         over = aggregate in OVER_GROUPS
-        if of_class:
-            table = (self.class_over_groups if over else self.class_aggregates)[name][of_class]
-        else:
-            table = (self.over_groups if over else self.aggregates)[name]
+        columns = self.over_groups if over else self.aggregates
+        classes = self.class_over_groups if over else self.class_aggregates
+        table = classes[name][of_class] if of_class else columns[name]
         return table[OVER_GROUPS.get(aggregate, aggregate)]
 
     def as_json(self, per_class: bool = True, *, samples: bool = True) -> dict[str, Any]:
@@ -209,7 +208,7 @@ class Result:
                 "pairs": {"digest": self.digest, **self.counts},
                 "losses": [describe_column(column) for column in self.columns],
             },
-            "aggregate": {name: self._aggregate(name, per_class) for name in self.values},
+            "aggregate": self._aggregate(per_class),
             **({"groups": self._groups(per_class)} if self.groups is not None else {}),
             **({"samples": list(self.rows(per_class))} if samples else {}),
             "pooled": self.pooled,
@@ -270,18 +269,17 @@ class Result:
                     }
                 yield row
 
-    def _aggregate(self, name: str, per_class: bool) -> dict[str, Any]:
-        tables = _tables(self.aggregates, self.class_aggregates, name, per_class)
+    def _aggregate(self, per_class: bool) -> dict[str, Any]:
+        tables = _tables(self.aggregates, self.class_aggregates if per_class else {})
         if self.groups is not None:
-            tables["groups"] = _tables(self.over_groups, self.class_over_groups, name, per_class)
+            over_groups = _tables(self.over_groups, self.class_over_groups if per_class else {})
+            for name, table in tables.items():
+                table["groups"] = over_groups[name]
         return tables
 
     def _groups(self, per_class: bool) -> dict[str, Any]:
         return {
-            group: {
-                name: _tables(tables, self.group_class_aggregates[group], name, per_class)
-                for name in tables
-            }
+            group: _tables(tables, self.group_class_aggregates[group] if per_class else {})
             for group, tables in self.group_aggregates.items()
         }
 
@@ -310,17 +308,13 @@ def _over(table: Table) -> Table:
 
 
 def _tables(
-    tables: Mapping[str, Table],
-    class_tables: Mapping[str, Mapping[str, Table]],
-    name: str,
-    per_class: bool,
-) -> dict[str, Any]:
-    """The aggregates of a column and of its classes as JSON holds them."""
-    model: dict[str, Any] = _numbers(tables[name])
-    if per_class and name in class_tables:
-        classes = class_tables[name]
-        model["classes"] = {of_class: _numbers(table) for of_class, table in classes.items()}
-    return model
+    tables: Mapping[str, Table], classes: Mapping[str, Mapping[str, Table]]
+) -> dict[str, dict[str, Any]]:
+    """The aggregates of each column and of its classes as JSON holds them."""
+    return {
+        name: jsonable({**table, **({"classes": classes[name]} if name in classes else {})})
+        for name, table in tables.items()
+    }
 
 
 def combine(column: Column, terms: Mapping[Any, Any]) -> ColumnValues:
@@ -358,10 +352,6 @@ def digest(names: Iterable[str]) -> str:
         hasher.update((start + "\n".join(block)).encode(errors="surrogatepass"))
         start = "\n"
     return hasher.hexdigest()
-
-
-def _numbers(table: Table) -> dict[str, Number]:
-    return {name: number(value) for name, value in table.items()}
 
 
 def _reported(each: ConventionValue) -> dict[str, Any]:
