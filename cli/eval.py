@@ -89,21 +89,8 @@ def command(context: click.Context, /, **options: Any) -> int:
                     context,
                 )
     settings = {name: options.pop(name) for name in SETTINGS}
-    shown, outputs = options, options["output"]
-    for path in outputs:
-        lossbench.check_path(path)
-        if same(path, settings["baseline"]) and not shown["force"]:
-            raise lossbench.SettingError(f"--output {path} is the baseline; --force overwrites it")
-        if same(path, settings["manifest"]):
-            raise lossbench.SettingError(f"--output {path} is the manifest")
-    if settings["shard"] and not any(path.lower().endswith(tuple(READABLE)) for path in outputs):
-        raise lossbench.SettingError(
-            f"--shard needs --output with {' or '.join(READABLE)}, for lossbench merge"
-        )
-    # A device or a pipe has no checkpoint beside it.
-    regular = [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
-    if shown["resume"] and not regular:
-        raise lossbench.SettingError("--resume needs the --output of the run that was stopped")
+    shown = options
+    regular = _checked_outputs(settings, shown)
     lift_pixel_limit()
     run = lossbench.plan(**settings)
     if shown["sort"]:
@@ -130,9 +117,9 @@ def command(context: click.Context, /, **options: Any) -> int:
             if checkpoint.unused and not quiet:
                 kept = f"{checkpoint.path} keeps the finished samples of a stopped run"
                 note(printable(f"note: {kept} until this run is done; --resume would use them"))
-        # What a plugin prints is no part of the result.
         bar_wanted = not (quiet or shown["no_progress"]) and sys.stderr.isatty()
         bar = _progress(run) if bar_wanted else nullcontext()
+        # What a plugin prints is no part of the result.
         with redirect_stdout(sys.stderr), bar as progress:
             result = run.evaluate(progress, checkpoint, start_method="fork")
         status = emit_result(run, result, shown)
@@ -146,6 +133,25 @@ def command(context: click.Context, /, **options: Any) -> int:
         if checkpoint:
             checkpoint.close(done)
     return status
+
+
+def _checked_outputs(settings: Mapping[str, Any], shown: Mapping[str, Any]) -> list[str]:
+    """Refuse outputs that do not fit the settings; return the regular files among them."""
+    outputs = shown["output"]
+    for path in outputs:
+        lossbench.check_path(path)
+        if same(path, settings["baseline"]) and not shown["force"]:
+            raise lossbench.SettingError(f"--output {path} is the baseline; --force overwrites it")
+        if same(path, settings["manifest"]):
+            raise lossbench.SettingError(f"--output {path} is the manifest")
+    if settings["shard"] and not any(path.lower().endswith(tuple(READABLE)) for path in outputs):
+        raise lossbench.SettingError(
+            f"--shard needs --output with {' or '.join(READABLE)}, for lossbench merge"
+        )
+    regular = [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
+    if shown["resume"] and not regular:
+        raise lossbench.SettingError("--resume needs the --output of the run that was stopped")
+    return regular
 
 
 def _announce(run: Run) -> None:
