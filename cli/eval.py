@@ -169,7 +169,8 @@ def _planned(run: Run) -> str:
     """The reading plan in one line, with the convention unless it is our own."""
     name = run.settings.convention
     convention = "" if name == "lossbench" else f" · convention {name}"
-    return f"{run.plan.described(with_evidence=True)} · {len(run.pairing.pairs):,} pairs{convention}"
+    plan = run.plan.described(with_evidence=True)
+    return f"{plan} · {len(run.pairing.pairs):,} pairs{convention}"
 
 
 def _dry_run(run: Run, context: click.Context, config: Config, options: Mapping[str, Any]) -> str:
