@@ -135,7 +135,7 @@ PRESETS = (
         """
         dice(smooth=1e-05) | DiceLoss | | batch=True is pooled
         jaccard(smooth=5e-06) | DiceLoss(jaccard=True) | | adds s to twice the overlap and to twice
-            the union; batch=True is pooled
+            the union, so its s is smooth=s/2; batch=True is pooled
         tversky(smooth=1e-05) | TverskyLoss | | batch=True is pooled
         generalized_dice(smooth=1e-05, fallback=0.0) | GeneralizedDiceLoss | | batch=True is pooled
         focal(one_vs_all=true, over=classes) | FocalLoss | pooled multiclass | of logits;

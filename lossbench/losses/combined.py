@@ -3,7 +3,8 @@
 The functions are called before anything is computed, so this module does not import torch.
 
 Args:
-    mix: m, the weight of the Dice loss; none adds the two unweighted.
+    mix: m, the weight of the Dice loss; none adds the two unweighted, which is twice the value of
+        mix=0.5.
     smooth: s of the Dice loss, added to numerator and denominator.
     label_smoothing: ε of the cross-entropy.
     network: vgg16, vgg19, alexnet, squeezenet, or tiny_seeded (random weights, for trials).

@@ -155,6 +155,9 @@ def focal(
 
     Returns:
         Each class's contribution to each pixel's loss, and y_c as its mass, each (B, C, N).
+
+    Note:
+        Libraries that average over classes as well, over=classes, report a C times smaller value.
     """
     exponent = by_class(gamma, target)
     factor = 1.0 if alpha is None or isinstance(alpha, str) else by_class(alpha, target)
