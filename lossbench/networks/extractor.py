@@ -26,7 +26,7 @@ from lossbench.networks.architectures import (
     Pool,
     Recipe,
 )
-from lossbench.networks.weights import DownloadProgress, WeightFiles, digest, locate, published
+from lossbench.networks.weights import WeightFiles, digest, locate, published
 
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, for images in [0, 1]
 DISTS_MAPS = 3 + 64 + 128 + 256 + 512 + 512  # the image itself and five layers of VGG16
@@ -37,11 +37,8 @@ Tensors = Mapping[str, Tensor]
 class Networks:
     """Networks with their weights; each file is read once, on first use."""
 
-    def __init__(
-        self, files: WeightFiles | None = None, offline: bool = False,
-        report: DownloadProgress | None = None,
-    ) -> None:  # fmt: skip
-        self.files, self.offline, self.report = dict(files or {}), offline, report
+    def __init__(self, files: WeightFiles | None = None, offline: bool = False) -> None:
+        self.files, self.offline = dict(files or {}), offline
         self.hashes: dict[str, str] = {}  # SHA-256 of each file read
         self._read: dict[str, Tensors] = {}
         self._converted: dict[tuple[str, torch.device, torch.dtype], Tensors] = {}
@@ -58,11 +55,7 @@ class Networks:
             return self._converted[key]
 
     def maps(self, images: Tensor, recipe: Recipe, layers: Sequence[str]) -> dict[str, Tensor]:
-        """Features of images (B, 3, H, W) in [0, 1], by layer, each (B, M, height, width).
-
-        Raises:
-            InputError: the images are too small for a layer.
-        """
+        """Features of images (B, 3, H, W) in [0, 1], by layer, each (B, M, height, width)."""
         images = _shrunk(images, recipe.shorter)
         network, numbers = NETWORKS[recipe.network], self.numbers(recipe.network, images)
         features = {IMAGE: images} if IMAGE in layers else {}
@@ -105,9 +98,6 @@ class Networks:
 
         A batch uses at most half of the device's free memory, and is halved if memory runs out. On
         a CPU each image is a batch, which is as fast and makes its bits independent of others.
-
-        Raises:
-            InputError: an image is too small, or a single image too large for the memory.
         """
         features: list[dict[str, Tensor]] = [{}] * len(images)
         by_size: dict[tuple[int, ...], list[int]] = {}
@@ -150,7 +140,7 @@ class Networks:
         if name == SEEDED:
             self.hashes[name] = "random"
             return seeded(NETWORKS[name])
-        path = locate(name, self.files, self.offline, self.report)
+        path = locate(name, self.files, self.offline)
         known = published(name)
         self.hashes[name] = known.sha256 if path.name == known.file else digest(path)
         return checked_weights(name, read_tensors(path), path)
@@ -197,12 +187,7 @@ def seeded(network: Network) -> Tensors:
 
 
 def read_tensors(path: Path) -> Tensors:
-    """The named tensors of a file; no code in the file is run.
-
-    Raises:
-        InputError: the file cannot be read, or contains more than tensors.
-        SettingError: the package that reads the file is not installed.
-    """
+    """The named tensors of a file; no code in the file is run."""
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as arrays:
@@ -239,8 +224,7 @@ def _safetensors(path: Path) -> Tensors:
 def checked_weights(name: str, tensors: Tensors, path: Path) -> Tensors:
     """The weights with a name among the tensors of a file, in float32.
 
-    Raises:
-        InputError: a tensor is missing, unknown, not finite, or has another shape.
+    A tensor that is missing, unknown, not finite, or of another shape is an error.
     """
     ignored: tuple[str, ...] = ("features.",)
     if name in NETWORKS:

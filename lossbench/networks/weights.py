@@ -26,23 +26,14 @@ DownloadProgress = Callable[[int, int], None]  # progress: bytes so far, and tot
 
 @dataclass(frozen=True)
 class Published:
-    """A file of weights as published by its authors.
+    """A file of weights as published by its authors."""
 
-    Attributes:
-        name: its name in `--weights NAME=FILE`.
-        url: where the file is published.
-        sha256: its hash; file names of torch contain the first eight digits.
-        size: its size in bytes.
-        licence: the licence of the weights.
-        file: its name in a cache.
-    """
-
-    name: str
+    name: str  # in `--weights NAME=FILE`
     url: str
     sha256: str
-    size: int
+    size: int  # in bytes
     licence: str
-    file: str
+    file: str  # its name in a cache
 
     @property
     def path(self) -> Path | None:
@@ -55,11 +46,7 @@ class Published:
         return [cache_folder() / self.file, torch_folder() / self.file]
 
     def verify(self, path: Path | None = None) -> Path:
-        """The file, verified by its hash.
-
-        Raises:
-            InputError: the file is missing, cannot be read or has another hash.
-        """
+        """The file, verified by its hash; another hash is an InputError of kind mismatch."""
         path = path or self.path
         if path is None:
             raise InputError(f"{self.name} is in no cache; run lossbench weights fetch {self.name}")
@@ -113,7 +100,6 @@ class Published:
 
     def _download(self, write: Callable[[bytes], object], report: DownloadProgress | None) -> None:
         from http.client import HTTPException
-        from urllib.error import URLError
         from urllib.request import urlopen
 
         done = 0
@@ -124,78 +110,51 @@ class Published:
                     done += len(block)
                     if report:
                         report(done, self.size)
-        except (OSError, HTTPException, URLError) as error:
+        except (OSError, HTTPException) as error:
             reason = getattr(error, "reason", None) or error
             raise InputError(
-                f"{self.name} could not be downloaded from {self.url}: {reason}; {self._ways()}"
+                f"{self.name} could not be downloaded from {self.url}: {reason};"
+                f" {self.ways_to_provide}"
             ) from None
 
-    def _ways(self) -> str:
+    @property
+    def ways_to_provide(self) -> str:
+        """Ways to provide the file without a download, for messages."""
         return (
             f"give the file: --weights {self.name}=FILE, or put it at {self.cache_paths[0]}, or run"
             f" lossbench weights fetch {self.name} on a machine with network access"
         )
 
-    def missing(self) -> InputError:
-        """The error for weights that are in no cache and may not be downloaded."""
-        return InputError(
-            f"the weights {self.name} are needed and --offline forbids a download; {self._ways()}",
-            kind="missing",
-        )
 
-
-def _torch(name: str, file: str, sha256: str, size: int) -> Published:
+def _torch(name: str, file: str, size: int, sha256: str) -> Published:
     return Published(name, TORCH + file, sha256, size, IMAGENET, file)
 
 
-def _head(network: str, sha256: str, size: int) -> Published:
+def _head(network: str, size: int, sha256: str) -> Published:
     name = f"lpips_{network}"
     file = f"{name}-{sha256[:8]}.pth"
     return Published(name, f"{HEADS}{network}.pth", sha256, size, "BSD-2-Clause", file)
 
 
-PUBLISHED = {
-    each.name: each
-    for each in (
-        _torch(
-            "vgg16",
-            "vgg16-397923af.pth",
-            "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0",
-            553_433_881,
-        ),
-        _torch(
-            "vgg19",
-            "vgg19-dcbb9e9d.pth",
-            "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
-            574_673_361,
-        ),
-        _torch(
-            "alexnet",
-            "alexnet-owt-7be5be79.pth",
-            "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02",
-            244_408_911,
-        ),
-        _torch(
-            "squeezenet",
-            "squeezenet1_1-b8a52dc0.pth",
-            "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b",
-            4_958_839,
-        ),
-        _head("alex", "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0", 6_009),
-        _head("vgg", "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868", 7_289),
-        _head(
-            "squeeze", "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76", 10_811
-        ),
-        Published(
-            "dists",
-            "https://github.com/photosynthesis-team/piq/releases/download/v0.4.1/dists_weights.pt",
-            "f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218",
-            12_288,
-            "MIT",
-            "dists_weights-f5e65c96.pt",
-        ),
-    )
-}
+PUBLISHED = {each.name: each for each in (
+    _torch("vgg16", "vgg16-397923af.pth", 553_433_881,
+           "397923af8e79cdbb6a7127f12361acd7a2f83e06b05044ddf496e83de57a5bf0"),
+    _torch("vgg19", "vgg19-dcbb9e9d.pth", 574_673_361,
+           "dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44"),
+    _torch("alexnet", "alexnet-owt-7be5be79.pth", 244_408_911,
+           "7be5be791159472b1fbf3c69796f7cb30dca7ad8466c2df70058c37116cdee02"),
+    _torch("squeezenet", "squeezenet1_1-b8a52dc0.pth", 4_958_839,
+           "b8a52dc049b60e4b6ab68ad0df457362afab8b6304b2febdc1650a5dab4d7e7b"),
+    _head("alex", 6_009, "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
+    _head("vgg", 7_289, "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"),
+    _head("squeeze", 10_811, "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76"),
+    Published(
+        "dists",
+        "https://github.com/photosynthesis-team/piq/releases/download/v0.4.1/dists_weights.pt",
+        "f5e65c96230b7f6ca995691647d482237e4cab8a50c5c4a5784f219ef0748218",
+        12_288, "MIT", "dists_weights-f5e65c96.pt",
+    ),
+)}  # fmt: skip
 
 
 def published(name: str) -> Published:
@@ -221,9 +180,7 @@ def check_files(files: WeightFiles) -> None:
             )
 
 
-def locate(
-    name: str, files: WeightFiles, offline: bool, report: DownloadProgress | None = None
-) -> Path:
+def locate(name: str, files: WeightFiles, offline: bool) -> Path:
     """The file of some weights: from `files`, else from a cache, else downloaded.
 
     Raises:
@@ -236,16 +193,16 @@ def locate(
             raise InputError(f"--weights {name}={path}: there is no such file", kind="missing")
         return weights.verify(path) if path.name == weights.file else path
     if weights.path is None and offline:
-        raise weights.missing()
-    return weights.fetch(report)
+        raise InputError(
+            f"the weights {name} are needed and --offline forbids a download;"
+            f" {weights.ways_to_provide}",
+            kind="missing",
+        )
+    return weights.fetch()
 
 
 def digest(path: Path) -> str:
-    """The SHA-256 of a file.
-
-    Raises:
-        InputError: the file cannot be read.
-    """
+    """The SHA-256 of a file."""
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
