@@ -39,6 +39,10 @@ class Fire(NamedTuple):
     narrow: int
     wide: int
 
+    @property
+    def outputs(self) -> int:
+        return 2 * self.wide
+
 
 class Pool(NamedTuple):
     """Max pooling with stride 2."""
@@ -68,30 +72,30 @@ class Network:
     @cached_property
     def layers(self) -> tuple[str, ...]:
         """Names of the layers, first layer first."""
-        return tuple(step.layer for step in self.steps if not isinstance(step, Pool))
-
-    @property
-    def every_layer(self) -> tuple[str, ...]:
-        """Names of the layers, preceded by the image itself."""
-        return (IMAGE, *self.layers)
+        return tuple(self.widths)
 
     @cached_property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shape of every weight by its key in torchvision."""
         shapes: dict[str, tuple[int, ...]] = {}
-        for key, inputs, outputs, size in self._convolutions():
+
+        def add(key: str, inputs: int, outputs: int, size: int) -> None:
             shapes[f"{key}.weight"] = (outputs, inputs, size, size)
             shapes[f"{key}.bias"] = (outputs,)
+
+        for step in self.steps:
+            if isinstance(step, Conv):
+                add(step.key, step.inputs, step.outputs, step.size)
+            elif isinstance(step, Fire):
+                add(f"{step.key}.squeeze", step.inputs, step.narrow, 1)
+                add(f"{step.key}.expand1x1", step.narrow, step.wide, 1)
+                add(f"{step.key}.expand3x3", step.narrow, step.wide, 3)
         return shapes
 
     @cached_property
     def widths(self) -> dict[str, int]:
         """Number of feature maps of each layer."""
-        return {
-            step.layer: step.outputs if isinstance(step, Conv) else 2 * step.wide
-            for step in self.steps
-            if not isinstance(step, Pool)
-        }
+        return {step.layer: step.outputs for step in self.steps if not isinstance(step, Pool)}
 
     def up_to(self, layers: Iterable[str]) -> Iterator[Step]:
         """The steps up to the deepest of some layers."""
@@ -115,15 +119,6 @@ class Network:
             largest = max(largest, numbers)
             kept += numbers * (step.layer in layers)
         return kept + 3 * largest
-
-    def _convolutions(self) -> Iterator[tuple[str, int, int, int]]:
-        for step in self.steps:
-            if isinstance(step, Conv):
-                yield step.key, step.inputs, step.outputs, step.size
-            elif isinstance(step, Fire):
-                yield f"{step.key}.squeeze", step.inputs, step.narrow, 1
-                yield f"{step.key}.expand1x1", step.narrow, step.wide, 1
-                yield f"{step.key}.expand3x3", step.narrow, step.wide, 3
 
 
 def _vgg(name: str, counts: Sequence[int], widths: Sequence[int]) -> Network:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +15,12 @@ from lossbench.catalog.columns import Term
 from lossbench.catalog.feature_needs import all_layers, parameters
 from lossbench.errors import InputError
 from lossbench.interface.sample_batch import SampleBatch
-from lossbench.networks.architectures import NETWORKS, Recipe
+from lossbench.networks.architectures import IMAGE, NETWORKS, Recipe
 from lossbench.networks.extractor import FREE, Networks
 from lossbench.networks.weights import WeightFiles
 from lossbench.views.features import NetworkFeatures, rgb_images
 
-Asked = dict[tuple[str, Recipe], tuple[str, ...]]  # layers by role and recipe
+Layers = dict[tuple[str, Recipe], tuple[str, ...]]  # by role and recipe, first layer first
 
 
 class Extraction:
@@ -29,11 +29,11 @@ class Extraction:
     def __init__(
         self, terms: Sequence[Term], files: WeightFiles, offline: bool, device: str
     ) -> None:
-        self.wanted = all_layers(terms)
+        self.required = all_layers(terms)
         self.networks = Networks(files, offline)
         here = torch.zeros(1, device=device)
         for name in dict.fromkeys(name for term in terms for name in parameters(term)):
-            self.networks.numbers(name, here)  # what is wrong with a file is told before it starts
+            self.networks.numbers(name, here)  # a file that does not fit is an error of the run
         self.room = Room(free_memory(here.device))
 
     @contextmanager
@@ -46,31 +46,27 @@ class Extraction:
         Raises:
             InputError: an input is no picture in [0, 1], too small or too large.
         """
-        wanted = [self._wanted(each) for each in samples]
-        with self.room.reserved(sum(_cost(*each) for each in wanted)):
-            found: list[NetworkFeatures] = [NetworkFeatures(self.networks) for _ in samples]
-            for key in dict.fromkeys(key for _, asked in wanted for key in asked):
-                role, recipe = key
-                places = [at for at, (_, asked) in enumerate(wanted) if key in asked]
-                layers = [wanted[at][1][key] for at in places]
-                images = [wanted[at][0][role] for at in places]
-                for at, maps in zip(
-                    places, self.networks.each(images, recipe, layers[0]), strict=True
-                ):
-                    found[at].known[key] = maps
-            yield [replace(v, features=each) for v, each in zip(samples, found, strict=True)]
+        layers_of = self._layers(samples[0].inputs)
+        roles = dict.fromkeys(role for role, _ in layers_of)
+        images = [{role: _checked(role, each) for role in roles} for each in samples]
+        with self.room.reserved(sum(_cost(each, layers_of) for each in images)):
+            features = [NetworkFeatures(self.networks) for _ in samples]
+            for (role, recipe), layers in layers_of.items():
+                maps = self.networks.each([each[role] for each in images], recipe, layers)
+                for of_sample, each in zip(features, maps, strict=True):
+                    of_sample.known[role, recipe] = each
+            yield [replace(v, features=each) for v, each in zip(samples, features, strict=True)]
 
-    def _wanted(self, values: SampleBatch) -> tuple[dict[str, Tensor], Asked]:
-        """The pictures of a sample by role, and the layers of each by recipe."""
-        asked: Asked = {}
-        for (role, recipe), layers in self.wanted.items():
-            key = (role if role in values.inputs else "target", recipe)
-            both = {*asked.get(key, ()), *layers}
-            asked[key] = tuple(
-                each for each in NETWORKS[recipe.network].every_layer if each in both
-            )
-        images = {role: _checked(role, values) for role in dict.fromkeys(r for r, _ in asked)}
-        return images, asked
+    def _layers(self, roles: Container[str]) -> Layers:
+        """The layers that are required of some inputs; the target replaces an optional input."""
+        required: dict[tuple[str, Recipe], set[str]] = {}
+        for (role, recipe), layers in self.required.items():
+            key = (role if role in roles else "target", recipe)
+            required.setdefault(key, set()).update(layers)
+        return {
+            key: tuple(each for each in (IMAGE, *NETWORKS[key[1].network].layers) if each in layers)
+            for key, layers in required.items()
+        }
 
 
 def _checked(role: str, values: SampleBatch) -> Tensor:
@@ -89,11 +85,11 @@ def _checked(role: str, values: SampleBatch) -> Tensor:
     return image.float()
 
 
-def _cost(images: Mapping[str, Tensor], asked: Asked) -> float:
+def _cost(images: Mapping[str, Tensor], layers_of: Layers) -> float:
     """Bytes that the features of a sample take, about."""
     return sum(
         4 * NETWORKS[recipe.network].cost(layers) * images[role][0, 0].numel()
-        for (role, recipe), layers in asked.items()
+        for (role, recipe), layers in layers_of.items()
     )
 
 
@@ -122,13 +118,13 @@ def free_memory(device: torch.device) -> float:
     """Bytes that features may take: half of what is free, unbounded where that is unknown."""
     if device.type == "cuda":
         return FREE * torch.cuda.mem_get_info(device)[0]
-    found = []
+    limits = []
     with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
-                found.append(1024 * int(line.split()[1]))
+                limits.append(1024 * int(line.split()[1]))
     with suppress(OSError, ValueError):  # a container's own limit
         group = Path("/sys/fs/cgroup")
         limit = int((group / "memory.max").read_text())
-        found.append(limit - int((group / "memory.current").read_text()))
-    return FREE * min(found, default=float("inf"))
+        limits.append(limit - int((group / "memory.current").read_text()))
+    return FREE * min(limits, default=float("inf"))
