@@ -16,7 +16,6 @@ from lossbench.data.counting.instance_overlap import NOTHING, VOID, InstanceOver
 from lossbench.data.formats.boxes import Detections, by_class
 from lossbench.data.loading.records import Record
 from lossbench.data.loading.sample import Pixels
-from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import MATCH, Plan
 from lossbench.engine.compute.device_transfer import moved
 from lossbench.geometry.box_matching import NONE, match
@@ -37,17 +36,17 @@ TARGET_CELLS = (0.0, 1.0, 0.0, 1.0)
 def counted_values(
     plan: Plan, tables: Any, sizes: Any, device: str, *, shared: bool = True
 ) -> SampleBatch:
-    """Tables of counts, one a sample, as values with weights.
+    """Tables of counts, one a sample, as weighted elements.
 
     Args:
         plan: what the tables count.
-        tables: (B, …) as `Sample` describes them; of those that have no place for a cell that does
-            not occur, one.
+        tables: (B, …) as `Sample` describes them; a single one where they are sparse.
         sizes: (B,) pixels of each sample, ignored ones included.
         device: where to compute.
-        shared: take what cells stand for, and what they add to views, from the run; without, as
-            for losses of a user's own, nobody else sees a change of it, and any view will do.
+        shared: use the grid of cells, and the cache of views, of all samples of the run; a user's
+            own loss, which may change its inputs in place, gets a grid of its own.
     """
+    multiclass = plan.task == "multiclass"
     if plan.sparse:
         (cells,) = tables
         places, weights = cells.places, cells.counts[None]
@@ -55,33 +54,33 @@ def counted_values(
             places, weights = np.zeros(1, np.int64), np.zeros((1, cells.shape[0], 1))
     else:
         weights = np.asarray(tables)
-        weights = weights if plan.task == "multiclass" else weights.reshape(*weights.shape[:2], -1)
+        weights = weights if multiclass else weights.reshape(*weights.shape[:2], -1)
         places = np.arange(weights.shape[-1])
     numbers = (np.asarray(each, np.float64) for each in (weights, sizes))
     (counts,), (total,) = moved([[each] for each in numbers], device)
-    if plan.task == "multiclass":
+    if multiclass:
         if plan.sparse:
             classes = plan.target.classes
             joint = counts.new_zeros(1, classes * classes)
             counts = joint.index_copy_(1, torch.as_tensor(places, device=device), counts[:, 0])
             counts = counts.reshape(1, classes, classes)
         places = np.arange(0)
-    if shared and (plan.task == "multiclass" or not plan.sparse):
+    if shared and (multiclass or not plan.sparse):
         grid = _whole_grid(plan, len(places), counts.shape[1], device)
     else:
         grid = _grid(plan, places, counts.shape[1], device)
-    if plan.task == "multiclass":
-        return SampleBatch(grid.sides, _against_the_rest(counts), total, joint=counts)
-    shares = grid.shares if max(sizes) <= MOST_PIXELS else None
-    return SampleBatch(grid.sides, counts, total, differences=grid.differences, cell_cache=shares)
+    if multiclass:
+        return SampleBatch(grid.inputs, _against_the_rest(counts), total, joint=counts)
+    cache = grid.cell_cache if max(sizes) <= MOST_PIXELS else None
+    return SampleBatch(grid.inputs, counts, total, differences=grid.differences, cell_cache=cache)
 
 
 class CellGrid(NamedTuple):
-    """What the cells of tables stand for, and what a pixel in each of them adds to views."""
+    """The cells of tables as elements of a sample."""
 
-    sides: dict[str, Input]
-    differences: Tensor | None
-    shares: CellCache | None = None
+    inputs: dict[str, Input]  # by role, the value that each cell stands for
+    differences: Tensor | None = None  # the same for tables of differences
+    cell_cache: CellCache | None = None  # what a pixel in each cell adds to views
 
 
 def _grid(plan: Plan, places: Any, classes: int, device: str) -> CellGrid:
@@ -98,12 +97,11 @@ def _grid(plan: Plan, places: Any, classes: int, device: str) -> CellGrid:
         return CellGrid({"target": Input(torch.zeros_like(differences), task)}, differences)
     if task == "multiclass":
         rows = {"pred": PRED_CELLS, "target": TARGET_CELLS}
-        sides = {role: Input(numbers(row), task, cells=True) for role, row in rows.items()}
-        return CellGrid(sides, None)
+        return CellGrid({role: Input(numbers(row), task, cells=True) for role, row in rows.items()})
     true, grey = np.divmod(places, plan.pred.levels)
     pred = Input(numbers(grey / (plan.pred.levels - 1)), task)
     target = Input(numbers(true / (plan.target.levels - 1)), task)
-    return CellGrid({"pred": pred, "target": target}, None)
+    return CellGrid({"pred": pred, "target": target})
 
 
 @lru_cache(maxsize=8)
@@ -112,21 +110,21 @@ def _whole_grid(plan: Plan, cells: int, classes: int, device: str) -> CellGrid:
     grid = _grid(plan, np.arange(cells), classes, device)
     if plan.task == "multiclass" or classes > 1:
         return grid
-    return grid._replace(shares=CellCache(_one_in_each(grid)))
+    return grid._replace(cell_cache=CellCache(_one_in_each(grid)))
 
 
 def _one_in_each(grid: CellGrid) -> SampleBatch:
     """A sample for each cell, of one pixel that is in it, and one whose only pixel is ignored."""
 
-    def apart(cells: Tensor) -> Tensor:
+    def one_each(cells: Tensor) -> Tensor:
         return torch.cat([cells, cells[..., :1]], -1).movedim(-1, 0)
 
-    sides = {role: replace(side, values=apart(side.values)) for role, side in grid.sides.items()}
-    pixels = torch.ones_like(sides["target"].values)
+    inputs = {role: replace(x, values=one_each(x.values)) for role, x in grid.inputs.items()}
+    pixels = torch.ones_like(inputs["target"].values)
     weight = pixels.clone()
     weight[-1] = 0
-    differences = None if grid.differences is None else apart(grid.differences)
-    return SampleBatch(sides, weight, pixels[:, 0, 0], differences=differences)
+    differences = None if grid.differences is None else one_each(grid.differences)
+    return SampleBatch(inputs, weight, pixels[:, 0, 0], differences=differences)
 
 
 def _against_the_rest(joint: Tensor) -> Tensor:
@@ -137,37 +135,39 @@ def _against_the_rest(joint: Tensor) -> Tensor:
 
 
 def pixel_values(plan: Plan, samples: Sequence[Pixels], device: str) -> SampleBatch:
-    """Pixels as values, of one sample or of several that `form` says are alike."""
-    task, (first, *_) = cast(Task, plan.task), samples
-    classes = len(plan.names) if task == "multiclass" else 0
-    readings = (plan.pred, plan.target, *plan.roles)
+    """Pixels of one sample, or of several whose arrays are alike, as elements."""
+    task, first = cast(Task, plan.task), samples[0]
+    encodings = (plan.pred, plan.target, *plan.roles)
     maps = {
         name: [getattr(sample, name) for sample in samples]
         for name in ("weight", "positive", "instances")
         if getattr(first, name) is not None
     }
-    alike = {name: each for name, (each, *_) in maps.items() if once(each)}
-    maps |= {name: [each[:, :1] for each in maps[name]] for name in alike}
-    stacks = [[sample.side(reading.role)[0] for sample in samples] for reading in readings]
+    constant = {name: each for name, (each, *_) in maps.items() if once(each)}
+    maps |= {name: [each[:, :1] for each in maps[name]] for name in constant}
+    stacks = [[sample.side(encoding.role)[0] for sample in samples] for encoding in encodings]
     tensors = moved([*stacks, *maps.values()], device)
-    sides = {
-        reading.role: _side(
-            tensor,
-            reading,
+    inputs = {}
+    for encoding, tensor in zip(encodings, tensors, strict=False):
+        is_map = task == "multiclass" and encoding.is_hard and not encoding.stacked
+        inputs[encoding.role] = Input(
+            tensor[:, 0]
+            if is_map
+            else tensor.to(torch.uint8 if encoding.is_hard else torch.double),
             task,
-            labelled=classes if reading.is_hard and not reading.stacked else 0,
-            space=first.side(reading.role)[1],
+            encoding.is_logits,
+            space=first.side(encoding.role)[1],
+            labelled=len(plan.names) if is_map else 0,
         )
-        for reading, tensor in zip(readings, tensors, strict=False)
-    }
-    found = dict(zip(maps, (each.double() for each in tensors[len(readings) :]), strict=True))
-    found |= {name: found[name].expand(-1, *each.shape) for name, each in alike.items()}
+    numbers = (each.double() for each in tensors[len(encodings) :])
+    on_device = dict(zip(maps, numbers, strict=True))
+    on_device |= {name: on_device[name].expand(-1, *each.shape) for name, each in constant.items()}
     return SampleBatch(
-        sides,
-        found["weight"],
+        inputs,
+        on_device["weight"],
         torch.full((len(samples),), first.weight.shape[1], dtype=torch.float64, device=device),
-        emphasis=found.get("positive"),
-        instances=found.get("instances"),
+        emphasis=on_device.get("positive"),
+        instances=on_device.get("instances"),
         spacing=first.spacing,
     )
 
@@ -178,131 +178,99 @@ def once(rows: Any) -> bool:
 
 
 def segment_values(plan: Plan, sample: InstanceOverlap, size: int, device: str) -> SampleBatch:
-    """One sample's segments as values: a table cell for each pair that shares pixels.
-
-    Args:
-        plan: how they were read.
-        sample: what was counted.
-        size: pixels of the sample, void ones included.
-        device: where to compute.
-    """
+    """Segments of one sample of `size` pixels: an element for each pair that shares pixels."""
 
     def hot(classes: Any) -> Tensor:
         """(…, C), nothing where there is no class."""
         indices = torch.as_tensor(classes + 1, device=device)
         return functional.one_hot(indices, len(plan.names) + 1)[:, 1:].to(torch.float64)
 
-    def side(segments: Any, classes: Any) -> Input:
-        found = np.append(classes, NOTHING)[segments.clip(NOTHING)]  # the last one is nothing's
-        return Input(hot(found).T[None], "instances")
+    def classes_of(segments: Any, classes: Any) -> Input:
+        of_segment = np.append(classes, NOTHING)[
+            segments.clip(NOTHING)
+        ]  # the last is of no segment
+        return Input(hot(of_segment).T[None], "instances")
 
     count, pred, target, crowd = (
         torch.as_tensor(each, device=device)
         for each in (sample.count, sample.pred, sample.target, sample.crowd)
     )
-    things = None
+    count, things = count.double(), None
     if plan.things is not None:
         things = torch.tensor([name in plan.things for name in plan.names], device=device)
-    sides = {
-        "pred": side(sample.pred, sample.pred_class),
-        "target": side(sample.target, sample.target_class),
-    }
-    weight = count.to(torch.float64).where(target != VOID, 0.0)
+    hot_pred, hot_target = hot(sample.pred_class), hot(sample.target_class)
     return SampleBatch(
-        sides,
-        weight[None, None],
+        {
+            "pred": classes_of(sample.pred, sample.pred_class),
+            "target": classes_of(sample.target, sample.target_class),
+        },
+        count.where(target != VOID, 0.0)[None, None],
         torch.full((1,), size, dtype=torch.float64, device=device),
-        segments=SegmentPairs(
-            count.to(torch.float64),
-            pred,
-            target,
-            hot(sample.pred_class),
-            hot(sample.target_class),
-            crowd,
-            things,
-        ),
+        segments=SegmentPairs(count, pred, target, hot_pred, hot_target, crowd, things),
     )
 
 
 def detection_values(plan: Plan, sample: Detections, device: str) -> SampleBatch:
-    """One sample's boxes as values: an element for each object, and each detection that is none.
+    """Boxes of one sample: an element for each object and for each unmatched detection.
 
     Prediction and target of an element are its score, 0 where it was missed, and 0 or 1. Crowds,
     and detections in them, are no elements.
     """
-    alone = np.ones(len(sample.pred.corners), np.bool_)
+    unmatched = np.ones(len(sample.pred.corners), np.bool_)
     partner = np.full(len(sample.target.corners), NONE)
     for _, p, t in by_class(sample):
         crowd = sample.target.crowd[t]
-        (places,) = match(sample.of_boxes[np.ix_(p, t)], crowd, crowd, [MATCH])
-        some = places != NONE
-        alone[p[some]] = False
-        partner[t[places[some]]] = p[some]
+        (matches,) = match(sample.of_boxes[np.ix_(p, t)], crowd, crowd, [MATCH])
+        matched = matches != NONE
+        unmatched[p[matched]] = False
+        partner[t[matches[matched]]] = p[matched]
     objects = np.flatnonzero(~sample.target.crowd)
-    alarms = np.flatnonzero(alone)
-    found = np.append(partner[objects], alarms)
-    there = np.append(objects, np.full(len(alarms), NONE))
+    alarms = np.flatnonzero(unmatched)
+    pred = np.append(partner[objects], alarms)
+    target = np.append(objects, np.full(len(alarms), NONE))
     classes = np.append(sample.target.of_class[objects], sample.pred.of_class[alarms])
 
     def numbers(each: Any, dtype: torch.dtype = torch.float64) -> Tensor:
         return torch.as_tensor(each, dtype=dtype, device=device)[None]
 
-    def placed(corners: Any, places: Any) -> Tensor:
-        """The boxes at some places, any one where there is none."""
-        return numbers(np.append(corners, np.zeros((1, 4)), 0)[places])
+    def corners(boxes: Any, indices: Any) -> Tensor:
+        """The corners of some boxes, zeros for NONE."""
+        return numbers(np.append(boxes.corners, np.zeros((1, 4)), 0)[indices])
 
     indices = torch.as_tensor(classes, device=device)
     hot = functional.one_hot(indices, len(plan.names)).T[None].to(torch.float64)
-    scores = np.append(sample.pred.score, 0.0)[found]
-    sides = {
+    scores = np.append(sample.pred.score, 0.0)[pred]
+    inputs = {
         "pred": Input(numbers(scores)[:, None] * hot, "detection"),
-        "target": Input(numbers(there != NONE)[:, None] * hot, "detection"),
+        "target": Input(numbers(target != NONE)[:, None] * hot, "detection"),
     }
-    return SampleBatch(
-        sides,
+    boxes = AlignedBoxes(
+        corners(sample.pred, pred),
+        corners(sample.target, target),
+        numbers(pred != NONE, torch.bool),
+        numbers(target != NONE, torch.bool),
         hot,
-        torch.full((1,), len(classes), dtype=torch.float64, device=device),
-        boxes=AlignedBoxes(
-            placed(sample.pred.corners, found),
-            placed(sample.target.corners, there),
-            numbers(found != NONE, torch.bool),
-            numbers(there != NONE, torch.bool),
-            hot,
-        ),
-        detections=sample,
     )
+    total = torch.full((1,), len(classes), dtype=torch.float64, device=device)
+    return SampleBatch(inputs, hot, total, boxes=boxes, detections=sample)
 
 
 def record_values(plan: Plan, samples: Sequence[Record], device: str) -> SampleBatch:
-    """Vectors of one length, or one sample of scores or of tensors by name, as values."""
-    task = cast(Task, plan.task)
-
-    def side(role: str) -> Input:
-        if task == "records":
-            (sample,) = samples
-            tensors = {
-                name: torch.as_tensor(np.require(each, requirements=["C", "W"]), device=device)[
-                    None
-                ]
-                for name, each in sample.roles[role].items()
-            }
-            return Input(
-                torch.zeros(1, 1, 1, device=device), task, named=NamedTensors(role, tensors)
-            )
-        rows = np.stack([sample.roles[role][""] for sample in samples])
-        numbers = torch.as_tensor(rows, dtype=torch.float64, device=device)
-        return Input(numbers.movedim(1, 2) if task == "vectors" else numbers, task)
-
+    """Vectors of one length, or one sample of scores or of tensors by name."""
+    task, roles = cast(Task, plan.task), samples[0].roles
     ones = torch.ones(len(samples), dtype=torch.float64, device=device)
-    return SampleBatch({role: side(role) for role in samples[0].roles}, ones[:, None, None], ones)
-
-
-def _side(given: Tensor, reading: InputEncoding, task: Task, *, labelled: int, space: Any) -> Input:
-    """(B, C, N) float64, 0 and 1 as bytes, or labels (B, N) of several classes."""
-    if labelled:
-        given = given[:, 0]
-    elif reading.is_hard:
-        given = given.to(torch.uint8)
-    else:
-        given = given.to(torch.float64)
-    return Input(given, task, reading.is_logits, space=space, labelled=labelled)
+    inputs = {}
+    for role in roles:
+        if task == "records":
+            arrays = {
+                name: np.require(each, requirements=["C", "W"])[None]
+                for name, each in roles[role].items()
+            }
+            tensors = {name: torch.as_tensor(each, device=device) for name, each in arrays.items()}
+            empty = torch.zeros(1, 1, 1, device=device)
+            inputs[role] = Input(empty, task, named=NamedTensors(role, tensors))
+        else:
+            rows = np.stack([sample.roles[role][""] for sample in samples])
+            numbers = torch.as_tensor(rows, dtype=torch.float64, device=device)
+            inputs[role] = Input(numbers.movedim(1, 2) if task == "vectors" else numbers, task)
+    return SampleBatch(inputs, ones[:, None, None], ones)
