@@ -13,21 +13,12 @@ from torch import Tensor
 
 from lossbench.catalog.columns import Term
 from lossbench.catalog.compatibility import class_count
-from lossbench.data.counting.instance_overlap import InstanceOverlap
-from lossbench.data.formats.boxes import Detections
-from lossbench.data.loading.records import Record
 from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.compute.class_weights import probes, units
 from lossbench.engine.compute.device import out_of_memory
 from lossbench.engine.compute.streaming import Added, add_parts, in_parts, together
-from lossbench.engine.compute.tensors import (
-    counted_values,
-    detection_values,
-    pixel_values,
-    record_values,
-    segment_values,
-)
+from lossbench.engine.compute.tensors import counted_values, pixel_values, sample_values
 from lossbench.engine.state.loaded_batch import LoadedBatch
 from lossbench.engine.state.scores import BatchScores
 from lossbench.errors import InputError, LossbenchError
@@ -53,18 +44,14 @@ if TYPE_CHECKING:
 
 
 def import_losses(terms: Sequence[Term]) -> None:
-    """Import every loss: what is wrong with a plugin is told before anything is evaluated."""
+    """Import every loss, so that an error in a plugin is reported before anything is evaluated."""
     for term in terms:
         call_signature(loss_function(term.entry))
 
 
 @contextmanager
 def as_sample_error(term: Term) -> Iterator[None]:
-    """What a user's own loss raises becomes the error of a sample.
-
-    Raises:
-        InputError: it failed.
-    """
+    """Raise an InputError of the sample instead of what a user's own loss raises."""
     try:
         yield
     except (Exception, SystemExit) as error:
@@ -72,11 +59,11 @@ def as_sample_error(term: Term) -> Iterator[None]:
             error.loss = term.name
         if term.entry.plugin is None or isinstance(error, LossbenchError):
             raise
-        raise _failed(term, term.entry.plugin.describe(error)) from error
+        raise _failure(term, term.entry.plugin.describe(error)) from error
 
 
-def _failed(term: Term, what: str) -> InputError:
-    failure = InputError(f"has no {term.name}: {what}", kind="loss")
+def _failure(term: Term, message: str) -> InputError:
+    failure = InputError(f"has no {term.name}: {message}", kind="loss")
     failure.loss = term.name
     return failure
 
@@ -88,9 +75,9 @@ def evaluate_parts(
     chunk: LoadedBatch,
     extraction: Extraction | None = None,
 ) -> list[tuple[LoadedBatch, BatchScores]]:
-    """A chunk with its rows, in parts: samples that are not equally long do not come together.
+    """The parts of a chunk with their scores: samples of different sizes come separately.
 
-    Features are made of several samples together.
+    Features are computed for several samples together.
     """
     if extraction is None or not chunk.pixels:
         parts = [chunk]
@@ -121,13 +108,12 @@ def evaluate_batch(
     chunk: LoadedBatch,
     values: SampleBatch | None = None,
 ) -> BatchScores:
-    """Every term on every sample of a chunk.
+    """Every term on every sample of a chunk; `values` are those of a single sample, if known.
 
     Counted samples are evaluated together, samples of pixels come alone or are of one size: rows
-    are never padded, and a value does not depend on its neighbours. A sample's values may have been
-    made already.
+    are never padded, and a value does not depend on its neighbours.
     """
-    rows, made = BatchScores(), values
+    rows = BatchScores()
     with torch.inference_mode():
         if chunk.tables is not None:
             counted = [term for term in terms if on_tables(plan, term)]
@@ -144,23 +130,15 @@ def evaluate_batch(
                 if not others:
                     return rows
             (sample,) = chunk.pixels
-            if made is not None:
-                values = made
-            elif isinstance(sample, InstanceOverlap):
-                values = segment_values(plan, sample, int(chunk.sizes[0]), device)
-            elif isinstance(sample, Detections):
-                values = detection_values(plan, sample, device)
-            elif isinstance(sample, Record):
-                values = record_values(plan, [sample], device)
-            else:
-                values = pixel_values(plan, [sample], device)
+            if values is None:
+                values = sample_values(plan, sample, int(chunk.sizes[0]), device)
             evaluate_terms(rows, values, plan, others)
             add_states(rows, values, others)
     return rows
 
 
 def is_plugin(term: Term) -> bool:
-    """Whether a loss is a user's own, which may change in place what it is given."""
+    """Whether a loss is a user's own, which may change its inputs in place."""
     return term.entry.plugin is not None
 
 
@@ -182,42 +160,40 @@ def evaluate_terms(
                 continue
             result = raw(loss_function(term.entry), values, term.options)
             alike.setdefault(_finishing(term, result, plan), []).append((term, result))
-    for some in alike.values():
-        _finish(rows, values, plan, *zip(*some, strict=True))
+    for group in alike.values():
+        _finish(rows, values, plan, *zip(*group, strict=True))
     if rows.unfinished:
         rows.support = to_array(values.support)
         rows.valid = to_array(values.total_weight.expand_as(values.support))
 
 
 def _finishing(term: Term, result: Any, plan: Plan) -> Any:
-    """What terms have in common that are finished alike."""
-    if term.entry.plugin is not None:
+    """A key that terms share if their results can be finished together; none with a plugin's."""
+    if is_plugin(term):
         return term
     kind, options = finishing(loss_function(term.entry), term.options, plan.task)
     return kind, repr(options), (result.top if isinstance(result, Sums) else result).shape
 
 
 def _finish(
-    rows: BatchScores, values: SampleBatch, plan: Plan, terms: Sequence[Term], found: Any
+    rows: BatchScores, values: SampleBatch, plan: Plan, terms: Sequence[Term], results: Any
 ) -> None:
-    """Terms that are finished alike, as if they were more samples of one."""
-    (first, *others), (stacked, *_) = terms, found
-    count = 1 + len(others)
-    if others and isinstance(stacked, Sums):
-        stacked = Sums(*(torch.cat(fields) for fields in zip(*found, strict=True)))
-    elif others:
-        stacked = torch.cat(found)
+    """Finish terms of one kind and options together, as if they were more samples of the first."""
+    first, count, stacked = terms[0], len(terms), results[0]
+    if count > 1 and isinstance(stacked, Sums):
+        stacked = Sums(*(torch.cat(fields) for fields in zip(*results, strict=True)))
+    elif count > 1:
+        stacked = torch.cat(results)
 
     def support() -> Tensor:
         return values.support.repeat(count, 1)
 
+    function = loss_function(first.entry)
     with as_sample_error(first):
-        sample, classes = finish(
-            loss_function(first.entry), stacked, support, first.options, plan.task
-        )
-    if classes is not None and not plan.by_class:
+        sample, classes = finish(function, stacked, support, first.options, plan.task)
+    if not plan.by_class:
         classes = None
-    if first.entry.plugin is not None:
+    if is_plugin(first):
         _check_shapes(first, values, sample, classes)
     rows.values |= zip(terms, to_array(sample).reshape(count, -1), strict=True)
     if classes is not None:
@@ -226,7 +202,7 @@ def _finish(
 
 
 def _evaluate_added(rows: BatchScores, added: Added, plan: Plan) -> None:
-    """Terms of samples from what adds up of each, which is kept as well."""
+    """Evaluate terms from the additive states of samples, and keep the states."""
     rows.states[""] = {"support": to_array(added.support)}
     for term, states in added.states.items():
         function = loss_function(term.entry)
@@ -248,32 +224,30 @@ def _evaluate_added(rows: BatchScores, added: Added, plan: Plan) -> None:
 
 
 def _probed(term: Term, values: SampleBatch) -> list[Any]:
-    """What a term with unknown options returns with each of the probes."""
+    """The result of a term with unknown options for each of the probes."""
     function, options = loss_function(term.entry), term.options
     if not term.inside:
         return [raw(function, values, options)]
     (name,) = term.inside
-    several = torch.as_tensor(units(class_count(term, values.task, values.support.shape[1])))
-    return raw_of_each(function, values, options, name, several.to(values.weight.device))
+    rows = torch.as_tensor(units(class_count(term, values.task, values.support.shape[1])))
+    return raw_of_each(function, values, options, name, rows.to(values.weight.device))
 
 
 def _numbers(result: Any) -> tuple[FloatArray, ...]:
-    """What a loss returned for each sample, as arrays."""
+    """The result of a loss for each sample, as arrays."""
     return tuple(map(to_array, result if isinstance(result, Sums) else (result,)))
 
 
 def _check_shapes(term: Term, values: SampleBatch, sample: Any, classes: Any) -> None:
-    """A user's own loss must have come to one value a sample, and one a class where it has any."""
-    wanted = [(len(values.weight),), tuple(values.support.shape)]
-    for each, shape in zip((sample, classes), wanted, strict=True):
-        if each is not None and tuple(each.shape) != shape:
-            raise _failed(
-                term, f"{term.entry.returns} came to shape {tuple(each.shape)}, expected {shape}"
-            )
+    """Check that a user's own loss has one value a sample, and one a class where it has any."""
+    for each, expected in ((sample, values.weight.shape[:1]), (classes, values.support.shape)):
+        if each is not None and each.shape != expected:
+            actual = f"came to shape {tuple(each.shape)}, expected {tuple(expected)}"
+            raise _failure(term, f"{term.entry.returns} {actual}")
 
 
 def add_states(rows: BatchScores, values: SampleBatch, terms: Sequence[Term]) -> None:
-    """What adds up of one sample's pixels; with probes, one after another along the second axis."""
+    """Add the additive states of one sample, those of probes along the second axis."""
     rows.states[""] = {"support": to_array(values.support)}
     for term in terms:
         function = loss_function(term.entry)
@@ -284,10 +258,10 @@ def add_states(rows: BatchScores, values: SampleBatch, terms: Sequence[Term]) ->
             continue
         options = probes(term, class_count(term, values.task, values.support.shape[1]))
         with as_sample_error(term):
-            added = [state(function, values, each) for each in options]
-            found = [each for each in added if each is not None]
-            if found:
-                rows.states[term.key] = _fields(found)
+            states = [state(function, values, each) for each in options]
+            additive = [each for each in states if each is not None]
+            if additive:
+                rows.states[term.key] = _fields(additive)
 
 
 def _fields(states: Sequence[Mapping[str, Any]]) -> dict[str, FloatArray]:

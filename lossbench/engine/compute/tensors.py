@@ -172,6 +172,18 @@ def pixel_values(plan: Plan, samples: Sequence[Pixels], device: str) -> SampleBa
     )
 
 
+def sample_values(plan: Plan, sample: Any, size: int, device: str) -> SampleBatch:
+    """One sample of `size` pixels that is not counted, in the form that its task has."""
+    match sample:
+        case InstanceOverlap():
+            return segment_values(plan, sample, size, device)
+        case Detections():
+            return detection_values(plan, sample, device)
+        case Record():
+            return record_values(plan, [sample], device)
+    return pixel_values(plan, [sample], device)
+
+
 def once(rows: Any) -> bool:
     """Whether all pixels share one number in memory."""
     return bool(rows.strides[-1] == 0)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -97,22 +99,21 @@ class SumPool:
     """Exact sums of the additive states of losses, over the samples of a run on pixels."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, dict[str, ExactSum]] = {}
+        # By loss and quantity.
+        self.sums: dict[str, dict[str, ExactSum]] = defaultdict(partial(defaultdict, ExactSum))
 
     def add(self, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Add the states of some samples: loss -> quantity -> array (B, …)."""
         for name, state in states.items():
-            sums = self.sums.setdefault(name, {})
             for quantity, numbers in state.items():
                 for row in numbers:
-                    sums.setdefault(quantity, ExactSum()).add(row)
+                    self.sums[name][quantity].add(row)
 
     def extend(self, other: SumPool) -> None:
         """Add the sums of other samples."""
         for name, state in other.sums.items():
-            sums = self.sums.setdefault(name, {})
             for quantity, exact in state.items():
-                sums.setdefault(quantity, ExactSum()).extend(exact)
+                self.sums[name][quantity].extend(exact)
 
     def pack(self) -> Arrays:
         return {
@@ -124,15 +125,12 @@ class SumPool:
     def unpack(self, arrays: Arrays) -> None:
         for key, canonical in arrays.items():
             name, _, quantity = key.rpartition("/")
-            exact = self.sums.setdefault(name, {}).setdefault(quantity, ExactSum())
             for part in np.moveaxis(canonical, -1, 0):
-                exact.add(part)
+                self.sums[name][quantity].add(part)
 
     def as_json(self) -> dict[str, Any]:
         return {
-            name: {
-                quantity: jsonable(exact.canonical().tolist()) for quantity, exact in sums.items()
-            }
+            name: {key: jsonable(exact.canonical().tolist()) for key, exact in sums.items()}
             for name, sums in self.sums.items()
         }
 

@@ -23,19 +23,12 @@ Pooled = Mapping[Term, tuple[float, list[float]]]
 
 @dataclass(frozen=True)
 class Grouping:
-    """The groups of a run.
+    """The groups of a run."""
 
-    Attributes:
-        of: the group of each pair, by id.
-        sizes: the number of pairs of each group.
-        pooled: returns the values of the pooled samples of a group.
-        wait: whether groups stay open until the end, for options that follow from all samples.
-    """
-
-    of: Mapping[str, str]
-    sizes: Mapping[str, int]
-    pooled: Callable[[Accumulators], Pooled]
-    wait: bool
+    of: Mapping[str, str]  # group of each pair, by id
+    sizes: Mapping[str, int]  # number of pairs of each group
+    pooled: Callable[[Accumulators], Pooled]  # values of the pooled samples of a group
+    wait: bool  # whether groups stay open until the end, for options that follow from all samples
 
 
 class GroupAccumulators:
@@ -110,20 +103,14 @@ class GroupAccumulators:
         for group in list(self.pools):
             self._close(group)
 
-        def values(term: Term, classes: int) -> list[tuple[float, list[float]]]:
+        by_group = [{} if name in without else self.values[name] for name in names]
+        columns: dict[Term, tuple[FloatArray, FloatArray | None, float, None]] = {}
+        for term, classes in terms.items():
             undefined = (math.nan, [math.nan] * classes)
-            by_group = ({} if name in without else self.values[name] for name in names)
-            return [each.get(term, undefined) for each in by_group]
-
-        return {
-            term: (
-                np.array([value for value, _ in values(term, classes)]),
-                np.array([row for _, row in values(term, classes)]) if classes else None,
-                math.nan,
-                None,
-            )
-            for term, classes in terms.items()
-        }
+            rows = [values.get(term, undefined) for values in by_group]
+            by_class = np.array([row for _, row in rows]) if classes else None
+            columns[term] = (np.array([value for value, _ in rows]), by_class, math.nan, None)
+        return columns
 
     def _count(self, read: Counter[str]) -> None:
         """Count pairs that have been read, by group, and close the groups that are complete."""

@@ -27,21 +27,14 @@ FETCHED = 16  # pairs whose remote files are fetched concurrently
 
 @dataclass(frozen=True)
 class LoadedBatch:
-    """A batch of pairs after reading.
+    """A batch of pairs after reading."""
 
-    Attributes:
-        indices: the index of each sample among the pairs.
-        tables: the tables of counts, stacked; or cells, of which a sample may have any number.
-        pixels: the pixels of each sample, or what the task has in their place.
-        sizes: the number of pixels of each sample.
-        errors: the pairs that could not be read.
-    """
-
-    indices: tuple[int, ...]
+    indices: tuple[int, ...]  # of each sample among the pairs
+    # Tables of counts, stacked; or cells, of which a sample may have any number.
     tables: NDArray[np.uint32] | tuple[Cells, ...] | None
     pixels: tuple[Pixels | InstanceOverlap | Record | Detections, ...]
-    sizes: NDArray[np.int64]
-    errors: tuple[PairError, ...]
+    sizes: NDArray[np.int64]  # pixels of each sample
+    errors: tuple[PairError, ...]  # the pairs that could not be read
 
     @classmethod
     def joined(cls, batches: Sequence[LoadedBatch], counts: Sequence[int]) -> LoadedBatch:
@@ -99,9 +92,9 @@ def _stacked(tables: Sequence[CountTable | Cells]) -> NDArray[np.uint32] | tuple
 
 def _taken(tables: Any, rows: Sequence[int]) -> Any:
     """The tables of some samples."""
-    if tables is None or isinstance(tables, np.ndarray):
-        return tables if tables is None else tables[list(rows)]
-    return tuple(tables[row] for row in rows)
+    if isinstance(tables, tuple):
+        return tuple(tables[row] for row in rows)
+    return None if tables is None else tables[list(rows)]
 
 
 def _fetched(pairs: Sequence[Pair]) -> Iterator[Pair]:

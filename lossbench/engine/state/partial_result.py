@@ -20,7 +20,7 @@ from lossbench.engine.state.group_accumulators import GroupAccumulators, Groupin
 from lossbench.engine.state.loaded_batch import LoadedBatch
 from lossbench.engine.state.scores import DeferredTerms
 from lossbench.errors import PairError
-from lossbench.runtime.array_types import FloatArray
+from lossbench.runtime.array_types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from lossbench.engine.state.scores import BatchScores, Unfinished
@@ -30,33 +30,23 @@ JSON = "words"  # name of the array that holds everything else, as JSON
 
 @dataclass
 class PartialResult:
-    """Results of the pairs from `start` to before `stop`.
-
-    Attributes:
-        good: (stop − start,) which pairs have values.
-        values: by term, (stop − start,), nan for pairs without a value.
-        classes: by term, (stop − start, K).
-        failed: the pairs without values.
-        deferred: terms whose automatic options follow from all samples.
-        pools: accumulators over the samples.
-        groups: accumulators of each group, if there are groups.
-        samples: by index, samples for terms that need all samples at once.
-        files: a digest of the fingerprints of all files, if there is a checkpoint.
-    """
+    """Results of the n pairs from `start` to before `stop`."""
 
     start: int
     stop: int
     groups: GroupAccumulators | None = None
-    values: dict[Term, FloatArray] = field(default_factory=dict)
-    classes: dict[Term, FloatArray] = field(default_factory=dict)
+    values: dict[Term, FloatArray] = field(default_factory=dict)  # (n,), nan without a value
+    classes: dict[Term, FloatArray] = field(default_factory=dict)  # (n, K)
     failed: list[PairError] = field(default_factory=list)
+    # Terms whose automatic options follow from all samples.
     deferred: list[DeferredTerms] = field(default_factory=list)
     pools: Accumulators = field(default_factory=Accumulators)
+    # By index, samples for terms that need all samples at once.
     samples: dict[int, Record] = field(default_factory=dict)
-    files: str = ""
+    files: str = ""  # digest of the fingerprints of all files, if there is a checkpoint
 
     def __post_init__(self) -> None:
-        self.good = np.zeros(self.stop - self.start, bool)
+        self.good = np.zeros(self.stop - self.start, bool)  # which pairs have values
 
     @classmethod
     def empty(cls, start: int, stop: int, grouping: Grouping | None) -> PartialResult:
@@ -77,10 +67,7 @@ class PartialResult:
             return
         indices = np.array(batch.indices, np.int64) + (start - self.start)
         self.good[indices] = True
-        for term, values in rows.values.items():
-            self._row(self.values, term)[indices] = values
-        for term, classes in rows.classes.items():
-            self._row(self.classes, term, classes.shape[1:])[indices] = classes
+        self._store(indices, rows)
         if rows.unfinished:
             self.deferred.append(DeferredTerms.of(indices + self.start, rows))
         if keep:
@@ -95,10 +82,7 @@ class PartialResult:
         """Add the results of a part of the range."""
         rows = slice(other.start - self.start, other.stop - self.start)
         self.good[rows] = other.good
-        for term, values in other.values.items():
-            self._row(self.values, term)[rows] = values
-        for term, classes in other.classes.items():
-            self._row(self.classes, term, classes.shape[1:])[rows] = classes
+        self._store(rows, other)
         self.failed += other.failed
         self.deferred += other.deferred
         self.pools.extend(other.pools)
@@ -115,12 +99,13 @@ class PartialResult:
         for rows in (self.values, self.classes):
             rows |= {term: each[:count] for term, each in rows.items()}
 
-    def _row(
-        self, rows: dict[Term, FloatArray], term: Term, shape: Sequence[int] = ()
-    ) -> FloatArray:
-        if term not in rows:
-            rows[term] = np.full((self.stop - self.start, *shape), math.nan)
-        return rows[term]
+    def _store(self, rows: IntArray | slice, scores: BatchScores | PartialResult) -> None:
+        """Set the values and class values of some rows; others have nan."""
+        for stored, new in ((self.values, scores.values), (self.classes, scores.classes)):
+            for term, numbers in new.items():
+                if term not in stored:
+                    stored[term] = np.full((len(self.good), *numbers.shape[1:]), math.nan)
+                stored[term][rows] = numbers
 
     def pack(self) -> bytes:
         """Pack into the bytes of an .npz file without pickled objects; nothing is rounded."""
@@ -161,11 +146,7 @@ class PartialResult:
     def unpack(
         cls, packed: bytes, terms: Iterable[Term], grouping: Grouping | None
     ) -> PartialResult:
-        """Restore a packed partial result of a run with the same terms.
-
-        Raises:
-            ValueError: it is damaged or of another version.
-        """
+        """Restore a packed result of a run with the same terms; ValueError if that fails."""
         try:
             return cls._unpacked(packed, {term.key: term for term in terms}, grouping)
         except (BadZipFile, KeyError, TypeError, OSError) as error:
