@@ -25,21 +25,13 @@ FAR = 1e4  # logits of a prediction that is certain
 
 @dataclass(frozen=True)
 class Slope:
-    """What was found on one task for one encoding of the prediction.
+    """The gradient of a loss on one task, for one encoding of the prediction."""
 
-    Attributes:
-        task: binary, multiclass, multilabel or image.
-        encoding: probability, logits or image.
-        difference: the largest one between the analytic slope and the central difference.
-        agrees: whether all slopes are within the tolerance.
-        finite: whether the gradient is finite where the prediction is certain, right or wrong.
-    """
-
-    task: str
-    encoding: str
-    difference: float
-    agrees: bool
-    finite: bool
+    task: str  # binary, multiclass, multilabel or image
+    encoding: str  # probability, logits or image
+    difference: float  # the largest one between the analytic slope and the central difference
+    agrees: bool  # whether all slopes are within the tolerance
+    finite: bool  # whether the gradient is finite where the prediction is certain, right or wrong
 
     @property
     def passed(self) -> bool:
@@ -47,11 +39,7 @@ class Slope:
 
 
 def slopes(expression: str, task: str | None, seed: int) -> list[Slope]:
-    """Every task and encoding that an expression of losses has.
-
-    Raises:
-        SettingError: the expression is wrong, or has no gradient.
-    """
+    """The gradient of an expression of losses on every task and for every encoding it has."""
     (column,) = resolve([expression], {})
     for term in column.terms:
         if not CLASSES.keys() & set(term.entry.tasks):
@@ -96,16 +84,17 @@ def _slope(column: Column, task: str, encoding: str, seed: int) -> Slope:
     (analytic,) = torch.autograd.grad(values.nansum(), pred)
     difference, agrees = 0.0, True
     flat, slope = pred.detach().flatten(), analytic.flatten()
-    for place in _places(len(flat), seed):
-        ends = []
-        for step in (STEP, -STEP):
-            moved = flat.clone()
-            moved[place] += step
-            ends.append(float(value(moved.reshape(pred.shape)).nansum()))
-        measured, claimed = (ends[0] - ends[1]) / (2 * STEP), float(slope[place])
-        apart = abs(claimed - measured)
-        difference = max(difference, apart)
-        agrees = agrees and apart <= ABSOLUTE + RELATIVE * abs(measured)
+    order = torch.randperm(len(flat), generator=torch.Generator().manual_seed(seed))
+    for index in order[:MOST].tolist():
+        step = torch.zeros_like(flat)
+        step[index] = STEP
+        above, below = (
+            float(value(moved.reshape(pred.shape)).nansum()) for moved in (flat + step, flat - step)
+        )
+        measured = (above - below) / (2 * STEP)
+        error = abs(float(slope[index]) - measured)
+        difference = max(difference, error)
+        agrees = agrees and error <= ABSOLUTE + RELATIVE * abs(measured)
     finite = all(
         bool(torch.autograd.grad(value(end).nansum(), end)[0].isfinite().all())
         for end in _ends(encoding, target)
@@ -115,25 +104,19 @@ def _slope(column: Column, task: str, encoding: str, seed: int) -> Slope:
 
 def _value_of(column: Column, task: str, encoding: str, target: Tensor) -> Callable[..., Tensor]:
     """The expression as a function of the prediction alone."""
-    where: dict[str, Any] = {"encoding": encoding}
-    if encoding != "image":
-        where["task"] = task
+    arguments = {"encoding": encoding} | ({} if encoding == "image" else {"task": task})
 
     def of_term(term: Term, pred: Tensor) -> Tensor:
         classes = class_count(term, task, CLASSES[task])
         numbers = tuple(1 + number / 2 for number in range(classes))  # there is no data set
-        options = {**term.options, **dict.fromkeys(term.automatic, numbers)}
-        return tensor_loss(term.name)(pred, target, **where, **options)
+        options: dict[str, Any] = {**term.options, **dict.fromkeys(term.automatic, numbers)}
+        return tensor_loss(term.name)(pred, target, **arguments, **options)
 
-    def value(pred: Tensor) -> Tensor:
-        found: Tensor = fold(column.node, lambda term: of_term(term, pred))
-        return found
-
-    return value
+    return lambda pred: fold(column.node, lambda term: of_term(term, pred))
 
 
 def _tried(column: Column, value: Callable[..., Tensor], pred: Tensor) -> Tensor:
-    """The values; what a user's own loss raises is told in one sentence."""
+    """The values; an exception of a user's own loss becomes an error of one sentence."""
     try:
         return value(pred)
     except LossbenchError as error:
@@ -178,9 +161,3 @@ def _ends(encoding: str, target: Tensor) -> Iterator[Tensor]:
     """Predictions that are certain: right, wrong, and one and the same everywhere."""
     for end in (target, 1 - target, torch.zeros_like(target), torch.ones_like(target)):
         yield ((2 * end - 1) * FAR if encoding == "logits" else end.clone()).requires_grad_()
-
-
-def _places(count: int, seed: int) -> list[int]:
-    """Which elements are moved."""
-    random = torch.Generator().manual_seed(seed)
-    return torch.randperm(count, generator=random)[:MOST].tolist()

@@ -65,8 +65,8 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
             raise SettingError(f"{name} takes tensors, not mappings of them")
         if pred.ndim < 2:
             raise SettingError(f"pred is {tuple(pred.shape)}; expected (B, C, *space)")
-        given, classes = pred.dtype, pred.shape[1]
-        pred = pred.float() if given in (torch.float16, torch.bfloat16) else pred
+        dtype, classes = pred.dtype, pred.shape[1]
+        pred = pred.float() if dtype in (torch.float16, torch.bfloat16) else pred
         default: Task = "binary" if classes == 1 else "multiclass"
         task = "image" if encoding == "image" else task or default
         if entry.tasks[0] in (*RECORDS, "detection") and encoding != "image":
@@ -88,10 +88,10 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
             if term.mapped:
                 raise SettingError(f"{term.mapped[0]}=role needs maps; give a number")
         if task == "detection":
-            return _value(node, _box_values(name, pred, target, leaves(node))).to(given)
+            return _value(node, _box_values(name, pred, target, leaves(node))).to(dtype)
         if task in RECORDS:
             values = _record_values(task, {"pred": pred, "target": target, **others}, leaves(node))
-            return _value(node, values).to(given)
+            return _value(node, values).to(dtype)
         if target.ndim == pred.ndim - 1:
             target = _one_hot(target, classes) if task == "multiclass" else target[:, None]
         weight = torch.ones_like(pred[:, :1]) if weight is None else weight.to(pred)
@@ -104,36 +104,31 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
             _check_range("pred", pred.masked_fill(weight == 0, 0))
         ignored = (weight == 0).all(1, keepdim=True)
         pred, target = pred.masked_fill(ignored, 0), target.to(pred.dtype).masked_fill(ignored, 0)
-        space = tuple(pred.shape[2:]) or (1,)
-        values = SampleBatch(
-            {
-                "pred": Input(_flat(pred), task, logits=encoding == "logits", space=space),
-                "target": Input(_flat(target), task, space=space),
-                **{
-                    role: Input(
-                        _flat(each.to(pred.dtype)),
-                        task,
-                        logits=encoding == "logits",
-                        space=tuple(each.shape[2:]) or (1,),
-                    )
-                    for role, each in others.items()
-                },
-            },
-            _flat(weight),
-            pixels=torch.full_like(pred[:, 0].reshape(len(pred), -1)[:, 0], pred[0, 0].numel()),
-            features=NetworkFeatures(networks),
-        )
-        return _value(node, values).to(given)
+        inputs = {
+            role: Input(
+                _flat(each.to(pred.dtype)),
+                task,
+                logits=encoding == "logits" and role != "target",
+                space=tuple(each.shape[2:]) or (1,),
+            )
+            for role, each in {"pred": pred, "target": target, **others}.items()
+        }
+        pixels = pred.new_full((len(pred),), pred[0, 0].numel())
+        features = NetworkFeatures(networks)
+        values = SampleBatch(inputs, _flat(weight), pixels, features=features)
+        return _value(node, values).to(dtype)
 
     return on_tensors
 
 
 def _value(node: Any, values: SampleBatch) -> Tensor:
-    """The expression of what a loss is."""
-    found: Tensor = fold(
-        node, lambda term: evaluate(loss_function(term.entry), values, term.options)[0]
-    )
-    return found
+    """The values of an expression, (B,)."""
+
+    def of_term(term: Term) -> Tensor:
+        return evaluate(loss_function(term.entry), values, term.options)[0]
+
+    value: Tensor = fold(node, of_term)
+    return value
 
 
 def _of_records(
@@ -174,38 +169,38 @@ def _box_values(name: str, pred: Tensor, target: Tensor, terms: Iterable[Term]) 
     return SampleBatch(sides, ones, ones[:, 0, 0], boxes=pairs)
 
 
-def _record_values(task: Task, given: dict[str, Tensor], terms: Iterable[Term]) -> SampleBatch:
+def _record_values(task: Task, tensors: dict[str, Tensor], terms: Iterable[Term]) -> SampleBatch:
     """Vectors (B, D), labels (B,) or scores (B, …) as values."""
-    pred = given["pred"]
-    rows = {role: each.to(pred.dtype).reshape(len(each), -1) for role, each in given.items()}
+    pred = tensors["pred"]
+    rows = {role: each.to(pred.dtype).reshape(len(each), -1) for role, each in tensors.items()}
     forms = {role: form for term in terms for role, form in term.entry.named_inputs}
     for role, each in rows.items():
         width = {"Vector": rows["pred"].shape[1], "Label": 1}.get(forms.get(role, ""))
         if len(each) != len(pred) or width not in (None, each.shape[1]):
             raise SettingError(
-                f"{role} is {tuple(given[role].shape)} where pred is {tuple(pred.shape)}; expected"
-                f" {f'({len(pred)}, {width})' if width else f'{len(pred)} samples'}"
+                f"{role} is {tuple(tensors[role].shape)} where pred is {tuple(pred.shape)};"
+                f" expected {f'({len(pred)}, {width})' if width else f'{len(pred)} samples'}"
             )
     sides = {
         role: Input(each[..., None] if task == "vectors" else each[:, None], task)
         for role, each in rows.items()
     }
     ones = torch.ones_like(rows["pred"][:, 0])
-    place = torch.arange(len(pred), device=pred.device)
-    gathered = Gathered(rows["pred"], rows["target"], place)
+    index = torch.arange(len(pred), device=pred.device)
+    gathered = Gathered(rows["pred"], rows["target"], index)
     return SampleBatch(sides, ones[:, None, None], ones, gathered=gathered)
 
 
-def _check_shape(name: str, given: Tensor, pred: Tensor, channels: list[int]) -> None:
-    if given.shape not in [(len(pred), count, *pred.shape[2:]) for count in channels]:
+def _check_shape(name: str, tensor: Tensor, pred: Tensor, channels: list[int]) -> None:
+    if tensor.shape not in [(len(pred), count, *pred.shape[2:]) for count in channels]:
         raise SettingError(
-            f"{name} is {tuple(given.shape)} where pred is {tuple(pred.shape)}; expected the same"
+            f"{name} is {tuple(tensor.shape)} where pred is {tuple(pred.shape)}; expected the same"
             " shape, or that without the class axis"
         )
 
 
-def _check_range(name: str, given: Tensor) -> None:
-    low, high = (float(end) for end in torch.aminmax(given.detach())) if given.numel() else (0, 0)
+def _check_range(name: str, tensor: Tensor) -> None:
+    low, high = (float(end) for end in tensor.detach().aminmax()) if tensor.numel() else (0, 0)
     if low < 0 or high > 1:
         raise SettingError(
             f"{name} goes from {low:.4g} to {high:.4g}; expected probabilities from 0 to 1"
