@@ -1,4 +1,4 @@
-"""The sections of `lossbench speed`, and a run through some of them."""
+"""A run through some sections of `lossbench speed`."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from pathlib import Path
 
 from lossbench.errors import SettingError, did_you_mean
 from lossbench.runtime.cpu import cores
-from lossbench.speed import decoding, losses, memory, pipelines
-from lossbench.speed.machine import describe
-from lossbench.speed.report import SpeedReport, SpeedTable
+from lossbench.speed import sections as tables
+from lossbench.speed.report import SpeedReport, SpeedTable, describe_machine
 from lossbench.speed.setup import Setup
 
 SMALLEST = 16
 SpeedSection = tuple[str, Callable[[Setup], SpeedTable]]
 SECTIONS: dict[str, SpeedSection] = {
-    "decode": ("bare decoding by format and threads", decoding.by_format),
-    "pipeline": ("runs over masks, next to importing torch and decoding", pipelines.of_masks),
-    "memory": ("memory by the size and the number of pairs", memory.of_runs),
-    "losses": ("each loss, forward, backward and on tables", losses.of_values),
-    "deep": ("each loss of deep features, forward and backward", losses.of_networks),
+    "decode": ("bare decoding by format and threads", tables.decoding),
+    "pipeline": ("runs over masks, next to importing torch and decoding", tables.pipeline),
+    "memory": ("memory by the size and the number of pairs", tables.memory),
+    "losses": ("each loss, forward, backward and on tables", tables.losses),
+    "deep": ("each loss of deep features, forward and backward", tables.deep_losses),
 }
 BUSY = 0.5  # load of each core above which timings are too long
 WITHOUT_PAIRS = {"losses", "deep"}
@@ -63,7 +62,7 @@ def measure(
         except OSError as error:
             raise SettingError(f"the folder {folder} cannot be made: {error.strerror}") from None
     settings = {"repeat": repeat, "device": device, "pairs": pairs, "size": size}
-    return _measure(SpeedReport(describe(), settings), names, folder, note)
+    return _measure(SpeedReport(describe_machine(), settings), names, folder, note)
 
 
 def _measure(

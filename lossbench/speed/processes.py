@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -107,8 +106,3 @@ def alternate(repeat: int, tasks: Mapping[str, Callable[[], FinishedProcess]]) -
         order = list(tasks)[:: -1 if number % 2 else 1]
         rounds.append({name: tasks[name]() for name in order})
     return rounds
-
-
-def median(rounds: Sequence[Round], number: Callable[[Round], float]) -> float:
-    """The median over the rounds of a number of each."""
-    return statistics.median(number(each) for each in rounds)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from distributed import LocalCluster
 
-from lossbench.speed.memory import manifest
+from lossbench.speed.sections import manifest
 from lossbench.speed.setup import LOSSES, Setup
 
 WORKERS = 2

@@ -26,11 +26,10 @@ from lossbench.catalog.columns import resolve
 from lossbench.catalog.registry import builtin
 from lossbench.networks.architectures import Recipe
 from lossbench.networks.extractor import Networks
-from lossbench.speed import measure, memory, pipelines, processes
+from lossbench.speed import measure, processes, sections
 from lossbench.speed.children import draw, losses
-from lossbench.speed.machine import describe
 from lossbench.speed.processes import FinishedProcess
-from lossbench.speed.report import SpeedReport, SpeedTable
+from lossbench.speed.report import SpeedReport, SpeedTable, describe_machine
 from lossbench.speed.setup import LOSSES
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -63,8 +62,8 @@ def test_a_section_is_complete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
-    for module in (pipelines, memory):
-        monkeypatch.setattr(module, "COUNTS", (1,))
+    for counts in ("PIPELINE_COUNTS", "MEMORY_COUNTS"):
+        monkeypatch.setattr(sections, counts, (1,))
     done = lossbench_command("speed", section, *ARGUMENTS[section], "-o", "speed.json", **alone)
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "speed.json").read_text("utf-8"))
@@ -187,7 +186,8 @@ def test_the_library_refuses_at_once(settings: dict[str, Any], message: str) -> 
 
 def test_a_busy_machine_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     for load, busy in ((0.0, False), (None, False), (99.0, True)):
-        monkeypatch.setattr(measure, "describe", lambda load=load: {**describe(), "load": load})
+        machine = {**describe_machine(), "load": load}
+        monkeypatch.setattr(measure, "describe_machine", lambda machine=machine: machine)
         notes: list[str] = []
         list(lossbench.measure_speed("decode", pairs=1, size=16, progress=notes.append))
         assert any("busy (load 99.0 on" in note for note in notes) == busy
@@ -260,7 +260,12 @@ def test_a_measured_loss_has_a_value(name: str, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_losses_of_a_run_need_no_positions() -> None:
-    assert len(LOSSES) == len(set(LOSSES)) == max(pipelines.COUNTS) >= max(memory.COUNTS)
+    assert (
+        len(LOSSES)
+        == len(set(LOSSES))
+        == max(sections.PIPELINE_COUNTS)
+        >= max(sections.MEMORY_COUNTS)
+    )
     for name in LOSSES:
         (column,) = resolve([name], {})
         assert all(term.countable("binary") for term in column.terms)
@@ -346,17 +351,17 @@ def test_a_process_that_fails_is_reported() -> None:
 def test_medians_are_of_rounds() -> None:
     """By hand: the ratios are 2, 1 and 4, where the ratio of the medians would be 3/2."""
     taken = {"run": iter([4.0, 3.0, 4.0]), "limit": iter([2.0, 3.0, 1.0])}
+    output = '{"import": 1.0, "decode": [[1.0]]}'
     rounds = processes.alternate(
         3,
         {
-            name: partial(lambda x: FinishedProcess(next(x), None, ""), x)
+            name: partial(lambda x: FinishedProcess(next(x), None, output), x)
             for name, x in taken.items()
         },
     )
     assert [list(each) for each in rounds] == [["run", "limit"], ["limit", "run"], ["run", "limit"]]
-    assert processes.median(rounds, lambda each: each["run"].seconds) == 4
-    ratio = processes.median(rounds, lambda each: each["run"].seconds / each["limit"].seconds)
-    assert ratio == 2
+    medians = sections.medians(rounds, "run")
+    assert (medians["seconds"], medians["limit_seconds"], medians["ratio"]) == (4, 2, 2)
 
 
 def test_a_table_reads_back() -> None:
@@ -367,7 +372,7 @@ def test_a_table_reads_back() -> None:
         "columns": {"what": "what", "ms": "ms"},
         "rows": [{"what": "a", "ms": 1234.56}, {"what": "b", "ms": None}],
     }
-    report = SpeedReport(describe(), {"repeat": 1}, (table,))
+    report = SpeedReport(describe_machine(), {"repeat": 1}, (table,))
     lines = lossbench.render(report, "table").splitlines()
     assert [line.split() for line in (lines[0], *lines[3:])] == [
         ["decode:", "files"], ["a", "1,234.6"], ["b", "–"]
