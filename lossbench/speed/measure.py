@@ -11,18 +11,17 @@ from pathlib import Path
 
 from lossbench.errors import SettingError, did_you_mean
 from lossbench.runtime.cpu import cores
-from lossbench.speed import sections as tables
 from lossbench.speed.report import SpeedReport, SpeedTable, describe_machine
-from lossbench.speed.setup import Setup
+from lossbench.speed.sections import Setup, decoding, deep_losses, losses, memory, pipeline
 
 SMALLEST = 16
 SpeedSection = tuple[str, Callable[[Setup], SpeedTable]]
 SECTIONS: dict[str, SpeedSection] = {
-    "decode": ("bare decoding by format and threads", tables.decoding),
-    "pipeline": ("runs over masks, next to importing torch and decoding", tables.pipeline),
-    "memory": ("memory by the size and the number of pairs", tables.memory),
-    "losses": ("each loss, forward, backward and on tables", tables.losses),
-    "deep": ("each loss of deep features, forward and backward", tables.deep_losses),
+    "decode": ("bare decoding by format and threads", decoding),
+    "pipeline": ("runs over masks, next to importing torch and decoding", pipeline),
+    "memory": ("memory by the size and the number of pairs", memory),
+    "losses": ("each loss, forward, backward and on tables", losses),
+    "deep": ("each loss of deep features, forward and backward", deep_losses),
 }
 BUSY = 0.5  # load of each core above which timings are too long
 WITHOUT_PAIRS = {"losses", "deep"}
@@ -37,11 +36,7 @@ def measure(
     device: str,
     note: Callable[[str], None],
 ) -> Generator[SpeedReport, None, None]:
-    """Check the arguments, then measure section after section; see `lossbench.measure_speed`.
-
-    Raises:
-        SettingError: a section, number or folder is wrong.
-    """
+    """Check the arguments, then measure section after section; see `lossbench.measure_speed`."""
     names = list(dict.fromkeys(sections or SECTIONS))
     for name in names:
         if name not in SECTIONS:

@@ -45,11 +45,7 @@ def child(name: str, *arguments: object) -> FinishedProcess:
 
 
 def run(command: Sequence[str]) -> FinishedProcess:
-    """Run a command to its end, without the user's LOSSBENCH_ variables.
-
-    Raises:
-        LossbenchError: it failed.
-    """
+    """Run a command to its end, without the user's LOSSBENCH_ variables; a failure is an error."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LOSSBENCH_")}
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         start = time.perf_counter()

@@ -1,9 +1,11 @@
-"""The sections of `lossbench speed`: a table each."""
+"""The sections of `lossbench speed`, a table each, and the images and runs that they measure."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
@@ -11,11 +13,16 @@ from statistics import median
 from typing import Any
 
 from lossbench.runtime.cpu import cores
-from lossbench.speed.processes import FinishedProcess, Round, alternate, child
+from lossbench.speed.processes import COMMAND, FinishedProcess, Round, alternate, child, run
 from lossbench.speed.report import SpeedTable
-from lossbench.speed.setup import LOSSES, Setup
 
 Row = dict[str, Any]
+# Losses that need no positions; each figure names how many of the first ones it is of.
+LOSSES = (
+    "dice", "iou", "bce", "precision", "recall", "l1", "l2", "rmse", "huber", "smooth_l1",
+    "log_cosh", "charbonnier", "psnr", "binary_focal", "jaccard", "tversky", "dice_score",
+    "specificity", "accuracy", "mcc",
+)  # fmt: skip
 PIPELINE_CASES = [(2000, 512), (20_000, 64), (100, 512)]  # pairs, and their width and height
 PIPELINE_COUNTS = (1, 20)  # losses of a run
 MEMORY_COUNTS = (1, 5)
@@ -49,6 +56,35 @@ LOSS_COLUMNS = {
     "backward_ms": ("backward, ms", ".3g"),
     "table_us": ("on a table, µs", ".2g"),
 }
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Settings of a section; 0 pairs and size 0 stand for the numbers of the section itself."""
+
+    folder: Path  # of the images
+    pairs: int
+    size: int  # width and height of an image
+    repeat: int  # rounds, of which medians are taken
+    device: str  # of runs, such as auto or cuda:1
+    note: Callable[[str], None]  # prints the progress
+
+    def images(self, kind: str, pairs: int, size: int) -> Path:
+        """A folder of drawn images; a folder of that name from an earlier run is used again."""
+        folder = self.folder / f"{kind}-{pairs}x{size}"
+        if not folder.exists():
+            self.note(f"drawing {pairs:,} of {size}×{size}, {kind}")
+            draft = folder.with_name(f"{folder.name}.part")
+            shutil.rmtree(draft, ignore_errors=True)
+            child("draw", kind, pairs, size, draft)
+            draft.rename(folder)
+        return folder
+
+    def evaluate(self, losses: Sequence[str], *arguments: object) -> FinishedProcess:
+        """Run `lossbench eval` in a process of its own."""
+        columns = [word for loss in losses for word in ("--loss", loss)]
+        options = ("--isolated", "--no-progress", "--device", self.device)
+        return run([*COMMAND, "eval", *map(str, arguments), *columns, *options])
 
 
 def decoding(setup: Setup) -> SpeedTable:
@@ -101,15 +137,15 @@ def pipeline(setup: Setup) -> SpeedTable:
     return SpeedTable("pipeline", title, PIPELINE_COLUMNS, rows)
 
 
-def medians(rounds: list[Round], run: str) -> Row:
+def medians(rounds: list[Round], name: str) -> Row:
     """Medians of a run and its limit; the ratio is taken within each round."""
     limits = [each["limit"] for each in rounds]
     return {
         "import_seconds": median(each.figures[0]["import"] for each in limits),
         "decode_seconds": median(each.figures[0]["decode"][0][0] for each in limits),
         "limit_seconds": median(each.seconds for each in limits),
-        "seconds": median(each[run].seconds for each in rounds),
-        "ratio": median(each[run].seconds / each["limit"].seconds for each in rounds),
+        "seconds": median(each[name].seconds for each in rounds),
+        "ratio": median(each[name].seconds / each["limit"].seconds for each in rounds),
     }
 
 

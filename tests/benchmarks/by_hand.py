@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from lossbench.speed.setup import Setup
+from lossbench.speed.sections import Setup
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

@@ -15,8 +15,7 @@ from pathlib import Path
 
 from distributed import LocalCluster
 
-from lossbench.speed.sections import manifest
-from lossbench.speed.setup import LOSSES, Setup
+from lossbench.speed.sections import LOSSES, Setup, manifest
 
 WORKERS = 2
 TIMES = 4

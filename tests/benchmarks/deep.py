@@ -22,7 +22,7 @@ from lossbench.engine.compute.device import pick_device
 from lossbench.networks.architectures import NETWORKS, Conv
 from lossbench.networks.extractor import DEVIATION, MEAN, seeded
 from lossbench.speed.processes import run
-from lossbench.speed.setup import Setup
+from lossbench.speed.sections import Setup
 
 VGG = NETWORKS["vgg16"]
 LAYER = "relu2_2"

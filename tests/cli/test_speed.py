@@ -30,7 +30,7 @@ from lossbench.speed import measure, processes, sections
 from lossbench.speed.children import draw, losses
 from lossbench.speed.processes import FinishedProcess
 from lossbench.speed.report import SpeedReport, SpeedTable, describe_machine
-from lossbench.speed.setup import LOSSES
+from lossbench.speed.sections import LOSSES
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 PAIRS = ["--pairs", "2", "--size", "32"]
