@@ -32,14 +32,8 @@ RUN = ""
 RESERVED = ("id", "group", "classes", "error", *COUNTS)
 # Options with which values leave the range stated in the catalogue.
 RESCALING = (("log", True), ("reduction", "sum"), ("class_reduction", "sum"))
-# Options whose value is computed from all ground truth of the run.
-RULES = (
-    ("class_weights", "auto"),
-    ("class_weights", "median_frequency"),
-    ("class_weights", "root_frequency"),
-    ("pos_weight", "auto"),
-    ("alpha", "auto"),
-)
+# Values that stand for numbers computed from all ground truth of the run.
+AUTOMATIC = ("auto", "median_frequency", "root_frequency")
 
 
 @dataclass(frozen=True)
@@ -83,7 +77,7 @@ class Term:
     @cached_property
     def automatic(self) -> dict[str, str]:
         """Options computed from the whole data set: name -> rule."""
-        return dict(setting for setting in self.known.items() if setting in RULES)
+        return {name: value for name, value in self.known.items() if value in AUTOMATIC}
 
     @cached_property
     def inside(self) -> list[str]:
@@ -159,24 +153,20 @@ class Column:
     @property
     def better(self) -> str | None:
         """Whether lower or higher values are better; None if the expression mixes both."""
-        better: str = fold(self.node, lambda term: term.entry.better or "mixed", _join_directions)
-        return None if better == "mixed" else better
+        better = fold(self.node, lambda term: term.entry.better or "mixed", _join_directions)
+        return None if better == "mixed" else str(better)
 
     @property
     def bad_end(self) -> float:
         """The value of a missing prediction."""
-        value: float = fold(self.node, lambda term: term.bad_end)
-        return value
+        return float(fold(self.node, lambda term: term.bad_end))
 
 
 def resolve(losses: Sequence[str], defaults: Defaults, gates: Iterable[Gate] = ()) -> list[Column]:
-    """The distinct columns of a run.
+    """The distinct columns of a run: its losses, and those of gates that are not among them.
 
-    Args:
-        losses: `--loss` values.
-        defaults: options of the convention by name of a loss, and under RUN the options of the run
-            (threshold, empty), which apply to every loss that has them.
-        gates: the losses of the gates become columns if they are not columns already.
+    The defaults are options of the convention by name of a loss, and under RUN the options of the
+    run (threshold, empty), which apply to every loss that has them.
     """
     columns: dict[str, Column] = {}
     for text in losses:

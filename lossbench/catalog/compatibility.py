@@ -15,13 +15,9 @@ NOT_PER_CLASS = (*PER_AXIS, "layers", "weights", "iou_thresholds")
 
 
 def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) -> None:
-    """Reject losses that a task does not support, before anything is computed.
+    """Reject losses that do not fit a task, its classes, or the encoding of the predictions.
 
-    Args:
-        terms: the losses of the run.
-        task: binary, multiclass, multilabel, image, instances, detection, or a task of records.
-        classes: number of classes evaluated; 1, the foreground, on a binary task.
-        encoding: encoding of the predictions.
+    A binary task has one class, the foreground.
     """
     for term in terms:
         name, options, entry = term.name, term.options, term.entry
@@ -68,11 +64,7 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
 
 
 def check_roles(terms: Iterable[Term], roles: Iterable[str]) -> None:
-    """Compare the run's further inputs with the roles that losses name as parameters.
-
-    Raises:
-        SettingError: a loss lacks an input, or no loss of the run uses an input.
-    """
+    """Check that roles that losses name have their input, and that the inputs are used."""
     terms, roles = list(terms), set(roles)
     for term in terms:
         uses_style = term.options.get("against") == "style"
@@ -88,11 +80,7 @@ def check_roles(terms: Iterable[Term], roles: Iterable[str]) -> None:
 
 
 def check_maps(terms: Iterable[Term], inputs: Iterable[str]) -> None:
-    """Check that options that are maps have their input, and that the inputs are used.
-
-    Raises:
-        SettingError: a loss lacks an input, or no loss of the run uses an input.
-    """
+    """Check that options that are maps have their input, and that the inputs are used."""
     terms, inputs = list(terms), set(inputs)
     used = {role: term.name for term in terms for role in term.mapped}
     maps = [term.weight_map for term in terms]

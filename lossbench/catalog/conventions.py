@@ -24,23 +24,14 @@ AGGREGATES = ("mean", "pooled", "class_mean")
 
 @dataclass(frozen=True)
 class Rule:
-    """How a tool computes some losses.
+    """How a tool computes some losses."""
 
-    Attributes:
-        losses: names in the catalogue, separated by blanks.
-        tool: name in the tool.
-        options: defaults that the tool replaces.
-        aggregate: number that the tool reports for many samples.
-        tasks: tasks on which the tool has the loss; empty for all.
-        note: differences that options cannot express.
-    """
-
-    losses: str
-    tool: str
-    options: Mapping[str, Any]
-    aggregate: str
-    tasks: Sequence[str]
-    note: str
+    losses: str  # names in the catalogue, separated by blanks
+    tool: str  # name in the tool
+    options: Mapping[str, Any]  # defaults that the tool replaces
+    aggregate: str  # number that the tool reports for many samples
+    tasks: Sequence[str]  # tasks on which the tool has the losses; empty for all
+    note: str  # differences that options cannot express
 
     @classmethod
     def parse(cls, row: str) -> Rule:
@@ -340,4 +331,4 @@ PRESETS = (
         """,
     ),
 )
-CONVENTIONS: Mapping[str, Convention] = {each.name: each for each in PRESETS}
+CONVENTIONS = {each.name: each for each in PRESETS}

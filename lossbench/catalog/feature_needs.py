@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from lossbench.catalog.columns import Term
 from lossbench.errors import SettingError, did_you_mean
 from lossbench.networks.architectures import (
     DISTS_LAYERS,
@@ -14,9 +15,6 @@ from lossbench.networks.architectures import (
     SEEDED,
     Recipe,
 )
-
-if TYPE_CHECKING:
-    from lossbench.catalog.columns import Term
 
 
 def required_features(term: Term) -> tuple[Recipe, tuple[str, ...]] | None:

@@ -1,10 +1,15 @@
 """The language of `--loss`, of the configuration and of gates.
 
-item    = [NAME "="] sum                     sum     = product {("+" | "-") product} product = unary
-{("*" | "/") unary}          unary   = "-" unary | NUMBER | "(" sum ")" | loss loss    = NAME ["("
-[option {"," option}] ")"]         option = NAME "=" value value   = ["-"] NUMBER | STRING | WORD |
-true | false | none | loss | "[" [value {"," value}] "]" gate    = (loss ["[" CLASS "]"] "."
-AGGREGATE | NAME) COMPARE bound bound   = sum over NUMBERs and `baseline`
+    item    = [NAME "="] sum
+    sum     = product {("+" | "-") product}
+    product = unary {("*" | "/") unary}
+    unary   = "-" unary | NUMBER | "(" sum ")" | loss
+    loss    = NAME ["(" [option {"," option}] ")"]
+    option  = NAME "=" value
+    value   = ["-"] NUMBER | STRING | WORD | true | false | none | loss
+            | "[" [value {"," value}] "]"
+    gate    = (loss ["[" CLASS "]"] "." AGGREGATE | NAME) COMPARE bound
+    bound   = sum over NUMBERs and `baseline`
 
 A bare word as an option's value is a string; CLASS is any text up to "]", quoted if it contains
 "]".
@@ -32,13 +37,9 @@ TOKEN = re.compile(
 )
 CLASS = re.compile(r"""\s*(?:"([^"]+)"|'([^']+)'|([^\]]+?))\s*\]""")
 COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "<": operator.lt,
-    "<=": operator.le,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "==": operator.eq,
-    "!=": operator.ne,
-}
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+    "==": operator.eq, "!=": operator.ne,
+}  # fmt: skip
 
 
 def divide(left: Any, right: Any) -> Any:
@@ -47,11 +48,8 @@ def divide(left: Any, right: Any) -> Any:
 
 
 ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "/": divide,
-}
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": divide
+}  # fmt: skip
 WORDS = {"true": True, "false": False, "none": None}
 LONGEST = 2000
 DEEPEST = 50

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +112,8 @@ class _Source:
         """The catalogue entry of a function."""
         facts = self._facts(node)
         if not self._has_forms(node):
-            entry = entry_of(self._plain(node), self.module, self.common, facts)
-            return replace(entry, pixels=True)
+            facts["pixels"] = True
+            return entry_of(self._plain(node), self.module, self.common, facts)
         signature = self._signature(node, node.name)
         for name, form in signature.inputs.items():
             self._check_input(node, name, form)
@@ -124,8 +123,8 @@ class _Source:
                 f"the return annotation is {signature.returns or 'missing'}; expected one of"
                 f" {', '.join(sorted(registry.kinds()))}",
             )
-        entry = entry_of(signature, self.module, self.common, facts)
-        return replace(entry, pixels=bool(self.positional & set(signature.inputs.values())))
+        facts["pixels"] = not self.positional.isdisjoint(signature.inputs.values())
+        return entry_of(signature, self.module, self.common, facts)
 
     def _has_forms(self, node: ast.FunctionDef) -> bool:
         """Whether a signature uses forms, like those of shipped losses."""
@@ -178,10 +177,10 @@ class _Source:
         options = {}
         for parameter, expression in _optional(node):
             name = parameter.arg
-            if expression is None and name not in inputs:
-                raise self._wrong(node, f"option {name} has no default")
-            if expression is None or name in inputs:
+            if name in inputs:
                 continue
+            if expression is None:
+                raise self._wrong(node, f"option {name} has no default")
             try:
                 default = ast.literal_eval(expression)
             except ValueError:

@@ -50,20 +50,15 @@ class Plugin:
         return sha256(self.text).hexdigest()
 
     def function(self, entry: Entry) -> Callable[..., Any]:
-        """The function of one of the file's losses; this runs the file.
-
-        Raises:
-            SettingError: the file cannot be imported, or does not define the parsed function.
-        """
+        """The function of one of the file's losses; this runs the file."""
         function: Any = getattr(self._imported(), entry.name, None)
         if not callable(function):
             raise SettingError(f"{entry.location}: once imported, {entry.name} is not a function")
         if entry.returns == "Expression":
             return self._expression_of(function, entry)
-        if entry.plain:
-            return cast(Callable[..., Any], function)
         try:
-            get_type_hints(function, include_extras=True)
+            if not entry.plain:
+                get_type_hints(function, include_extras=True)
         except Exception as error:
             raise SettingError(
                 f"{entry.location}: annotations of {entry.name} cannot be resolved: {error}"
@@ -131,11 +126,7 @@ def file_names(files: Files) -> tuple[str, ...]:
 
 @contextmanager
 def using(plugins: Files) -> Iterator[None]:
-    """Add the losses of files and of installed packages to the shipped ones.
-
-    Raises:
-        SettingError: a file cannot be read, has no loss, or uses a name that is taken.
-    """
+    """Add the losses of files and of installed packages to the shipped ones."""
     files = {Path(path).resolve(): Path(path) for path in file_names(plugins)}
     own = [entry for file in files.values() for entry in read(file)]
     with registry.with_added([*installed(), *own]):
@@ -174,11 +165,7 @@ def _content(path: Path) -> bytes:
 
 
 def read(path: Path, module: str | None = None) -> list[Entry]:
-    """All losses of a file, in order.
-
-    Raises:
-        SettingError: the file cannot be read, or has no loss.
-    """
+    """All losses of a file, in order; a file without any is an error."""
     from lossbench.catalog.plugin_parser import losses_of
 
     try:

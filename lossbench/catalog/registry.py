@@ -19,14 +19,12 @@ from typing import Any, Protocol
 from lossbench.catalog.signatures import (
     TYPES,
     UNBOUNDED,
+    Option,
     Signature,
     functions,
     parse,
     sections,
     views,
-)
-from lossbench.catalog.signatures import (
-    Option as Option,  # part of this module's interface, as the type of an entry's options
 )
 from lossbench.errors import SettingError, did_you_mean
 
@@ -41,7 +39,7 @@ OF_BATCH = ("difference", "weight", "positive", "mass", "valid", "spacing", "gal
 
 
 class PluginFile(Protocol):
-    """A file with a user's losses."""
+    """A file with a user's losses; `lossbench.catalog.plugins.Plugin` is one."""
 
     @property
     def path(self) -> Path: ...
@@ -52,11 +50,9 @@ class PluginFile(Protocol):
     @property
     def digest(self) -> str: ...
 
-    def function(self, entry: Entry) -> Callable[..., Any]:
-        """The function of one of the file's losses; this runs the file."""
+    def function(self, entry: Entry) -> Callable[..., Any]: ...
 
-    def describe(self, error: BaseException) -> str:
-        """An exception in one line, with the last line of the file in its traceback."""
+    def describe(self, error: BaseException) -> str: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,11 +175,7 @@ _added: ContextVar[Mapping[str, Entry] | None] = ContextVar("added", default=Non
 
 @contextmanager
 def with_added(entries: Iterable[Entry]) -> Iterator[None]:
-    """Add losses to the shipped ones within a context.
-
-    Raises:
-        SettingError: a name is taken.
-    """
+    """Add losses to the shipped ones within a context; a name that is taken is an error."""
     known, further = dict(_by_name()), dict[str, Entry]()
     for entry in entries:
         for name in (entry.name, *entry.aliases):
@@ -300,9 +292,8 @@ def forms() -> frozenset[str]:
 @cache
 def input_forms() -> frozenset[str]:
     """Forms of a single input, as opposed to forms of the batch."""
-    attributes = _vocabulary()
-    of_batch = {form for form, attribute in attributes.items() if attribute in OF_BATCH}
-    return frozenset((forms() & attributes.keys()) - of_batch | {"Input"})
+    of_batch = {form for form, attribute in _vocabulary().items() if attribute in OF_BATCH}
+    return forms() & _vocabulary().keys() - of_batch | {"Input"}
 
 
 @cache

@@ -98,22 +98,16 @@ def signature_of(node: ast.FunctionDef, path: Path, owner: str, tree: ast.Module
         for mark in node.decorator_list
         if isinstance(mark, ast.Call) and annotation_text(mark.func) in MARKS
     }
-    try:
-        options = {
-            (name := p.arg): Option(
-                name,
-                annotation_text(p.annotation),
-                ast.literal_eval(d),
-                owner,
-                described.get(name, ""),
-            )
-            for p, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
-            if d is not None
-        }
-    except ValueError as error:
-        raise ValueError(
-            f"{path}:{node.lineno}: defaults of {node.name} must be literals"
-        ) from error
+    options = {}
+    for p, expression in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        if expression is not None:
+            try:
+                default = ast.literal_eval(expression)
+            except ValueError as error:
+                where = f"{path}:{node.lineno}"
+                raise ValueError(f"{where}: defaults of {node.name} must be literals") from error
+            kind = annotation_text(p.annotation)
+            options[p.arg] = Option(p.arg, kind, default, owner, described.get(p.arg, ""))
     inputs = {
         p.arg: annotation_text(p.annotation) for p in (*node.args.posonlyargs, *node.args.args)
     }

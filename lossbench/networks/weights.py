@@ -61,12 +61,7 @@ class Published:
         return path
 
     def fetch(self, report: DownloadProgress | None = None) -> Path:
-        """The verified file, downloaded into the cache if no cache has it.
-
-        Raises:
-            InputError: the download failed, or its hash differs.
-            SettingError: the cache is not writable.
-        """
+        """The verified file, downloaded into the cache if no cache has it."""
         if self.path is not None:
             return self.verify()
         target = cache_folder() / self.file
@@ -183,8 +178,7 @@ def check_files(files: WeightFiles) -> None:
 def locate(name: str, files: WeightFiles, offline: bool) -> Path:
     """The file of some weights: from `files`, else from a cache, else downloaded.
 
-    Raises:
-        InputError: there is no file, or a file with the published name has another hash.
+    A file with the published name must be the published one.
     """
     weights = published(name)
     if name in files:
