@@ -44,7 +44,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def out_of_memory(device: str) -> Iterator[None]:
-    """What a device's memory cannot hold is an error: of several samples, that they come alone."""
+    """Turn a lack of device memory into an InputError, after which samples are retried singly."""
     try:
         yield
     except torch.cuda.OutOfMemoryError:

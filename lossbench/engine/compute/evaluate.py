@@ -17,24 +17,13 @@ from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.compute.class_weights import probes, units
 from lossbench.engine.compute.device import out_of_memory
-from lossbench.engine.compute.streaming import Added, add_parts, in_parts, together
+from lossbench.engine.compute.streaming import Added, add_parts, in_parts, stackable_groups
 from lossbench.engine.compute.tensors import counted_values, pixel_values, sample_values
 from lossbench.engine.state.loaded_batch import LoadedBatch
 from lossbench.engine.state.scores import BatchScores
 from lossbench.errors import InputError, LossbenchError
-from lossbench.interface.dispatch import (
-    call_signature,
-    conclude,
-    finish,
-    finishing,
-    joins,
-    lists,
-    loss_function,
-    of_state,
-    raw,
-    raw_of_each,
-    state,
-)
+from lossbench.interface import dispatch
+from lossbench.interface.dispatch import loss_function
 from lossbench.interface.reduction import Sums
 from lossbench.interface.sample_batch import SampleBatch
 from lossbench.runtime.array_types import FloatArray
@@ -46,7 +35,7 @@ if TYPE_CHECKING:
 def import_losses(terms: Sequence[Term]) -> None:
     """Import every loss, so that an error in a plugin is reported before anything is evaluated."""
     for term in terms:
-        call_signature(loss_function(term.entry))
+        dispatch.call_signature(loss_function(term.entry))
 
 
 @contextmanager
@@ -85,7 +74,7 @@ def evaluate_parts(
             parts = chunk.split()
         elif len(chunk.pixels) > 1:
             on_pixels = [term for term in terms if not on_tables(plan, term)]
-            parts = chunk.split(together(on_pixels, chunk.pixels, device))
+            parts = chunk.split(stackable_groups(on_pixels, chunk.pixels, device))
         with out_of_memory(device):
             return [(part, evaluate_batch(plan, terms, device, part)) for part in parts]
     failed, *parts = chunk.split()
@@ -158,7 +147,7 @@ def evaluate_terms(
             if term.automatic:
                 rows.unfinished[term] = [_numbers(each) for each in _probed(term, values)]
                 continue
-            result = raw(loss_function(term.entry), values, term.options)
+            result = dispatch.raw(loss_function(term.entry), values, term.options)
             alike.setdefault(_finishing(term, result, plan), []).append((term, result))
     for group in alike.values():
         _finish(rows, values, plan, *zip(*group, strict=True))
@@ -171,7 +160,7 @@ def _finishing(term: Term, result: Any, plan: Plan) -> Any:
     """A key that terms share if their results can be finished together; none with a plugin's."""
     if is_plugin(term):
         return term
-    kind, options = finishing(loss_function(term.entry), term.options, plan.task)
+    kind, options = dispatch.finishing(loss_function(term.entry), term.options, plan.task)
     return kind, repr(options), (result.top if isinstance(result, Sums) else result).shape
 
 
@@ -190,7 +179,7 @@ def _finish(
 
     function = loss_function(first.entry)
     with as_sample_error(first):
-        sample, classes = finish(function, stacked, support, first.options, plan.task)
+        sample, classes = dispatch.finish(function, stacked, support, first.options, plan.task)
     if not plan.by_class:
         classes = None
     if is_plugin(first):
@@ -210,12 +199,15 @@ def _evaluate_added(rows: BatchScores, added: Added, plan: Plan) -> None:
         if term.automatic:
             options = probes(term, class_count(term, plan.task, added.support.shape[1]))
             rows.unfinished[term] = [
-                _numbers(of_state(function, *each)) for each in zip(states, options, strict=True)
+                _numbers(dispatch.of_state(function, *each))
+                for each in zip(states, options, strict=True)
             ]
             continue
         (one,) = states
         with as_sample_error(term):
-            sample, classes = conclude(function, one, added.support.clone, term.options, plan.task)
+            sample, classes = dispatch.conclude(
+                function, one, added.support.clone, term.options, plan.task
+            )
         rows.values[term] = to_array(sample)
         if plan.by_class and classes is not None:
             rows.classes[term] = to_array(classes)
@@ -227,10 +219,10 @@ def _probed(term: Term, values: SampleBatch) -> list[Any]:
     """The result of a term with unknown options for each of the probes."""
     function, options = loss_function(term.entry), term.options
     if not term.inside:
-        return [raw(function, values, options)]
+        return [dispatch.raw(function, values, options)]
     (name,) = term.inside
     rows = torch.as_tensor(units(class_count(term, values.task, values.support.shape[1])))
-    return raw_of_each(function, values, options, name, rows.to(values.weight.device))
+    return dispatch.raw_of_each(function, values, options, name, rows.to(values.weight.device))
 
 
 def _numbers(result: Any) -> tuple[FloatArray, ...]:
@@ -251,14 +243,14 @@ def add_states(rows: BatchScores, values: SampleBatch, terms: Sequence[Term]) ->
     rows.states[""] = {"support": to_array(values.support)}
     for term in terms:
         function = loss_function(term.entry)
-        if joins(function):
+        if dispatch.joins(function):
             with as_sample_error(term):
-                for name, listed in lists(function, values, term.options).items():
+                for name, listed in dispatch.lists(function, values, term.options).items():
                     rows.views[f"{term.key}/{name}"] = listed
             continue
         options = probes(term, class_count(term, values.task, values.support.shape[1]))
         with as_sample_error(term):
-            states = [state(function, values, each) for each in options]
+            states = [dispatch.state(function, values, each) for each in options]
             additive = [each for each in states if each is not None]
             if additive:
                 rows.states[term.key] = _fields(additive)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,15 +29,12 @@ from lossbench.engine.compute.evaluate import (
 )
 from lossbench.engine.compute.tensors import counted_values, record_values
 from lossbench.engine.state.accumulators import Accumulators
-from lossbench.engine.state.scores import BatchScores
+from lossbench.engine.state.scores import BatchScores, DeferredTerms
 from lossbench.errors import InputError
 from lossbench.interface.annotations import Gathered
 from lossbench.interface.dispatch import call_signature, conclude, finish, loss_function, state
 from lossbench.interface.reduction import Sums
 from lossbench.runtime.array_types import FloatArray
-
-if TYPE_CHECKING:
-    from lossbench.engine.state.scores import DeferredTerms
 
 BLOCK = 256  # rows that are held against all others at a time
 
@@ -61,19 +58,15 @@ def gathered(
 
 
 def pooled(
-    plan: Plan,
-    terms: Mapping[Term, Mapping[str, Any]],
-    device: str,
-    pools: Accumulators,
+    plan: Plan, terms: Mapping[Term, Mapping[str, Any]], device: str, pools: Accumulators
 ) -> dict[Term, tuple[float, list[float]]]:
     """The value of every term over all samples as one, and of each class; nan where undefined.
 
     Terms come with their options, automatic ones as numbers; those with no such value are left out.
     """
-    found: dict[Term, tuple[float, list[float]]] = {}
+    results: dict[Term, tuple[float, list[float]]] = {}
     with torch.inference_mode():
-        whole = None
-        tables = pools.tables
+        whole, tables = None, pools.tables
         if tables.table is not None:
             table = Cells.of(tables.table) if plan.sparse else tables.table
             whole = partial(counted_values, plan, [table], [tables.pixels], device)
@@ -90,8 +83,9 @@ def pooled(
                     support = values.support
                 if added is not None:
                     sample, classes = conclude(function, added, support.clone, options, plan.task)
-                    found[term] = float(sample[0]), [] if classes is None else classes[0].tolist()
-    return found
+                    by_class = [] if classes is None else classes[0].tolist()
+                    results[term] = float(sample[0]), by_class
+    return results
 
 
 def finish_balanced(
@@ -104,22 +98,19 @@ def finish_balanced(
     """
     support, valid = deferred.support, deferred.valid
     numbers = resolve_automatic_options(term, support, valid, plan.task)
-    results = [
-        [torch.as_tensor(each, device=device) for each in fields]
-        for fields in deferred.results[term]
-    ]
-    probed = [Sums(*fields) if len(fields) > 1 else fields[0] for fields in results]
+    probed = []
+    for arrays in deferred.results[term]:
+        fields = [torch.as_tensor(each, device=device) for each in arrays]
+        probed.append(Sums(*fields) if len(fields) > 1 else fields[0])
     result = linear(probed, [n for name in term.inside for n in numbers[name]])
     if class_count(term, plan.task, support.shape[1]) > support.shape[1]:
         support = np.concatenate([valid - support, support], 1)
     on_device = torch.as_tensor(support, device=device)
-    options = {**term.options, **numbers}
+    function, options = loss_function(term.entry), {**term.options, **numbers}
     with as_sample_error(term):
-        sample, classes = finish(
-            loss_function(term.entry), result, lambda: on_device, options, plan.task
-        )
-    keep = classes is not None and plan.by_class
-    return to_array(sample), to_array(classes) if keep and classes is not None else None, numbers
+        sample, classes = finish(function, result, lambda: on_device, options, plan.task)
+    by_class = to_array(classes) if plan.by_class and classes is not None else None
+    return to_array(sample), by_class, numbers
 
 
 def rebuild_views(
@@ -136,8 +127,8 @@ def rebuild_views(
         return joined if len(joined) == len(forms) else None, support
     numbers = [n for name in term.inside for n in options[name]]
     views: dict[str, dict[str, Tensor]] = {}
-    for place, exact in sums[term.key].items():
-        name, quantity = place.split(".")
+    for key, exact in sums[term.key].items():
+        name, quantity = key.split(".")
         probed = torch.as_tensor(exact.value(), device=device)
         views.setdefault(name, {})[quantity] = linear(list(probed[:, None]), numbers)
     added = {

@@ -1,7 +1,7 @@
-"""Pixels in parts: what adds up over samples adds up over the parts of one.
+"""Pixels in parts: states that add up over samples also add up over the parts of one.
 
-So a loss that is made of sums needs little more memory than the sample as it is stored. A GPU,
-which a small sample does not fill, gets several of one size together.
+A loss made of sums therefore needs little more memory than the sample as it is stored. A GPU, which
+a small sample does not fill, gets several of one size together.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import reduce
 from typing import Any, NamedTuple
 
+import numpy as np
 from torch import Tensor
 
 from lossbench.catalog.columns import Term
@@ -27,80 +28,80 @@ OTHER = 1 << 26
 
 
 class Added(NamedTuple):
-    """What adds up of each sample."""
+    """The additive states of samples."""
 
-    states: Mapping[Term, Sequence[Mapping[str, Any]]]  # of each of a term's probes
+    states: Mapping[Term, Sequence[Mapping[str, Any]]]  # by term, one for each of its probes
     support: Tensor  # (B, C) pixels of the target in each class
     valid: Tensor  # (B, C) pixels that each class could have
 
 
 def in_parts(term: Term) -> bool:
-    """Whether a term is the same of a sample's parts added as of the whole.
+    """Whether the states of a sample's parts add up to that of the sample.
 
-    Of a user's own loss nobody knows what it does with the pixels that it sees.
+    For a user's own loss this is not known.
     """
-    others = term.entry.plugin is not None or term.together or term.entry.roles
-    return not (others or term.positional) and sums_parts(loss_function(term.entry))
+    excluded = term.entry.plugin is not None or term.together or term.entry.roles
+    return not (excluded or term.positional) and sums_parts(loss_function(term.entry))
 
 
-def together(terms: Sequence[Term], samples: Sequence[Any], device: str) -> list[list[int]]:
-    """Which samples go to a device together, by their places.
+def stackable_groups(terms: Sequence[Term], samples: Sequence[Any], device: str) -> list[list[int]]:
+    """Indices of the samples that go to a device together.
 
-    Those of one size, as many as a part may have numbers, where every term adds up. On the CPU each
-    comes alone, so that its value has the same bits whatever is beside it.
+    Samples of one size are stacked, up to the numbers of a part, if every term is additive. On the
+    CPU each sample comes alone, so that its value has the same bits in any batch.
     """
-    adding = all(map(in_parts, terms)) and all(isinstance(each, Pixels) for each in samples)
-    if device == "cpu" or not adding:
-        return [[place] for place in range(len(samples))]
-    groups: dict[Any, list[list[int]]] = {}
-    for place, sample in enumerate(samples):
-        several = groups.setdefault(_form(sample), [[]])
-        if (len(several[-1]) + 1) * sample.pred.size > OTHER and several[-1]:
-            several.append([])
-        several[-1].append(place)
-    return [group for several in groups.values() for group in several]
-
-
-def _form(sample: Pixels) -> Any:
-    """What samples have in common that can be stacked."""
-    arrays = sample.pred, sample.target, sample.weight, sample.positive
-    return tuple(each is not None and (each.shape, each.dtype, once(each)) for each in arrays)
+    additive = all(map(in_parts, terms)) and all(isinstance(each, Pixels) for each in samples)
+    if device == "cpu" or not additive:
+        return [[index] for index in range(len(samples))]
+    groups_of: dict[Any, list[list[int]]] = {}
+    for index, sample in enumerate(samples):
+        arrays = sample.pred, sample.target, sample.weight, sample.positive
+        like = tuple(each is not None and (each.shape, each.dtype, once(each)) for each in arrays)
+        groups = groups_of.setdefault(like, [[]])
+        if groups[-1] and (len(groups[-1]) + 1) * sample.pred.size > OTHER:
+            groups.append([])
+        groups[-1].append(index)
+    return [group for groups in groups_of.values() for group in groups]
 
 
 def add_parts(plan: Plan, terms: Sequence[Term], samples: Sequence[Pixels], device: str) -> Added:
-    """The states of terms, over parts of a length that on the CPU depends on nothing."""
+    """The states of terms, over parts of a length that on the CPU depends on the classes alone."""
     plan, classes = replace(plan, roles=()), max(plan.channels, len(samples[0].pred))
-    parts = _parts(samples, max(1, PART.get(device, OTHER) // (classes * len(samples))))
-    return reduce(_sum, (_of_part(plan, terms, part, device) for part in parts))
+    length = max(1, PART.get(device, OTHER) // (classes * len(samples)))
 
+    def added(part: Sequence[Pixels]) -> Added:
+        values = pixel_values(plan, part, device)
+        support = values.support
+        states = {
+            term: [
+                state(loss_function(term.entry), values, options) or {}
+                for options in probes(term, class_count(term, plan.task, support.shape[1]))
+            ]
+            for term in terms
+        }
+        return Added(states, support, values.total_weight.expand_as(support))
 
-def _of_part(plan: Plan, terms: Sequence[Term], part: Sequence[Pixels], device: str) -> Added:
-    values = pixel_values(plan, part, device)
-    support = values.support
-    states = {
-        term: [
-            state(loss_function(term.entry), values, options) or {}
-            for options in probes(term, class_count(term, plan.task, support.shape[1]))
-        ]
-        for term in terms
-    }
-    return Added(states, support, values.total_weight.expand_as(support))
+    return reduce(_sum, map(added, _parts(samples, length)))
 
 
 def _parts(samples: Sequence[Pixels], length: int) -> Iterator[list[Pixels]]:
-    """The pixels of each sample, so many at a time."""
+    """The samples, cut to so many of their pixels at a time."""
     for start in range(0, samples[0].weight.shape[1], length):
-        yield [_part(sample, slice(start, start + length)) for sample in samples]
-
-
-def _part(sample: Pixels, place: slice) -> Pixels:
-    pred, target, weight = (each[:, place] for each in (sample.pred, sample.target, sample.weight))
-    positive = None if sample.positive is None else sample.positive[:, place]
-    return Pixels(pred, target, weight, weight.shape[1:], positive)
+        cut = np.s_[:, start : start + length]
+        yield [
+            Pixels(
+                each.pred[cut],
+                each.target[cut],
+                each.weight[cut],
+                each.weight[cut].shape[1:],
+                None if each.positive is None else each.positive[cut],
+            )
+            for each in samples
+        ]
 
 
 def _sum(one: Any, other: Any) -> Any:
-    """Two of a kind added, number by number."""
+    """Two states of one structure, added tensor by tensor."""
     if isinstance(one, Tensor):
         return one + other
     if isinstance(one, Mapping):

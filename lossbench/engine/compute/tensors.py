@@ -43,8 +43,8 @@ def counted_values(
         tables: (B, …) as `Sample` describes them; a single one where they are sparse.
         sizes: (B,) pixels of each sample, ignored ones included.
         device: where to compute.
-        shared: use the grid of cells, and the cache of views, of all samples of the run; a user's
-            own loss, which may change its inputs in place, gets a grid of its own.
+        shared: use the grid of all samples of the run, with its cache of views; not for a user's
+            own loss, which may change its inputs in place.
     """
     multiclass = plan.task == "multiclass"
     if plan.sparse:

@@ -87,11 +87,9 @@ class ExactSum:
 
 def _expansion(numbers: Sequence[float]) -> list[float]:
     """The exact sum: the rounded sum, then the rounded sum of the remainder, until that is 0."""
-    parts: list[float] = []
-    while (remainder := math.fsum([*numbers, *(-part for part in parts)])) or not parts:
+    parts = [math.fsum(numbers)]
+    while remainder := math.fsum([*numbers, *(-part for part in parts)]):
         parts.append(remainder)
-        if not remainder:
-            break
     return parts
 
 

@@ -6,17 +6,15 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from lossbench.catalog.columns import Term
 from lossbench.engine.state.accumulators import Accumulators, Arrays, within
 from lossbench.engine.state.loaded_batch import LoadedBatch
+from lossbench.engine.state.scores import BatchScores
 from lossbench.runtime.array_types import FloatArray
-
-if TYPE_CHECKING:
-    from lossbench.engine.state.scores import BatchScores
 
 Pooled = Mapping[Term, tuple[float, list[float]]]
 
@@ -93,12 +91,10 @@ class GroupAccumulators:
     def finish(
         self, names: Sequence[str], without: Container[str], terms: Mapping[Term, int]
     ) -> dict[Term, tuple[FloatArray, FloatArray | None, float, None]]:
-        """Each term's values by group, as `combine` takes them.
+        """Each term's values by group, as `combine` takes them, in the order of the names.
 
-        Args:
-            names: the groups, in the order of the values.
-            without: groups whose values are undefined.
-            terms: the number of classes of each term, 0 for terms without values by class.
+        `terms` has the number of classes of each term, 0 for terms without values by class; groups
+        in `without` are undefined.
         """
         for group in list(self.pools):
             self._close(group)

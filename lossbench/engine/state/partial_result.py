@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 from zipfile import BadZipFile
 
 import numpy as np
@@ -18,12 +18,9 @@ from lossbench.data.pairing.pairs import Pair
 from lossbench.engine.state.accumulators import Accumulators, Arrays, within
 from lossbench.engine.state.group_accumulators import GroupAccumulators, Grouping
 from lossbench.engine.state.loaded_batch import LoadedBatch
-from lossbench.engine.state.scores import DeferredTerms
+from lossbench.engine.state.scores import BatchScores, DeferredTerms, Unfinished
 from lossbench.errors import PairError
 from lossbench.runtime.array_types import FloatArray, IntArray
-
-if TYPE_CHECKING:
-    from lossbench.engine.state.scores import BatchScores, Unfinished
 
 JSON = "words"  # name of the array that holds everything else, as JSON
 
