@@ -51,12 +51,10 @@ class Term:
     @cached_property
     def known(self) -> dict[str, Any]:
         """Options with a meaning outside the loss; a user's own options have none."""
-        own = self.name if self.entry.plugin else None
-        return {
-            name: value
-            for name, value in self.settings
-            if own is None or self.entry.options[name].owner != own
-        }
+        if not self.entry.plugin:
+            return self.options
+        options = self.entry.options
+        return {key: x for key, x in self.settings if options[key].owner != self.name}
 
     @cached_property
     def key(self) -> str:

@@ -15,8 +15,7 @@ from lossbench.speed.report import SpeedReport, SpeedTable, describe_machine
 from lossbench.speed.sections import Setup, decoding, deep_losses, losses, memory, pipeline
 
 SMALLEST = 16
-SpeedSection = tuple[str, Callable[[Setup], SpeedTable]]
-SECTIONS: dict[str, SpeedSection] = {
+SECTIONS: dict[str, tuple[str, Callable[[Setup], SpeedTable]]] = {
     "decode": ("bare decoding by format and threads", decoding),
     "pipeline": ("runs over masks, next to importing torch and decoding", pipeline),
     "memory": ("memory by the size and the number of pairs", memory),

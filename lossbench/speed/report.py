@@ -37,11 +37,10 @@ class SpeedTable:
 
     def as_text(self) -> tuple[str, list[str], list[list[str | None]]]:
         """Title, headings and rows; None where a column does not apply."""
-        forms = {key: form for key, (_, form) in self.columns.items()}
         rows = [
             [
                 None if row.get(key) is None else format(row[key], form)
-                for key, form in forms.items()
+                for key, (_, form) in self.columns.items()
             ]
             for row in self.rows
         ]

@@ -70,7 +70,7 @@ def _slope(column: Column, task: str, encoding: str, seed: int) -> Slope:
         pred, target = _drawn(task, encoding, size, seed)
         value = _value_of(column, task, encoding, target)
         try:
-            values = _tried(column, value, pred)
+            values = value(pred)
         except SettingError:
             if size == SIZES[-1]:
                 raise
@@ -80,7 +80,15 @@ def _slope(column: Column, task: str, encoding: str, seed: int) -> Slope:
     else:
         raise SettingError(f"{column.name} is undefined on every input that was tried")
     if not values.requires_grad:
-        raise SettingError(_reason(column))
+        for term in column.terms:
+            if "Array" in term.entry.inputs.values():
+                raise SettingError(
+                    f"{term.name} has no gradient: it gets arrays of numpy; where its parameters"
+                    f" are annotated `torch.Tensor` it gets tensors ({term.entry.location})"
+                )
+        raise SettingError(
+            f"{column.name} has no gradient: small steps of the prediction do not change it"
+        )
     (analytic,) = torch.autograd.grad(values.nansum(), pred)
     difference, agrees = 0.0, True
     flat, slope = pred.detach().flatten(), analytic.flatten()
@@ -103,7 +111,10 @@ def _slope(column: Column, task: str, encoding: str, seed: int) -> Slope:
 
 
 def _value_of(column: Column, task: str, encoding: str, target: Tensor) -> Callable[..., Tensor]:
-    """The expression as a function of the prediction alone."""
+    """The expression as a function of the prediction alone.
+
+    An exception of a user's own loss becomes an error of one sentence.
+    """
     arguments = {"encoding": encoding} | ({} if encoding == "image" else {"task": task})
 
     def of_term(term: Term, pred: Tensor) -> Tensor:
@@ -112,31 +123,18 @@ def _value_of(column: Column, task: str, encoding: str, target: Tensor) -> Calla
         options: dict[str, Any] = {**term.options, **dict.fromkeys(term.automatic, numbers)}
         return tensor_loss(term.name)(pred, target, **arguments, **options)
 
-    return lambda pred: fold(column.node, lambda term: of_term(term, pred))
+    def value(pred: Tensor) -> Any:
+        try:
+            return fold(column.node, lambda term: of_term(term, pred))
+        except LossbenchError as error:
+            raise SettingError(str(error)) from None
+        except (Exception, SystemExit) as error:
+            plugins = [term.entry.plugin for term in column.terms if term.entry.plugin]
+            if not plugins:
+                raise
+            raise SettingError(f"{column.name} failed: {plugins[0].describe(error)}") from None
 
-
-def _tried(column: Column, value: Callable[..., Tensor], pred: Tensor) -> Tensor:
-    """The values; an exception of a user's own loss becomes an error of one sentence."""
-    try:
-        return value(pred)
-    except LossbenchError as error:
-        raise SettingError(str(error)) from None
-    except (Exception, SystemExit) as error:
-        plugins = [term.entry.plugin for term in column.terms if term.entry.plugin]
-        if not plugins:
-            raise
-        raise SettingError(f"{column.name} failed: {plugins[0].describe(error)}") from None
-
-
-def _reason(column: Column) -> str:
-    """Why a value has no gradient."""
-    for term in column.terms:
-        if "Array" in term.entry.inputs.values():
-            return (
-                f"{term.name} has no gradient: it gets arrays of numpy; where its parameters are"
-                f" annotated `torch.Tensor` it gets tensors ({term.entry.location})"
-            )
-    return f"{column.name} has no gradient: small steps of the prediction do not change it"
+    return value
 
 
 def _drawn(task: str, encoding: str, size: Sequence[int], seed: int) -> tuple[Tensor, Tensor]:

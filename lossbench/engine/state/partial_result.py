@@ -144,38 +144,35 @@ class PartialResult:
         cls, packed: bytes, terms: Iterable[Term], grouping: Grouping | None
     ) -> PartialResult:
         """Restore a packed result of a run with the same terms; ValueError if that fails."""
+        known = {term.key: term for term in terms}
         try:
-            return cls._unpacked(packed, {term.key: term for term in terms}, grouping)
+            with np.load(io.BytesIO(packed), allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            state = json.loads(arrays.pop(JSON).tobytes())
+            partial = cls.empty(state["start"], state["stop"], grouping)
+            partial.files = state["files"]
+            partial.failed = [PairError(**each) for each in state["failed"]]
+            partial.good = np.unpackbits(arrays["good"], count=len(partial.good)).view(bool)
+            partial.values = {known[key]: each for key, each in within(arrays, "values").items()}
+            partial.classes = {known[key]: each for key, each in within(arrays, "classes").items()}
+            partial.pools.unpack(within(arrays, "pools"))
+            if "support" in arrays:
+                results = _results(within(arrays, "pending"), known)
+                indices = partial.start + np.flatnonzero(partial.good)
+                partial.deferred = [
+                    DeferredTerms(indices, results, arrays["support"], arrays["valid"])
+                ]
+            if "kept places" in arrays:
+                roles = within(arrays, "kept")
+                partial.samples = {
+                    index: Record({role: {"": rows[number]} for role, rows in roles.items()})
+                    for number, index in enumerate(arrays["kept places"].tolist())
+                }
+            if partial.groups:
+                partial.groups.unpack(state["groups"], within(arrays, "groups"), known)
+            return partial
         except (BadZipFile, KeyError, TypeError, OSError) as error:
             raise ValueError(str(error)) from None
-
-    @classmethod
-    def _unpacked(
-        cls, packed: bytes, known: Mapping[str, Term], grouping: Grouping | None
-    ) -> PartialResult:
-        with np.load(io.BytesIO(packed), allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        state = json.loads(arrays.pop(JSON).tobytes())
-        partial = cls.empty(state["start"], state["stop"], grouping)
-        partial.files = state["files"]
-        partial.failed = [PairError(**each) for each in state["failed"]]
-        partial.good = np.unpackbits(arrays["good"], count=len(partial.good)).view(bool)
-        partial.values = {known[key]: each for key, each in within(arrays, "values").items()}
-        partial.classes = {known[key]: each for key, each in within(arrays, "classes").items()}
-        partial.pools.unpack(within(arrays, "pools"))
-        if "support" in arrays:
-            results = _results(within(arrays, "pending"), known)
-            indices = partial.start + np.flatnonzero(partial.good)
-            partial.deferred = [DeferredTerms(indices, results, arrays["support"], arrays["valid"])]
-        if "kept places" in arrays:
-            roles = within(arrays, "kept")
-            partial.samples = {
-                index: Record({role: {"": rows[number]} for role, rows in roles.items()})
-                for number, index in enumerate(arrays["kept places"].tolist())
-            }
-        if partial.groups:
-            partial.groups.unpack(state["groups"], within(arrays, "groups"), known)
-        return partial
 
 
 def _results(arrays: Arrays, terms: Mapping[str, Term]) -> Unfinished:
