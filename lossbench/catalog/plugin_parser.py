@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -197,16 +198,14 @@ class _Source:
 
     def _check_option(self, node: ast.FunctionDef, option: Option) -> None:
         """Check that the type of an option is one that expressions support."""
-        try:
-            known = bool(option.expected)
-        except (KeyError, TypeError, ValueError, SyntaxError):
-            known = False
-        if not known:
-            raise self._wrong(
-                node,
-                f"option {option.name} is {option.type or 'without a type'}; expected float, int,"
-                " bool, str, None, Literal of words, Sequence of these, or several with |",
-            )
+        with suppress(KeyError, TypeError, ValueError, SyntaxError):
+            if option.expected:
+                return
+        raise self._wrong(
+            node,
+            f"option {option.name} is {option.type or 'without a type'}; expected float, int,"
+            " bool, str, None, Literal of words, Sequence of these, or several with |",
+        )
 
     def _facts(self, node: ast.FunctionDef) -> dict[str, Any]:
         """The facts of `@loss(...)`, with defaults."""

@@ -240,9 +240,8 @@ def checked_weights(name: str, tensors: Tensors, path: Path) -> Tensors:
         expected = {f"lin{n}.weight": (network.widths[layer],) for n, layer in heads}
         weights = dict(_heads(tensors))
     unknown = [key for key in tensors if key not in weights and not key.startswith(ignored)]
-    unknown = [
-        key for key in unknown if name in NETWORKS or key.split(".")[0] + ".weight" not in weights
-    ]
+    if name not in NETWORKS:  # a head's key may contain the names of enclosing modules
+        unknown = [key for key in unknown if f"{key.partition('.')[0]}.weight" not in weights]
     problems = [f"{key} is missing" for key in expected if key not in weights]
     problems += [
         f"{key} is {_shape(weights[key].shape)}, expected {_shape(expected[key])}"

@@ -29,10 +29,8 @@ MEMORY_COUNTS = (1, 5)
 DISTINCT = 50  # pairs that a manifest repeats
 TINY = 64  # width and height of the pairs of a manifest, and of the pair before the large one
 FEWER = 16  # the shorter manifest has so many times fewer pairs
-PIPELINE_COLUMNS = {
-    "pairs": ("pairs", ",d"),
-    "size": ("size", "d"),
-    "losses": ("losses", "d"),
+RUN_COLUMNS = {"pairs": ("pairs", ",d"), "size": ("size", "d"), "losses": ("losses", "d")}
+PIPELINE_COLUMNS = RUN_COLUMNS | {
     "import_seconds": ("import torch, s", ".2f"),
     "decode_seconds": ("decode, s", ".2f"),
     "limit_seconds": ("limit, s", ".2f"),
@@ -40,10 +38,7 @@ PIPELINE_COLUMNS = {
     "pairs_per_second": ("pairs/s", ",.0f"),
     "ratio": ("run / limit", ".2f"),
 }
-MEMORY_COLUMNS = {
-    "pairs": ("pairs", ",d"),
-    "size": ("size", "d"),
-    "losses": ("losses", "d"),
+MEMORY_COLUMNS = RUN_COLUMNS | {
     "memory_mb": ("memory, MB", ",.0f"),
     "bytes_per_pixel": ("bytes a further pixel", ".2f"),
     "bytes_per_pair": ("bytes a further pair", ",.0f"),

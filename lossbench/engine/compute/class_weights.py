@@ -54,7 +54,7 @@ def resolve_automatic_options(
     return numbers
 
 
-def probes(term: Term, classes: int) -> list[Mapping[str, Any]]:
+def probes(term: Term, task: str, classes: int) -> list[Mapping[str, Any]]:
     """The options to evaluate a term with while an option inside it is unknown.
 
     The value is linear in that option's numbers: its values for zeros, and for 1 in each class
@@ -64,12 +64,13 @@ def probes(term: Term, classes: int) -> list[Mapping[str, Any]]:
     if not term.inside:
         return [options]
     (name,) = term.inside
-    return [{**options, name: tuple(row)} for row in units(classes).tolist()]
+    return [{**options, name: tuple(row)} for row in probe_numbers(term, task, classes).tolist()]
 
 
-def units(classes: int) -> FloatArray:
-    """The numbers of the probes, (classes + 1, classes)."""
-    return np.vstack([np.zeros(classes), np.eye(classes)])
+def probe_numbers(term: Term, task: str, classes: int) -> FloatArray:
+    """The numbers of the probes, (K + 1, K) for the K classes that the term judges."""
+    count = class_count(term, task, classes)
+    return np.vstack([np.zeros(count), np.eye(count)])
 
 
 def linear(results: Sequence[Any], numbers: Sequence[float]) -> Any:

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from lossbench.catalog.columns import Term
-from lossbench.catalog.compatibility import class_count
 from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.plan import Plan
-from lossbench.engine.compute.class_weights import probes, units
+from lossbench.engine.compute.class_weights import probe_numbers, probes
 from lossbench.engine.compute.device import out_of_memory
 from lossbench.engine.compute.streaming import Added, add_parts, in_parts, stackable_groups
 from lossbench.engine.compute.tensors import counted_values, pixel_values, sample_values
@@ -197,17 +196,15 @@ def _evaluate_added(rows: BatchScores, added: Added, plan: Plan) -> None:
         function = loss_function(term.entry)
         rows.states[term.key] = _fields(states)
         if term.automatic:
-            options = probes(term, class_count(term, plan.task, added.support.shape[1]))
+            probed = probes(term, plan.task, added.support.shape[1])
             rows.unfinished[term] = [
                 _numbers(dispatch.of_state(function, *each))
-                for each in zip(states, options, strict=True)
+                for each in zip(states, probed, strict=True)
             ]
             continue
-        (one,) = states
+        support, options = added.support.clone, term.options
         with as_sample_error(term):
-            sample, classes = dispatch.conclude(
-                function, one, added.support.clone, term.options, plan.task
-            )
+            sample, classes = dispatch.conclude(function, states[0], support, options, plan.task)
         rows.values[term] = to_array(sample)
         if plan.by_class and classes is not None:
             rows.classes[term] = to_array(classes)
@@ -221,7 +218,7 @@ def _probed(term: Term, values: SampleBatch) -> list[Any]:
     if not term.inside:
         return [dispatch.raw(function, values, options)]
     (name,) = term.inside
-    rows = torch.as_tensor(units(class_count(term, values.task, values.support.shape[1])))
+    rows = torch.as_tensor(probe_numbers(term, values.task, values.support.shape[1]))
     return dispatch.raw_of_each(function, values, options, name, rows.to(values.weight.device))
 
 
@@ -248,7 +245,7 @@ def add_states(rows: BatchScores, values: SampleBatch, terms: Sequence[Term]) ->
                 for name, listed in dispatch.lists(function, values, term.options).items():
                     rows.views[f"{term.key}/{name}"] = listed
             continue
-        options = probes(term, class_count(term, values.task, values.support.shape[1]))
+        options = probes(term, values.task, values.support.shape[1])
         with as_sample_error(term):
             states = [dispatch.state(function, values, each) for each in options]
             additive = [each for each in states if each is not None]

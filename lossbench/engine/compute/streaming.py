@@ -15,7 +15,6 @@ import numpy as np
 from torch import Tensor
 
 from lossbench.catalog.columns import Term
-from lossbench.catalog.compatibility import class_count
 from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.compute.class_weights import probes
@@ -75,7 +74,7 @@ def add_parts(plan: Plan, terms: Sequence[Term], samples: Sequence[Pixels], devi
         states = {
             term: [
                 state(loss_function(term.entry), values, options) or {}
-                for options in probes(term, class_count(term, plan.task, support.shape[1]))
+                for options in probes(term, plan.task, support.shape[1])
             ]
             for term in terms
         }

@@ -1,4 +1,8 @@
-"""Accumulators over samples: sums without rounding, so that the order of samples has no effect."""
+"""Accumulators over samples: sums without rounding, so that the order of samples has no effect.
+
+Each adds samples (`add`) or an accumulator of other samples (`extend`), turns into arrays by name
+(`pack`), and is restored from them when empty (`unpack`).
+"""
 
 from __future__ import annotations
 
@@ -108,7 +112,6 @@ class SumPool:
                     self.sums[name][quantity].add(row)
 
     def extend(self, other: SumPool) -> None:
-        """Add the sums of other samples."""
         for name, state in other.sums.items():
             for quantity, exact in state.items():
                 self.sums[name][quantity].extend(exact)
@@ -151,7 +154,6 @@ class TablePool:
         self.pixels += int(pixels.sum())
 
     def extend(self, other: TablePool) -> None:
-        """Add the tables of other samples."""
         if other.table is not None:
             self.table = other.table.copy() if self.table is None else self.table + other.table
             self.pixels += other.pixels
@@ -198,14 +200,12 @@ class ViewPool:
         self.rows = 0
 
     def add(self, views: Mapping[str, RowList]) -> None:
-        """Add the views of a sample."""
         for name, listed in views.items():
             self.lists.setdefault(name, []).append(listed)
             self.rows += listed.length
         self._bound()
 
     def extend(self, other: ViewPool) -> None:
-        """Add the views of other samples."""
         for name, lists in other.lists.items():
             self.lists.setdefault(name, []).extend(lists)
         self.rows += other.rows
@@ -245,12 +245,10 @@ class Accumulators:
     views: ViewPool = field(default_factory=ViewPool)
 
     def extend(self, other: Accumulators) -> None:
-        """Add the accumulators of other samples."""
         for name, pool in vars(self).items():
             pool.extend(getattr(other, name))
 
     def pack(self) -> Arrays:
-        """The accumulators as arrays by name."""
         return {
             f"{name}/{key}": array
             for name, pool in vars(self).items()
@@ -258,7 +256,6 @@ class Accumulators:
         }
 
     def unpack(self, arrays: Arrays) -> None:
-        """Fill empty accumulators from packed arrays."""
         for name, pool in vars(self).items():
             pool.unpack(within(arrays, name))
 

@@ -60,7 +60,6 @@ class GroupAccumulators:
         self._count(Counter((*map(groups.__getitem__, batch.indices), *failed)))
 
     def extend(self, other: GroupAccumulators) -> None:
-        """Add the accumulators of other samples."""
         for group, pools in other.pools.items():
             self.pools.setdefault(group, Accumulators()).extend(pools)
         self.values |= other.values

@@ -91,7 +91,6 @@ def _stacked(tables: Sequence[CountTable | Cells]) -> NDArray[np.uint32] | tuple
 
 
 def _taken(tables: Any, rows: Sequence[int]) -> Any:
-    """The tables of some samples."""
     if isinstance(tables, tuple):
         return tuple(tables[row] for row in rows)
     return None if tables is None else tables[list(rows)]

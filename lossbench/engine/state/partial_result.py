@@ -47,7 +47,6 @@ class PartialResult:
 
     @classmethod
     def empty(cls, start: int, stop: int, grouping: Grouping | None) -> PartialResult:
-        """A range without any result yet."""
         return cls(start, stop, GroupAccumulators(grouping) if grouping else None)
 
     def add(
