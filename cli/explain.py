@@ -9,8 +9,7 @@ from typing import Any
 import click
 
 import lossbench
-from lossbench.catalog.registry import MAYBE, Entry
-from lossbench.catalog.signatures import Option
+from lossbench.catalog.registry import MAYBE, Entry, Option
 
 from .completion import losses
 from .main import write

@@ -19,12 +19,14 @@ from typing import Any, Protocol
 from lossbench.catalog.signatures import (
     TYPES,
     UNBOUNDED,
-    Option,
     Signature,
     functions,
     parse,
     sections,
     views,
+)
+from lossbench.catalog.signatures import (
+    Option as Option,  # part of this module's interface, as the type of an entry's options
 )
 from lossbench.errors import SettingError, did_you_mean
 
