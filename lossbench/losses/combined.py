@@ -166,10 +166,9 @@ def symmetric_kl() -> Expression:
 @loss(
     family="structure",
     use="training restoration for structure rather than single pixels",
-    tasks=["binary", "multiclass", "multilabel", "image"],
+    tasks=["image", "binary", "multiclass", "multilabel"],
     range=(0, 2),
     sources=["Wang et al. 2004"],
-    tasks=["image", "binary", "multiclass", "multilabel"],
     example="ssim_loss(data_range=1)",
 )
 def ssim_loss(
