@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from lossbench.data.planning.readings import FOREGROUND, LABELS, TRUTH
+
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
 INDEX = (ROOT / "README.md", DOCS / "README.md")
@@ -64,6 +66,31 @@ def test_blocks_show_what_is_printed(block: str, page: str, tmp_path: Path) -> N
     assert outputs(block, page, tmp_path) == block
 
 
+READINGS = re.compile(r"(<!-- table of readings -->\n).*?(<!-- end of the table -->)", re.DOTALL)
+
+
+def table_of_readings() -> str:
+    """The evidence that each encoding needs, as the code has it."""
+    sides = {"ground truth": TRUTH, "predictions": dict.fromkeys((*FOREGROUND, *LABELS))}
+    rows = [
+        f"| {side} | `{row.encoding}` | {row.evidence} |"
+        for side, rows in sides.items()
+        for row in rows
+    ]
+    return "\n".join(["| side | encoding | evidence |", "|---|---|---|", *rows, ""])
+
+
+def with_readings(text: str) -> str:
+    """A page with the present table of readings."""
+    return READINGS.sub(lambda match: f"{match[1]}{table_of_readings()}{match[2]}", text)
+
+
+def test_the_table_of_readings_is_that_of_the_code() -> None:
+    page = (DOCS / "reading.md").read_text("utf-8")
+    assert with_readings(page) == page
+    assert READINGS.search(page)
+
+
 def links(page: Path) -> list[str]:
     """Every target of a link or picture in a page."""
     tokens = MarkdownIt("commonmark").enable("table").parse(page.read_text("utf-8"))
@@ -105,7 +132,7 @@ def rewrite() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 return f"```console\n{outputs(found[1], text, Path(folder))}```"
 
-        page.write_text(BLOCK.sub(fresh, text), "utf-8")
+        page.write_text(with_readings(BLOCK.sub(fresh, text)), "utf-8")
 
 
 def test_the_files_that_pages_name_exist() -> None:

@@ -254,6 +254,8 @@ def _true_probability(truth: Values, pred: Values, context: Context) -> Grade:
         return POSSIBLE if context.only_foreground and truth.low >= 0 else NO
     elif truth.all <= {0, 1, WHITE}:
         return POSSIBLE
+    elif truth.are_like_labels and truth.are_instances:
+        return NO
     elif truth.are_like_labels and len(truth.labels) <= FEW_LABELS:
         return POSSIBLE if truth.are_graded else NO
     elif truth.step:
@@ -500,7 +502,9 @@ def _question(
         sides = zip(("the ground truth", "predictions"), encodings, strict=True)
         wanted = "".join(f", {side} as {name}" for side, name in sides if name)
         return f"no reading of the files fits {either(sorted(context.tasks))}{wanted}: {seen}"
-    meanings = {row.encoding: row.meaning for row in (*TRUTH, *FOREGROUND, *LABELS)}
+    side = "target" if len({each.target for each in every}) > 1 else "pred"
+    rows = TRUTH if side == "target" else (*FOREGROUND, *LABELS)
+    meanings = {row.encoding: row.meaning for row in rows}
     flags = {"target": "--gt-encoding", "pred": "--pred-encoding", "task": "--task"}
     differ = [name for name in flags if len({getattr(each, name) for each in every}) > 1]
     settings = [name for name in differ if name != "task"] or differ or ["target", "pred"]
@@ -511,7 +515,7 @@ def _question(
             given += [f"--gt-scale {truth.step:g}"] if _is_stretched(truth) else []
             given += [f"--pred-scale {pred.step:g}"] if _is_stretched(pred) else []
             given += ["--classes with their colours"] if not truth.evidence.files else []
-        what = meanings[each.target if "target" in settings else each.pred]
+        what = meanings.get(getattr(each, side), each.task)
         options.append(f"{what}: {' '.join(given)}")
     return f"how are the files to be read? T{seen[1:]}; {'; or '.join(dict.fromkeys(options))}"
 
