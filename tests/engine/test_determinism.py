@@ -330,35 +330,60 @@ lossbench.evaluate("pred", "gt", "dice", workers=2, start_method={method!r})
             assert (done.stdout, done.stderr) == ("once\n", "")
 
 
-KILLER = """
+FAULTY = """
 import builtins
 import os
+from lossbench.data.loading import sample
 
-opened = open
+opened, load = open, sample._load
 
-def deadly(path, *given, **named):
-    if "{name}" in str(path):
-        os._exit(9)
+def faulty_open(path, *given, **named):
+    if "1/0006.png" in str(path):
+        {of_file}
     return opened(path, *given, **named)
 
-builtins.open = deadly
+def faulty_load(plan, role, pair):
+    if pair.id == "1/0006":
+        {of_pair}
+    return load(plan, role, pair)
+
+builtins.open, sample._load = faulty_open, faulty_load
 """
+NO_MEMORY = "memory did not suffice; fewer --workers need less"
+FAULTS = {
+    "crash": ("os._exit(9)", "pass", "pred/1/0006.png or its ground truth ends the process that"
+              " reads it"),
+    "fault": ("pass", "raise KeyError('a slip')", "pair 1/0006 could not be read (KeyError: 'a"
+              " slip'): this is a fault of lossbench; please report it"),
+    "memory": ("pass", "raise MemoryError", f"pair 1/0006 could not be read (MemoryError):"
+               f" {NO_MEMORY}"),
+    "memory of a file": ("raise MemoryError", "pass", f"pred/1/0006.png cannot be read:"
+                         f" {NO_MEMORY}"),
+}  # fmt: skip
+CASES = [(name, COUNT) for name in FAULTS]  # in processes, then in threads
+CASES += [(name, 40) for name in FAULTS if name != "crash"]
 
 
-def test_a_file_that_kills_its_reader_is_one_error(tmp_path, monkeypatch, lossbench_process):
-    write(tmp_path, "binary", COUNT)
-    name = "1/0006.png"  # the plan's sample does not hold it, so only a child opens it
+@pytest.mark.parametrize(("fault", "count"), CASES)
+def test_a_fault_while_a_pair_is_read_is_one_error(
+    tmp_path, monkeypatch, lossbench_process, fault, count
+):
+    of_file, of_pair, message = FAULTS[fault]
+    write(tmp_path, "binary", count)
+    name = "1/0006.png"  # the plan's sample does not hold it, so only a reader opens it
     (tmp_path / "site").mkdir()
-    (tmp_path / "site/sitecustomize.py").write_text(KILLER.format(name=name))
+    code = FAULTY.format(of_file=of_file, of_pair=of_pair)
+    (tmp_path / "site/sitecustomize.py").write_text(code)
     command = ["eval", "pred", "gt", "-l", "dice", "-l", "iou", "-o", "out.json"]
     command += ["--workers", 2, "--batch-size", 8]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
     done = lossbench_process(*command, cwd=tmp_path, env=environment)
     assert done.returncode == 3, done.stderr
+    assert f"error: {message}\n" in done.stderr
+    assert "Traceback" not in done.stderr
     found = json.loads((tmp_path / "out.json").read_text())
     [error] = found["errors"]
-    assert error["id"] == "1/0006"
-    assert f"pred/{name}" in error["error"]
+    assert (error["id"], error["error"]) == ("1/0006", message)
     for role in ("pred", "gt"):
         (tmp_path / role / name).unlink()
     monkeypatch.chdir(tmp_path)
@@ -366,6 +391,18 @@ def test_a_file_that_kills_its_reader_is_one_error(tmp_path, monkeypatch, lossbe
     assert found["samples"] == without["samples"]
     assert found["aggregate"] == without["aggregate"]
     assert found["pooled"] == without["pooled"]
+
+
+def test_a_fault_outside_of_reading_ends_the_run(tmp_path, monkeypatch):
+    write(tmp_path, "binary", 10)
+    monkeypatch.chdir(tmp_path)
+
+    def faulty(*_: Any) -> Any:
+        raise KeyError("a slip")
+
+    monkeypatch.setattr("lossbench.engine.compute.evaluate.evaluate_parts", faulty)
+    with pytest.raises(KeyError, match="a slip"):
+        lossbench.evaluate("pred", "gt", "dice")
 
 
 FUNCTIONS = {"log": torch.log, "log10": torch.log10, "power": lambda x: x**0.75, "exp": torch.exp}

@@ -22,8 +22,8 @@ from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import is_lost, label
-from lossbench.data.sources.read import read
-from lossbench.errors import InputError, PairError, mismatch, sized
+from lossbench.data.sources.read import NO_MEMORY, read
+from lossbench.errors import InputError, LossbenchError, PairError, mismatch, printable, sized
 from lossbench.runtime.array_types import AnyArray
 
 
@@ -98,6 +98,19 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
         if error.kind == "missing" and lost:  # no setting allows for a missing ground truth
             error.role, error.file = "target", label(lost[0])
         return PairError.of(error, pair.id)
+    except LossbenchError:
+        raise
+    except Exception as error:  # other pairs can be read
+        return _unexpected(error, pair)
+
+
+def _unexpected(error: Exception, pair: Pair) -> PairError:
+    """The error of a pair whose reading ended with an exception that nobody foresaw."""
+    fault = "this is a fault of lossbench; please report it"
+    advice = NO_MEMORY if isinstance(error, MemoryError) else fault
+    cause = f"{type(error).__name__}: {error}".removesuffix(": ")
+    message = printable(f"pair {pair.id} could not be read ({cause}): {advice}")
+    return PairError(pair.id, "pred", label(pair.sources["pred"][0]), "unreadable", message)
 
 
 def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, VoxelGrid | None, bool]:

@@ -16,6 +16,7 @@ from lossbench.runtime.array_types import AnyArray
 Decoded = TypeVar("Decoded")
 File = str | Away
 PICKLE = b"\x80"
+NO_MEMORY = "memory did not suffice; fewer --workers need less"
 
 
 def read(source: Source) -> StoredArray:
@@ -46,6 +47,8 @@ def _with_reason(decode: Callable[[Source], Decoded], source: Source) -> Decoded
         error = lost()
     except IsADirectoryError:
         error = InputError("is a folder, expected a file")
+    except MemoryError:
+        error = InputError(f"cannot be read: {NO_MEMORY}")
     except Exception as cause:  # a damaged file makes a decoder raise anything
         reason = " ".join(str(cause).split()) or type(cause).__name__
         error = InputError(f"cannot be read: {reason}")
