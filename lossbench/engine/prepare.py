@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from lossbench.catalog import registry
 from lossbench.catalog.columns import Column, Term, resolve
@@ -42,9 +42,7 @@ def prepare(settings: Settings) -> Run:
     without_pixels = settings.task in TASKS_WITHOUT_PIXELS
     standard = USUAL[settings.task] if settings.task and without_pixels else ()
     columns, _ = checked(losses or standard, None)  # mistakes are reported before files are opened
-    reading = ReadingSettings(
-        **{each.name: getattr(settings, each.name) for each in fields(ReadingSettings)}
-    )
+    reading = ReadingSettings(**vars(settings))
     pairing = pair_inputs(settings.pred, settings.target, reading, known_roles())
     inputs = pairing.pairs[0].sources
     terms = [term for column in columns for term in column.terms]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property, partial
+from types import SimpleNamespace
 from typing import Any
 
 from lossbench.data.pairing.pairs import Pairing, Pairs
@@ -33,29 +34,11 @@ from lossbench.data.planning.vocabulary import MAPS, MASKS
 from lossbench.errors import SettingError, did_you_mean
 
 
-@dataclass(frozen=True)
-class ReadingSettings:
-    """The settings that say which files there are and how they are read, as the user wrote them."""
+class ReadingSettings(SimpleNamespace):
+    """The settings of a run, of which this floor takes those of pairing and reading.
 
-    inputs: Mapping[str, Any]
-    manifest: str | None
-    group_by: str | None
-    pred_pattern: str | None
-    gt_pattern: str | None
-    missing: str
-    task: str | None
-    classes: Any
-    ignore: Any
-    pred_encoding: str | None
-    gt_encoding: str | None
-    resize: str | None
-    channels: str | None
-    pred_scale: float | None
-    gt_scale: float | None
-    gt_threshold: float | None
-    pred_values: str | None
-    divisor: int | None
-    things: str | Sequence[str] | None
+    The table in `lossbench/engine/settings.py` has their names and types.
+    """
 
     @cached_property
     def named_classes(self) -> Classes | None:
