@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -235,6 +235,27 @@ def test_every_sample_of_pixels_has_one_thread(monkeypatch, workers):
     lossbench.evaluate(masks - 0.5, masks, "bce", workers=workers)
     assert seen == [1] * 6
     assert torch.get_num_threads() == 2
+
+
+def test_evaluations_that_overlap_restore_the_threads_of_torch():
+    """Whichever of them ends first, the other one and its new threads keep one thread each."""
+    first, last = device.one_thread(), device.one_thread()
+    before = threads_of_a_new_thread()
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
+        for enter in (first, last):
+            (one if enter is first else other).submit(enter.__enter__).result()
+        one.submit(first.__exit__, None, None, None).result()
+        assert one.submit(torch.get_num_threads).result() == before
+        assert other.submit(torch.get_num_threads).result() == 1
+        assert threads_of_a_new_thread() == 1
+        other.submit(last.__exit__, None, None, None).result()
+        assert other.submit(torch.get_num_threads).result() == before
+    assert threads_of_a_new_thread() == before == 2
+
+
+def threads_of_a_new_thread() -> int:
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(torch.get_num_threads).result()
 
 
 @pytest.mark.parametrize("when", ["before it is asked", "before it answers"])

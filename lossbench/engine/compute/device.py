@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from threading import Lock
 
 import torch
 
@@ -24,22 +26,45 @@ def pick_device(wanted: str) -> str:
     return wanted
 
 
+class _Overlap:
+    """The evaluations of this process that overlap, and what to restore after the last one."""
+
+    def __init__(self) -> None:
+        self.lock, self.restore = Lock(), ExitStack()
+        self.count = self.threads = 0
+
+
+_OVERLAP = _Overlap()
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Compute each operation in one thread, so that sums keep their order and their bits.
 
     Samples are computed in parallel instead. Convolutions on a GPU are neither rounded to 10 bits
-    nor chosen by a race. These settings of torch belong to the whole process; they are restored at
-    the end.
+    nor chosen by a race. These settings of torch belong to the whole process, where evaluations in
+    several threads may overlap: the first one sets them, the last one restores them.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    exact = {"enabled": True, "benchmark": False, "deterministic": True, "allow_tf32": False}
+    with _OVERLAP.lock:
+        if not _OVERLAP.count:
+            _OVERLAP.threads = torch.get_num_threads()
+            exact = torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+            )
+            _OVERLAP.restore.enter_context(exact)
+        _OVERLAP.count += 1
+        torch.set_num_threads(1)
     try:
-        with torch.backends.cudnn.flags(**exact):
-            yield
+        yield
     finally:
-        torch.set_num_threads(before)
+        with _OVERLAP.lock:
+            _OVERLAP.count -= 1
+            torch.set_num_threads(_OVERLAP.threads)  # of this thread and of those to come
+            if not _OVERLAP.count:
+                _OVERLAP.restore.close()
+            else:  # only of those to come
+                with ThreadPoolExecutor(1) as thread:
+                    thread.submit(torch.set_num_threads, 1)
 
 
 @contextmanager
