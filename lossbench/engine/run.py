@@ -153,7 +153,7 @@ class Run(RunSpec):
             "groups": digest(self.pairing.groups.values()),
             "device": self.device,
             "weights": {name: file_digest(Path(at)) for name, at in self.settings.weights.items()},
-            "versions": _versions(),
+            "versions": {"lossbench": __version__, **_versions()},
         }
         return Checkpoint(path, identity, resume)
 

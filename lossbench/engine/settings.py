@@ -25,6 +25,7 @@ from lossbench.data.planning.vocabulary import FILTERS, ROLES
 from lossbench.engine import value_types as types
 from lossbench.engine.value_types import ValueType
 from lossbench.errors import SettingError, did_you_mean
+from lossbench.results.json_numbers import from_number
 from lossbench.runtime.cpu import cores
 
 if TYPE_CHECKING:
@@ -369,6 +370,8 @@ class Settings:
     def from_record(cls, record: Mapping[str, Any], **changes: Any) -> Settings:
         """The settings that a result records, with changes."""
         recorded = {each.name: record[each.name] for each in RECORDED if each.name in record}
+        if str(recorded.get("empty")).endswith("Infinity"):  # as JSON holds it
+            recorded["empty"] = from_number(recorded["empty"])
         return cls(**{**recorded, **changes})
 
     @property

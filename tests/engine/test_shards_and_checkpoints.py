@@ -30,6 +30,7 @@ from hypothesis import strategies as st
 from lossbench_cli.main import cli
 
 import lossbench
+from lossbench.engine import run as engine_run
 from lossbench.engine.checkpoint import Checkpoint
 from lossbench.engine.shards import parse_shard, share
 from lossbench.engine.state.scores import BatchScores, DeferredTerms
@@ -472,6 +473,30 @@ def test_another_run_is_refused(
         lossbench.InputError, match=f"belongs to another run: {what} differs; repeat"
     ):
         lossbench.plan(*BINARY, losses, **how).checkpoint(path, resume=True)
+
+
+def test_a_checkpoint_of_another_version_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(tmp_path / "r.json.part")
+    stopped(path)
+    monkeypatch.setattr(engine_run, "__version__", "0.0.1")
+    with pytest.raises(lossbench.InputError, match=r"run: versions\.lossbench differs; repeat"):
+        lossbench.plan(*BINARY, ["dice"]).checkpoint(path, resume=True)
+
+
+@pytest.mark.parametrize("empty", ["inf", "-inf", "0.25", "skip"])
+def test_a_value_in_place_of_undefined_ones_survives_merging(
+    command: Callable[..., Outcome], tmp_path: Path, empty: str
+) -> None:
+    files = [str(tmp_path / f"{name}.json") for name in ("1", "2", "whole")]
+    options = ["-l", "dice", "--empty", empty, "-q"]
+    for file, shard in zip(files, (["--shard", "1/2"], ["--shard", "2/2"], []), strict=True):
+        assert command("eval", *BINARY, *options, *shard, "-o", file).status == 0
+    merged = lossbench.merge(files[:2]).as_json()
+    whole = json.loads(Path(files[2]).read_text())
+    del merged["session"], whole["session"]
+    assert merged == whole
 
 
 OLD = struct.pack("<QI", 2, zlib.crc32(b"{}")) + b"{}"  # a frame of versions up to 0.3
