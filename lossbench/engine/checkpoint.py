@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from lossbench.catalog.columns import Term
 from lossbench.engine.fingerprints import stamp
+from lossbench.engine.state.group_accumulators import Grouping
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError, OutputError
 
@@ -32,7 +34,7 @@ class Checkpoint:
     def __init__(self, path: str, identity: Mapping[str, Any], resume: bool = False) -> None:
         self.path, self.identity, self.resume = Path(path), json.dumps(identity), resume
         self.samples = 0
-        try:
+        with self._output_errors():
             self.path.touch()
             with self.path.open("rb") as file:
                 readable = START.encode().startswith(file.read(len(START)))
@@ -40,13 +42,14 @@ class Checkpoint:
             if resume:
                 self._check(readable)
             self.file = self.path.open("ab" if readable else "wb")
-        except OSError as error:
-            raise self._unwritten(error) from None
 
-    def parts(self) -> Iterator[bytes]:
-        """The packed parts to resume from."""
+    def parts(self, terms: Iterable[Term], grouping: Grouping | None) -> Iterator[PartialResult]:
+        """The parts to resume from; the pairs of a damaged one are evaluated again."""
         identity = json.loads(self.identity)
-        return (part for run, part in self._lines() if self.resume and run == identity)
+        for run, packed in self._lines():
+            if self.resume and run == identity:
+                with suppress(ValueError):
+                    yield PartialResult.unpack(packed, terms, grouping)
 
     def add(self, part: PartialResult) -> None:
         """Write a finished part."""
@@ -83,29 +86,29 @@ class Checkpoint:
 
     def _check(self, readable: bool) -> None:
         """Refuse to resume from a file that holds parts of other runs only."""
-        if not readable:
-            raise InputError(
-                f"{self.path} is not a checkpoint of this version of lossbench; remove the file to"
-                " start from the beginning",
-                kind="mismatch",
-            )
-        runs, identity = [run for run, _ in self._lines()], json.loads(self.identity)
-        if runs and identity not in runs:
-            raise InputError(
-                f"{self.path} belongs to another run: {different(runs[-1], identity)} differs;"
-                " repeat that run, or remove the file to start from the beginning",
-                kind="mismatch",
-            )
+        if readable:
+            runs, identity = [run for run, _ in self._lines()], json.loads(self.identity)
+            if not runs or identity in runs:
+                return
+            difference = f"{different(runs[-1], identity)} differs"
+            problem = f"belongs to another run: {difference}; repeat that run, or"
+        else:
+            problem = "is not a checkpoint of this version of lossbench;"
+        raise InputError(
+            f"{self.path} {problem} remove the file to start from the beginning", kind="mismatch"
+        )
 
     def _append(self, line: bytes) -> None:
-        try:
+        with self._output_errors():
             self.file.write(line)
             self.file.flush()
-        except OSError as error:
-            raise self._unwritten(error) from None
 
-    def _unwritten(self, error: OSError) -> OutputError:
-        return OutputError(f"{self.path} could not be written: {error.strerror}")
+    @contextmanager
+    def _output_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"{self.path} could not be written: {error.strerror}") from None
 
 
 def unchanged(part: PartialResult, pairs: Any) -> bool:

@@ -1,4 +1,4 @@
-"""The same run on a Dask cluster: workers evaluate ranges of pairs and send back what they found.
+"""The same run on a Dask cluster: workers evaluate ranges of pairs and send back partial results.
 
 The driver holds columns and sums, never an image. A range whose worker dies is evaluated again by
 another one.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from itertools import islice
+from itertools import chain, islice
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -22,7 +22,7 @@ from lossbench.catalog.columns import Term
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.archives import Member
-from lossbench.engine.batching import PairRange
+from lossbench.engine.batching import PairRange, split_ranges
 from lossbench.engine.finalize import grouped
 from lossbench.engine.fingerprints import stamp
 from lossbench.engine.pipeline import AddPart, PassInfo, Pipeline
@@ -35,15 +35,14 @@ from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.runtime.pillow_limit import lift_pixel_limit
 
 LOCAL, DASK = "local", "dask"
-PER_THREAD = 8  # ranges for each thread, so that none waits long for the last one
-MOST, AHEAD = 512, 3  # pairs of a range; ranges that wait for each thread
+MAX_PAIRS, AHEAD = 512, 3  # pairs of a range; ranges that wait for each thread
 ATTEMPTS = 5  # workers that may die over one range
 PATIENCE = "30s"  # for a scheduler that does not answer
 
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """What a worker has to know."""
+    """The part of a run that every worker needs."""
 
     plan: Plan
     terms: Sequence[Term]
@@ -52,55 +51,43 @@ class WorkerJob:
     any_size: bool  # the driver has lifted Pillow's limit on the size of pictures
 
 
-@dataclass(frozen=True)
-class WorkerAnswer:
-    """What a worker sends back: a part, packed, or why there is none."""
-
-    part: bytes = b""
-    device: str = ""
-    weights: Mapping[str, str] | None = None
-    failure: LossbenchError | None = None
-
-
 def evaluate_range(
     job: WorkerJob,
     first: int,
     pairs: Sequence[Pair],
     of: Mapping[str, str],
     sizes: Mapping[str, int],
-) -> WorkerAnswer:
-    """Pairs of a run, on a worker.
+) -> tuple[bytes, PassInfo] | LossbenchError:
+    """Evaluate pairs of a run on a worker; a returned error ends the run without a retry.
 
     Args:
         job: how they are evaluated.
-        first: the place of the first pair in the run.
-        pairs: a range of them.
+        first: the index of the first pair in the run.
+        pairs: a range of pairs.
         of: their groups, by id.
-        sizes: of these groups, in the whole run.
+        sizes: the number of pairs of these groups in the whole run.
     """
     if job.any_size:
         lift_pixel_limit()
     options = {term: term.options for term in job.terms}
-    groups = grouped(job.plan, of, sizes, options, lambda: work.device.result())
-    work = Pipeline(job.plan, job.terms, job.settings, groups)
+    groups = grouped(job.plan, of, sizes, options, lambda: pipeline.device.result())
+    pipeline = Pipeline(job.plan, job.terms, job.settings, groups)
     whole = PartialResult.empty(first, first + len(pairs), groups)
-    files = sha256(stamp(pairs)).hexdigest() if job.stamped else ""
+    whole.files = sha256(stamp(pairs)).hexdigest() if job.stamped else ""
     try:
-        ended = work.run([(first, pairs)], whole.extend)
-    except LossbenchError as failure:
-        return WorkerAnswer(failure=failure)
-    whole.files = files
-    return WorkerAnswer(whole.pack(), ended.device, ended.weights)
+        ended = pipeline.run([(first, pairs)], whole.extend)
+    except LossbenchError as error:
+        return error
+    return whole.pack(), ended
 
 
 def go_on_cluster(
     run: RunSpec,
     ranges: Sequence[PairRange],
     groups: Grouping | None,
+    stamped: bool,
     add_part: AddPart,
     reporter: ProgressReporter | None,
-    *,
-    stamped: bool,
 ) -> PassInfo:
     """Evaluate ranges of pairs on a cluster.
 
@@ -108,23 +95,23 @@ def go_on_cluster(
         SettingError: there is no such cluster, or it cannot read the files.
         InputError: a range of pairs ends every worker that evaluates it.
     """
-    _check(run)
+    _check_sources(run)
     settings = replace(
         run.settings, pred=None, target=None, inputs={}, workers=1, baseline=None, gates=()
     )
-    terms, any_size = list(dict.fromkeys(run.terms)), Image.MAX_IMAGE_PIXELS is None
-    job = WorkerJob(run.plan, terms, settings, stamped, any_size)
+    job = WorkerJob(run.plan, run.terms, settings, stamped, Image.MAX_IMAGE_PIXELS is None)
     devices, weights = set[str](), None
-    with _quiet_logs(), _client(run.settings) as client:
+    with _client(run.settings) as client:
         from distributed import as_completed
+        from distributed.scheduler import KilledWorker
 
         threads = max(1, sum(client.nthreads().values()))
-        tasks = iter(_tasks(ranges, threads))
+        tasks = split_ranges(ranges, MAX_PAIRS, threads)
 
         def submit(count: int) -> list[Any]:
             return [
                 client.submit(
-                    evaluate_range, job, first, pairs, *_shares(groups, pairs),
+                    evaluate_range, job, first, pairs, *_groups_of(pairs, groups),
                     pure=False, retries=ATTEMPTS, key=f"lossbench {first}-{os.urandom(4).hex()}",
                 )
                 for first, pairs in islice(tasks, count)
@@ -132,82 +119,48 @@ def go_on_cluster(
 
         waiting = as_completed(submit(AHEAD * threads))
         for future in waiting:
-            answer = _answer(future)
-            if answer.failure:
-                raise answer.failure
-            part = PartialResult.unpack(answer.part, job.terms, groups)
+            try:
+                answer = future.result()
+            except KilledWorker:
+                first = int(future.key.split()[1].partition("-")[0])
+                raise InputError(
+                    f"the pairs from number {first + 1:,} on end every worker that evaluates them;"
+                    " run without --engine to see which"
+                ) from None
+            if isinstance(answer, LossbenchError):
+                raise answer
+            packed, ended = answer
+            part = PartialResult.unpack(packed, job.terms, groups)
             add_part(part)
             if reporter:
                 reporter.report(part, part.start, run.pairing.pairs[part.start : part.stop])
-            devices.add(answer.device)
-            weights = answer.weights
+            devices.add(ended.device)
+            weights = ended.weights
             future.release()
             waiting.update(submit(1))
-    return PassInfo(", ".join(sorted(devices)) or "cpu", weights)
+    return PassInfo(", ".join(sorted(devices)), weights)
 
 
-def _answer(future: Any) -> WorkerAnswer:
-    from distributed.scheduler import KilledWorker
-
-    try:
-        answer: WorkerAnswer = future.result()
-    except KilledWorker:
-        place = future.key.split()[1].partition("-")[0]
-        raise InputError(
-            f"the pairs from number {int(place) + 1:,} on end every worker that evaluates them; run"
-            " without --engine to see which"
-        ) from None
-    return answer
-
-
-def _tasks(ranges: Sequence[PairRange], threads: int) -> Iterator[PairRange]:
-    """Ranges that are small enough to be spread over all threads."""
-    count = sum(len(pairs) for _, pairs in ranges)
-    size = max(1, min(MOST, -(-count // (PER_THREAD * threads))))
-    for first, pairs in ranges:
-        for start in range(0, len(pairs), size):
-            yield first + start, pairs[start : start + size]
-
-
-def _shares(
-    groups: Grouping | None, pairs: Sequence[Pair]
+def _groups_of(
+    pairs: Sequence[Pair], groups: Grouping | None
 ) -> tuple[Mapping[str, str], Mapping[str, int]]:
-    """What a worker has to know of the groups."""
-    if groups is None:
-        return {}, {}
-    of = {pair.id: groups.of[pair.id] for pair in pairs}
-    return of, {group: groups.sizes[group] for group in of.values()}
+    """The group of each pair by id, and the sizes of these groups."""
+    of = {pair.id: groups.of[pair.id] for pair in pairs} if groups else {}
+    return of, {group: groups.sizes[group] for group in of.values()} if groups else {}
 
 
-def _check(run: RunSpec) -> None:
-    """Files that a worker cannot read are told of at once."""
-    if run.pairing.confined and any(_in_memory(pair) for pair in run.pairing.pairs[:1]):
-        raise SettingError("files at memory:// are read by this process alone; leave out --engine")
-    if run.settings.engine != DASK:
-        for pair in run.pairing.pairs[:1]:
-            for source, *_ in pair.sources.values():
-                if isinstance(source, Member) and source.archive.spool:
-                    raise SettingError(
-                        f"{source.archive.name} is unpacked on this machine, where other machines"
-                        " cannot read it; give workers a folder, a .zip or a .tar that they share"
-                    )
-
-
-def _in_memory(pair: Pair) -> bool:
-    return any(str(getattr(each, "url", "")).startswith("memory:")
-               for sources in pair.sources.values() for each in sources)  # fmt: skip
-
-
-@contextmanager
-def _quiet_logs() -> Iterator[None]:
-    """Keep Dask from logging workers that end, which are no errors of a run."""
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+def _check_sources(run: RunSpec) -> None:
+    """Refuse files that a worker cannot read."""
+    for source in chain.from_iterable(run.pairing.pairs[0].sources.values()):
+        if str(getattr(source, "url", "")).startswith("memory:"):
+            raise SettingError(
+                "files at memory:// are read by this process alone; leave out --engine"
+            )
+        if run.settings.engine != DASK and isinstance(source, Member) and source.archive.spool:
+            raise SettingError(
+                f"{source.archive.name} is unpacked on this machine, where other machines"
+                " cannot read it; give workers a folder, a .zip or a .tar that they share"
+            )
 
 
 @contextmanager
@@ -220,26 +173,26 @@ def _client(settings: Settings) -> Iterator[Any]:
         raise SettingError(
             "--engine needs Dask, which is not installed: pip install 'lossbench[dask]'"
         ) from None
-    if settings.engine != DASK:
+    with ExitStack() as stack:
+        logger = logging.getLogger("distributed")
+        stack.callback(logger.setLevel, logger.level)
+        logger.setLevel(logging.CRITICAL)  # workers that end are no errors of a run
+        cluster: Any = settings.engine
+        if cluster == DASK:
+            scratch = stack.enter_context(TemporaryDirectory(prefix="lossbench-"))
+            stack.enter_context(dask.config.set({"temporary-directory": scratch}))
+            cluster = LocalCluster(
+                n_workers=settings.readers,
+                threads_per_worker=1,
+                dashboard_address=":0",  # any port that is free
+                silence_logs=logging.CRITICAL,
+            )
+            stack.enter_context(cluster)
         try:
-            client = Client(settings.engine, timeout=PATIENCE)
+            client = Client(cluster, timeout=PATIENCE)
         except (OSError, ValueError) as error:
             reason = str(error).partition("\n")[0]
             raise SettingError(
                 f"there is no Dask scheduler at {settings.engine}: {reason}"
             ) from None
-        with client:
-            yield client
-        return
-    with (
-        TemporaryDirectory(prefix="lossbench-") as scratch,
-        dask.config.set({"temporary-directory": scratch}),
-        LocalCluster(
-            n_workers=settings.readers,
-            threads_per_worker=1,
-            dashboard_address=":0",  # any port that is free
-            silence_logs=logging.CRITICAL,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+        yield stack.enter_context(client)

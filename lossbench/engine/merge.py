@@ -102,12 +102,10 @@ def _run(run: Mapping[str, Any], shard: Mapping[str, Any], pairing: Pairing, bas
     """The run that was divided into the shards, without files to read."""
     files = {"pred": run["pred"], "target": run["target"], "baseline": baseline}
     settings = Settings.from_record(run["settings"], losses=shard["losses"], **files)
-    earlier = read_baseline(baseline) if baseline else None
+    earlier = read_baseline(baseline) if baseline else {}
     plan = plan_of(shard["plan"])
     with using(settings.plugins):
-        columns, checks = columns_and_checks(
-            shard["losses"], settings, plan.task, has_baseline=earlier is not None
-        )
+        columns, checks = columns_and_checks(shard["losses"], settings, plan.task)
         elsewhere = comparison(columns, settings, plan.task)
     return Run(settings, pairing, plan, columns, checks, earlier, elsewhere)
 

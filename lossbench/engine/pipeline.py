@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -61,33 +62,25 @@ class BatchSizes(NamedTuple):
     evaluate: int
 
 
+@dataclass(eq=False)
 class Pipeline:
     """Reads and evaluates the pairs of a run.
 
-    Args:
-        plan: how bytes become numbers.
-        terms: what is computed.
-        settings: workers, batches, device and weights.
+    Attributes:
         grouping: the groups of the samples, where there are groups.
         stamped: whether partial results record the state of their files.
         start_method: how child processes that read are started; None reads in threads.
+        extraction: the networks of losses that compare features.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        terms: Sequence[Term],
-        settings: Settings,
-        grouping: Grouping | None = None,
-        *,
-        stamped: bool = False,
-        start_method: str | None = None,
-    ) -> None:
-        self.plan, self.terms, self.settings = plan, terms, settings
-        self.grouping, self.stamped, self.start_method = grouping, stamped, start_method
-        self.gathers = any(term.gathers for term in terms)
-        self.device: Future[str] = Future()
-        self.extraction: Extraction | None = None  # the networks of losses that compare features
+    plan: Plan
+    terms: Sequence[Term]
+    settings: Settings
+    grouping: Grouping | None = None
+    stamped: bool = False
+    start_method: str | None = None
+    device: Future[str] = field(default_factory=Future, init=False)
+    extraction: Extraction | None = field(default=None, init=False)
 
     def run(
         self,
@@ -113,6 +106,7 @@ class Pipeline:
             reader, threads = nullcontext(load_batch), readers
 
         builder = PartBuilder(add_part, self.grouping)
+        gathers = any(term.gathers for term in self.terms)
         with reader as read:
 
             def read_batch(task: PairRange) -> ReadBatch:
@@ -133,13 +127,11 @@ class Pipeline:
                     device = pick_device(self.settings.device)
                     self.extraction = self._extraction(device)
                     self.device.set_result(device)
-                    futures = chain(first_result, results)
-                    for first, pairs, files, batch, evaluated in join_batches(
-                        futures, sizes.evaluate, sizes.read
-                    ):
+                    batches = join_batches(chain(first_result, results), sizes.evaluate, sizes.read)
+                    for first, pairs, files, batch, evaluated in batches:
                         part = builder.part_of(first, len(pairs))
                         for each, scores in evaluated or self._evaluate(pairs, batch):
-                            part.add(first, pairs, each, scores, self.gathers)
+                            part.add(first, pairs, each, scores, gathers)
                         builder.end_batch(first + len(pairs), files)
                         if reporter:
                             reporter.report(part, first, pairs)

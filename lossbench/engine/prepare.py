@@ -33,23 +33,16 @@ NO_THRESHOLD = {
 
 def prepare(settings: Settings) -> Run:
     """Check settings, pair the files and decide the plan; nothing is computed."""
-    losses: Sequence[str] = settings.losses
-    baseline = read_baseline(settings.baseline) if settings.baseline else None
-
-    def checked(losses: Sequence[str], task: str | None) -> tuple[list[Column], list[Check]]:
-        return columns_and_checks(losses, settings, task, has_baseline=baseline is not None)
-
-    without_pixels = settings.task in TASKS_WITHOUT_PIXELS
-    standard = USUAL[settings.task] if settings.task and without_pixels else ()
-    columns, _ = checked(losses or standard, None)  # mistakes are reported before files are opened
+    baseline = read_baseline(settings.baseline) if settings.baseline else {}
+    standard = USUAL[settings.task] if settings.task in TASKS_WITHOUT_PIXELS else ()
+    losses = settings.losses or standard
+    columns, _ = columns_and_checks(losses, settings, None)  # mistakes, before files are opened
     reading = ReadingSettings(**vars(settings))
     pairing = pair_inputs(settings.pred, settings.target, reading, known_roles())
     inputs = pairing.pairs[0].sources
     terms = [term for column in columns for term in column.terms]
     check_roles(terms, inputs)
-    task = settings.task or _only_task(terms, inputs)
-    if holds_boxes(pairing):
-        task = "detection"
+    task = "detection" if holds_boxes(pairing) else settings.task or _only_task(terms, inputs)
     _check_threshold(task, settings)
     plan = plan_inputs(
         pairing,
@@ -62,44 +55,43 @@ def prepare(settings: Settings) -> Run:
         masks=any(term.options.get("iou_type") == "segm" for term in terms),
     )
     _check_threshold(plan.task, settings)
-    losses = losses or USUAL[plan.task]
-    if not losses:
+    settings = replace(settings, losses=settings.losses or USUAL[plan.task])
+    if not settings.losses:
         raise SettingError(f"a {plan.task} task has no usual losses; give --loss")
-    settings = replace(settings, losses=losses)
-    columns, checks = checked(losses, plan.task)
+    columns, checks = columns_and_checks(settings.losses, settings, plan.task)
     elsewhere = comparison(columns, settings, plan.task)
     terms = [term for column in columns for term in column.terms]
     terms += [term for each in elsewhere for term in each.column.terms]
     judged = 1 if plan.task == "binary" else len(plan.names)
     check_task(terms, plan.task, judged, plan.pred.encoding)
     check_maps(terms, inputs)
-    _check_weights(terms, settings)
-    _check_shard(terms, settings, len(pairing.pairs))
+    for name in dict.fromkeys(name for term in terms for name in parameters(term)):
+        if name in settings.weights or settings.offline:
+            locate(name, settings.weights, settings.offline)  # refuses weights that are nowhere
+    share(settings.shard, len(pairing.pairs))  # refuses a shard of too few pairs
+    for term in terms:
+        if term.gathers and settings.shard is not None:
+            raise SettingError(f"{term.name} needs all samples at once, which no shard has")
     plan, settings = _what_is_kept(plan, terms, settings)
     for each in checks:
         _check_class(each, plan)
         if each.needs_baseline:
-            baseline_value(baseline or {}, each)
+            baseline_value(baseline, each)
     return Run(settings, pairing, plan, columns, checks, baseline, elsewhere)
 
 
 def columns_and_checks(
-    losses: Sequence[str], settings: Settings, task: str | None, *, has_baseline: bool
+    losses: Sequence[str], settings: Settings, task: str | None
 ) -> tuple[list[Column], list[Check]]:
     """The columns to compute, those of gates among them, and the checks that gates make."""
     gates = [as_gate(gate) for gate in settings.gates]
     defaults = settings.defaults(settings.preset, task)
     columns = resolve(losses, defaults, gates)
-    return columns, [
-        check(
-            gate,
-            columns,
-            defaults,
-            has_baseline=has_baseline,
-            has_groups=settings.group_by is not None,
-        )
-        for gate in gates
-    ]
+    context = {
+        "has_baseline": bool(settings.baseline),
+        "has_groups": settings.group_by is not None,
+    }
+    return columns, [check(gate, columns, defaults, **context) for gate in gates]
 
 
 def _only_task(terms: Sequence[Term], inputs: Iterable[str]) -> str | None:
@@ -168,19 +160,3 @@ def _check_class(check: Check, plan: Plan) -> None:
         )
     if any(term.entry.returns == "PerSample" for term in check.column.terms):
         raise SettingError(f"{name} has no class columns")
-
-
-def _check_weights(terms: Sequence[Term], settings: Settings) -> None:
-    """Refuse losses whose weights are neither given, nor in a cache, nor may be downloaded."""
-    for name in dict.fromkeys(name for term in terms for name in parameters(term)):
-        if name in settings.weights or settings.offline:
-            locate(name, settings.weights, settings.offline)
-
-
-def _check_shard(terms: Sequence[Term], settings: Settings, pairs: int) -> None:
-    """Refuse a shard of too few pairs, and losses that need the pairs of all shards."""
-    share(settings.shard, pairs)
-    if settings.shard is not None:
-        for term in terms:
-            if term.gathers:
-                raise SettingError(f"{term.name} needs all samples at once, which no shard has")

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from lossbench.catalog.columns import Term
 from lossbench.engine.batching import PairRange
 from lossbench.engine.checkpoint import Checkpoint, unchanged
 from lossbench.engine.dask_engine import LOCAL, go_on_cluster
 from lossbench.engine.finalize import Options, conclude, grouping
 from lossbench.engine.fingerprints import local_state
-from lossbench.engine.pipeline import AddPart, PassInfo, Pipeline
+from lossbench.engine.pipeline import Pipeline
 from lossbench.engine.progress import Progress, ProgressReporter
 from lossbench.engine.run_spec import RunSpec
 from lossbench.engine.shards import as_shard
@@ -28,10 +26,9 @@ from lossbench.engine.state.group_accumulators import Grouping
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.networks.weights import digest as file_digest
 from lossbench.results.baseline import baseline_value
-from lossbench.results.gates import Check, decide
+from lossbench.results.gates import decide
 from lossbench.results.json_numbers import jsonable
 from lossbench.results.result import Result, describe_column, digest
-from lossbench.runtime.array_types import BoolArray
 from lossbench.version import __version__
 
 
@@ -52,27 +49,28 @@ class Run(RunSpec):
             start_method: as for `lossbench.evaluate`.
         """
         started, clock = datetime.now(UTC), time.perf_counter()
-        options = {term: term.options for term in self.terms}
-        here = self.settings.engine == LOCAL
+        local = self.settings.engine == LOCAL
         # A cluster's driver has what workers counted and added up, and needs no GPU for the rest.
-        device = self._chosen_device if here else lambda: "cpu"
+        device = self._chosen_device if local else lambda: "cpu"
+        options = {term: term.options for term in self.terms}
         groups = grouping(self, options, device)
         whole = PartialResult.empty(*self.share, groups)
-        known = np.zeros(len(whole.good), bool)
-        if checkpoint:
-            self._restore(checkpoint, whole, known, list(options), groups)
+        ranges = self._resume(checkpoint, whole, groups)
 
         def add_part(part: PartialResult) -> None:
             if checkpoint:
                 checkpoint.add(part)
             whole.extend(part)
 
-        ranges = self._left(known)
+        stamped = checkpoint is not None
         left = sum(len(pairs) for _, pairs in ranges)
         reporter = ProgressReporter(self.columns, left, progress) if progress else None
-        local = partial(go_here, start_method=start_method)
-        engine = local if here or not ranges else go_on_cluster
-        ended = engine(self, ranges, groups, add_part, reporter, stamped=checkpoint is not None)
+        if local or not ranges:
+            method = None if self.pairing.confined else start_method
+            pipeline = Pipeline(self.plan, self.terms, self.settings, groups, stamped, method)
+            ended = pipeline.run(ranges, add_part, reporter)
+        else:
+            ended = go_on_cluster(self, ranges, groups, stamped, add_part, reporter)
         run = self.describe()
         if ended.weights is not None:
             run["weights"] = ended.weights
@@ -95,7 +93,7 @@ class Run(RunSpec):
         result = conclude(self, whole, options, device)
         if self.settings.shard is None:
             result.decisions = [
-                decide(each, result.quantity(each), partial(self._baseline, each))
+                decide(each, result.quantity(each), partial(baseline_value, self.baseline, each))
                 for each in self.checks
             ]
         return result
@@ -106,29 +104,19 @@ class Run(RunSpec):
 
         return pick_device(self.settings.device)
 
-    def _restore(
-        self,
-        checkpoint: Checkpoint,
-        whole: PartialResult,
-        known: BoolArray,
-        terms: Sequence[Term],
-        groups: Grouping | None,
-    ) -> None:
-        """Add the parts of a checkpoint whose files have not changed, and mark their pairs."""
-        for packed in checkpoint.parts():
-            try:
-                part = PartialResult.unpack(packed, terms, groups)
-            except ValueError:  # damaged: its pairs are evaluated again
-                continue
-            rows = slice(part.start - whole.start, part.stop - whole.start)
-            if not known[rows].any() and unchanged(part, self.pairing.pairs):
-                whole.extend(part)
-                checkpoint.count(part)
-                known[rows] = True
-
-    def _left(self, known: BoolArray) -> list[PairRange]:
-        """The ranges of pairs that are not known, each with the index of its first pair."""
-        edges = self.share[0] + np.flatnonzero(np.diff(known, prepend=True, append=True))
+    def _resume(
+        self, checkpoint: Checkpoint | None, whole: PartialResult, groups: Grouping | None
+    ) -> list[PairRange]:
+        """Add the parts of a checkpoint whose files have not changed; return the pairs left."""
+        known = np.zeros(len(whole.good), bool)
+        if checkpoint:
+            for part in checkpoint.parts(self.terms, groups):
+                rows = slice(part.start - whole.start, part.stop - whole.start)
+                if not known[rows].any() and unchanged(part, self.pairing.pairs):
+                    whole.extend(part)
+                    checkpoint.count(part)
+                    known[rows] = True
+        edges = whole.start + np.flatnonzero(np.diff(known, prepend=True, append=True))
         ranges = edges.reshape(-1, 2).tolist()
         return [(start, self.pairing.pairs[start:stop]) for start, stop in ranges]
 
@@ -143,47 +131,22 @@ class Run(RunSpec):
             InputError: the file is no checkpoint, or one of other runs.
         """
         first, stop = self.share
-        sides = (self.settings.pred, self.settings.target)
         identity = {
             "run": jsonable(self.describe()),
             "losses": [describe_column(column) for column in self.columns],
             "pairs": [first, stop, digest(self.pairing.pairs.named())],
             "unpaired": digest(each.message for each in self.pairing.unpaired),
-            "files": [local_state(each) for each in sides if _is_file(each)],
+            "files": [
+                local_state(os.fspath(each))
+                for each in (self.settings.pred, self.settings.target)
+                if isinstance(each, str | os.PathLike) and os.path.isfile(each)
+            ],
             "groups": digest(self.pairing.groups.values()),
             "device": self.device,
             "weights": {name: file_digest(Path(at)) for name, at in self.settings.weights.items()},
             "versions": {"lossbench": __version__, **_versions()},
         }
         return Checkpoint(path, identity, resume)
-
-    def _baseline(self, check: Check) -> float:
-        """The same quantity in the baseline."""
-        return baseline_value(self.baseline or {}, check)
-
-
-def go_here(
-    run: Run,
-    ranges: Sequence[PairRange],
-    groups: Grouping | None,
-    add_part: AddPart,
-    reporter: ProgressReporter | None,
-    *,
-    stamped: bool,
-    start_method: str | None = None,
-) -> PassInfo:
-    """Evaluate ranges of pairs in this process and its readers."""
-    terms = list(dict.fromkeys(run.terms))
-    if run.pairing.confined:
-        start_method = None
-    work = Pipeline(
-        run.plan, terms, run.settings, groups, stamped=stamped, start_method=start_method
-    )
-    return work.run(ranges, add_part, reporter)
-
-
-def _is_file(given: Any) -> bool:
-    return isinstance(given, str | os.PathLike) and os.path.isfile(given)
 
 
 def _versions() -> dict[str, str]:

@@ -29,7 +29,7 @@ class RunSpec:
         plan: how bytes become numbers.
         columns: the losses that are computed.
         checks: the gates.
-        baseline: the earlier result that gates name.
+        baseline: the earlier result that gates name, empty without one.
         elsewhere: the same losses with the defaults of other conventions.
     """
 
@@ -38,7 +38,7 @@ class RunSpec:
     plan: Plan
     columns: list[Column]
     checks: list[Check]
-    baseline: Mapping[str, Any] | None
+    baseline: Mapping[str, Any]
     elsewhere: Sequence[ConventionColumn] = ()
 
     @property
@@ -55,9 +55,9 @@ class RunSpec:
 
     @property
     def terms(self) -> list[Term]:
-        """Every loss that is computed, of other conventions too."""
+        """Every loss that is computed, of other conventions too, once."""
         every = [*self.columns, *(each.column for each in self.elsewhere)]
-        return [term for column in every for term in column.terms]
+        return list(dict.fromkeys(term for column in every for term in column.terms))
 
     @property
     def share(self) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 import lossbench
 from lossbench.data.pairing.groups import GroupNames, by_pattern, manifest_columns
 from lossbench.engine import run as engine_run
+from lossbench.engine.pipeline import Pipeline
 from lossbench.engine.state.group_accumulators import GroupAccumulators
 
 BINARY = (SAMPLES / "binary" / "pred", SAMPLES / "binary" / "gt")
@@ -509,9 +510,9 @@ def test_a_baseline_of_other_groups_is_noted(lossbench_command: Command, tmp_pat
 def test_a_driver_without_a_gpu_closes_what_workers_with_one_evaluated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def workers(run: Any, *rest: Any, **how: Any) -> Any:
+    def workers(run: Any, ranges: Any, groups: Any, stamped: bool, *rest: Any) -> Any:
         settings = replace(run.settings, device="cpu", engine="local")
-        return engine_run.go_here(replace(run, settings=settings), *rest, **how)
+        return Pipeline(run.plan, run.terms, settings, groups, stamped).run(ranges, *rest)
 
     monkeypatch.setattr(engine_run, "go_on_cluster", workers)
     rng = np.random.default_rng(0)
