@@ -46,15 +46,14 @@ def grouped(
         options: options of every term; automatic ones are read when a group is complete.
         device: returns the device to compute on, which may not be known yet.
     """
-    if not of:
-        return None
 
     def value(pools: Accumulators) -> Pooled:
         from lossbench.engine.compute.pooled import pooled
 
         return pooled(plan, options, device(), pools)
 
-    return Grouping(of, sizes, value, wait=any(term.automatic for term in options))
+    wait = any(term.automatic for term in options)
+    return Grouping(of, sizes, value, wait) if of else None
 
 
 def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) -> Result:
@@ -66,19 +65,21 @@ def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) 
         options: options of every term; automatic ones become numbers here.
         device: the device for terms that are computed from all samples.
     """
-    plan, pairs = run.plan, run.pairing.pairs[whole.start : whole.stop]
+    from lossbench.engine.compute.pooled import pooled
+
+    plan, pairs, pairing = run.plan, run.pairing.pairs[whole.start : whole.stop], run.pairing
     _gather(run, whole, device)
     _compute_deferred(run, whole, options, device)
-    pooled = _pooled(run, whole, options, device)
-    _spread(whole, pooled, plan.by_class)
+    of_all = pooled(plan, options, device, whole.pools)
+    _spread(whole, of_all, plan.by_class)
     undefined = (math.nan, [math.nan] * len(plan.names))
     empty = np.full(len(pairs), math.nan)
     terms = {
         term: (
             whole.values.get(term, empty)[whole.good],
             whole.classes[term][whole.good] if term in whole.classes else None,
-            pooled.get(term, undefined)[0],
-            pooled.get(term, undefined)[1] if term in whole.classes else None,
+            of_all.get(term, undefined)[0],
+            of_all.get(term, undefined)[1] if term in whole.classes else None,
         )
         for term in run.terms
     }
@@ -86,16 +87,17 @@ def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) 
     others = [combine(each.column, terms) for each in run.elsewhere]
     ids = [each for each, good in zip(pairs.named(), whole.good, strict=True) if good]
     found = len(pairs) - sum(each.kind == "missing" for each in whole.failed)
-    failed, skipped, worst = _apply_policies(run, whole.failed)
+    by_policy = _by_policy(run, whole.failed)
+    worst = [each.id for each in by_policy["worst"]]
     group_pooled = _group_columns(run, whole, ids, worst)
     if worst:
         ids = _add_worst(run, ids, [*columns.values(), *others], worst)
     counts = {
         "found": found,
         "evaluated": int(whole.good.sum()),
-        "missing": len(pairs) - found + run.pairing.count("missing"),
-        "extra": run.pairing.count("extra"),
-        "errors": len(failed),
+        "missing": len(pairs) - found + pairing.count("missing"),
+        "extra": pairing.count("extra"),
+        "errors": len(by_policy["error"]),
     }
     return Result(
         ids,
@@ -103,10 +105,10 @@ def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) 
         columns,
         plan.names if plan.by_class else (),
         counts,
-        failed,
-        skipped=skipped,
-        pooled=_state(run, whole),
-        groups=[run.pairing.groups[each] for each in ids] if whole.groups else None,
+        by_policy["error"],
+        skipped=by_policy["skip"],
+        pooled=_state(plan, whole.pools),
+        groups=[pairing.groups[each] for each in ids] if whole.groups else None,
         group_pooled=group_pooled,
         conventions=table(run.elsewhere, others, plan.task),
     )
@@ -147,15 +149,6 @@ def _compute_deferred(run: RunSpec, whole: PartialResult, options: Options, devi
             whole.classes[term][whole.good] = classes
 
 
-def _pooled(
-    run: RunSpec, whole: PartialResult, options: Options, device: str
-) -> Mapping[Term, Any]:
-    """The value of every term over the pooled samples."""
-    from lossbench.engine.compute.pooled import pooled
-
-    return pooled(run.plan, options, device, whole.pools)
-
-
 def _spread(whole: PartialResult, pooled: Mapping[Term, Any], by_class: bool) -> None:
     """Give every sample the pooled value of those terms that are defined over all samples."""
     for term, (value, classes) in pooled.items():
@@ -182,24 +175,13 @@ def _group_columns(
     return {column.name: combine(column, terms) for column in run.columns}
 
 
-def _apply_policies(
-    run: RunSpec, failed: Sequence[PairError]
-) -> tuple[list[PairError], list[PairError], list[str]]:
-    """Sort pairs without values by what --missing and --extra make of them.
-
-    Returns:
-        Pairs that are errors, pairs that are skipped, and the ids of pairs that count as the worst
-        possible value; each sorted by id.
-    """
-    settings = run.settings
-    policies: Mapping[Any, str] = {
-        ("missing", "pred"): settings.missing,
-        ("extra", "target"): settings.extra,
-    }
+def _by_policy(run: RunSpec, failed: Sequence[PairError]) -> dict[str, list[PairError]]:
+    """Pairs without values, sorted by id, by what --missing and --extra make of them."""
+    policies = {("missing", "pred"): run.settings.missing, ("extra", "target"): run.settings.extra}
     by_policy: dict[str, list[PairError]] = {"error": [], "skip": [], "worst": []}
     for each in sorted([*failed, *run.pairing.unpaired], key=lambda each: each.id):
-        by_policy[policies.get((each.kind, each.role), "error")].append(each)
-    return by_policy["error"], by_policy["skip"], [each.id for each in by_policy["worst"]]
+        by_policy[policies.get((each.kind, str(each.role)), "error")].append(each)
+    return by_policy
 
 
 def _add_worst(
@@ -220,10 +202,8 @@ def _add_worst(
     return [unsorted[index] for index in order]
 
 
-def _state(run: RunSpec, whole: PartialResult) -> dict[str, Any]:
+def _state(plan: Plan, pools: Accumulators) -> dict[str, Any]:
     """The additive state of a result: tables of counts, or exact sums."""
-    plan, pools = run.plan, whole.pools
-    state: dict[str, Any] = {}
-    if plan.counted:
-        state = {"pixels": pools.tables.pixels, "tables": pools.tables.as_json(plan)}
-    return {**state, "sums": pools.sums.as_json()} if plan.pixels else state
+    tables = pools.tables
+    counts = {"pixels": tables.pixels, "tables": tables.as_json(plan)} if plan.counted else {}
+    return {**counts, "sums": pools.sums.as_json()} if plan.pixels else counts

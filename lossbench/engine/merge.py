@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lossbench.catalog.plugins import using
-from lossbench.data.pairing.pairs import Pairing
 from lossbench.engine.checkpoint import different
 from lossbench.engine.convention_columns import comparison
 from lossbench.engine.finalize import grouping
@@ -30,12 +29,10 @@ class Merge:
 
     Attributes:
         run: the run that was divided into the shards.
-        shards: the entries `shard` of the result files, in order.
-        models: the result files, in the same order.
+        models: the result files of the shards, in order.
     """
 
     run: Run
-    shards: Sequence[Mapping[str, Any]]
     models: Sequence[Model]
 
     def evaluate(self) -> Result:
@@ -49,9 +46,10 @@ class Merge:
             options = {term: term.options for term in run.terms}
             groups = grouping(run, options, lambda: device)
             whole = PartialResult.empty(0, len(run.pairing.pairs), groups)
-            for shard in self.shards:
+            for model in self.models:
+                shard = model["shard"]
                 try:
-                    whole.extend(part_of(shard, list(options), groups))
+                    whole.extend(part_of(shard, run.terms, groups))
                 except ValueError as error:
                     number = f"{shard['index']}/{shard['of']}"
                     raise InputError(f"shard {number} is damaged: {error}; run it again") from None
@@ -89,28 +87,38 @@ def plan_merge(paths: Sequence[str], baseline: Any = None) -> Merge:
                 " differs",
                 kind="mismatch",
             )
-    shards = ordered({path: model["shard"] for path, model in models.items()})
-    sorted_models = sorted(models.values(), key=lambda model: model["shard"]["index"])
+    names = ordered({path: model["shard"] for path, model in models.items()})
+    sorted_models = [models[name] for name in names]
+    shards = [model["shard"] for model in sorted_models]
     pairing = pairing_of(shards)
     if digest(pairing.pairs.named()) != shards[0]["pairs"]["digest"]:
         raise InputError("the ids of the shards are not those of their run", kind="mismatch")
-    run = _run(models[first]["run"], shards[0], pairing, baseline)
-    return Merge(run, shards, sorted_models)
-
-
-def _run(run: Mapping[str, Any], shard: Mapping[str, Any], pairing: Pairing, baseline: Any) -> Run:
-    """The run that was divided into the shards, without files to read."""
-    files = {"pred": run["pred"], "target": run["target"], "baseline": baseline}
-    settings = Settings.from_record(run["settings"], losses=shard["losses"], **files)
+    recorded, losses = models[first]["run"], shards[0]["losses"]
+    settings = Settings.from_record(
+        recorded["settings"],
+        losses=losses,
+        pred=recorded["pred"],
+        target=recorded["target"],
+        baseline=baseline,
+    )
     earlier = read_baseline(baseline) if baseline else {}
-    plan = plan_of(shard["plan"])
+    plan = plan_of(shards[0]["plan"])
     with using(settings.plugins):
-        columns, checks = columns_and_checks(shard["losses"], settings, plan.task)
+        columns, checks = columns_and_checks(losses, settings, plan.task)
         elsewhere = comparison(columns, settings, plan.task)
-    return Run(settings, pairing, plan, columns, checks, earlier, elsewhere)
+    run = Run(settings, pairing, plan, columns, checks, earlier, elsewhere)
+    return Merge(run, sorted_models)
 
 
 def _comparable(model: Model) -> dict[str, Any]:
     """The entries that are equal in all shards of a run."""
-    run = {name: each for name, each in model["run"].items() if name != "pairs"}
-    return {**run, "versions": model["session"]["versions"]}
+    run, shard = model["run"], model["shard"]
+    return {
+        **run,
+        "versions": model["session"]["versions"],
+        "losses": [run["losses"], shard["losses"]],
+        "plan": plan_of(shard["plan"]),  # leaves out what two machines may set differently
+        "pairs": shard["pairs"],
+        "number of shards": shard["of"],
+        "files without a partner": shard["unpaired"],
+    }

@@ -17,8 +17,6 @@ from lossbench.errors import InputError, PairError, SettingError
 from lossbench.results.json_numbers import jsonable
 from lossbench.results.result import digest
 
-SHARD = re.compile(r"([0-9]+)/([0-9]+)")
-
 
 def parse_shard(text: str) -> tuple[int, int]:
     """The numbers of `I/N`: index of the shard, from 1, and number of shards.
@@ -26,7 +24,7 @@ def parse_shard(text: str) -> tuple[int, int]:
     Raises:
         SettingError: the text is no such pair of numbers.
     """
-    match = SHARD.fullmatch(text)
+    match = re.fullmatch(r"([0-9]+)/([0-9]+)", text)
     index, count = map(int, match.groups()) if match else (0, 0)
     if not 1 <= index <= count:
         raise SettingError(f"shard is I/N with I from 1 to N, such as 3/16, not {text!r}")
@@ -52,9 +50,9 @@ def as_shard(
 ) -> dict[str, Any]:
     """The entry `shard` of a result file, from which `merge` computes the complete result."""
     index, count = parse_shard(text)
-    pairs = pairing.pairs
-    own = list(pairs[partial.start : partial.stop].named())
-    groups, unpaired = pairing.groups, (each.id for each in pairing.unpaired)
+    pairs, groups = pairing.pairs, pairing.groups
+    ids = list(pairs[partial.start : partial.stop].named())
+    grouped = [*ids, *(each.id for each in pairing.unpaired)]
     return {
         "index": index,
         "of": count,
@@ -62,8 +60,8 @@ def as_shard(
         "plan": jsonable(asdict(plan)),
         "losses": list(losses),
         "unpaired": [asdict(each) for each in pairing.unpaired],
-        "ids": own,
-        "groups": {each: groups[each] for each in (*own, *unpaired) if each in groups},
+        "ids": ids,
+        "groups": {each: groups[each] for each in grouped if each in groups},
         "part": base64.b64encode(partial.pack()).decode(),
     }
 
@@ -99,39 +97,27 @@ def part_of(shard: Mapping[str, Any], terms: Sequence[Term], grouping: Any) -> P
     return PartialResult.unpack(base64.b64decode(shard["part"]), terms, grouping)
 
 
-def ordered(shards: Mapping[str, Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Sort shards, given by file name, by their index.
+def ordered(shards: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The file names of all shards of a run, sorted by the index of the shard.
 
     Raises:
-        InputError: shards overlap, are missing, or are of different runs.
+        InputError: two files hold the same shard, or a shard is missing.
     """
-    first, *_ = shards
     files: dict[int, str] = {}
     for name, shard in shards.items():
-        for key in ("of", "pairs", "plan", "losses", "unpaired"):
-            one, other = shard[key], shards[first][key]
-            if key == "plan":  # fields that two machines may set differently are not compared
-                one, other = plan_of(one), plan_of(other)
-            if one != other:
-                titles = {"of": "number of shards", "unpaired": "files without a partner"}
-                raise InputError(
-                    f"{name} and {first} are not shards of one run: their {titles.get(key, key)}"
-                    " differ",
-                    kind="mismatch",
-                )
         earlier = files.setdefault(shard["index"], name)
         if earlier != name:
             raise InputError(
                 f"{name} and {earlier} are both shard {shard['index']}/{shard['of']}; merge one",
                 kind="duplicate",
             )
-    count = shards[first]["of"]
+    count = shards[name]["of"]
     missing = [str(index) for index in range(1, count + 1) if index not in files]
     if missing:
         noun, verb = ("shard", "is") if len(missing) == 1 else ("shards", "are")
         message = f"{noun} {', '.join(missing)} of {count} {verb} missing; add the result files"
         raise InputError(message, kind="missing")
-    return [shards[files[index]] for index in sorted(files)]
+    return [files[index] for index in sorted(files)]
 
 
 def _tuples(value: Any) -> Any:
