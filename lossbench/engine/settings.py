@@ -8,9 +8,7 @@ that its result records follow from it.
 
 from __future__ import annotations
 
-import math
 import os
-import re
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
     from lossbench.catalog.columns import Defaults
 
 PREFIX = "LOSSBENCH_"
-DEVICES = r"auto|cpu|cuda(:\d+)?"
-ENGINES = r"local|dask|[a-z]+://.+"
 
 
 @dataclass(frozen=True)
@@ -265,7 +261,7 @@ class Settings:
         flag="plugin", metavar="FILE",
     )
     device: str = setting(
-        "auto", types.text("auto, cpu, cuda or cuda:N", DEVICES),
+        "auto", types.text("auto, cpu, cuda or cuda:N", r"auto|cpu|cuda(:\d+)?"),
         "Device: cpu, cuda or cuda:N; auto takes a GPU if there is one and a loss needs the"
         " pixels.",
         metavar="DEVICE", key="run.device", recorded=False,
@@ -287,7 +283,10 @@ class Settings:
         metavar="I/N", key="run.shard", recorded=False,
     )
     engine: str = setting(
-        "local", types.text("local, dask or an address such as tcp://host:8786", ENGINES),
+        "local", types.text(
+            "local, dask, or the address of a scheduler such as tcp://host:8786",
+            r"local|dask|[a-z]+://.+",
+        ),
         "Where pairs are evaluated: local, dask for a cluster on this machine that ends with"
         " the run, or the address of a Dask scheduler whose workers see the same files.",
         metavar="local|dask|ADDRESS", key="run.engine", recorded=False,
@@ -297,35 +296,14 @@ class Settings:
     def __post_init__(self) -> None:
         self._normalize()
         for each in SETTINGS:
-            value, allowed = getattr(self, each.name), each.type.choices
-            if each.offers_choices and value not in (None, *allowed):
-                raise SettingError(
-                    f"{each.name} is one of {', '.join(allowed)}, not {value!r}"
-                    f"{did_you_mean(str(value), allowed)}"
-                )
+            value = getattr(self, each.name)
+            unset = value is None and each.default is None
+            if not (unset or each.type.accepts(value)):
+                choices = each.type.choices
+                listed = f"one of {', '.join(choices)}" if each.offers_choices else each.type.words
+                close = did_you_mean(str(value), choices)
+                raise SettingError(f"{each.name} is {listed}, not {value!r}{close}")
         self._check_files()
-        if self.convention != conventions.ALL:
-            conventions.find(self.convention)
-        if self.empty not in (None, "skip") and (
-            isinstance(self.empty, str) or math.isnan(self.empty or 0)
-        ):
-            raise SettingError(f"empty is skip or a number, not {self.empty!r}")
-        if not isinstance(self.threshold, int | float) or not 0 <= self.threshold <= 1:
-            raise SettingError(f"threshold {self.threshold!r} is not a probability from 0 to 1")
-        if self.divisor is not None and self.divisor < 2:
-            raise SettingError(f"divisor is 2 or more, not {self.divisor}")
-        if not re.fullmatch(DEVICES, self.device):
-            raise SettingError(
-                f"device {self.device!r} cannot be used: expected auto, cpu, cuda or cuda:N;"
-                " try --device cpu"
-            )
-        if not re.fullmatch(ENGINES, self.engine):
-            raise SettingError(
-                "engine is local, dask, or the address of a scheduler such as"
-                f" tcp://host:8786, not {self.engine!r}"
-            )
-        if self.batch_size < 1 or (self.workers is not None and self.workers < 1):
-            raise SettingError("workers and batch_size are 1 or more")
 
     def _normalize(self) -> None:
         """Store one value as a list of one, and paths as text."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import sys
 from dataclasses import dataclass, replace
-from typing import Literal
+from numbers import Integral
+from typing import Any, Literal
 
 from lossbench.data.planning.vocabulary import ROLES as FURTHER_ROLES
 from lossbench.errors import did_you_mean, either
@@ -68,6 +69,17 @@ class ValueType:
         if not self.low <= value <= self.high:
             raise ValueError
         return value
+
+    def accepts(self, value: Any) -> bool:
+        """Whether a value from Python is of this type, as far as it has no syntax of its own."""
+        if self.kind in ("choice", "number") and value in self.choices:
+            return True
+        if self.kind in ("number", "whole"):
+            number = isinstance(value, int | float if self.kind == "number" else Integral)
+            return number and self.low <= value <= self.high
+        if self.kind == "text" and self.pattern:
+            return isinstance(value, str) and re.fullmatch(self.pattern, value) is not None
+        return self.kind != "choice"
 
 
 def choice(*words: str) -> ValueType:

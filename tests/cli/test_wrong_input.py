@@ -241,7 +241,7 @@ def test_an_unknown_device_is_told_and_leaves_nothing_behind(
     done = lossbench_command("eval", "pred", "gt", "--device", "nope", "-o", "d.json", cwd=folders)
     assert "Traceback" not in done.stderr
     assert done.returncode == 2
-    assert "--device cpu" in done.stderr
+    assert "device is auto, cpu, cuda or cuda:N, not 'nope'" in done.stderr
     assert not list(folders.glob("d.json*"))
 
 
@@ -526,9 +526,10 @@ def test_arrays_in_memory_of_other_ids_are_refused() -> None:
         ({"missing": "ignore"}, "missing is one of error, skip, worst"),
         ({"pred_encoding": "maks"}, "did you mean 'mask'"),
         ({"threshold": -0.1}, "0 to 1"),
-        ({"workers": 0}, "1 or more"),
-        ({"batch_size": 0}, "1 or more"),
-        ({"device": "nope"}, "device 'nope' cannot be used"),
+        ({"workers": 0}, "workers is auto or a whole number from 1, not 0"),
+        ({"batch_size": 0}, "batch_size is a whole number from 1, not 0"),
+        ({"batch_size": None}, "batch_size is a whole number from 1, not None"),
+        ({"device": "nope"}, "device is auto, cpu, cuda or cuda:N, not 'nope'"),
         ({"inputs": {"wieght": {}}}, "did you mean 'weight'"),
         ({"classes": "{0: a, 0.5: b}"}, "class '0.5'"),
         ({"classes": 0}, "expected a number, names"),

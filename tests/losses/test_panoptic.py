@@ -726,7 +726,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "dice": ({"losses": "dice", "task": "instances"}, "dice has no meaning on an instances task"),
     "elsewhere": ({"losses": "pq", "task": "multiclass"}, "panoptic_quality has no meaning on a"),
     "divisor": ({"losses": "dice", "task": "binary", "divisor": 10}, "no meaning on a binary task"),
-    "small divisor": ({"losses": "pq", "divisor": 1}, "divisor is 2 or more"),
+    "small divisor": ({"losses": "pq", "divisor": 1}, "divisor is a whole number from 2, not 1"),
     "things": ({"losses": "pq", "things": "car"}, "--divisor N"),
     "unknown thing": (
         {"losses": "pq", "divisor": 10, "classes": "a, cat", "things": "car"}, "did you mean 'cat'",
