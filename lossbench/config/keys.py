@@ -15,7 +15,7 @@ def output_settings(model: str, text: str) -> tuple[Setting, Setting]:
     """The format in which a model is printed, and the files to which it is written."""
     endings = ", ".join(file_endings(model))
     files = f"File to write to, in the format of its ending: {endings}."
-    paths = types.repeated(types.path("a file"))
+    paths = types.path("a file", many="repeated")
     return (
         Setting("format", "table", types.choice(*text_formats(model)), text, short="f"),
         Setting("output", (), paths, files, short="o", metavar="FILE"),

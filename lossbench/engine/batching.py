@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from lossbench.data.pairing.pairs import Pair
 from lossbench.engine.state.loaded_batch import LoadedBatch
@@ -16,25 +16,18 @@ if TYPE_CHECKING:
 MIN_BATCH = 16  # pairs of the last batches of a run: a smaller batch is not worth its transfer
 WAIT_SECONDS = 0.5  # for batches that can be evaluated together with the ones that wait
 
+Scored: TypeAlias = "list[tuple[LoadedBatch, BatchScores]]"  # a batch, perhaps in several parts
 PairRange = tuple[int, Sequence[Pair]]  # the index of the first pair, and the pairs
 
 
 class ReadBatch(NamedTuple):
-    """Pairs that have been read, and evaluated where the readers do that.
+    """Pairs that have been read, and evaluated where the readers do that."""
 
-    Attributes:
-        first: the index of the first pair.
-        pairs: the pairs, those with an error among them.
-        files: the state of their files, where it is recorded.
-        loaded: what has been read.
-        evaluated: the batch in parts with their scores, where the reader has evaluated it.
-    """
-
-    first: int
-    pairs: Sequence[Pair]
-    files: bytes
+    first: int  # the index of the first pair
+    pairs: Sequence[Pair]  # those with an error among them
+    files: bytes  # the state of their files, where it is recorded
     loaded: LoadedBatch
-    evaluated: list[tuple[LoadedBatch, BatchScores]] | None
+    evaluated: Scored | None  # where the reader has evaluated it
 
 
 def split_ranges(ranges: Sequence[PairRange], max_pairs: int, workers: int) -> Iterator[PairRange]:

@@ -25,15 +25,10 @@ COMPUTED = ("classes", "pairs", "losses")  # entries of `run` that follow from t
 
 @dataclass(frozen=True)
 class Merge:
-    """Shards that fit together.
+    """Shards that fit together."""
 
-    Attributes:
-        run: the run that was divided into the shards.
-        models: the result files of the shards, in order.
-    """
-
-    run: Run
-    models: Sequence[Model]
+    run: Run  # the run that was divided into the shards
+    models: Sequence[Model]  # their result files, in order
 
     def evaluate(self) -> Result:
         """Compute the result of the run.

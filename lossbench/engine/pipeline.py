@@ -16,7 +16,7 @@ from lossbench.catalog.feature_needs import required_features
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import label
-from lossbench.engine.batching import PairRange, ReadBatch, join_batches, split_ranges
+from lossbench.engine.batching import PairRange, ReadBatch, Scored, join_batches, split_ranges
 from lossbench.engine.fingerprints import stamp
 from lossbench.engine.progress import ProgressReporter
 from lossbench.engine.reader_pool import Read, in_order, process_reader
@@ -28,7 +28,6 @@ from lossbench.errors import InputError, PairError
 
 if TYPE_CHECKING:
     from lossbench.engine.compute.feature_batches import Extraction
-    from lossbench.engine.state.scores import BatchScores
 
 MIN_PAIRS_FOR_PROCESSES = 200  # threads read fewer pairs before a child process has started
 PART_PAIRS, PART_SECONDS = 2048, 1.0  # limits of a partial result
@@ -48,39 +47,25 @@ class PassInfo(NamedTuple):
 
 
 class BatchSizes(NamedTuple):
-    """The sizes of the batches of a pass.
+    """The greatest sizes of the batches of a pass."""
 
-    Attributes:
-        read: pairs that are read together, at most.
-        ahead: batches that are being read or wait, at most.
-        evaluate: pairs that are evaluated together after reading, at most; 0 where each reader
-            evaluates its own batch.
-    """
-
-    read: int
-    ahead: int
-    evaluate: int
+    read: int  # pairs that are read together
+    ahead: int  # batches that are being read or wait
+    evaluate: int  # pairs that are evaluated together; 0 where each reader evaluates its own batch
 
 
 @dataclass(eq=False)
 class Pipeline:
-    """Reads and evaluates the pairs of a run.
-
-    Attributes:
-        grouping: the groups of the samples, where there are groups.
-        stamped: whether partial results record the state of their files.
-        start_method: how child processes that read are started; None reads in threads.
-        extraction: the networks of losses that compare features.
-    """
+    """Reads and evaluates the pairs of a run."""
 
     plan: Plan
     terms: Sequence[Term]
     settings: Settings
     grouping: Grouping | None = None
-    stamped: bool = False
-    start_method: str | None = None
+    stamped: bool = False  # whether partial results record the state of their files
+    start_method: str | None = None  # of child processes that read; None reads in threads
     device: Future[str] = field(default_factory=Future, init=False)
-    extraction: Extraction | None = field(default=None, init=False)
+    extraction: Extraction | None = field(default=None, init=False)  # networks of deep losses
 
     def run(
         self,
@@ -128,13 +113,11 @@ class Pipeline:
                     self.extraction = self._extraction(device)
                     self.device.set_result(device)
                     batches = join_batches(chain(first_result, results), sizes.evaluate, sizes.read)
-                    for first, pairs, files, batch, evaluated in batches:
-                        part = builder.part_of(first, len(pairs))
-                        for each, scores in evaluated or self._evaluate(pairs, batch):
-                            part.add(first, pairs, each, scores, gathers)
-                        builder.end_batch(first + len(pairs), files)
+                    for batch in batches:
+                        scored = batch.evaluated or self._evaluate(batch.pairs, batch.loaded)
+                        part = builder.add(batch, scored, keep=gathers)
                         if reporter:
-                            reporter.report(part, first, pairs)
+                            reporter.report(part, batch.first, batch.pairs)
                 hashes = self.extraction.networks.hashes if self.extraction else None
                 return PassInfo(device, hashes)
             finally:
@@ -171,9 +154,7 @@ class Pipeline:
 
         return Extraction(self.terms, self.settings.weights, self.settings.offline, device)
 
-    def _evaluate(
-        self, pairs: Sequence[Pair], batch: LoadedBatch
-    ) -> list[tuple[LoadedBatch, BatchScores]]:
+    def _evaluate(self, pairs: Sequence[Pair], batch: LoadedBatch) -> Scored:
         """A batch with its scores, split where a loss refuses a sample, so that only it fails."""
         device = self.device.result()
         from lossbench.engine.compute.evaluate import evaluate_parts
@@ -199,27 +180,26 @@ class PartBuilder:
         self.add_part, self.grouping = add_part, grouping
         self.current: PartialResult | None = None
         self.stop, self.started, self.files = 0, 0.0, sha256()
-        self.whole = True  # no batch has been added to the current part without its end
+        self.whole = True  # no batch was interrupted while it was added to the current part
 
-    def part_of(self, first: int, count: int) -> PartialResult:
-        """The part to which a batch is added."""
-        part = self.current
-        if part and (first != self.stop or first + count > part.stop):
+    def add(self, batch: ReadBatch, scored: Scored, keep: bool) -> PartialResult:
+        """Add a batch to the current part, or to a new one; `keep` also keeps its samples."""
+        first, stop = batch.first, batch.first + len(batch.pairs)
+        if self.current and (first != self.stop or stop > self.current.stop):
             self.end_part()
-            part = None
+        part = self.current
         if part is None:
-            part = PartialResult.empty(first, first + max(count, PART_PAIRS), self.grouping)
+            part = PartialResult.empty(first, max(stop, first + PART_PAIRS), self.grouping)
             self.current, self.stop = part, first
             self.started, self.files = time.monotonic(), sha256()
         self.whole = False
-        return part
-
-    def end_batch(self, stop: int, files: bytes) -> None:
-        """Record that the current part has all pairs before this index."""
+        for loaded, scores in scored:
+            part.add(first, batch.pairs, loaded, scores, keep)
+        self.files.update(batch.files)
         self.stop, self.whole = stop, True
-        self.files.update(files)
         if time.monotonic() - self.started > PART_SECONDS:
             self.end_part()
+        return part
 
     def end_part(self) -> None:
         """Add the current part, except one that was interrupted within a batch."""

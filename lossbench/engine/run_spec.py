@@ -21,25 +21,15 @@ from lossbench.results.gates import Check
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What a run will read and compute; checking it imported no torch.
+    """What a run will read and compute; checking it imported no torch."""
 
-    Attributes:
-        settings: the settings, of which `losses` are the task's standard losses if none were set.
-        pairing: which files belong together.
-        plan: how bytes become numbers.
-        columns: the losses that are computed.
-        checks: the gates.
-        baseline: the earlier result that gates name, empty without one.
-        elsewhere: the same losses with the defaults of other conventions.
-    """
-
-    settings: Settings
+    settings: Settings  # `losses` are the task's standard losses if none were set
     pairing: Pairing
     plan: Plan
     columns: list[Column]
     checks: list[Check]
-    baseline: Mapping[str, Any]
-    elsewhere: Sequence[ConventionColumn] = ()
+    baseline: Mapping[str, Any]  # the earlier result that gates name, empty without one
+    elsewhere: Sequence[ConventionColumn] = ()  # the columns under each convention's defaults
 
     @property
     def device(self) -> str:

@@ -34,33 +34,19 @@ PREFIX = "LOSSBENCH_"
 
 @dataclass(frozen=True)
 class Setting:
-    """A row of the table.
-
-    Attributes:
-        name: the parameter of `lossbench.plan`, or of the functions that write a result.
-        default: its value if nobody sets it.
-        type: the values that it accepts.
-        text: its documentation: one or more sentences.
-        flag: its name on the command line; by default its name.
-        short: the flag of one letter.
-        metavar: what help shows in place of a value.
-        example: a value for messages, of settings whose values have names.
-        key: its place in a config, with dots between levels; by default its name.
-        replaces: settings that a lower source (environment, config) cannot add beside this one.
-        recorded: whether a result records it, so that runs that differ in it are different runs.
-    """
+    """A row of the table: a parameter of `lossbench.plan`, or of functions that write a result."""
 
     name: str
-    default: Any
+    default: Any  # its value if nobody sets it
     type: ValueType
-    text: str
-    flag: str = ""
-    short: str = ""
-    metavar: str | None = None
-    example: str = ""
-    key: str = ""
-    replaces: tuple[str, ...] = ()
-    recorded: bool = True
+    text: str  # its documentation: one or more sentences
+    flag: str = ""  # on the command line; by default its name
+    short: str = ""  # the flag of one letter
+    metavar: str | None = None  # what help shows in place of a value
+    example: str = ""  # a value for messages, of settings whose values have names
+    key: str = ""  # its place in a config, with dots between levels; by default its name
+    replaces: tuple[str, ...] = ()  # settings that a lower source cannot add beside this one
+    recorded: bool = True  # in a result, so that runs that differ in it are different runs
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "flag", self.flag or self.name.replace("_", "-"))
@@ -231,7 +217,7 @@ class Settings:
         metavar="N", key="target.divisor",
     )
     things: str | Sequence[str] | None = setting(
-        None, types.with_commas(types.text("a class")),
+        None, types.text("a class", many="commas"),
         "Names of the classes that instance maps divide into instances, separated by commas;"
         " their pixels without an instance are a crowd. Each other class of an image is one"
         " segment.",
@@ -256,7 +242,7 @@ class Settings:
         metavar="RUN", recorded=False,
     )
     plugins: Files = setting(
-        (), types.repeated(types.path("a file")),
+        (), types.path("a file", many="repeated"),
         "Python file with losses of your own.",
         flag="plugin", metavar="FILE",
     )

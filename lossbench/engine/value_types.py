@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from numbers import Integral
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from lossbench.data.planning.vocabulary import ROLES as FURTHER_ROLES
 from lossbench.errors import did_you_mean, either
@@ -15,31 +15,24 @@ UNBOUNDED = float("inf")
 TINY = sys.float_info.min
 NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 WHOLE = re.compile(r"0|[1-9]\d{0,17}", re.ASCII)
+Many: TypeAlias = Literal["", "repeated", "commas"]
 
 
 @dataclass(frozen=True)
 class ValueType:
     """The values that a setting accepts.
 
-    Attributes:
-        kind: choice, number, whole, flag, text or path; loss, gate, labels, classes, roles and
-            weights have a syntax of their own.
-        words: a noun phrase for messages, after `expected`.
-        choices: the words that are accepted; of a number, the word accepted in its place; of
-            roles, those of every loss.
-        low: the least number.
-        high: the greatest number.
-        pattern: the regular expression that a text matches.
-        many: how the command line takes several values: a repeated flag, or one text with commas.
+    The kind is choice, number, whole, flag, text or path; loss, gate, labels, classes, roles and
+    weights have a syntax of their own.
     """
 
     kind: str
-    words: str
-    choices: tuple[str, ...] = ()
+    words: str  # a noun phrase for messages, after `expected`
+    choices: tuple[str, ...] = ()  # words; of a number, the word in its place; of roles, all roles
     low: float = -UNBOUNDED
     high: float = UNBOUNDED
-    pattern: str = ""
-    many: Literal["", "repeated", "commas"] = ""
+    pattern: str = ""  # the regular expression that a text matches
+    many: Many = ""  # how the command line takes several: repeated flags, or a text with commas
 
     @property
     def is_mapping(self) -> bool:
@@ -108,36 +101,26 @@ def whole(low: int, word: str = "") -> ValueType:
     return ValueType("whole", either(filter(None, [word, words])), (word,) * bool(word), low)
 
 
-def text(words: str, pattern: str = "") -> ValueType:
+def text(words: str, pattern: str = "", many: Many = "") -> ValueType:
     """Any text, or one that a regular expression describes."""
-    return ValueType("text", words, pattern=pattern)
+    return ValueType("text", words, pattern=pattern, many=many)
 
 
-def path(words: str) -> ValueType:
+def path(words: str, many: Many = "") -> ValueType:
     """A path; relative to the config that contains it."""
-    return ValueType("path", words)
-
-
-def repeated(item: ValueType) -> ValueType:
-    """One value or a list; on the command line the flag is repeated."""
-    return replace(item, many="repeated")
-
-
-def with_commas(item: ValueType) -> ValueType:
-    """One value or a list; on the command line one text with commas."""
-    return replace(item, many="commas")
+    return ValueType("path", words, many=many)
 
 
 FLAG = ValueType("flag", "true or false", ("true", "false"))
-LOSSES = repeated(ValueType("loss", "an expression, or name: expression"))
-GATES = repeated(ValueType("gate", "a gate such as dice.mean <= 0.15, or {gate: ..., warn: true}"))
+LOSSES = ValueType("loss", "an expression, or name: expression", many="repeated")
+GATE = "a gate such as dice.mean <= 0.15, or {gate: ..., warn: true}"
+GATES = ValueType("gate", GATE, many="repeated")
 LABEL = r"-?\d+(\s*-\s*\d+)?"
-LABELS = with_commas(
-    ValueType(
-        "labels",
-        "a label, a range 250-255, or none",
-        pattern=rf"(?i:none)|{LABEL}(\s*,\s*{LABEL})*",
-    )
+LABELS = ValueType(
+    "labels",
+    "a label, a range 250-255, or none",
+    pattern=rf"(?i:none)|{LABEL}(\s*,\s*{LABEL})*",
+    many="commas",
 )
 CLASSES = ValueType("classes", "a number, names, {value: name} or {name: [r, g, b]}")
 ROLES = ValueType("roles", "a mapping of roles to folders", FURTHER_ROLES)

@@ -19,7 +19,7 @@ from lossbench.config.keys import KEYS, OUTPUT, VARIABLES
 from lossbench.config.load import from_environment
 from lossbench.data.planning.vocabulary import FILTERS
 from lossbench.engine.settings import BY_NAME, SETTINGS, Settings
-from lossbench.engine.value_types import number, repeated, text, whole
+from lossbench.engine.value_types import number, text, whole
 
 OPTIONS = {each.name: each for each in command.params}
 OF_THE_COMMAND = {"config", "isolated", "exit_zero", "dry_run", "force", "no_progress", "quiet",
@@ -169,7 +169,7 @@ def test_choices_are_checked_from_python(name: str, wrong: str, advice: str) -> 
         (whole(2), ["3"], 3),
         (number(0, 1), ["0.5"], 0.5),
         (text("a word"), ["x"], "x"),
-        (repeated(text("a word")), ["x", "y"], ("x", "y")),
+        (text("a word", many="repeated"), ["x", "y"], ("x", "y")),
     ],
 )
 def test_an_option_reads_the_type_of_its_setting(kind: Any, typed: list[str], value: Any) -> None:
