@@ -156,7 +156,7 @@ def _checked_outputs(settings: Mapping[str, Any], shown: Mapping[str, Any]) -> l
 
 def _announce(run: Run) -> None:
     """Print the plan of a run and its notes on stderr."""
-    note(f"{_planned(run)} · {run.device} ×{run.settings.readers}")
+    note(f"{_planned(run)} · {run.settings.likely_device} ×{run.settings.readers}")
     for remark in run.plan.notes:
         note(printable(f"note: {remark}"))
     left_out = run.pairing.left_out
@@ -188,7 +188,7 @@ def _dry_run(run: Run, context: click.Context, config: Config, options: Mapping[
         "classes": ", ".join(run.plan.names),
         "pred_encoding": run.plan.pred,
         "gt_encoding": run.plan.target,
-        "device": run.device,
+        "device": run.settings.likely_device,
         "workers": run.settings.readers,
     }
     lines += ["", "settings"]

@@ -47,23 +47,18 @@ def join_batches(
 ) -> Iterator[ReadBatch]:
     """Batches that follow each other as one, unless one of them would wait long.
 
-    Args:
-        futures: the batches in their order.
-        max_pairs: pairs of a joined batch, at most.
-        batch_pairs: pairs of a batch that is read, at most.
+    Joined batches have up to `max_pairs`, batches that are read up to `batch_pairs`.
     """
     group: list[ReadBatch] = []
     count, until = 0, 0.0
     for future in futures:
         if group:
             ready = wait([future], max(0.0, until - time.monotonic())).done
-            if not ready or future.exception():  # an error loses no batch that was read before it
+            whole = ready and not future.exception()  # an error loses no batch before it
+            if not whole or future.result().first != group[0].first + count:
                 yield _join(group)
                 group = []
         batch = future.result()
-        if group and batch.first != group[0].first + count:
-            yield _join(group)
-            group = []
         if not group:
             count, until = 0, time.monotonic() + WAIT_SECONDS
         group.append(batch)

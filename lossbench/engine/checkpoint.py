@@ -24,20 +24,16 @@ START = '\n{"run": '
 
 
 class Checkpoint:
-    """The checkpoint file of a run, which may also hold parts of runs that were stopped.
-
-    Attributes:
-        samples: number of finished samples, including those of the parts that are resumed.
-        unused: whether the file holds parts of a stopped run that this run does not resume.
-    """
+    """The checkpoint file of a run, which may also hold parts of runs that were stopped."""
 
     def __init__(self, path: str, identity: Mapping[str, Any], resume: bool = False) -> None:
         self.path, self.identity, self.resume = Path(path), json.dumps(identity), resume
-        self.samples = 0
+        self.samples = 0  # finished ones, including those of the parts that are resumed
         with self._output_errors():
             self.path.touch()
             with self.path.open("rb") as file:
                 readable = START.encode().startswith(file.read(len(START)))
+            # Whether the file holds parts of a stopped run that this run does not resume.
             self.unused = readable and not resume and any(self._lines())
             if resume:
                 self._check(readable)

@@ -54,14 +54,11 @@ def table(
     elsewhere: Sequence[ConventionColumn], values: Sequence[ColumnValues], task: str
 ) -> dict[str, dict[str, ConventionValue]]:
     """Convention -> column -> what it reports; a row for each convention, even an empty one."""
-    rows: dict[str, dict[str, ConventionValue]] = {}
-    if elsewhere:
-        rows = {name: {} for name in CONVENTIONS}
+    rows: dict[str, dict[str, ConventionValue]]
+    rows = {name: {} for name in CONVENTIONS} if elsewhere else {}
     for each, found in zip(elsewhere, values, strict=True):
-        column = each.column
-        rows[each.convention][column.name] = ConventionValue(
-            reduced(each, found, task), each.aggregate, column
-        )
+        value = ConventionValue(reduced(each, found, task), each.aggregate, each.column)
+        rows[each.convention][each.column.name] = value
     return rows
 
 

@@ -58,14 +58,9 @@ def evaluate_range(
     of: Mapping[str, str],
     sizes: Mapping[str, int],
 ) -> tuple[bytes, PassInfo] | LossbenchError:
-    """Evaluate pairs of a run on a worker; a returned error ends the run without a retry.
+    """Evaluate a range of pairs on a worker; a returned error ends the run without a retry.
 
-    Args:
-        job: how they are evaluated.
-        first: the index of the first pair in the run.
-        pairs: a range of pairs.
-        of: their groups, by id.
-        sizes: the number of pairs of these groups in the whole run.
+    Groups of these pairs come by id, with their sizes in the whole run.
     """
     if job.any_size:
         lift_pixel_limit()

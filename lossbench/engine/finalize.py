@@ -37,14 +37,9 @@ def grouped(
     options: Options,
     device: Callable[[], str],
 ) -> Grouping | None:
-    """The groups of samples, or None without groups.
+    """The groups of samples by id, with their sizes in the whole run; None without groups.
 
-    Args:
-        plan: how files are read.
-        of: the group of each sample, by id.
-        sizes: the number of pairs of each group in the whole run.
-        options: options of every term; automatic ones are read when a group is complete.
-        device: returns the device to compute on, which may not be known yet.
+    Automatic options are read, and the device is asked for, when a group is complete.
     """
 
     def value(pools: Accumulators) -> Pooled:
@@ -57,13 +52,9 @@ def grouped(
 
 
 def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) -> Result:
-    """The result of a run; gates are not decided yet.
+    """The result of all pairs of a run or shard, whose gates are not decided yet.
 
-    Args:
-        run: specification of the run.
-        whole: partial result of all pairs of the run, or of its shard.
-        options: options of every term; automatic ones become numbers here.
-        device: the device for terms that are computed from all samples.
+    Automatic options become numbers here.
     """
     from lossbench.engine.compute.pooled import pooled
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from lossbench.data.pairing.pairs import Pair
-from lossbench.data.sources.archives import Archive, Member
+from lossbench.data.sources.archives import Member
 from lossbench.data.sources.remote import Remote
 
 
@@ -26,20 +26,16 @@ def stamp(pairs: Sequence[Pair]) -> bytes:
 
 def _state(source: Any) -> str:
     if isinstance(source, Member):
-        extent = f"{source.start} {source.size} {source.checksum}"
-        return f"{source.name}\0{extent}\0{_archive(source.archive)}"
+        archive, extent = source.archive, f"{source.start} {source.size} {source.checksum}"
+        is_local = os.path.isfile(archive.name) or archive.spool is None
+        # One that was fetched or unpacked has a new time at each run.
+        state = local_state(archive.name) if is_local else _digest(archive.path)
+        return f"{source.name}\0{extent}\0{state}"
     if isinstance(source, Remote):
         return f"{source.name}\0{source.stamp()}"
     if isinstance(source, str):
         return f"{source}\0{local_state(source)}"
     return "of a file that lists many"
-
-
-def _archive(archive: Archive) -> str:
-    """The state of a local archive; the digest of an archive that was fetched or unpacked."""
-    if os.path.isfile(archive.name) or archive.spool is None:
-        return local_state(archive.name)
-    return _digest(archive.path)
 
 
 @lru_cache(16)

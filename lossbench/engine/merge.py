@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,7 @@ from lossbench.engine.finalize import grouping
 from lossbench.engine.prepare import columns_and_checks
 from lossbench.engine.run import Run
 from lossbench.engine.settings import Settings
-from lossbench.engine.shards import ordered, pairing_of, part_of, plan_of
+from lossbench.engine.shards import ordered, pairing_of, plan_of
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError
 from lossbench.results.baseline import read_baseline
@@ -44,7 +45,8 @@ class Merge:
             for model in self.models:
                 shard = model["shard"]
                 try:
-                    whole.extend(part_of(shard, run.terms, groups))
+                    packed = base64.b64decode(shard["part"])
+                    whole.extend(PartialResult.unpack(packed, run.terms, groups))
                 except ValueError as error:
                     number = f"{shard['index']}/{shard['of']}"
                     raise InputError(f"shard {number} is damaged: {error}; run it again") from None

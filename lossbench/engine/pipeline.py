@@ -75,10 +75,7 @@ class Pipeline:
     ) -> PassInfo:
         """Read while torch is being imported, then evaluate the batches as they arrive.
 
-        Args:
-            ranges: pairs to evaluate.
-            add_part: gets the partial results in their order, also those before an error.
-            reporter: reports each batch.
+        Partial results are added in their order, also those before an error.
         """
         sizes, readers = self._batch_sizes(), self.settings.readers
         tasks = split_ranges(ranges, sizes.read, readers)

@@ -43,7 +43,6 @@ def prepare(settings: Settings) -> Run:
     terms = [term for column in columns for term in column.terms]
     check_roles(terms, inputs)
     task = "detection" if holds_boxes(pairing) else settings.task or _only_task(terms, inputs)
-    _check_threshold(task, settings)
     plan = plan_inputs(
         pairing,
         reading,
@@ -54,7 +53,8 @@ def prepare(settings: Settings) -> Run:
         of_pictures=any(term.entry.tasks[0] == "image" for term in terms),
         masks=any(term.options.get("iou_type") == "segm" for term in terms),
     )
-    _check_threshold(plan.task, settings)
+    if plan.task in NO_THRESHOLD and settings.threshold != Settings.threshold:
+        raise SettingError(NO_THRESHOLD[plan.task].format(task=plan.task))
     settings = replace(settings, losses=settings.losses or USUAL[plan.task])
     if not settings.losses:
         raise SettingError(f"a {plan.task} task has no usual losses; give --loss")
@@ -135,12 +135,6 @@ def _what_is_kept(plan: Plan, terms: Sequence[Term], settings: Settings) -> tupl
     if any((needs := required_features(term)) and needs[0].network == SEEDED for term in terms):
         notes.append(RANDOM)
     return replace(plan, notes=tuple(notes)), settings
-
-
-def _check_threshold(task: str | None, settings: Settings) -> None:
-    """Refuse a threshold on a task without one."""
-    if task in NO_THRESHOLD and settings.threshold != Settings.threshold:
-        raise SettingError(NO_THRESHOLD[task].format(task=task))
 
 
 def _check_class(check: Check, plan: Plan) -> None:

@@ -14,31 +14,17 @@ from lossbench.results.result import combine
 
 @dataclass(frozen=True)
 class Progress:
-    """What a run has done so far.
+    """What a run has done so far."""
 
-    Attributes:
-        done: pairs read so far, those with errors among them.
-        total: pairs to read.
-        ids: the samples of the last batch, sorted.
-        values: their values by column, without columns that wait for class weights.
-        means: means over all samples so far, by column.
-    """
-
-    done: int
-    total: int
-    ids: Sequence[str]
-    values: Mapping[str, Sequence[float]]
-    means: Mapping[str, float]
+    done: int  # pairs read so far, those with errors among them
+    total: int  # pairs to read
+    ids: Sequence[str]  # the samples of the last batch, sorted
+    values: Mapping[str, Sequence[float]]  # of them, by column; without those that need all samples
+    means: Mapping[str, float]  # over all samples so far, by column
 
 
 class ProgressReporter:
-    """Calls a callback with the progress of a run.
-
-    Args:
-        columns: the columns of the run.
-        total: pairs to read.
-        callback: gets the progress after each batch.
-    """
+    """Calls a callback with the progress of a run of `total` pairs after each batch."""
 
     def __init__(
         self, columns: Sequence[Column], total: int, callback: Callable[[Progress], None]

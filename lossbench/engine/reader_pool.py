@@ -40,10 +40,6 @@ class ReaderPool:
 
     A process is forked on Linux only, while it has one thread and no torch: a lock that another
     thread holds would never be released in the copy.
-
-    Args:
-        workers: the number of child processes.
-        start_method: how they are started, as `multiprocessing` names it.
     """
 
     def __init__(self, workers: int, start_method: str) -> None:
@@ -113,11 +109,7 @@ def in_order(
 ) -> Generator[Future[Result], None, None]:
     """The results of tasks in their order, computed by threads.
 
-    Args:
-        work: computes the result of a task.
-        tasks: in their order.
-        workers: the number of threads.
-        ahead: how many results may be begun before the first of them is taken.
+    Up to `ahead` of them are begun before the first one is taken.
     """
     pool = ThreadPoolExecutor(workers)
     waiting: deque[Future[Result]] = deque()
@@ -156,11 +148,10 @@ def _prepare_child(pixel_limit: int | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent process handles Ctrl-C
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     keep_buffers()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
 
+    def end_with_parent() -> None:  # also with one that was killed
+        if parent := parent_process():
+            parent.join()
+            os._exit(1)
 
-def _end_with_parent() -> None:
-    """End this process after its parent process, even after one that was killed."""
-    if parent := parent_process():
-        parent.join()
-        os._exit(1)
+    threading.Thread(target=end_with_parent, daemon=True).start()

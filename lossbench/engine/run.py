@@ -130,11 +130,10 @@ class Run(RunSpec):
         Raises:
             InputError: the file is no checkpoint, or one of other runs.
         """
-        first, stop = self.share
         identity = {
             "run": jsonable(self.describe()),
             "losses": [describe_column(column) for column in self.columns],
-            "pairs": [first, stop, digest(self.pairing.pairs.named())],
+            "pairs": [*self.share, digest(self.pairing.pairs.named())],
             "unpaired": digest(each.message for each in self.pairing.unpaired),
             "files": [
                 local_state(os.fspath(each))
@@ -142,7 +141,7 @@ class Run(RunSpec):
                 if isinstance(each, str | os.PathLike) and os.path.isfile(each)
             ],
             "groups": digest(self.pairing.groups.values()),
-            "device": self.device,
+            "device": self.settings.likely_device,
             "weights": {name: file_digest(Path(at)) for name, at in self.settings.weights.items()},
             "versions": {"lossbench": __version__, **_versions()},
         }

@@ -32,11 +32,6 @@ class RunSpec:
     elsewhere: Sequence[ConventionColumn] = ()  # the columns under each convention's defaults
 
     @property
-    def device(self) -> str:
-        """Where it will be computed, as far as that is known without torch."""
-        return self.settings.likely_device
-
-    @property
     def to_fetch(self) -> list[Published]:
         """Weights that are in no cache: `evaluate` downloads them, unless it was done before."""
         needed = dict.fromkeys(name for term in self.terms for name in parameters(term))

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from lossbench.catalog.columns import Term
 from lossbench.data.pairing.pairs import Pair, Pairing, Pairs
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
@@ -68,17 +67,10 @@ def as_shard(
 
 def plan_of(record: Mapping[str, Any]) -> Plan:
     """The plan that a shard was stored with."""
-
-    def encoding(fields: Mapping[str, Any]) -> InputEncoding:
-        return InputEncoding(**{name: _tuples(each) for name, each in fields.items()})
-
-    inputs = {"pred", "target", "roles"}
-    return Plan(
-        **{name: _tuples(each) for name, each in record.items() if name not in inputs},
-        pred=encoding(record["pred"]),
-        target=encoding(record["target"]),
-        roles=tuple(map(encoding, record["roles"])),
-    )
+    fields = _tuples(record)
+    fields["roles"] = tuple(InputEncoding(**each) for each in fields["roles"])
+    fields |= {side: InputEncoding(**fields[side]) for side in ("pred", "target")}
+    return Plan(**fields)
 
 
 def pairing_of(shards: Sequence[Mapping[str, Any]]) -> Pairing:
@@ -90,11 +82,6 @@ def pairing_of(shards: Sequence[Mapping[str, Any]]) -> Pairing:
         [PairError(**each) for each in shards[0]["unpaired"]],
         groups=groups,
     )
-
-
-def part_of(shard: Mapping[str, Any], terms: Sequence[Term], grouping: Any) -> PartialResult:
-    """The partial result of a shard."""
-    return PartialResult.unpack(base64.b64decode(shard["part"]), terms, grouping)
 
 
 def ordered(shards: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -122,4 +109,6 @@ def ordered(shards: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _tuples(value: Any) -> Any:
     """Convert lists, as JSON has them, back to tuples."""
+    if isinstance(value, dict):
+        return {name: _tuples(each) for name, each in value.items()}
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
