@@ -155,7 +155,7 @@ def test_it_can_be_stopped_and_leaves_nothing(alone: dict[str, Any], tmp_path: P
         (["decode", "-f", "csv"], "'csv' is not one of"),
         (["decode", "--folder", "lossbench.yaml"], "the folder lossbench.yaml cannot be made"),
         (["pipeline", "--pairs", "1", "--size", "16", "--device", "abacus"],
-         "device 'abacus' cannot be used"),
+         "device is auto, cpu, cuda or cuda:N, not 'abacus'"),
     ],
 )  # fmt: skip
 def test_an_error_is_one_sentence(
