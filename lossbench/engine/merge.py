@@ -91,13 +91,9 @@ def plan_merge(paths: Sequence[str], baseline: Any = None) -> Merge:
     if digest(pairing.pairs.named()) != shards[0]["pairs"]["digest"]:
         raise InputError("the ids of the shards are not those of their run", kind="mismatch")
     recorded, losses = models[first]["run"], shards[0]["losses"]
-    settings = Settings.from_record(
-        recorded["settings"],
-        losses=losses,
-        pred=recorded["pred"],
-        target=recorded["target"],
-        baseline=baseline,
-    )
+    changes = {"losses": losses, "baseline": baseline}
+    changes |= {side: recorded[side] for side in ("pred", "target")}
+    settings = Settings.from_record(recorded["settings"], **changes)
     earlier = read_baseline(baseline) if baseline else {}
     plan = plan_of(shards[0]["plan"])
     with using(settings.plugins):
