@@ -122,6 +122,8 @@ def command(context: click.Context, /, **options: Any) -> int:
         # What a plugin prints is no part of the result.
         with redirect_stdout(sys.stderr), bar as progress:
             result = run.evaluate(progress, checkpoint, start_method="fork")
+        if result.run["plan"]["text"] != str(run.plan):
+            note(f"note: labels beyond the sample: {result.run['plan']['text']}")
         status = emit_result(run, result, shown)
         done = True
     except (KeyboardInterrupt, Terminated):

@@ -27,6 +27,7 @@ class InputError(LossbenchError):
         role: pred, target, or a further input.
         file: which file; the message begins with it.
         loss: the loss that has no value of it.
+        labels: the labels of the file that no class has.
     """
 
     exit_status = 3
@@ -42,6 +43,7 @@ class InputError(LossbenchError):
         super().__init__(message)
         self.message, self.kind, self.role, self.file = message, kind, role, file
         self.loss: str | None = None
+        self.labels: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         return printable(f"{self.file} {self.message}" if self.file else self.message)
@@ -68,6 +70,7 @@ class PairError:
         kind: missing, extra, duplicate, unreadable, size, mismatch or loss.
         message: one sentence for the user.
         loss: the loss that cannot be computed, if the files themselves are in order.
+        labels: the labels of its files that no class has.
     """
 
     id: str
@@ -76,11 +79,12 @@ class PairError:
     kind: str
     message: str
     loss: str | None = None
+    labels: Sequence[int] = ()
 
     @classmethod
     def of(cls, error: InputError, id: str) -> PairError:
         """Describe an error that occurred while a pair was read or evaluated."""
-        return cls(id, error.role, error.file, error.kind, str(error), error.loss)
+        return cls(id, error.role, error.file, error.kind, str(error), error.loss, error.labels)
 
 
 class OutputError(LossbenchError):

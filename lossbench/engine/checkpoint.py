@@ -39,6 +39,10 @@ class Checkpoint:
                 self._check(readable)
             self.file = self.path.open("ab" if readable else "wb")
 
+    def begin(self, identity: Mapping[str, Any]) -> None:
+        """Hold the parts of another run beside those of the first one."""
+        self.identity, self.samples = json.dumps(identity), 0
+
     def parts(self, terms: Iterable[Term], grouping: Grouping | None) -> Iterator[PartialResult]:
         """The parts to resume from; the pairs of a damaged one are evaluated again."""
         identity = json.loads(self.identity)

@@ -6,13 +6,17 @@ import os
 import platform
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lossbench.data.planning.classes import MAX_CLASSES
+from lossbench.data.planning.evidence import IGNORED_LABEL
 from lossbench.engine.batching import PairRange
 from lossbench.engine.checkpoint import Checkpoint, unchanged
 from lossbench.engine.dask_engine import LOCAL, go_on_cluster
@@ -71,6 +75,11 @@ class Run(RunSpec):
             ended = pipeline.run(ranges, add_part, reporter)
         else:
             ended = go_on_cluster(self, ranges, groups, stamped, add_part, reporter)
+        if largest := self._largest_label(whole):
+            again = replace(self, plan=self.plan.with_labels(largest))
+            if checkpoint:
+                checkpoint.begin(again.identity)
+            return again.evaluate(progress, checkpoint, start_method)
         run = self.describe()
         if ended.weights is not None:
             run["weights"] = ended.weights
@@ -97,6 +106,12 @@ class Run(RunSpec):
                 for each in self.checks
             ]
         return result
+
+    def _largest_label(self, whole: PartialResult) -> int:
+        """The largest label beyond the sample, where classes go up to that of any file; else 0."""
+        labels = {label for each in whole.failed for label in each.labels}
+        usual = {label for label in labels if 0 <= label < MAX_CLASSES} - {IGNORED_LABEL}
+        return max(usual, default=0) if self.plan.has_open_labels else 0
 
     def _chosen_device(self) -> str:
         """Where this process computes; this imports torch."""
@@ -130,7 +145,12 @@ class Run(RunSpec):
         Raises:
             InputError: the file is no checkpoint, or one of other runs.
         """
-        identity = {
+        return Checkpoint(path, self.identity, resume)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What two runs have in common whose parts can be resumed."""
+        return {
             "run": jsonable(self.describe()),
             "losses": [describe_column(column) for column in self.columns],
             "pairs": [*self.share, digest(self.pairing.pairs.named())],
@@ -145,7 +165,6 @@ class Run(RunSpec):
             "weights": {name: file_digest(Path(at)) for name, at in self.settings.weights.items()},
             "versions": {"lossbench": __version__, **_versions()},
         }
-        return Checkpoint(path, identity, resume)
 
 
 def _versions() -> dict[str, str]:

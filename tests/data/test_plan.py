@@ -313,8 +313,6 @@ COUNT, OUTSIDE = 46, 4
         ((UNIT, M255), (np.where(ON, np.nan, UNIT), M255), "pred", "finite"),
         ((UNIT, M255), (GREY, M255), "pred", "uint8"),
         ((LOGITS, M255), (np.where(ON, np.inf, LOGITS), M255), "pred", "finite"),
-        ((LABELS, LABELS), (LABELS, LABELS + 3), "target", "4, 5, 6"),
-        ((LABELS, LABELS), (LABELS + 3, LABELS), "pred", "4, 5, 6"),
         ((LABELS, LABELS), (LABELS, RGB), "target", "colour"),
         ((LABELS, VOID), (VOID, LABELS), "pred", "255"),
         ((SOFTMAX, LABELS), (SOFTMAX[:3], LABELS), "pred", "3"),
@@ -357,6 +355,18 @@ def test_a_file_outside_the_plan_is_one_error_and_the_rest_is_evaluated(
     clean = lossbench.evaluate(tmp_path / "pred", tmp_path / "target")
     assert not clean.failed
     assert {name: table["mean"] for name, table in clean.aggregates.items()} == without
+
+
+@pytest.mark.parametrize("side", ["pred", "gt", "both"])
+def test_classes_go_up_to_the_largest_label_of_any_file(side: str) -> None:
+    usual = {f"{number:02d}": LABELS for number in range(COUNT)}
+    more = usual | {f"{OUTSIDE:02d}": LABELS + 3}
+    pred, target = (more if side in (name, "both") else usual for name in ("pred", "gt"))
+    result = lossbench.evaluate(pred, target, "iou")
+    assert not result.failed
+    assert result.class_names == tuple("0123456")
+    known = lossbench.evaluate(pred, target, "iou", classes=7)
+    assert result.values["iou"].samples == known.values["iou"].samples
 
 
 @pytest.mark.parametrize(

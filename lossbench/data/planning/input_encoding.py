@@ -256,11 +256,15 @@ class InputEncoding:
         shown = [form.format(value) for value in strange[:SHOWN]]
         more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
         what = "colour" if self.colours else "value"
-        return self.unfit(
+        error = self.unfit(
             f"has {what}{'s' if len(strange) > 1 else ''} {', '.join(shown)}{more} in"
             f" {counts.sum():,} pixels where the plan reads {self};"
             f" {self.definition.advice.format(flag=self._flag)}"
         )
+        whole = strange.dtype.kind in "ui" or bool((strange == np.floor(strange)).all())
+        if self.definition.is_label_map and whole and not self.colours:
+            error.labels = tuple(strange.astype(np.int64).tolist())
+        return error
 
     @property
     def _flag(self) -> str:

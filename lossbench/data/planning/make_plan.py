@@ -149,6 +149,9 @@ def make_plan(
         _describe_spacing(target.spacings),
         stored=pred.stored + target.stored,
         notes=tuple(notes),
+        has_open_labels=classes is None
+        and all(each.is_label_map and each.given_scale is None for each in sides)
+        and all(value == index for value, index in named.values),
     )
 
 

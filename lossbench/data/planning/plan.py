@@ -6,8 +6,9 @@ spread evenly between them in the order of ids. Every file is then checked again
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from lossbench.data.planning.classes import Classes
 from lossbench.data.planning.input_encoding import InputEncoding
 
 DENSE_CELLS = {"multiclass": 1 << 16, "image": 511}  # a table with more cells is sparse
@@ -35,6 +36,7 @@ class Plan:
     divisor: int | None = None  # of labels class · divisor + instance; None: of one class
     things: tuple[str, ...] | None = None  # the classes that have instances, where those are known
     roles: tuple[InputEncoding, ...] = ()  # how the inputs that losses name are read
+    has_open_labels: bool = False  # classes are 0 … the largest label of any file
     stored: int = field(default=0, compare=False)  # bytes of the largest pair seen; 0: unknown
     notes: tuple[str, ...] = field(default=(), compare=False)  # remarks for the user
 
@@ -48,6 +50,19 @@ class Plan:
         """How a role is read; None for masks and maps, which have one number per pixel."""
         every = (self.pred, self.target, *self.roles)
         return next((each for each in every if each.role == role), None)
+
+    def with_labels(self, largest: int) -> Plan:
+        """The plan with classes up to a label that the sample does not have."""
+        classes = Classes.of(range(largest + 1))
+        pred, target = (
+            replace(side, values=classes.values, classes=len(classes.names))
+            if side.definition.is_label_map
+            else side
+            for side in (self.pred, self.target)
+        )
+        return replace(
+            self, names=classes.names, channels=len(classes.names), pred=pred, target=target
+        )
 
     @property
     def cells(self) -> int:
