@@ -792,9 +792,9 @@ def without(listed: str, key: str) -> Callable[[Side, list[Side]], None]:
 BAD: dict[str, tuple[Callable[[Side, list[Side]], Any], str]] = {
     "no JSON": (lambda t, f: (t, "[{"), "cannot be read: it is no JSON"),
     "truth no JSON": (lambda t, f: ("{", f), "cannot be read: it is no JSON"),
-    "not COCO": (lambda t, f: ({"a": 1}, f), "is of another kind; expected COCO's instances"),
-    "a list": (lambda t, f: ([t], f), "is of another kind; expected COCO's instances"),
-    "images no list": (lambda t, f: ({**t, "images": 3}, f), "is of another kind"),
+    "not COCO": (lambda t, f: ({"a": 1}, f), "no list 'images', 'annotations' or 'categories'"),
+    "a list": (lambda t, f: ([t], f), "is of another kind: it is a list, as results are"),
+    "images no list": (lambda t, f: ({**t, "images": 3}, f), "it has no list 'images'; expected"),
     "no objects": (lambda t, f: (t, [1, 2]), "detection 1 is no object"),
     "no images": (lambda t, f: ({**t, "images": []}, []), "is in no image"),
     "no categories": (lambda t, f: ({**t, "categories": []}, []), "has no categories"),

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
@@ -15,8 +25,11 @@ from lossbench.data.formats.boxes import Boxes
 from lossbench.data.formats.coco_masks import Segmentations
 from lossbench.data.pairing.pairs import Category, Pairing
 from lossbench.data.pairing.panoptic import load_json, sort_images
-from lossbench.errors import InputError, mismatch
+from lossbench.errors import InputError, either, mismatch
 
+BEGINNING = 1000  # bytes of a JSON file that tell a list from an object
+LISTS = ("images", "annotations", "categories")
+SHOWN = 3  # ids that a message lists
 RESULTS = (
     "expected COCO's results format: a list of detections, each with image_id, category_id, score"
     " and bbox [x, y, width, height] or segmentation"
@@ -32,6 +45,7 @@ class CocoImage:
     """A picture that the ground truth lists."""
 
     name: str
+    files: tuple[str, ...]  # the names of its file that tools write for its id
     order: int  # by image_id, in which pycocotools goes through them
     height: int
     width: int
@@ -51,8 +65,9 @@ class CocoObject(NamedTuple):
 def is_results(path: str) -> bool:
     """Whether a JSON file begins as a list of detections does."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read(1000).lstrip().startswith("[")
+        with open(path, "rb") as file:
+            start = file.read(BEGINNING)
+        return start.decode(json.detect_encoding(start), "ignore").lstrip().startswith("[")
     except (OSError, ValueError):
         return False
 
@@ -67,20 +82,25 @@ def read_coco(pred: str, target: str) -> Pairing:
         InputError: a file is not of its format, or names what the other does not know.
     """
     truth, results = load_json("target", target), load_json("pred", pred)
-    if not isinstance(truth, dict) or not all(
-        isinstance(truth.get(key), list) for key in ("images", "annotations", "categories")
-    ):
-        raise mismatch(f"{target} is of another kind; {INSTANCES}")
+    if not isinstance(truth, dict):
+        what = "it is a list, as results are: are PRED and GT swapped?"
+        raise mismatch(f"{target} is of another kind: {what}; {INSTANCES}")
+    if lost := [key for key in LISTS if not isinstance(truth.get(key), list)]:
+        raise mismatch(
+            f"{target} is of another kind: it has no list {either(map(repr, lost))}; {INSTANCES}"
+        )
     if not isinstance(results, list):
-        raise mismatch(f"{pred} is of another kind; {RESULTS}")
+        raise mismatch(f"{pred} is of another kind: it is no list; {RESULTS}")
     categories = tuple(_categories(target, truth["categories"]))
     images = _images(target, truth["images"])
     indices = {category.id: index for index, category in enumerate(categories)}
+    known = _keys(images, lambda id_: (str(id_), *images[id_].files))
+    of_class = _keys(indices, lambda id_: (str(id_), categories[indices[id_]].name))
     detections = _entries(pred, "detection", results, RESULTS)
     annotations = _entries(target, "annotation", truth["annotations"], INSTANCES)
     sides = {
-        "pred": (pred, _by_image("pred", detections, images, indices)),
-        "target": (target, _by_image("target", annotations, images, indices)),
+        "pred": (pred, _by_image("pred", detections, images, known, indices, of_class)),
+        "target": (target, _by_image("target", annotations, images, known, indices, of_class)),
     }
     pairing = Pairing(categories=categories)
     for id_, image in images.items():
@@ -112,12 +132,14 @@ class CocoRecord:
 
     def unfit(self, what: str) -> InputError:
         image = self.values.get("image_id")
-        of_image = "" if image is None else f" (image_id {image})"
+        of_image = "" if image is None else f" (image_id {image!r})"
         return mismatch(f"{self.file}: {self.kind} {self.number}{of_image} {what}")
 
     def key(self, name: str) -> Hashable:
-        """A number or a word that others refer to."""
+        """A number or a word that others refer to; tables write whole numbers as floats."""
         value = self[name]
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
         if isinstance(value, bool) or not isinstance(value, int | str):
             raise self.unfit(f"has the {name} {value!r}; expected a whole number")
         return value
@@ -179,28 +201,47 @@ def _images(file: str, listed: Iterable[Any]) -> dict[Hashable, CocoImage]:
     images = dict[Hashable, CocoImage]()
     for order, id_ in enumerate(sorted(entries, key=lambda id_: (isinstance(id_, str), id_))):
         entry = entries[id_]
-        name = PurePosixPath(str(entry.values.get("file_name", id_))).with_suffix("")
+        path = PurePosixPath(str(entry.values.get("file_name", id_)))
+        files = tuple(dict.fromkeys((str(path), str(path.with_suffix("")), path.name, path.stem)))
         size = (
             int(entry.float_of(side)) if side in entry.values else 0 for side in ("height", "width")
         )
-        images[id_] = CocoImage(str(name), order, *size)
+        images[id_] = CocoImage(str(path.with_suffix("")), files, order, *size)
     return images
+
+
+def _keys(
+    ids: Iterable[Hashable], names: Callable[[Any], Iterable[str]]
+) -> dict[Hashable, Hashable]:
+    """What an id may be written as: itself or, where one id alone has it, one of its names."""
+    of_name = defaultdict[Hashable, set[Hashable]](set)
+    for id_ in ids:
+        for name in names(id_):
+            of_name[name].add(id_)
+    alone = {name: next(iter(same)) for name, same in of_name.items() if len(same) == 1}
+    return alone | {id_: id_ for id_ in ids}
 
 
 def _by_image(
     role: str,
     entries: Iterable[CocoRecord],
     images: Mapping[Hashable, CocoImage],
+    image_ids: Mapping[Hashable, Hashable],
     indices: Mapping[Any, int],
+    category_ids: Mapping[Hashable, Hashable],
 ) -> dict[Hashable, list[CocoObject]]:
     """The entries of one side by image_id."""
     by_image, ids = defaultdict[Hashable, list[CocoObject]](list), set[Hashable]()
     for entry in entries:
-        image, category = entry.key("image_id"), entry.key("category_id")
-        if image not in images:
-            raise entry.unfit("is in no image of the ground truth")
-        if category not in indices:
-            raise entry.unfit(f"has the category_id {category!r}, which the ground truth lacks")
+        image = _known(entry, "image_id", image_ids)
+        if image is None:
+            raise entry.unfit(f"is in no image of the ground truth, whose ids are {_shown(images)}")
+        category = _known(entry, "category_id", category_ids)
+        if category is None:
+            raise entry.unfit(
+                f"has the category_id {entry['category_id']!r}, which the ground truth lacks; it"
+                f" has {_shown(indices)}"
+            )
         if role == "target" and "id" in entry.values:
             if entry.key("id") in ids:
                 raise entry.unfit(f"has the id {entry.key('id')!r}, which is there twice")
@@ -211,6 +252,18 @@ def _by_image(
         crowd = role == "target" and bool(entry.values.get("iscrowd", 0))
         by_image[image].append(CocoObject(box, area, indices[category], score, crowd, mask))
     return by_image
+
+
+def _known(entry: CocoRecord, name: str, ids: Mapping[Hashable, Hashable]) -> Hashable | None:
+    """The id that an entry refers to; a number may be written as text, and the other way round."""
+    key = entry.key(name)
+    return ids[key] if key in ids else ids.get(str(key))
+
+
+def _shown(ids: Collection[Hashable]) -> str:
+    """The first of some ids."""
+    more = ", …" if len(ids) > SHOWN else ""
+    return ", ".join(map(repr, islice(ids, SHOWN))) + more or "none"
 
 
 def _box_and_area(

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from lossbench.data.pairing.pairs import Category, ListedSegments, Pairing
@@ -104,8 +104,7 @@ def load_json(role: str, file: str) -> Any:
     if is_url(file):
         raise InputError(f"{label(file)} is a URL; JSON files are read from local folders")
     try:
-        with open(file, encoding="utf-8") as opened:
-            return json.load(opened)
+        return json.loads(Path(file).read_bytes())  # UTF-8 or UTF-16, also with a byte-order mark
     except FileNotFoundError:
         raise InputError(f"{file} does not exist ({role})", kind="missing", role=role) from None
     except (OSError, ValueError, RecursionError) as error:
