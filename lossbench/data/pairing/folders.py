@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from unicodedata import normalize
 
+from lossbench.data.formats.registry import way_out
 from lossbench.data.pairing.pairs import Index, Pairing, ordered_classes
 from lossbench.data.pairing.patterns import matcher
 from lossbench.data.pairing.suggest_pattern import no_match
@@ -145,5 +146,7 @@ def _index(
         contents = ", ".join(f"{n} × {ending}" for ending, n in sorted(foreign.items()))
         message = f"{label(folder)} holds no image or array ({role})"
         message += f"; it holds {contents}" if contents else ""
+        endings = [each for each in foreign if each.startswith(".")]
+        message += f"; {way_out(endings)}" if endings else ""
         raise InputError(message, kind="missing", role=role)
     return index

@@ -7,10 +7,17 @@ from io import BytesIO
 from typing import TypeVar
 
 from lossbench.data.formats.opened_file import beginning, described
-from lossbench.data.formats.registry import BY_ENDING, FORMATS, PICTURE, InputFormat
+from lossbench.data.formats.registry import (
+    BY_ENDING,
+    ELSEWHERE,
+    FORMATS,
+    PICTURE,
+    InputFormat,
+    way_out,
+)
 from lossbench.data.formats.stored_array import StoredArray, as_numbers
 from lossbench.data.sources.locations import Away, Source, content, ending, label, lost
-from lossbench.errors import InputError
+from lossbench.errors import InputError, mismatch
 from lossbench.runtime.array_types import AnyArray
 
 Decoded = TypeVar("Decoded")
@@ -60,6 +67,8 @@ def _read(source: Source) -> StoredArray:
     if not isinstance(source, File):
         array = source.detach().cpu() if hasattr(source, "detach") else source
         return StoredArray(as_numbers(array))
+    if ending(source) in ELSEWHERE:
+        raise mismatch(f"is of a format that is not read; {way_out([ending(source)])}")
     arrays = _decoded(source, BY_ENDING.get(ending(source), PICTURE))
     if len(arrays) != 1:
         raise InputError(
