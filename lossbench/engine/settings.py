@@ -211,6 +211,11 @@ class Settings:
         " class indices.",
         key="pred.values",
     )
+    grid: str = setting(
+        "check", types.choice("check", "ignore"),
+        "Treatment of a volume whose spacing, orientation or origin is not that of its ground"
+        " truth: an error, or a comparison voxel by voxel.",
+    )
     divisor: int | None = setting(
         None, types.whole(2),
         "Read the labels of an instance map as class·N + instance, such as N = 1000.",

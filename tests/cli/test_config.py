@@ -93,6 +93,7 @@ empty: 1
 missing: worst
 extra: skip
 resize: nearest
+grid: ignore
 convention: monai
 plugins: []
 baseline: main.json
@@ -132,6 +133,7 @@ per_class: false
         "missing": "worst",
         "extra": "skip",
         "resize": "nearest",
+        "grid": "ignore",
         "convention": "monai",
         "plugins": (),
         "baseline": "main.json",

@@ -49,6 +49,13 @@ def image(array: np.ndarray, matrix: np.ndarray | None = None, kind: Any = nibab
     return kind(array, affine() if matrix is None else matrix, dtype=array.dtype)
 
 
+def moved(*offset: float) -> np.ndarray:
+    """The usual affine with its origin elsewhere, in mm."""
+    matrix = affine()
+    matrix[:3, 3] = offset
+    return matrix
+
+
 @pytest.fixture
 def volumes(tmp_path: Path) -> Volumes:
     """Write a folder: id -> array or NIfTI image; arrays with the affine that is usual here."""
@@ -211,20 +218,23 @@ def test_an_orientation_from_a_quaternion_is_that_of_nibabel(tmp_path):
         ((9, 8, 5, 1), (9, 8, 5)),
         ((9, 8, 5, 1, 3), (3, 9, 8, 5)),  # vectors, as ITK writes them
         ((9, 8), (9, 8)),
-        ((9, 8, 1), (9, 8, 1)),
-        ((9, 8, 1, 2), (2, 9, 8, 1)),
+        ((9, 8, 1), (9, 8)),  # an axis of one voxel is no axis of space
+        ((1, 9, 8), (9, 8)),
+        ((9, 8, 1, 2), (2, 9, 8)),
+        ((1, 1, 8), (1, 8)),
     ],
 )
 def test_a_further_axis_comes_first(tmp_path, shape, expected):
     array = np.arange(math.prod(shape), dtype=np.int32).reshape(shape)
     nibabel.save(nibabel.Nifti1Image(array, np.eye(4)), tmp_path / "a.nii")
     picture = read(str(tmp_path / "a.nii"))
-    kept = array.reshape([n for place, n in enumerate(shape) if place < 3 or n > 1])
-    kept = np.moveaxis(kept, -1, 0) if len(expected) > 3 else kept
+    classes = [n for n in shape[3:] if n > 1]
+    kept = array.reshape(*expected[len(classes) :], *classes)
+    kept = np.moveaxis(kept, -1, 0) if classes else kept
     assert picture.array.shape == expected
     np.testing.assert_array_equal(picture.array, kept)
     assert picture.grid is not None
-    assert len(picture.grid.spacing or ()) == picture.places == min(3, len(shape))
+    assert len(picture.grid.spacing or ()) == picture.places == len(expected) - len(classes)
 
 
 def broken() -> dict[str, tuple[bytes, str]]:
@@ -661,8 +671,10 @@ def test_no_spacing_is_said_of_pictures(folder):
         (affine((0.8, 0.7, 2.5)), "has a spacing of 0.8×0.7×2.5 mm where {} has 0.8×0.7×3 mm"),
         (affine((0.8, 0.702, 3.0)), "has a spacing of 0.8×0.702×3 mm where {} has 0.8×0.7×3 mm"),
         (affine(directions=(1, 1, 1)), "has the orientation RAS where {} has LPS"),
+        (moved(30, 9, -5), "has its origin 31.7 mm from that of {} (-37.5, -12.9, -1.67 voxels)"),
+        (moved(0.01, 0, 0), "has its origin 0.01 mm from that of {} (-0.0125, 0, 0 voxels)"),
     ],
-    ids=["spacing", "a little", "mirrored"],
+    ids=["spacing", "a little", "mirrored", "moved", "moved a little"],
 )
 def test_another_grid_is_an_error_of_that_pair(volumes, matrix, expected):
     target = volumes("gt", {"bad": LABELS, "good": LABELS})
@@ -670,7 +682,7 @@ def test_another_grid_is_an_error_of_that_pair(volumes, matrix, expected):
     message = error_of(pred, target)
     assert expected.format(target / "bad.nii.gz") in message
     assert message.startswith(f"{pred / 'bad.nii.gz'} {expected[:8]}")
-    assert message.endswith(f"; resample it onto the grid of {target / 'bad.nii.gz'}")
+    assert message.endswith(f"; else resample it onto the grid of {target / 'bad.nii.gz'}")
 
 
 def test_a_turn_of_a_few_degrees_is_an_error_with_its_angle(volumes):
@@ -689,7 +701,7 @@ def test_what_is_rounded_or_unknown_is_no_other_grid(volumes, change):
     matrix[0, 1] = 0.0002
     scan = image(FOUND, matrix)
     if change == "moved":
-        scan = image(FOUND, affine() + np.pad([[30.0], [9], [-5]], ((0, 1), (3, 0))))
+        scan = image(FOUND, moved(0.0007, 0, 0.0029))
     elif change == "no orientation":
         scan = nibabel.Nifti1Image(FOUND, None)
         scan.header.set_zooms(STEPS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from nibabel.orientations import aff2axcodes
 from lossbench.data.formats.opened_file import OpenedFile, content
 from lossbench.data.formats.stored_array import StoredArray, as_numbers
 from lossbench.data.formats.voxel_grid import VoxelGrid, close, shown
-from lossbench.errors import InputError
+from lossbench.errors import InputError, mismatch
 from lossbench.runtime.array_types import AnyArray
 
 GZIP = b"\x1f\x8b"
 HEADER = 540  # bytes of the longer of both versions
-PLACES = 3  # axes that are places; later ones hold time or classes
+SPATIAL = 3  # axes of space; later ones hold time or classes
 MILLIMETRES = {"meter": 1000.0, "micron": 0.001}  # a header without a unit means them too
 ATLAS = 3  # from this code on, sform leads into another brain's space and may stretch
 
@@ -31,31 +32,38 @@ def decode(file: OpenedFile) -> dict[str, StoredArray]:
     Raises:
         InputError: it is no NIfTI file, is cut short, or has axes that have no meaning here.
     """
-    held = content(file)
-    if held.startswith(GZIP):
-        held = gzip.decompress(held)
-    kinds: tuple[Any, ...] = (nifti1.Nifti1Header, nifti2.Nifti2Header)
-    kind = next((each for each in kinds if each.may_contain_header(held[:HEADER])), None)
-    if kind is None:
-        raise InputError("is no NIfTI file" if held else "is no NIfTI file; it is empty")
-    if held[344:348] == b"ni1\0":
+    stored = content(file)
+    if stored.startswith(GZIP):
+        stored = gzip.decompress(stored)
+    versions: tuple[Any, ...] = (nifti1.Nifti1Header, nifti2.Nifti2Header)
+    version = next((each for each in versions if each.may_contain_header(stored[:HEADER])), None)
+    if version is None:
+        raise InputError("is no NIfTI file" if stored else "is no NIfTI file; it is empty")
+    if stored[344:348] == b"ni1\0":
         raise InputError("is the header of a pair of files, expected both in one (.nii)")
-    header = kind(held[: kind.template_dtype.itemsize], check=False)
-    numbers = volumeutils.apply_read_scaling(_stored(header, held), *header.get_slope_inter())
+    header = version(stored[: version.template_dtype.itemsize], check=False)
+    numbers = volumeutils.apply_read_scaling(_stored(header, stored), *header.get_slope_inter())
     shape = numbers.shape
-    further = [length for length in shape[PLACES:] if length != 1]
+    further = [length for length in shape[SPATIAL:] if length != 1]
     if len(further) > 1:
         sizes = "×".join(map(str, shape))
-        raise InputError(
-            f"is {sizes}; a fourth axis holds classes, more axes have no meaning", kind="mismatch"
-        )
-    numbers = numbers.reshape(*shape[:PLACES], *further, order="F")
+        raise mismatch(f"is {sizes}; a fourth axis holds classes, more axes have no meaning")
+    axes = _spatial_axes(shape[:SPATIAL])
+    numbers = numbers.reshape(*(shape[axis] for axis in axes), *further, order="F")
     numbers = np.moveaxis(numbers, -1, 0) if further else numbers
-    grid = _grid(header, min(PLACES, len(shape)))
-    return {"": StoredArray(as_numbers(numbers), grid=grid)}
+    return {"": StoredArray(as_numbers(numbers), grid=_grid(header, axes))}
 
 
-def _stored(header: Any, held: bytes) -> AnyArray:
+def _spatial_axes(shape: Sequence[int]) -> list[int]:
+    """The axes along which voxels lie: those of length 1 are left out while two remain."""
+    axes = list(range(len(shape)))
+    for axis in reversed(axes[:]):
+        if shape[axis] == 1 and len(axes) > 2:
+            axes.remove(axis)
+    return axes
+
+
+def _stored(header: Any, file: bytes) -> AnyArray:
     """The array behind a header, not scaled."""
     shape, dtype = header.get_data_shape(), header.get_data_dtype()
     start, count = header.get_data_offset(), math.prod(shape)
@@ -64,32 +72,33 @@ def _stored(header: Any, held: bytes) -> AnyArray:
         raise InputError(f"claims to be {'×'.join(map(str, shape))}; it is damaged")
     if start < header.single_vox_offset:
         raise InputError(f"claims that its numbers begin at byte {start}; it is damaged")
-    if len(held) < end:
-        raise InputError(f"is cut short: its header asks for {end:,} bytes, it has {len(held):,}")
-    return np.frombuffer(held, dtype, count, start).reshape(shape, order="F")
+    if len(file) < end:
+        raise InputError(f"is cut short: its header asks for {end:,} bytes, it has {len(file):,}")
+    return np.frombuffer(file, dtype, count, start).reshape(shape, order="F")
 
 
-def _grid(header: Any, places: int) -> VoxelGrid:
+def _grid(header: Any, axes: Sequence[int]) -> VoxelGrid:
     """The grid of a header, whose signs of the spacing mean nothing."""
     sizes = header["pixdim"]
     sizes[0] = -1 if sizes[0] < 0 else 1
     sizes[1:] = abs(sizes[1:])
     unit = MILLIMETRES.get(header.get_xyzt_units()[0], 1.0)
-    steps = [float(size) for size in sizes[1 : places + 1]]
-    known = all(0 < step < math.inf for step in steps)
-    spacing = tuple(step * unit for step in steps) if known else None
+    steps = [float(sizes[axis + 1]) for axis in axes]
+    is_known = all(0 < step < math.inf for step in steps)
+    spacing = tuple(step * unit for step in steps) if is_known else None
     if not (header["sform_code"] > 0 or header["qform_code"] > 0):
-        return VoxelGrid(places, spacing)
+        return VoxelGrid(len(axes), spacing)
     affine = header.get_best_affine()
-    columns = affine[:3, :places]
+    columns = affine[:3, axes]
     lengths = np.sqrt((columns**2).sum(0))
-    if not (np.isfinite(lengths).all() and lengths.all()):
+    if not (np.isfinite(affine).all() and lengths.all()):
         raise InputError("has a header without a direction for every axis; it is damaged")
-    if known and header["sform_code"] < ATLAS and not close(lengths, steps):
-        raise InputError(
+    if is_known and header["sform_code"] < ATLAS and not close(lengths, steps):
+        raise mismatch(
             f"has a header that contradicts itself: pixdim says {shown(steps, 6)},"
-            f" sform {shown(lengths, 6)}",
-            kind="mismatch",
+            f" sform {shown(lengths, 6)}"
         )
-    axes = "".join(each or "?" for each in aff2axcodes(affine)[:places])
-    return VoxelGrid(places, spacing, axes, columns / lengths)
+    letters = aff2axcodes(affine)
+    names = "".join(letters[axis] or "?" for axis in axes)
+    in_mm = affine * [[unit], [unit], [unit], [1.0]]
+    return VoxelGrid(len(axes), spacing, names, columns / lengths, in_mm)

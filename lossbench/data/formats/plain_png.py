@@ -6,12 +6,15 @@ could hold than to decode them. Every other PNG is left to `Image.open`.
 
 from __future__ import annotations
 
+import os
 import struct
 import sys
-from typing import NamedTuple
+from typing import IO, NamedTuple
 from zlib import crc32
 
 from PIL import Image
+
+from lossbench.errors import InputError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PALETTE_SIZES = range(3, 3 * 256 + 1, 3)  # in bytes
@@ -74,13 +77,39 @@ def _chunks(content: bytes) -> dict[bytes, bytes]:
         size, name = CHUNK.unpack_from(content, start)
         start += CHUNK.size
         data, start = content[start : start + size], start + size + 4
+        if not _is_intact(name, data, content[start - 4 : start]):
+            raise ValueError
         if name == IDAT:
             pixels.append(data)
         elif name in (IHDR, PLTE, IEND) and name not in chunks and (name == IEND or not pixels):
             chunks[name] = data
-            if crc32(data, crc32(name)).to_bytes(4, "big") != content[start - 4 : start]:
-                raise ValueError
         else:
             raise ValueError
     chunks[IDAT] = pixels[0] if len(pixels) == 1 else b"".join(pixels)
     return chunks
+
+
+def check_chunks(stream: IO[bytes]) -> None:
+    """Check the checksums of all chunks; Pillow leaves out the chunks of pixels.
+
+    Raises:
+        InputError: a checksum is wrong, or the file ends within a chunk.
+    """
+    end = stream.seek(0, os.SEEK_END)
+    at = stream.seek(len(SIGNATURE))
+    while len(head := stream.read(CHUNK.size)) == CHUNK.size:
+        size, name = CHUNK.unpack(head)
+        if name == IEND:
+            break
+        chunk, after = f"its chunk {name.decode('latin-1')!r} at byte {at:,}", at + size + 12
+        if after > end:
+            raise InputError(f"is truncated: {chunk} would end at byte {after:,} of {end:,}")
+        if not _is_intact(name, stream.read(size), stream.read(4)):
+            raise InputError(f"is damaged: {chunk} does not have its checksum")
+        at = after
+    stream.seek(0)
+
+
+def _is_intact(name: bytes, data: bytes, checksum: bytes) -> bool:
+    """Whether a chunk has its checksum."""
+    return crc32(data, crc32(name)).to_bytes(4, "big") == checksum

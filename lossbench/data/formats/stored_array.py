@@ -25,6 +25,11 @@ class StoredArray:
         format: Pillow's format, such as PNG or JPEG; "" for arrays and volumes.
         palette: the colours (256, 3) that the indices of a P picture stand for.
         grid: where in space the voxels of a volume lie.
+        ends: the numbers that the file calls black and white, where they are not 0 and the type's
+            largest.
+        slices: how many slices of a volume the colours of a picture may be; 0 of colours alone.
+        turned: the file says how to turn its picture upright, which is done.
+        notes: what a user of its numbers as a mask or as labels should know.
     """
 
     array: AnyArray
@@ -32,11 +37,27 @@ class StoredArray:
     format: str = ""
     palette: AnyArray | None = None
     grid: VoxelGrid | None = None
+    ends: tuple[int, int] | None = None
+    slices: int = 0
+    turned: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def brightness(self) -> AnyArray:
+        """The array from 0 for black to the type's largest number for white."""
+        if self.ends is None:
+            return self.array
+        black, white = self.ends
+        if self.array.dtype == np.bool_:
+            return self.array if white else ~self.array
+        largest = np.iinfo(self.array.dtype).max
+        levels = (self.array.astype(np.float64) - black) * (largest / (white - black))
+        return np.rint(levels).clip(0, largest).astype(self.array.dtype)
 
     @property
     def places(self) -> int | None:
         """The number of spatial axes; None where a file does not say, such as an array."""
-        return self.grid.places if self.grid else None if self.mode == "array" else 2
+        return self.grid.dimensions if self.grid else None if self.mode == "array" else 2
 
     @property
     def colour(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import NamedTuple
@@ -25,6 +25,16 @@ from lossbench.data.sources.locations import is_lost, label
 from lossbench.data.sources.read import NO_MEMORY, read
 from lossbench.errors import InputError, LossbenchError, PairError, mismatch, printable, sized
 from lossbench.runtime.array_types import AnyArray
+
+FEW_ROWS = 2  # by which a network changes the size of a picture
+
+
+class FileFacts(NamedTuple):
+    """What a file says beside its numbers."""
+
+    grid: VoxelGrid | None
+    colour: bool
+    turned: bool  # by its EXIF orientation
 
 
 class Other(NamedTuple):
@@ -75,13 +85,12 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
             return Sample(1, None, read_tensors(plan, pair))
         if plan.task == "detection":
             return Sample(1, None, read_detections(plan, pair))
-        loaded, grids = dict[str, AnyArray](), dict[str, VoxelGrid | None]()
-        in_colour = dict[str, bool]()
+        loaded, facts = dict[str, AnyArray](), dict[str, FileFacts]()
         for role in pair.sources:
-            loaded[role], grids[role], in_colour[role] = _load(plan, role, pair)
-        spacing = _spacing(plan, grids, pair)
-        _check_colours(plan, loaded, in_colour)
-        _fit(plan, loaded, pair)
+            loaded[role], facts[role] = _load(plan, role, pair)
+        spacing = _spacing(plan, facts, pair)
+        _check_colours(plan, loaded, facts)
+        _fit(plan, loaded, facts, pair)
         target = loaded["target"]
         if plan.task == "instances":
             shared = count_segments(plan, loaded, pair.segments, _ignored(plan, loaded))
@@ -113,8 +122,8 @@ def _unexpected(error: Exception, pair: Pair) -> PairError:
     return PairError(pair.id, "pred", label(pair.sources["pred"][0]), "unreadable", message)
 
 
-def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, VoxelGrid | None, bool]:
-    """The stored numbers of one role, classes or channels first, its grid, and whether in colour.
+def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, FileFacts]:
+    """The stored numbers of one role, classes or channels first, and facts of its file.
 
     Files of several classes share one grid.
     """
@@ -132,26 +141,23 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, VoxelGrid | None
             if planes[-1].shape != planes[0].shape:
                 others = _size(planes[0])
                 raise InputError(f"is {_size(planes[-1])}, other classes are {others}", kind="size")
-            if picture.grid and grid and (unlike := picture.grid.unlike(grid, "its other classes")):
-                raise mismatch(unlike)
+            _check_grid(plan, picture.grid, grid, "its other classes")
             grid = picture.grid
         except InputError as error:
             raise error.located(role, label(source)) from None
     flat = planes[0].ndim == (picture.places or plan.target.places)
     one_a_file = reading and reading.has_planes and plan.task != "image" and flat
     array = np.stack(planes) if len(planes) > 1 or one_a_file else planes[0]
-    return reading.merged(array) if reading else array, grid, picture.colour
+    array = reading.merged(array) if reading else array
+    return array, FileFacts(grid, picture.colour, picture.turned)
 
 
-def _spacing(
-    plan: Plan, grids: Mapping[str, VoxelGrid | None], pair: Pair
-) -> tuple[float, ...] | None:
+def _spacing(plan: Plan, facts: Mapping[str, FileFacts], pair: Pair) -> tuple[float, ...] | None:
     """The spacing of the ground truth, whose grid all inputs with a grid have to share."""
-    target = grids["target"]
+    target = facts["target"].grid
     name = label(pair.sources["target"][0]) or "its ground truth"
-    for role, grid in grids.items():
-        if grid and target and (unlike := grid.unlike(target, name)):
-            raise mismatch(unlike, role)
+    for role, each in facts.items():
+        _check_grid(plan, each.grid, target, name, role)
     spacing = target.spacing if target else None
     if bool(spacing) != bool(plan.spacing):
         own, others = ("a", "others have none") if spacing else ("no", "others have one in mm")
@@ -160,18 +166,32 @@ def _spacing(
 
 
 def _check_colours(
-    plan: Plan, loaded: Mapping[str, AnyArray], in_colour: Mapping[str, bool]
+    plan: Plan, loaded: Mapping[str, AnyArray], facts: Mapping[str, FileFacts]
 ) -> None:
     """Refuse a grey and a colour picture as one pair, unless the channels of both are equal."""
-    if plan.task != "image" or in_colour["pred"] == in_colour["target"]:
+    if plan.task != "image" or facts["pred"].colour == facts["target"].colour:
         return
-    role, pixels = next((role, loaded[role]) for role in ("pred", "target") if in_colour[role])
+    role, pixels = next((role, loaded[role]) for role in ("pred", "target") if facts[role].colour)
     if any((pixels[0] != channel).any() for channel in pixels[1:]):
         kinds = ("in colour", "grey") if role == "pred" else ("grey", "in colour")
         raise mismatch(f"is {kinds[0]} where its ground truth is {kinds[1]}", "pred")
 
 
-def _fit(plan: Plan, loaded: dict[str, AnyArray], pair: Pair) -> None:
+def _check_grid(
+    plan: Plan,
+    grid: VoxelGrid | None,
+    other: VoxelGrid | None,
+    name: str,
+    role: str | None = None,
+) -> None:
+    """Refuse a grid unlike that of another file, unless the run ignores grids."""
+    if plan.grid == "check" and grid and other and (unlike := grid.unlike(other, name)):
+        raise mismatch(unlike, role)
+
+
+def _fit(
+    plan: Plan, loaded: dict[str, AnyArray], facts: Mapping[str, FileFacts], pair: Pair
+) -> None:
     """Bring every role to the ground truth's size, or refuse."""
     target = loaded["target"]
     space = _space(plan.target, target)
@@ -196,11 +216,8 @@ def _fit(plan: Plan, loaded: dict[str, AnyArray], pair: Pair) -> None:
         if size == expected:  # the difference is in other axes
             size, expected = str(array.shape), str(target.shape)
         file = label(pair.sources["target"][0]) or "its ground truth"
-        advice = "; --resize nearest|bilinear fits it" if role == "pred" else ""
-        if turned:
-            advice = "; it looks transposed: swap its axes, or turn the picture"
-        elif len(space) > 2:
-            advice = "; resample it"
+        by_exif = {each for each in facts if facts[each].turned}
+        advice = _size_advice(role, array.shape[several:], space, file, by_exif)
         raise InputError(f"is {size} where {file} is {expected}{advice}", kind="size", role=role)
     for role in roles:
         if loaded[role].ndim <= len(space):
@@ -209,6 +226,32 @@ def _fit(plan: Plan, loaded: dict[str, AnyArray], pair: Pair) -> None:
         if count != plan.channels or one_mask:
             what = "channels" if plan.task == "image" else "classes"
             raise mismatch(f"has {count} {what} where the plan reads {plan.channels}", role)
+
+
+def _size_advice(
+    role: str, shape: tuple[int, ...], space: tuple[int, ...], file: str, turned: Set[str]
+) -> str:
+    """The way out for an input of another size than its ground truth's `space`."""
+    only = turned & {role, "target"}
+    if len(only) == 1 and _nearly(shape[::-1], space):
+        upright, other = (file, "this file") if only == {"target"} else ("this file", file)
+        return f"; the EXIF orientation of {upright} was applied, {other} looks unturned: rotate it"
+    if shape == space[::-1]:
+        return "; it looks transposed: swap its axes, or turn the picture"
+    if len(space) > 2:
+        return "; resample it"
+    if role != "pred":
+        return ""
+    if _nearly(shape, space):
+        return "; crop or pad it as its model did, or --resize nearest|bilinear stretches it"
+    return "; --resize nearest|bilinear fits it"
+
+
+def _nearly(shape: tuple[int, ...], space: tuple[int, ...]) -> bool:
+    """Whether two pictures differ by a row or two, as rounding in a network leaves them."""
+    return len(shape) == len(space) and all(
+        abs(a - b) <= FEW_ROWS for a, b in zip(shape, space, strict=True)
+    )
 
 
 def _resized(array: AnyArray, space: tuple[int, ...], method: str, stacked: bool) -> AnyArray:

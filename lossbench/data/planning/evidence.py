@@ -15,6 +15,7 @@ from lossbench.data.arrays.strips import strips
 from lossbench.data.formats.voxel_grid import shown
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.encoding import colour_codes
+from lossbench.data.planning.input_encoding import rounded
 from lossbench.data.sources.locations import Source, is_lost, label
 from lossbench.data.sources.read import read
 from lossbench.errors import InputError
@@ -23,6 +24,8 @@ from lossbench.runtime.array_types import AnyArray
 SAMPLE = 16  # pairs that are examined
 NEIGHBOURS = 64  # pairs among which a complete one is searched
 WHITE = 255  # the foreground of an 8-bit mask
+MOSTLY = 0.5  # the share of whole numbers from which others are fractions of labels
+NEARLY_WHOLE = "holds numbers that are nearly whole; they are rounded"
 IGNORED_LABEL = 255  # beside smaller labels
 SMALL = 32  # numbers below this are labels
 REMEMBERED = 1 << 12  # distinct values of a file
@@ -58,14 +61,16 @@ class Evidence:
     transparent: str = ""  # the name of a picture whose alpha channel is not full throughout
     palette: int = 1 << 8  # the fewest colours of a palette; 0 if a picture has no palette
     images: bool = False  # some are image files, in place of arrays
-    jpeg: str = ""  # the name of a JPEG among them
+    notes: dict[str, str] = field(default_factory=dict)  # what files say, by the first of each
+    is_truth: bool = False  # they are the ground truth
     dtype: str = ""  # how numbers are stored
     shape: tuple[int, ...] = (0, 0)  # of the first file, as `axes` has arranged it
     places: int | None = None  # how many axes are spatial, where a file or the other role tells
     axis: str = ""  # where an array holds classes or channels: first or last
     volumes: bool = False  # some are NIfTI files
     spacings: set[str] = field(default_factory=set)  # of voxels, as text; "" of a file without
-    whole: bool = True  # there are only whole numbers
+    whole: bool = True  # there are only whole numbers, or nearly whole ones
+    fraction: str = ""  # a file with a fraction among numbers that are mostly whole, and both
     low: float = np.inf  # the smallest number
     high: float = -np.inf  # the largest number
     sums: dict[str, bool] = field(default_factory=lambda: {"first": True, "last": True})
@@ -126,7 +131,8 @@ class Evidence:
         self.name = self.name or label(source) or ""
         spacing = picture.grid and picture.grid.spacing
         self.spacings.add(shown(spacing) if spacing else "")
-        self.jpeg = (label(source) or "") if picture.format == "JPEG" else self.jpeg
+        for note in picture.notes:
+            self.notes.setdefault(note, label(source) or "")
         palette = picture.palette
         shades = 0 if palette is None else len(np.unique(palette, axis=0))
         self.palette = min(self.palette, shades)
@@ -146,21 +152,30 @@ class Evidence:
         if not self.files:  # the first picture of one number a pixel decides
             self.dtype, self.shape = array.dtype.name, array.shape
         values, ends = (
-            self._add_numbers(np.atleast_1d(array)) if array.size else (frozenset[int](), 1.0)
+            self._add_numbers(np.atleast_1d(array), label(source) or "")
+            if array.size
+            else (frozenset[int](), 1.0)
         )
         self.files.append(FileFacts(source, array.shape, picture.places, values, ends))
 
-    def _add_numbers(self, array: AnyArray) -> tuple[frozenset[int], float]:
+    def _add_numbers(self, array: AnyArray, name: str) -> tuple[frozenset[int], float]:
         """Whole numbers of an array, and the share of pixels at the ends of its type."""
-        self.low, self.high = min(self.low, array.min()), max(self.high, array.max())
+        low, high = array.min(), array.max()
         for side, axis in (("first", 0), ("last", -1)):
             sums = array.sum(axis, dtype=np.float64)
             self.sums[side] &= bool(np.abs(sums - 1).max() < 0.02)
         full = np.iinfo(array.dtype).max if array.dtype.kind in "ui" else 1
         ends = np.count_nonzero((array == 0) | (array == full)) / array.size
         if array.dtype.kind == "f" and not all(_whole(strip) for (strip,) in strips(array)):
-            self.whole = False
-            return frozenset(), ends
+            nearest = rounded(array)
+            can_be_soft = not self.is_truth and low >= 0 and high <= 1
+            if can_be_soft or not _whole(nearest):
+                self.low, self.high, self.whole = min(self.low, low), max(self.high, high), False
+                self.fraction = self.fraction or _fraction(nearest, name)
+                return frozenset(), ends
+            self.notes.setdefault(NEARLY_WHOLE, name)
+            array, low, high = nearest, nearest.min(), nearest.max()
+        self.low, self.high = min(self.low, low), max(self.high, high)
         return frozenset(map(int, _distinct(array)[:REMEMBERED].tolist())), ends
 
 
@@ -172,6 +187,15 @@ def without(values: Iterable[int], ranges: Ranges) -> set[int]:
 def _whole(numbers: AnyArray) -> bool:
     """Whether there are only whole numbers."""
     return bool(np.isfinite(numbers).all() and (numbers == np.round(numbers)).all())
+
+
+def _fraction(array: AnyArray, name: str) -> str:
+    """A file with a fraction where most numbers beside 0 are whole, as interpolated labels are."""
+    numbers = array[np.isfinite(array) & (array != 0)]
+    is_whole = numbers % 1 == 0
+    if numbers.max(initial=0) <= 1 or numbers.min() < 0 or not MOSTLY <= is_whole.mean() < 1:
+        return ""
+    return f"{name} holds {numbers[~is_whole][0]:.6g} among numbers that are mostly whole"
 
 
 def _distinct(array: AnyArray) -> AnyArray:
@@ -199,7 +223,7 @@ def examine(pairs: Sequence[Pair], role: str) -> Evidence:
     Raises:
         InputError: no file of the sample can be read.
     """
-    evidence = Evidence()
+    evidence = Evidence(is_truth=role == "target")
     read_sample(pairs, role, evidence.add)
     return evidence
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -20,6 +20,8 @@ FLAG = {"pred": "--pred-encoding", "target": "--gt-encoding"}
 LEVELS = {"uint8": 1 << 8, "uint16": 1 << 16}
 SHOWN = 5  # values that a message lists
 FEW_VALUES = 4  # up to this number, comparing is faster than looking up
+
+NEARLY = 1e-3  # how far from a whole number a class may be stored, as resampling leaves it
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,12 @@ class InputEncoding:
         Raises:
             InputError: the file is stored in another way than the plan reads.
         """
+        if picture.slices and not (self.definition.has_channels or self.is_hard):
+            raise self.unfit(
+                f"holds {picture.slices} slices or colours of one picture, and does not say which;"
+                " give a volume as NIfTI or .npy"
+            )
+        picture = self._as_meant(picture)
         if self.definition.is_instances and picture.colour != self.colours:
             what = f"a colour picture ({picture.mode})" if picture.colour else "no colour picture"
             raise self.unfit(f"is {what} where the plan reads {self}")
@@ -149,6 +157,14 @@ class InputEncoding:
         if picture.mode == "array":
             array = self._arranged(array)
         return self._pictured(array) if self.definition.has_channels else array
+
+    def _as_meant(self, picture: StoredArray) -> StoredArray:
+        """A picture with its brightness for levels, and with whole numbers for classes."""
+        if self.definition.is_soft:
+            return replace(picture, array=picture.brightness) if picture.ends else picture
+        if picture.array.dtype.kind != "f" or self.definition.any_foreground:
+            return picture
+        return replace(picture, array=rounded(picture.array))
 
     def _from_colours(self, colours: AnyArray) -> AnyArray:
         """The numbers that colours (…, 3) stand for."""
@@ -256,12 +272,15 @@ class InputEncoding:
         shown = [form.format(value) for value in strange[:SHOWN]]
         more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
         what = "colour" if self.colours else "value"
+        advice = self.definition.advice.format(flag=self._flag)
+        whole = strange.dtype.kind in "ui" or bool((strange == np.floor(strange)).all())
+        if not whole:
+            advice = f"classes are whole numbers: resample labels by nearest neighbour, or {advice}"
         error = self.unfit(
             f"has {what}{'s' if len(strange) > 1 else ''} {', '.join(shown)}{more} in"
             f" {counts.sum():,} pixels where the plan reads {self};"
-            f" {self.definition.advice.format(flag=self._flag)}"
+            f" {advice}"
         )
-        whole = strange.dtype.kind in "ui" or bool((strange == np.floor(strange)).all())
         if self.definition.is_label_map and whole and not self.colours:
             error.labels = tuple(strange.astype(np.int64).tolist())
         return error
@@ -308,3 +327,11 @@ class InputEncoding:
         if self.definition.is_soft and array.dtype != self.dtype and not both_float:
             raise self.unfit(f"holds {array.dtype} where the plan reads {self}")
         return array
+
+
+def rounded(array: AnyArray) -> AnyArray:
+    """Floats with those rounded that are nearly whole; the same array where none is."""
+    whole = np.rint(array)
+    with np.errstate(invalid="ignore"):  # of infinite numbers
+        nearly = np.abs(array - whole) <= NEARLY
+    return array if (nearly <= (array == whole)).all() else np.where(nearly, whole, array)

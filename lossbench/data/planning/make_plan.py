@@ -80,6 +80,11 @@ def make_plan(
         pred, target = side_by_side.map(partial(examine, pairs), ("pred", "target"))
     tasks = {task} if task else tasks
     arrange(pred, target, tasks, settings.channels)
+    if target.fraction and set(tasks) != {"image"} and not settings.gt_encoding:
+        raise SettingError(
+            f"{target.fraction}: labels that interpolation mixed? Resample them by nearest"
+            " neighbour; for grey levels give --gt-encoding image"
+        )
     ranges = parse_ignore(settings.ignore) or ()
     names = (settings.pred_encoding, settings.gt_encoding)
     of_instances = any(name and ENCODINGS[name].is_instances for name in names)
@@ -112,8 +117,8 @@ def make_plan(
     if may_have_void and max(truth.labels) <= (true.ignored_above or 0):
         ranges = ((IGNORED_LABEL, IGNORED_LABEL),)
         notes.append("gt value 255 is taken for ignored; --ignore none makes it a class")
-    if target.jpeg and task != "image":
-        notes.append(f"{target.jpeg} is a JPEG: its compression changes the values of a mask")
+    for evidence, is_read in ((target, task != "image"), (pred, guessed.is_hard)):
+        notes += [f"{name} {note}" for note, name in evidence.notes.items() if is_read]
     if task == "image" and any(0 < side.in_colour < side.pictures for side in (pred, target)):
         notes.append("grey pictures among colour pictures are read as three equal channels")
     make_side = partial(Side, task=task, class_files=bool(class_files))
@@ -146,6 +151,7 @@ def make_plan(
         tuple(role for role in MASKS if role in roles),
         tuple(role for role in MAPS if role in roles),
         settings.resize,
+        settings.grid,
         _describe_spacing(target.spacings),
         stored=pred.stored + target.stored,
         notes=tuple(notes),
@@ -280,6 +286,7 @@ def _plan_instances(
         1,
         tuple(role for role in MASKS if role in roles),
         resize=settings.resize,
+        grid=settings.grid,
         divisor=divisor,
         things=things,
     )

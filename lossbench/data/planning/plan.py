@@ -30,6 +30,7 @@ class Plan:
     masks: tuple[str, ...] = ()  # the roles of `vocabulary.MASKS` that the run has
     maps: tuple[str, ...] = ()  # the roles of `vocabulary.MAPS` that the run has
     resize: str | None = None  # how a prediction of another size is fitted, if at all
+    grid: str = "check"  # whether the grids of volumes have to agree; or "ignore"
     spacing: str = ""  # of the ground truth's voxels, as text; "" where its files have none
     counted: bool = False  # whether tables of counts are made
     pixels: bool = True  # whether the pixels themselves are kept
@@ -113,6 +114,8 @@ class Plan:
         parts += [{"weight": "weighted"}.get(role, role) for role in self.maps]
         if self.spacing:
             parts.append(f"spacing {self.spacing}")
+        if self.grid != "check":
+            parts.append(f"grid {self.grid}")
         if self.resize:
             parts.append(f"resize {self.resize}")
         return " · ".join(parts)

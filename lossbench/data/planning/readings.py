@@ -347,7 +347,7 @@ def _pred_nonzero(pred: Values, truth: Values, context: Context) -> Grade:
 def _pred_labels(pred: Values, truth: Values, context: Context) -> Grade:
     if not pred.evidence.files:
         return FITS if context.has_colours else POSSIBLE if pred.evidence.has_areas else NO
-    if not pred.whole or (pred.low < 0 and not context.has_classes):
+    if not (pred.whole or pred.evidence.fraction) or (pred.low < 0 and not context.has_classes):
         return NO
     return FITS if context.has_classes or pred.are_classes(truth) else POSSIBLE
 
