@@ -121,9 +121,10 @@ def _jpeg2000_bits(_: Image.Image, content: bytes) -> int:
 
 
 def _maxval(image: Image.Image) -> int:
-    """The number that stands for white in a netpbm file; 0 if Pillow does not look at it."""
+    """The number that stands for white in a netpbm file; 0 where Pillow does not use it."""
     arguments = [each[3] for each in _tiles(image) if each[0].startswith("ppm")]
-    return next((int(each[1]) for each in arguments if isinstance(each, tuple)), 0)
+    unused = 65535 if (image.format, image.mode) == ("PPM", "I") else 0
+    return next((int(each[1]) for each in arguments if isinstance(each, tuple)), unused)
 
 
 # How the bits of a number are known before a picture is decoded; elsewhere by Pillow's raw mode.
