@@ -20,17 +20,17 @@ class Boxes:
 
     corners: FloatArray  # (N, 4) x1, y1, x2, y2
     size: FloatArray  # (N,) width times height
-    area: FloatArray  # (N,) what small and large are judged by: of an object the area of its mask
+    area: FloatArray  # (N,) decides what is small or large; of an object the area of its mask
     of_class: NDArray[np.int64]  # (N,)
     score: FloatArray  # (N,) of a prediction
-    crowd: NDArray[np.bool_]  # (N,) a group of objects that are not told apart
+    crowd: NDArray[np.bool_]  # (N,) whether it is a group of objects, annotated as one
     masks: Segmentations | None = None
-    order: int = 0  # of its image among all; detections of one score are ranked by it
+    order: int = 0  # of its image among all; ranks detections of equal scores
 
 
 @dataclass(frozen=True)
 class Detections:
-    """One sample: what was found, and what is there."""
+    """One sample: its predicted and its true boxes."""
 
     pred: Boxes
     target: Boxes
@@ -44,12 +44,12 @@ class Detections:
         both = (high - low).clip(0).prod(-1)
         union = self.pred.size[:, None] + self.target.size - both
         union = np.where(self.target.crowd, self.pred.size[:, None], union)
-        found: FloatArray = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
-        return found
+        overlaps: FloatArray = np.divide(both, union, out=np.zeros_like(both), where=union > 0)
+        return overlaps
 
     @cached_property
     def of_masks(self) -> FloatArray:
-        """The same of masks.
+        """The IoU of each mask with each true one, (P, T); of a crowd the share inside it.
 
         Raises:
             InputError: one side has none.
@@ -63,16 +63,16 @@ class Detections:
 
 
 def by_class(
-    sample: Detections, most: int | None = None
+    sample: Detections, limit: int | None = None
 ) -> Iterator[tuple[int, IntArray, IntArray]]:
     """Each class of a sample: its detections, best score first, and its objects.
 
     Args:
-        sample: what was found, and what is there.
-        most: how many detections of a class count; None for all.
+        sample: predicted and true boxes.
+        limit: how many detections of a class count; None for all.
     """
     pred, target = sample.pred, sample.target
     for of_class in np.union1d(pred.of_class, target.of_class).tolist():
-        found = np.flatnonzero(pred.of_class == of_class)
-        order = np.argsort(-pred.score[found], kind="stable")
-        yield of_class, found[order][:most], np.flatnonzero(target.of_class == of_class)
+        detections = np.flatnonzero(pred.of_class == of_class)
+        order = np.argsort(-pred.score[detections], kind="stable")
+        yield of_class, detections[order][:limit], np.flatnonzero(target.of_class == of_class)

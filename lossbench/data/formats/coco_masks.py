@@ -1,4 +1,4 @@
-"""Masks of objects as COCO stores them, and how much of them is shared: by pycocotools."""
+"""Masks of objects as COCO stores them, and their overlap, computed by pycocotools."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from numpy.typing import NDArray
 from lossbench.errors import InputError
 
 NEEDED = "masks of objects need the package pycocotools: pip install 'lossbench[detection]'"
-MOST = 1 << 31  # pixels of a picture
-FAR = 4  # pictures: no polygon is that far outside
+MAX_PIXELS = 1 << 31  # of a picture
+FARTHEST = 4  # times the longer side of a picture: no polygon reaches that far
 
 
 @dataclass(frozen=True)
 class Segmentations:
-    """A mask for each object of a picture: COCO's run lengths or polygons, as they were written."""
+    """A mask for each object of a picture, as the file stores it."""
 
-    given: tuple[Any, ...]
+    stored: tuple[Any, ...]  # COCO's run lengths or polygons, or arrays (height, width)
     height: int
     width: int
-    where: str | None = None  # the file, and the image in it
+    file: str | None = None  # its name, and the image in it
 
     @classmethod
     def of_masks(cls, masks: NDArray[Any]) -> Segmentations:
@@ -33,30 +33,30 @@ class Segmentations:
 
     @cached_property
     def runs(self) -> list[Any]:
-        """The run lengths of each, checked: pycocotools reads them without looking.
+        """The run lengths of each, checked, because pycocotools does not check them.
 
         Raises:
             InputError: one is no mask of this picture.
         """
         try:
-            return [self._run(each) for each in self.given]
+            return [self._run(each) for each in self.stored]
         except InputError as error:
-            error.file = self.where
+            error.file = self.file
             raise
 
     @property
     def areas(self) -> list[float]:
-        return [float(each) for each in _library().area(self.runs)] if self.given else []
+        return [float(each) for each in _library().area(self.runs)] if self.stored else []
 
     @property
     def boxes(self) -> list[list[float]]:
         """x, y, width and height of each."""
-        return [row.tolist() for row in _library().toBbox(self.runs)] if self.given else []
+        return [row.tolist() for row in _library().toBbox(self.runs)] if self.stored else []
 
     def overlap(self, target: Segmentations, crowd: NDArray[np.bool_]) -> NDArray[np.float64]:
         """The IoU of each mask with each true one, (P, T); of a crowd the share inside it."""
-        if not (self.given and target.given):
-            return np.zeros((len(self.given), len(target.given)))
+        if not (self.stored and target.stored):
+            return np.zeros((len(self.stored), len(target.stored)))
         if (self.height, self.width) != (target.height, target.width):
             raise InputError(
                 f"has masks of {self.width}×{self.height} where its ground truth has"
@@ -64,24 +64,24 @@ class Segmentations:
                 kind="size",
                 role="pred",
             )
-        found = _library().iou(self.runs, target.runs, [int(each) for each in crowd])
-        return np.asarray(found, np.float64)
+        overlaps = _library().iou(self.runs, target.runs, [int(each) for each in crowd])
+        return np.asarray(overlaps, np.float64)
 
-    def _run(self, given: Any) -> Any:
+    def _run(self, mask: Any) -> Any:
         size = [self.height, self.width]
-        if isinstance(given, np.ndarray):
-            return _library().encode(np.asfortranarray(given != 0, np.uint8))
-        if isinstance(given, list):
-            return self._polygon(given)
-        if not isinstance(given, dict) or "counts" not in given or "size" not in given:
+        if isinstance(mask, np.ndarray):
+            return _library().encode(np.asfortranarray(mask != 0, np.uint8))
+        if isinstance(mask, list):
+            return self._polygon(mask)
+        if not isinstance(mask, dict) or "counts" not in mask or "size" not in mask:
             raise _unfit("is neither polygons nor run lengths (size, counts)")
-        if list(given["size"]) != size:
-            raise _unfit(f"is of size {given['size']} where the picture is {size}")
-        written = given["counts"]
+        if list(mask["size"]) != size:
+            raise _unfit(f"is of size {mask['size']} where the picture is {size}")
+        written = mask["counts"]
         text = written.encode() if isinstance(written, str) else written
         counts = decoded(text) if isinstance(text, bytes) else text
         if not isinstance(counts, list) or not all(
-            isinstance(each, int) and 0 <= each <= MOST for each in counts
+            isinstance(each, int) and 0 <= each <= MAX_PIXELS for each in counts
         ):
             raise _unfit("has run lengths that are no whole numbers from 0")
         if sum(counts) != self.height * self.width:
@@ -93,20 +93,22 @@ class Segmentations:
             return {"size": size, "counts": text}
         return _library().frPyObjects({"size": size, "counts": counts}, *size)
 
-    def _polygon(self, given: list[Any]) -> Any:
-        fits = given and all(
+    def _polygon(self, polygons: list[Any]) -> Any:
+        fits = polygons and all(
             isinstance(each, list)
             and len(each) >= 6
             and len(each) % 2 == 0
             and all(isinstance(x, int | float) for x in each)
-            for each in given
+            for each in polygons
         )
         if not fits:
             raise _unfit("is no list of polygons [x1, y1, x2, y2, x3, y3, …]")
-        if not all(abs(x) <= FAR * max(self.height, self.width) for each in given for x in each):
+        if not all(
+            abs(x) <= FARTHEST * max(self.height, self.width) for each in polygons for x in each
+        ):
             raise _unfit("has a polygon far outside the picture")
         library = _library()
-        return library.merge(library.frPyObjects(given, self.height, self.width))
+        return library.merge(library.frPyObjects(polygons, self.height, self.width))
 
 
 def decoded(text: bytes) -> list[int]:
