@@ -133,6 +133,7 @@ def _refuse_pixel_settings(pairing: Pairing, settings: ReadingSettings, task: st
         "--gt-scale": settings.gt_scale,
         "--gt-threshold": settings.gt_threshold,
         "--pred-values": settings.pred_values,
+        "--grid": None if settings.grid == "check" else settings.grid,
         "--divisor": settings.divisor,
         "--things": settings.things,
         **{f"--input {role}": role in pairing.pairs[0].sources or None for role in ROLES},

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from itertools import groupby
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from lossbench.errors import InputError
@@ -90,7 +88,7 @@ FORMATS = (
     InputFormat("NIfTI", "nifti", (".nii", ".nii.gz"), package="nibabel", extra="medical"),
 )
 BY_ENDING = {ending: row for row in FORMATS for ending in row.endings}
-ITK = 'convert it: SimpleITK.WriteImage(SimpleITK.ReadImage("a{ending}"), "a.nii.gz")'
+ITK = 'SimpleITK.WriteImage(SimpleITK.ReadImage("a{ending}"), "a.nii.gz")'
 ARRAY = 'save its numbers as .npy: numpy.save("a.npy", array)'
 BOXES = (
     "boxes are read from COCO's JSON files, or from .npz with arrays boxes, scores and labels;"
@@ -107,17 +105,13 @@ ELSEWHERE = {  # the way out for files of other formats, by their endings
 
 
 def way_out(endings: Iterable[str]) -> str:
-    """The formats that are read, and what to do with files of these endings."""
-    formats = "; ".join(
-        f"{name}: {', '.join(ending for row in rows for ending in row.endings)}"
-        for name, rows in groupby(FORMATS, key=attrgetter("name"))
-    )
+    """The endings of files that are read, and what to do with files of these endings."""
     ways = dict[str, str]()
     for ending in sorted(endings):
         if way := ELSEWHERE.get(ending.lower(), "").format(ending=ending):
             ways.setdefault(way, ending)
-    steps = "".join(f"; {ending}: {way}" for way, ending in ways.items())
-    return f"formats that are read are {formats}{steps}"
+    steps = "".join(f"; for {ending}: {way}" for way, ending in ways.items())
+    return f"files that are read end in {', '.join(BY_ENDING)}{steps}"
 
 
 @cache
