@@ -504,7 +504,7 @@ REFUSALS = {
         ("is a TIFF of 5 × 32-bit floats a pixel",),
     ),
     "background −1 in a TIFF": Refusal(
-        tif(FOUND.astype(np.int8) - 1), pil(LABELS), ("has value -1 in",), MULTI
+        tif(FOUND.astype(np.int8) - 1), pil(LABELS), ("-1, 0", "pred/a.tif"), MULTI
     ),
     "EXIF turn of the truth": Refusal(
         pil(GREY_NOISY), pil(GREY, exif=TURNED),

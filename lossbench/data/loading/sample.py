@@ -149,7 +149,8 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, FileFacts]:
     one_a_file = reading and reading.has_planes and plan.task != "image" and flat
     array = np.stack(planes) if len(planes) > 1 or one_a_file else planes[0]
     array = reading.merged(array) if reading else array
-    return array, FileFacts(grid, picture.colour, picture.turned)
+    in_colour = picture.colour or picture.palette is not None
+    return array, FileFacts(grid, in_colour, picture.turned)
 
 
 def _spacing(plan: Plan, facts: Mapping[str, FileFacts], pair: Pair) -> tuple[float, ...] | None:

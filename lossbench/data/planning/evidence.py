@@ -56,6 +56,7 @@ class Evidence:
 
     files: list[FileFacts] = field(default_factory=list)  # those with one number a pixel
     pictures: int = 0  # how many files there are
+    says_white: bool = True  # each file says which number is white
     in_colour: int = 0  # how many are stored in colour or with a palette, grey ones included
     has_areas: bool = True  # each such picture has few colours, as label maps have
     transparent: str = ""  # the name of a picture whose alpha channel is not full throughout
@@ -105,7 +106,9 @@ class Evidence:
     @property
     def channels(self) -> int:
         """The number of an image's channels."""
-        return 3 if self.in_colour else 1 if self.dimensions < 3 else self.leading
+        return (
+            3 if self.in_colour else 1 if self.dimensions < 3 else self.leading
+        )
 
     @property
     def floats(self) -> bool:
@@ -138,6 +141,7 @@ class Evidence:
         self.palette = min(self.palette, shades)
         if picture.transparent:
             self.transparent = label(source) or ""
+        self.says_white &= picture.ends is not None
         self.in_colour += picture.colour or picture.palette is not None
         self.pictures += 1
         array = picture.grey

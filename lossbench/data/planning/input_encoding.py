@@ -161,7 +161,8 @@ class InputEncoding:
     def _as_meant(self, picture: StoredArray) -> StoredArray:
         """A picture with its brightness for levels, and with whole numbers for classes."""
         if self.definition.is_soft:
-            return replace(picture, array=picture.brightness) if picture.ends else picture
+            is_full = picture.array.dtype == np.bool_ or self.scale == LEVELS.get(self.dtype, 0) - 1
+            return replace(picture, array=picture.brightness) if is_full else picture
         if picture.array.dtype.kind != "f" or self.definition.any_foreground:
             return picture
         return replace(picture, array=rounded(picture.array))

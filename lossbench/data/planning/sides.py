@@ -90,7 +90,7 @@ class Side:
         if kind.kind not in "ui":
             return 1.0
         full = np.iinfo(kind).max
-        if kind.itemsize > 1 and high < full / 4:
+        if kind.itemsize > 1 and high < full / 4 and not self.evidence.says_white:
             flag = SCALE.get(self.role)
             likely = next((f"{2**bits - 1}" for bits in (8, 10, 12, 14) if high < 2**bits), "")
             advice = (
