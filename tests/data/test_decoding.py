@@ -203,6 +203,8 @@ def test_a_picture_read_whole_or_by_strips_is_what_numpy_gets_of_it(
             continue
         with Image.open(path) as opened:
             wanted = np.asarray(opened.convert("RGB") if opened.mode == "CMYK" else opened)
+        if ending == "ppm" and wanted.dtype == np.int32:
+            wanted = wanted.astype(np.uint16)  # the 16 bits that a netpbm file has
         for strip in (strips.STRIP, 600):
             monkeypatch.setattr(strips, "STRIP", strip)
             found = read(str(path)).array
