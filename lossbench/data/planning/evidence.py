@@ -106,9 +106,7 @@ class Evidence:
     @property
     def channels(self) -> int:
         """The number of an image's channels."""
-        return (
-            3 if self.in_colour else 1 if self.dimensions < 3 else self.leading
-        )
+        return 3 if self.in_colour else 1 if self.dimensions < 3 else self.leading
 
     @property
     def floats(self) -> bool:
