@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from importlib import resources
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import (
@@ -18,7 +19,8 @@ import lossbench
 from lossbench.catalog.registry import Entry
 
 VARIABLE = "_LOSSBENCH_COMPLETE"
-Items = list[CompletionItem[str]]
+if TYPE_CHECKING:  # before click 8.4.2 a CompletionItem takes no type
+    Items = list[CompletionItem[str]]
 
 
 def complete(cli: click.Command, instruction: str) -> int:

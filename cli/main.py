@@ -26,7 +26,17 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # what
 EPILOG = "Example: lossbench eval pred/ gt/ --loss dice --gate 'dice.mean <= 0.15'"
 
 
-class Commands(click.Group):
+class Group(click.Group):
+    """A group whose status without a command is 2 with every version of click."""
+
+    def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
+        if not args and not context.resilient_parsing:
+            commands = ", ".join(self.list_commands(context))
+            raise click.UsageError(f"expected a command: {commands}; -h tells more", context)
+        return super().parse_args(context, args)
+
+
+class Commands(Group):
     """Commands by name, each in a module that is imported when it is asked for."""
 
     def list_commands(self, context: click.Context) -> list[str]:

@@ -11,10 +11,10 @@ import click
 import lossbench
 from lossbench.errors import printable
 
-from .main import note, write
+from .main import Group, note, write
 
 
-@click.group("weights", epilog="Example: lossbench weights fetch alexnet lpips_alex")
+@click.group("weights", cls=Group, epilog="Example: lossbench weights fetch alexnet lpips_alex")
 def command() -> None:
     """Show, fetch and verify the weights that perceptual losses need.
 
