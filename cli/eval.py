@@ -127,9 +127,11 @@ def command(context: click.Context, /, **options: Any) -> int:
         status = emit_result(run, result, shown)
         done = True
     except (KeyboardInterrupt, Terminated):
-        where = f"in {checkpoint.path}" if checkpoint else "kept without --output"
-        going_on = "; --resume goes on from there" if checkpoint and checkpoint.samples else ""
-        note(f"stopped; {checkpoint.samples if checkpoint else 0:,} samples are {where}{going_on}")
+        kept = "no finished sample is kept" + ("" if checkpoint else " without --output")
+        if checkpoint and checkpoint.samples:
+            finished = f"{checkpoint.samples:,} samples are in {checkpoint.path}"
+            kept = f"{finished}; --resume goes on from there"
+        note(printable(f"stopped; {kept}"))
         raise
     finally:
         if checkpoint:

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from lossbench.errors import LossbenchError, OutputError
+from lossbench.errors import LossbenchError, OutputError, without_secrets
 from lossbench.version import __version__
 
 COMMANDS = (
@@ -105,7 +105,7 @@ def main() -> NoReturn:
             )
             complain(f"{failed}: {error.strerror or error}")
         else:
-            traceback.print_exc()
+            note(traceback.format_exc())
         status = 4
     _leave(int(status))
 
@@ -118,7 +118,7 @@ def complain(message: str) -> None:
 def note(message: str) -> None:
     """A line on stderr; where nobody reads it, it is lost and nothing else happens."""
     try:
-        click.echo(message, err=True)
+        click.echo(without_secrets(message), err=True)
     except OSError:
         _silence(sys.stderr)
 
@@ -155,6 +155,10 @@ def _open_streams() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if isinstance(getattr(sys.stdout, "buffer", None), io.RawIOBase):
+        # Without a buffer (PYTHONUNBUFFERED) what a full disk does not take is lost unsaid.
+        buffered, encoding = io.BufferedWriter(sys.stdout.buffer), sys.stdout.encoding
+        sys.stdout = io.TextIOWrapper(buffered, encoding, "backslashreplace")
 
 
 def _silence(stream: Any) -> None:

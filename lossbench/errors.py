@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
+
+LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")
+# Every value of a query or fragment: services agree on no name for a signature. A short number is
+# the name of a file, unless it is called a secret.
+QUERY = re.compile(r"(?P<name>[?&#][^=?&#\s]*=)(?P<value>[^&#\s]+)")
+NUMBER = re.compile(r"\d{1,12}")
+SECRET = re.compile(r"sig|token|key|cred|secret|pass|pw|pin|code|auth", re.I)
 
 
 class LossbenchError(Exception):
@@ -93,7 +101,17 @@ class OutputError(LossbenchError):
 
 def printable(text: str) -> str:
     """A text with file names in it, whose control characters cannot reach a terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in without_secrets(text))
+
+
+def without_secrets(text: str) -> str:
+    """A text whose URLs have no password, signature or token."""
+
+    def hidden(part: re.Match[str]) -> str:
+        is_name = NUMBER.fullmatch(part["value"]) and not SECRET.search(part["name"])
+        return part[0] if is_name else f"{part['name']}…"
+
+    return QUERY.sub(hidden, LOGIN.sub("", text)) if "://" in text else text
 
 
 def sized(space: Sequence[int]) -> str:

@@ -16,7 +16,7 @@ from lossbench.data.pairing.manifest_header import Header, read_header
 from lossbench.data.pairing.manifest_parquet import parquet_rows
 from lossbench.data.pairing.pairs import Pairing, Pairs
 from lossbench.data.sources.locations import LocationIndex, label
-from lossbench.data.sources.remote import Remote, below, is_url
+from lossbench.data.sources.remote import Remote, below, is_url, shown, written_path
 from lossbench.data.sources.suffixes import ENDINGS, split_ending
 from lossbench.errors import InputError, PairError, mismatch
 
@@ -162,11 +162,19 @@ def _id(where: str, cells: Sequence[str], header: Header) -> str:
         written = cells[header.id]
     else:
         columns = [*header.files["pred"].values(), *header.files["target"].values()]
-        written = split_ending(next(filter(None, map(cells.__getitem__, columns)), ""))[0]
+        written = _stem(next(filter(None, map(cells.__getitem__, columns)), ""))
     if not written.strip():
         lacks = "names neither prediction nor truth" if header.id is None else "has no id"
         raise mismatch(f"{where} {lacks}")
     return normalize("NFC", written)
+
+
+def _stem(file: str) -> str:
+    """A path without suffix; a URL without its secrets, and without the query after a suffix."""
+    if not is_url(file):
+        return split_ending(file)[0]
+    stem, suffix = split_ending(written_path(file))
+    return shown(stem if suffix.lower() in ENDINGS else file)
 
 
 def _group(where: str, cells: Sequence[str], header: Header) -> tuple[str, ...]:

@@ -44,9 +44,14 @@ class LocationIndex:
         if remote.is_url(path):
             self.confined |= remote.HERE in path
             return remote.listed(path)
-        if not os.path.exists(path):
-            raise InputError(f"{path} does not exist ({role})", kind="missing", role=role)
-        return _walk(path)
+        try:
+            os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            message = f"{path} does not exist ({role})"
+            raise InputError(message, kind="missing", role=role) from None
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror} ({role})") from None
+        return _walk(path, left_out)
 
     def file(self, path: str) -> str | Away:
         """A file by its path; reading it fails if it does not exist."""
@@ -122,19 +127,65 @@ def _within(all_members: Iterator[Member], inside: str) -> Iterator[tuple[Member
             yield member, member.path[len(inside) :].removeprefix("/")
 
 
-def _walk(folder: str) -> Iterator[tuple[str, str]]:
-    """Every file below a folder, in order, with its path inside, except those in hidden folders."""
+def _walk(folder: str, left_out: Counter[str]) -> Iterator[tuple[str, str]]:
+    """Every file below a folder, in order, with its path inside, except those in hidden folders.
+
+    Pipes and devices are left out: to read one may take for ever.
+
+    Raises:
+        InputError: a folder cannot be read, or a link leads nowhere.
+    """
     if os.path.isfile(folder):
         yield folder, os.path.basename(folder)
         return
-    for here, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = sorted(
-            name for name in folders if not (name.startswith(".") or _loops(here, name))
-        )
-        inside = os.path.relpath(here, folder).replace(os.sep, "/")
-        within, start = "" if inside == "." else f"{inside}/", os.path.join(here, "")
-        for name in sorted(files):
-            yield start + name, within + name
+    folders = [(os.path.join(folder, ""), "")]
+    while folders:
+        here, within = folders.pop()
+        below = []
+        for entry in _entries(here):
+            kind = _kind(entry)
+            if kind == "folder":
+                if not (entry.name.startswith(".") or _loops(here, entry.name)):
+                    below.append((os.path.join(entry.path, ""), f"{within}{entry.name}/"))
+            elif kind == "file" or entry.name.startswith("."):
+                yield here + entry.name, within + entry.name
+            else:
+                left_out[kind] += 1
+        folders += reversed(below)
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """What an entry of a folder is; links are followed."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        if entry.is_file():
+            return "file"
+        entry.stat()
+    except OSError as error:
+        if entry.name.startswith("."):
+            return "file"  # a hidden one, which is left out
+        lost = isinstance(error, FileNotFoundError)
+        reason = "it leads nowhere" if lost else f"{error.strerror}"
+        raise InputError(
+            f"the link {entry.path} cannot be followed: {reason}; bring back what it names, or"
+            " remove the link"
+        ) from None
+    return "pipe or device"
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    """What a folder holds, in the order of names."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except NotADirectoryError:
+        raise InputError(f"{folder[:-1]} is a pipe or device; copy it into a file") from None
+    except OSError as error:
+        raise InputError(
+            f"the folder {folder} cannot be read: {error.strerror}; allow it with chmod u+rx, or"
+            " move the folder away"
+        ) from None
 
 
 def _loops(folder: str, name: str) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import TypeVar
@@ -52,8 +54,6 @@ def _with_reason(decode: Callable[[Source], Decoded], source: Source) -> Decoded
         error = known
     except (FileNotFoundError, NotADirectoryError):
         error = lost()
-    except IsADirectoryError:
-        error = InputError("is a folder, expected a file")
     except MemoryError:
         error = InputError(f"cannot be read: {NO_MEMORY}")
     except Exception as cause:  # a damaged file makes a decoder raise anything
@@ -97,6 +97,10 @@ def _decoded(source: File, row: InputFormat) -> dict[str, StoredArray]:
     Raises:
         InputError: it does not begin as files of its format do.
     """
+    if isinstance(source, str) and not stat.S_ISREG(mode := os.stat(source).st_mode):
+        if stat.S_ISDIR(mode):
+            raise InputError("is a folder, expected a file")
+        raise InputError("is a pipe or device; copy it into a file")
     file = source if isinstance(source, str) else BytesIO(content(source))
     if row.magic:
         start = beginning(file)

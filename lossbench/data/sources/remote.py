@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import posixpath
-import re
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -15,7 +14,7 @@ from typing import IO, Any
 from urllib.parse import unquote
 
 from lossbench.data.sources.suffixes import ENDINGS, split_ending
-from lossbench.errors import InputError
+from lossbench.errors import InputError, without_secrets
 
 MARK, CHAIN = "://", "::"
 HERE = "memory://"  # belongs to a single process
@@ -23,8 +22,6 @@ PATIENCE = 30  # seconds without a byte from a web server
 POLITE = 4  # requests to a web server at a time: small servers drop more of them for seconds
 MANY = 32  # requests to any other server
 NOT_FOUND = 404
-LOGIN = re.compile(r"(?<=://)[^/@]*@")
-SECRET = re.compile(r"([?&][^=&]*(?:sig|token|key|credential|secret|password)[^=&]*=)[^&]*", re.I)
 ONE_BY_ONE = Lock()  # chained file systems share one handle
 # Names that file systems have for the time or the hash of a version.
 VERSIONS = ("ETag", "etag", "md5Hash", "LastModified", "last_modified", "mtime", "updated",
@@ -99,7 +96,7 @@ def is_url(path: str) -> bool:
 
 def shown(path: str) -> str:
     """A location as messages and results name it: without the passwords and signatures of a URL."""
-    return SECRET.sub(r"\1…", LOGIN.sub("", path)) if is_url(path) else path
+    return without_secrets(path)
 
 
 def open_url(url: str) -> IO[bytes]:
