@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import click
 
 import lossbench
+from lossbench.results.formats import READABLE
+from lossbench.results.reader import read_result
 from lossbench.runtime.pillow_limit import lift_pixel_limit
 
 from .emit import same
@@ -60,6 +63,11 @@ def command(
         lossbench.check_path(output, of="report")
         if same(output, run):
             raise lossbench.SettingError(f"--output {output} is the result")
+    if pred is not None and _is_result(pred):
+        raise lossbench.SettingError(
+            f"{pred} is a second result, and a page shows one: give each a page of its own, or see"
+            f" lossbench compare {run} {pred}"
+        )
     if options["pictures"]:
         lift_pixel_limit()
     report = lossbench.report(run, losses, pred=pred, target=target)
@@ -67,3 +75,13 @@ def command(
         write(lossbench.render(report, "html", **options))
     else:
         lossbench.save(report, output, **options)
+
+
+def _is_result(path: str) -> bool:
+    """Whether a path is that of a result, where the folder of a run is expected."""
+    if not path.lower().endswith(tuple(READABLE)):
+        return False
+    with suppress(lossbench.InputError):
+        read_result(path)
+        return True
+    return False

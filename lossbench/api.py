@@ -302,7 +302,7 @@ def gather_settings(
 def schema(name: str = "config") -> dict[str, Any]:
     """The JSON Schema of a config or of a result file: `config` or `result`."""
     from lossbench.config import keys
-    from lossbench.output.schema import result_schema
+    from lossbench.results.schema import result_schema
 
     schemas = {"config": keys.schema, "result": result_schema}
     if name not in schemas:

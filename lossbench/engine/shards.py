@@ -66,11 +66,18 @@ def as_shard(
 
 
 def plan_of(record: Mapping[str, Any]) -> Plan:
-    """The plan that a shard was stored with."""
-    fields = _tuples(record)
-    fields["roles"] = tuple(InputEncoding(**each) for each in fields["roles"])
-    fields |= {side: InputEncoding(**fields[side]) for side in ("pred", "target")}
-    return Plan(**fields)
+    """The plan that a shard was stored with.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        fields = _tuples(record)
+        fields["roles"] = tuple(InputEncoding(**each) for each in fields["roles"])
+        fields |= {side: InputEncoding(**fields[side]) for side in ("pred", "target")}
+        return Plan(**fields)
+    except (AttributeError, KeyError, TypeError):
+        raise InputError("the plan of a shard is damaged; run the shard again") from None
 
 
 def pairing_of(shards: Sequence[Mapping[str, Any]]) -> Pairing:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lossbench.catalog.columns import Column, named
-from lossbench.results.aggregates import worst_first
+from lossbench.results.aggregates import COUNTED, worst_first
 from lossbench.results.reader import Measured
 from lossbench.results.result import ColumnValues, ConventionValue, Result
 
@@ -20,7 +20,6 @@ SHOWN = (
 )  # fmt: skip
 SHOWN_OVER_GROUPS = ("mean", "ci_low", "ci_high", "std", "median", "min", "max", "count")
 SHOWN_IF_ANY = ("undefined", "infinite")
-COUNTED = ("count", "undefined", "infinite")
 TOP = 10
 
 

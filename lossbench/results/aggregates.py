@@ -16,6 +16,7 @@ AGGREGATES = (
     "ci_low", "ci_high", "count", "undefined", "infinite", "pooled",
 )  # fmt: skip
 # The same aggregates over the means of groups, each group counting once.
+COUNTED = ("count", "undefined", "infinite")
 OVER_GROUPS = {f"group_{name}": name for name in AGGREGATES if name != "pooled"}
 # Aggregates in the unit of the loss, for which a gate on the wrong side can be detected.
 VALUES = frozenset(AGGREGATES) - {"std", "count", "undefined", "infinite"}

@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lossbench.errors import InputError, SettingError, did_you_mean
-from lossbench.results.formats import READABLE
+from lossbench.errors import InputError, SettingError, did_you_mean, either
+from lossbench.results.check_schema import problem
+from lossbench.results.formats import FORMATS, READABLE
+from lossbench.results.schema import result_schema
 from lossbench.runtime.string_list import StringList
 
 if TYPE_CHECKING:
@@ -63,8 +65,24 @@ def read_result(path: str) -> Model:
     model: dict[str, Any] = document if isinstance(document, dict) else {}
     if not all(isinstance(model.get(part), dict) for part in ("run", "aggregate")):
         raise InputError(f"{path} is not a result of lossbench", kind="mismatch")
-    model.pop("samples", None)
+    model["samples"] = []  # `read_samples` reads these
+    wrong = problem(model, result_schema()) or _absent_loss(model)
+    if wrong:
+        raise InputError(f"{path} is a damaged result: {wrong}; run it again", kind="mismatch")
+    del model["samples"]
     return model
+
+
+def _absent_loss(model: Model) -> str | None:
+    """What aggregates lack: a loss of the run, or one of its classes."""
+    classes = set(model["run"]["classes"])
+    for loss in model["run"]["losses"]:
+        if loss["name"] not in model["aggregate"]:
+            return f"aggregate.{loss['name']} is missing"
+        own = model["aggregate"][loss["name"]].get("classes")
+        if own is not None and set(own) != classes:
+            return f"aggregate.{loss['name']}.classes are not run.classes"
+    return None
 
 
 def read_samples(
@@ -99,6 +117,8 @@ def _input_errors(path: str) -> Iterator[None]:
     """Turn errors of parsing into an InputError that names the file."""
     try:
         yield
+    except RecursionError:
+        raise InputError(f"{path} cannot be read: it is nested too deep") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{path} cannot be read: {reason}") from None
@@ -107,7 +127,18 @@ def _input_errors(path: str) -> Iterator[None]:
 
 
 def _reader(path: str) -> Any:
-    """The module that reads the format of a file; an unknown ending is read as JSON."""
-    format = READABLE.get(os.path.splitext(path)[1].lower(), READABLE[".json"])
+    """The module that reads the format of a file; an unknown ending is read as JSON.
+
+    Raises:
+        InputError: results are written with that ending, but not read.
+    """
+    ending = os.path.splitext(path)[1].lower()
+    if ending not in READABLE and any(ending in each.suffixes for each in FORMATS):
+        raise InputError(
+            f"{path} cannot be read: no result is read from {ending}; expected"
+            f" {either(READABLE)}, as written by lossbench eval … -o run.json",
+            kind="mismatch",
+        )
+    format = READABLE.get(ending, READABLE[".json"])
     format.require_package()
     return import_module(format.reader)

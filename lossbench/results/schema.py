@@ -6,8 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lossbench.catalog.tasks import COUNTS
-from lossbench.output.sections import COUNTED
-from lossbench.results.aggregates import AGGREGATES, OVER_GROUPS
+from lossbench.results.aggregates import AGGREGATES, COUNTED, OVER_GROUPS
 from lossbench.results.result import SCHEMA
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -46,11 +45,11 @@ def result_schema() -> dict[str, Any]:
         "target": MAYBE_TEXT,
         "inputs": _by_name(MAYBE_TEXT),
         "plan": _object(plan),
-        "settings": ANYTHING,
+        "settings": _object({"manifest": MAYBE_TEXT}),
         "convention": TEXT,
         "classes": _list(TEXT),
         "pairs": _object({"digest": TEXT, **dict.fromkeys(COUNTS, WHOLE)}),
-        "losses": _list(_object(loss)),
+        "losses": {**_list(_object(loss)), "minItems": 1},
     }
     gate = {"gate": TEXT, "value": NUMBER, "bound": NUMBER, "passed": YES_OR_NO}
     maybe = dict.fromkeys(("role", "file", "loss"), MAYBE_TEXT)
@@ -65,7 +64,22 @@ def result_schema() -> dict[str, Any]:
         "gates": _list(_object(gate, warn={"const": True})),
         "errors": _list(_object(error)),
     }
-    optional = {"groups": _by_name(_by_name(TABLE)), "conventions": ANYTHING, "shard": ANYTHING}
+    shard = {
+        "index": FROM_1,
+        "of": FROM_1,
+        "pairs": _object({"count": WHOLE, "digest": TEXT}),
+        "plan": ANYTHING,
+        "losses": _list(TEXT),
+        "unpaired": _list(ANYTHING),
+        "ids": _list(TEXT),
+        "groups": _by_name(TEXT),
+        "part": TEXT,
+    }
+    optional = {
+        "groups": _by_name(_by_name(TABLE)),
+        "conventions": ANYTHING,
+        "shard": _object(shard),
+    }
     sample = _object({"id": TEXT}, group=TEXT, classes=_by_name(_by_name(NUMBER)))
     table, over_groups = _table(AGGREGATES), _table(OVER_GROUPS.values())
     of_groups = _object(over_groups, classes=_by_name(_object(over_groups)))
