@@ -17,6 +17,7 @@ from lossbench.config.yaml_values import read_value
 from lossbench.engine.settings import PREFIX, Setting
 from lossbench.engine.value_types import ValueType
 from lossbench.errors import SettingError, did_you_mean, printable
+from lossbench.runtime.limits import GREATEST_YAML, is_too_large
 
 if TYPE_CHECKING:
     from yaml import Node
@@ -194,6 +195,11 @@ def _composed(source: YamlSource) -> Node:
         )
     if _loops(root, set(), set()):
         raise SettingError(f"{source.name}: an alias is part of what it stands for")
+    if is_too_large(root):
+        raise SettingError(
+            f"{source.name}: its aliases stand for more than {GREATEST_YAML:,} values; write out"
+            " what is meant"
+        )
     return root
 
 

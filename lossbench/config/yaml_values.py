@@ -18,7 +18,7 @@ from lossbench.config.yaml_source import (
     style,
     text_of,
 )
-from lossbench.data.planning.classes import parse_classes
+from lossbench.data.planning.classes import is_file, parse_classes
 from lossbench.data.planning.vocabulary import ROLES
 from lossbench.engine.settings import known_roles
 from lossbench.engine.value_types import FLAG, UNBOUNDED, WHOLE, ValueType, path
@@ -103,7 +103,7 @@ def _classes(source: YamlSource, node: Node, of: ValueType) -> Any:
     """A number, names, value -> name, or name -> colour; or a text as `--classes` takes it."""
     if isinstance(node.value, str):
         written = text_of(source, node, of.words)
-        if written is None or written.endswith((".yaml", ".yml")):
+        if written is None or is_file(written):
             return written and source.path(written)  # a file, which is read with the others
         classes: Any = int(written) if WHOLE.fullmatch(written) else written
     else:

@@ -21,6 +21,7 @@ from lossbench.errors import InputError, OutputError
 
 # The newline comes first, so that a line cut off by a kill does not spoil the line after it.
 START = '\n{"run": '
+GREATEST = 1 << 28  # bytes of a line; a power cut may leave any number of zeros
 
 
 class Checkpoint:
@@ -79,9 +80,9 @@ class Checkpoint:
         Damaged lines are left out: a kill may cut one off, a power cut may fill one with zeros.
         """
         with self.path.open("rb") as file:
-            for line in file:
-                with suppress(ValueError):
-                    content = json.loads(line)
+            while line := file.readline(GREATEST):
+                with suppress(ValueError, KeyError, TypeError, RecursionError):
+                    content = json.loads(line.rstrip(b"\0"))
                     yield content["run"], base64.b64decode(content["part"])
 
     def _check(self, readable: bool) -> None:

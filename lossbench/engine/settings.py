@@ -127,7 +127,7 @@ class Settings:
     classes: Any = setting(
         None, types.CLASSES,
         "Classes: a number, names separated by commas, a mapping such as '{0: sky, 7: road}' or"
-        " '{road: [128, 64, 128]}', or a YAML file.",
+        " '{road: [128, 64, 128]}', or a file: YAML, JSON, one name a line, or CVAT's label map.",
         metavar="CLASSES", key="target.classes",
     )
     ignore: Any = setting(

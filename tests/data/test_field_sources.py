@@ -7,13 +7,17 @@ are computed by numpy alone.
 from __future__ import annotations
 
 import ctypes
+import gzip
 import json
 import os
+import re
 import resource
+import signal
 import socket
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -344,3 +348,239 @@ def test_row39_pipes_and_devices_by_name(
     for arguments in ([tmp_path / "x.png", sides[1]], ["--manifest", tmp_path / "pairs.csv"]):
         done = lossbench_process("eval", *arguments, "-l", "iou", timeout=30)
         one_sentence(done, 3, "x.png is a pipe or device; copy it into a file")
+
+
+BOMB = 3 << 29  # bytes
+BLOCK = bytes(1 << 20)
+HEADER = {"descr": "|u1", "fortran_order": False, "shape": (BOMB >> 10, 1 << 10)}
+
+
+@pytest.fixture(scope="module")
+def bombs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, bytes]:
+    """Archives of zeros by kind."""
+    path = tmp_path_factory.mktemp("bomb") / "a.zip"
+    deflated = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED)
+    with deflated as packed, packed.open("a.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, HEADER)
+        for _ in range(BOMB // len(BLOCK)):
+            member.write(BLOCK)
+    return {"zip": path.read_bytes(), "gzip": gzip.compress(BLOCK) * (BOMB // len(BLOCK))}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.zip", "zip"), ("a.npz", "zip"), ("a.nii.gz", "gzip"), ("a.tar.gz", "gzip")],
+)
+def test_row39_small_files_that_become_large(
+    tmp_path: Path, lossbench_process: Command, name: str, kind: str, bombs: Mapping[str, bytes]
+) -> None:
+    (tmp_path / name).write_bytes(bombs[kind])
+    assert (tmp_path / name).stat().st_size < BOMB / 500
+    truth = save(tmp_path / "a.png", TRUTH)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    done = lossbench_process("eval", tmp_path / name, truth, "-l", "iou", timeout=60)
+    one_sentence(done, 3, name, "unpacks to", "if that is right, unpack it beforehand")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    assert after <= max(before, 1_200_000)  # kB; the bomb alone has 1,572,864
+
+
+def laughs(start: str, depth: int = 9) -> str:
+    """YAML whose aliases stand for 10**depth values."""
+    lines = [f"{start}", "  - &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"  - &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, depth)]
+    return "\n".join(lines)
+
+
+DEEP = "[" * 100_000
+TEXTS = {
+    "config": ("lossbench.yaml", laughs("losses:"), ["-c", "lossbench.yaml"]),
+    "config classes": ("l.yaml", laughs("target:\n  classes:"), ["-c", "l.yaml"]),
+    "classes.yaml": ("classes.yaml", laughs("a:"), ["--classes", "classes.yaml"]),
+    "deep config": ("l.yaml", f"losses: {DEEP}", ["-c", "l.yaml"]),
+    "deep classes": ("classes.yaml", DEEP, ["--classes", "classes.yaml"]),
+    "deep classes.json": ("classes.json", DEEP, ["--classes", "classes.json"]),
+    "deep option": ("x", "", ["--classes", DEEP[:30_000]]),
+}
+
+
+@pytest.mark.parametrize(("name", "text", "arguments"), TEXTS.values(), ids=TEXTS)
+def test_row39_texts_that_become_large(
+    tmp_path: Path, lossbench_process: Command, name: str, text: str, arguments: list[str]
+) -> None:
+    (tmp_path / name).write_text(text)
+    done = lossbench_process("eval", *BINARY, *arguments, cwd=tmp_path, timeout=30)
+    assert re.search("aliases|deep|depth|nested", one_sentence(done, 2)), done.stderr
+
+
+@pytest.mark.parametrize("ending", ["json", "jsonl"])
+def test_row39_deep_results(tmp_path: Path, lossbench_process: Command, ending: str) -> None:
+    path = tmp_path / f"deep.{ending}"
+    path.write_text('{"run": ' * 100_000)
+    for arguments in (
+        ["report", path],
+        ["compare", path, path],
+        ["merge", path, path],
+        ["eval", *BINARY, "--baseline", path, "--gate", "dice.mean <= baseline"],
+    ):
+        one_sentence(lossbench_process(*arguments), 3, str(path), "nested too deep")
+
+
+def changed(document: Any, path: tuple[Any, ...], value: Any) -> Any:
+    """A copy in which one entry is absent (value ...) or another one."""
+    copy = json.loads(json.dumps(document))
+    *above, last = path
+    inside = copy
+    for part in above:
+        inside = inside[part]
+    if value is ...:
+        del inside[last]
+    else:
+        inside[last] = value
+    return copy
+
+
+ENTRIES = [
+    ("run",), ("aggregate",), ("run", "losses"), ("run", "losses", 0, "name"),
+    ("run", "losses", 0, "better"), ("run", "classes"), ("run", "pairs"), ("run", "plan", "task"),
+    ("run", "settings"), ("session", "started"), ("aggregate", "dice"),
+    ("aggregate", "dice", "classes"), ("samples",), ("samples", 0, "id"), ("samples", 0, "dice"),
+    ("shard", "plan"), ("shard", "plan", "target"), ("shard", "ids"), ("shard", "part"),
+]  # fmt: skip
+
+
+def test_row39_results_with_a_missing_or_mistyped_key(
+    tmp_path: Path, lossbench_command: Command
+) -> None:
+    labels = [SAMPLES / "multiclass" / side for side in ("pred", "gt")]
+    for shard in ("1", "2"):
+        done = lossbench_command(
+            "eval", *labels, "-l", "dice", "--shard", f"{shard}/2", "-o", f"{shard}.json", "-q",
+            "--missing", "skip", cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    whole = json.loads((tmp_path / "1.json").read_text())
+    readers = (
+        ["report", "bad.json"],
+        ["compare", "1.json", "bad.json"],
+        ["compare", "bad.json", "1.json"],
+        ["merge", "bad.json", "2.json"],
+    )
+    refused = 0
+    for entry in ENTRIES:
+        for value in (..., None, 3, "x", [], {}, [3], {"a": 3}):
+            (tmp_path / "bad.json").write_text(json.dumps(changed(whole, entry, value)))
+            for arguments in readers:
+                done = lossbench_command(*arguments, cwd=tmp_path)
+                assert "Traceback" not in done.stderr, (entry, value, arguments, done.stderr)
+                refused += done.returncode == 3 and "bad.json" in done.stderr
+    assert refused > 300
+    (tmp_path / "bad.json").write_text(json.dumps(changed(whole, ("run", "classes"), ...)))
+    done = lossbench_command("report", "bad.json", cwd=tmp_path)
+    one_sentence(done, 3, "bad.json is a damaged result: run.classes is missing; run it again")
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b"\0" * 5_000_000, b"5\n", b"[]\n", b'{"run": 1}\n', b'{"run": 1, "part": 2}\n', b"[" * 9999],
+    ids=["zeros", "number", "list", "no part", "part", "deep"],
+)  # fmt: skip
+def test_row39_checkpoint_with_a_damaged_end(
+    sides: tuple[Path, Path], tmp_path: Path, lossbench_command: Command, tail: bytes
+) -> None:
+    (tmp_path / "run.json.part").write_bytes(b'\n{"run": ' + b'{}, "part": "AAAA"}\n' + tail)
+    for resume in ([], ["--resume"]):
+        (tmp_path / "run.json").unlink(missing_ok=True)
+        part = tmp_path / "run.json.part"
+        if not resume:
+            part.write_bytes(b"\n" + tail)
+        done = lossbench_command(
+            "eval", *sides, "-l", "iou", "-o", tmp_path / "run.json", "-q", "-f", "json", *resume
+        )
+        assert mean(done) == pytest.approx(iou(PRED, TRUTH))
+
+
+# Messages without a way out
+
+
+def test_message_report_of_a_table_or_of_two_results(
+    tmp_path: Path, lossbench_command: Command
+) -> None:
+    def run(*arguments: Any) -> subprocess.CompletedProcess[str]:
+        return lossbench_command(*arguments, cwd=tmp_path)
+
+    run("eval", *BINARY, "-l", "iou", "-q", "-o", "a.json", "-o", "b.json", "-o", "run.csv")
+    for command in (["report", "run.csv"], ["compare", "a.json", "run.csv"]):
+        one_sentence(run(*command), 3, "run.csv", "no result is read from .csv", "-o run.json")
+    for other in (["b.json"], ["b.json", "a.json"]):
+        one_sentence(
+            run("report", "a.json", *other), 2,
+            "b.json is a second result", "lossbench compare a.json b.json",
+        )  # fmt: skip
+    assert run("compare", "a.json", "b.json").returncode == 0  # as the message says
+    assert run("report", "a.json").returncode == 0
+
+
+@pytest.mark.parametrize("output", [[], ["-o", "run.json"]])
+def test_message_stopped_without_a_finished_sample(
+    sides: tuple[Path, Path], tmp_path: Path, lossbench_process: Command, output: list[str]
+) -> None:
+    plugin = tmp_path / "stop.py"
+    plugin.write_text(
+        "import os, signal\nfrom lossbench.plugin_api import Overlap, PerClass, loss\n\n"
+        '@loss(family="overlap")\ndef stop(overlap: Overlap) -> PerClass:\n    """Stop."""\n'
+        "    os.kill(os.getpid(), signal.SIGINT)\n    return overlap.both\n"
+    )
+    done = lossbench_process(
+        "eval", *sides, "--plugin", plugin, "-l", "stop", *output, cwd=tmp_path,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGINT, done.stderr
+    assert "stopped; no finished sample is kept" in done.stderr
+    assert "run.json.part" not in done.stderr
+    assert not (tmp_path / "run.json.part").exists()
+
+
+COLOURS = {"sky": (0, 0, 255), "road": (128, 64, 128), "car": (200, 0, 0)}
+INDEX_FILES = {
+    "classes.txt": "sky\nroad\ncar\n",
+    "windows.txt": "\ufeffsky\r\nroad\r\n\r\ncar",
+    "comments.txt": "# three classes\nsky\nroad\ncar\n",
+    "classes.json": '["sky", "road", "car"]',
+    "values.json": '{"0": "sky", "1": "road", "2": "car"}',
+    "classes.yaml": "[sky, road, car]",
+    "values.yml": "0: sky\n1: road\n2: car\n",
+}
+COLOUR_FILES = {
+    "labelmap.txt": "# label:color_rgb:parts:actions\n"
+    + "".join(f"{name}:{','.join(map(str, rgb))}::\n" for name, rgb in COLOURS.items()),
+    "colours.json": json.dumps({name: list(rgb) for name, rgb in COLOURS.items()}),
+    "hex.json": json.dumps({name: "#{:02x}{:02x}{:02x}".format(*c) for name, c in COLOURS.items()}),
+    "colours.yaml": "".join(f"{name}: {list(rgb)}\n" for name, rgb in COLOURS.items()),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [*INDEX_FILES.items(), *COLOUR_FILES.items()], ids=lambda text: text[:12]
+)
+@pytest.mark.parametrize("in_config", [False, True])
+def test_message_classes_from_a_file(
+    tmp_path: Path, lossbench_command: Command, name: str, text: str, in_config: bool
+) -> None:
+    labels = np.random.default_rng(0).integers(0, 3, (2, 24, 24)).astype(np.uint8)
+    truth, pred = labels
+    if name in COLOUR_FILES:
+        truth, pred = np.array(list(COLOURS.values()), np.uint8)[labels]
+    save(tmp_path / "pred" / "a.png", pred)
+    save(tmp_path / "gt" / "a.png", truth)
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / name).write_bytes(text.encode())
+    (tmp_path / "etc" / "c.yaml").write_text(f"target:\n  classes: {name}\n")
+    setting = ["-c", "etc/c.yaml"] if in_config else ["--classes", f"etc/{name}"]
+    done = lossbench_command(
+        "eval", "pred", "gt", "-l", "iou", "-q", "-f", "json", *setting, cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    classes = json.loads(done.stdout)["aggregate"]["iou"]["classes"]
+    for index, of_class in enumerate(COLOURS):
+        expected = iou(labels[1] == index, labels[0] == index)
+        assert classes[of_class]["mean"] == pytest.approx(expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 from collections.abc import Sequence
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from lossbench.data.formats.stored_array import StoredArray, as_numbers
 from lossbench.data.formats.voxel_grid import VoxelGrid, close, shown
 from lossbench.errors import InputError, mismatch
 from lossbench.runtime.array_types import AnyArray
+from lossbench.runtime.limits import greatest_size, swollen
 
 GZIP = b"\x1f\x8b"
 HEADER = 540  # bytes of the longer of both versions
@@ -34,7 +36,7 @@ def decode(file: OpenedFile) -> dict[str, StoredArray]:
     """
     stored = content(file)
     if stored.startswith(GZIP):
-        stored = gzip.decompress(stored)
+        stored = _unpacked(stored)
     versions: tuple[Any, ...] = (nifti1.Nifti1Header, nifti2.Nifti2Header)
     version = next((each for each in versions if each.may_contain_header(stored[:HEADER])), None)
     if version is None:
@@ -61,6 +63,16 @@ def _spatial_axes(shape: Sequence[int]) -> list[int]:
         if shape[axis] == 1 and len(axes) > 2:
             axes.remove(axis)
     return axes
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """The content of a gzip file, whose last bytes tell its size."""
+    greatest, told = greatest_size(len(packed)), int.from_bytes(packed[-4:], "little")
+    with gzip.open(BytesIO(packed)) as stream:
+        content = b"" if told > greatest else stream.read(greatest + 1)
+    if max(told, len(content)) > greatest:
+        raise InputError(swollen(max(told, len(content)), len(packed)))
+    return content
 
 
 def _stored(header: Any, file: bytes) -> AnyArray:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lossbench.errors import InputError, SettingError
+from lossbench.runtime.limits import GREATEST_YAML, is_too_large
 
 MAX_CLASSES = 4096
 COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
+CVAT = re.compile(r"(?P<label>[^:]+):(?P<colour>\d+,\d+,\d+):[^:]*:[^:]*")
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Classes:
 def parse_classes(setting: Any) -> Classes | None:
     """The classes of a setting: a number, names in order, value -> name, or name -> RGB colour.
 
-    A text is names with commas, YAML of any of these, or a YAML file.
+    A text is names with commas, YAML of any of these, or a file: YAML, JSON, one name a line, or
+    CVAT's label map.
 
     Raises:
         SettingError: none of these.
@@ -63,28 +68,76 @@ def parse_classes(setting: Any) -> Classes | None:
     )
 
 
+def is_file(text: str) -> bool:
+    """Whether a text names a file of classes."""
+    return text.lower().endswith(tuple(READERS))
+
+
 def _read(text: str) -> Any:
-    """Names with commas, or YAML with every scalar as it is written."""
+    """Names with commas, a file, or YAML with every scalar as it is written."""
+    if is_file(text):
+        return _read_file(text)
+    if text.strip().isdigit():
+        return int(text) if len(text) < 19 else float(text)  # too many classes
+    if not text.lstrip().startswith(("{", "[")):
+        return [name.strip() for name in text.split(",")]
+    return _yaml(text)
+
+
+def _read_file(path: str) -> Any:
+    """What a file of classes holds."""
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            text = file.read()
+    except FileNotFoundError:
+        raise InputError("does not exist (classes)", kind="missing", file=path) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
+        raise InputError(f"cannot be read (classes): {reason}", file=path) from None
+    return READERS[os.path.splitext(path)[1].lower()](text)
+
+
+def _yaml(text: str) -> Any:
     import yaml
 
-    if text.endswith((".yaml", ".yml")):
-        try:
-            with open(text, encoding="utf-8") as file:
-                text = file.read()
-        except FileNotFoundError:
-            raise InputError("does not exist (classes)", kind="missing", file=text) from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
-            raise InputError(f"cannot be read (classes): {reason}", file=text) from None
-    elif text.strip().isdigit():
-        return int(text) if len(text) < 19 else float(text)  # too many classes
-    elif not text.lstrip().startswith(("{", "[")):
-        return [name.strip() for name in text.split(",")]
     try:
+        root = yaml.compose(text, Loader=yaml.BaseLoader)
+        if root is not None and is_too_large(root):
+            raise SettingError(
+                f"classes cannot be read: aliases stand for more than {GREATEST_YAML:,} values;"
+                " write out what is meant"
+            )
         return yaml.load(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or "not YAML"
         raise SettingError(f"classes cannot be read: {problem}; quote the whole option") from None
+    except RecursionError:
+        raise SettingError("classes cannot be read: they are nested too deep") from None
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (RecursionError, ValueError) as error:
+        raise SettingError(f"classes cannot be read: no JSON ({error})") from None
+
+
+def _lines(text: str) -> Any:
+    """One name a line, or CVAT's label map, whose lines are `label:color_rgb:parts:actions`."""
+    lines = [line.strip() for line in text.splitlines()]
+    named = [line for line in lines if line and not line.startswith("#")]
+    mapped = [CVAT.fullmatch(line) for line in named]
+    if not all(mapped):
+        return named
+    return {line["label"]: line["colour"].split(",") for line in mapped if line}
+
+
+READERS: dict[str, Callable[[str], Any]] = {
+    ".json": _json,
+    ".txt": _lines,
+    ".yaml": _yaml,
+    ".yml": _yaml,
+}
 
 
 def _entry(key: Any, value: Any) -> tuple[str, int, str]:

@@ -24,6 +24,7 @@ from importlib import import_module
 from typing import IO, Any
 
 from lossbench.errors import InputError
+from lossbench.runtime.limits import greatest_size, swollen
 
 COMPRESSED = {".tar.gz": "gzip", ".tgz": "gzip", ".tar.bz2": "bz2", ".tar.xz": "lzma"}
 ENDINGS = (".zip", ".tar", *COMPRESSED)
@@ -145,8 +146,11 @@ def _spooled(name: str, stream: IO[bytes] | None, kind: str) -> Archive:
     linux = sys.platform == "linux"
     file = (tempfile.TemporaryFile if linux else tempfile.NamedTemporaryFile)(prefix="lossbench-")
     room = shutil.disk_usage(tempfile.gettempdir()).free // 2
+    packed = os.path.getsize(name) if os.path.isfile(name) else room  # of a stream nobody knows
     while stream and (block := stream.read(TAIL)):
         room -= len(block)
+        if file.tell() > greatest_size(packed):
+            raise InputError(f"{name} {swollen(file.tell(), packed)}")
         if room < 0:
             raise InputError(
                 f"{name} needs more than half of what is free in {tempfile.gettempdir()} to be"
@@ -195,6 +199,8 @@ def _zipped(archive: Archive, left_out: Counter[str]) -> Iterator[Member]:
                 continue
             path, sizes = posixpath.normpath(each.filename), (each.file_size, each.compress_size)
             member = Member(archive, path, each.header_offset, *sizes, each.compress_type, each.CRC)
+            if each.file_size > greatest_size(each.compress_size):
+                raise InputError(f"{member.name} {swollen(each.file_size, each.compress_size)}")
             if each.flag_bits & ENCRYPTED:
                 raise InputError(f"{member.name} is encrypted; unpack it with its password")
             if each.compress_type not in (STORED, DEFLATED):
