@@ -78,8 +78,12 @@ def command(context: click.Context, /, **options: Any) -> int:
     }
     name, quiet = options["config"], options["quiet"]
     config = lossbench.gather_settings(flags, os.environ, name, isolated=options["isolated"])
-    if config.file and not name and not quiet:
-        note(printable(f"note: settings of {config.file}; --isolated does without"))
+    named = "config" in flags
+    if config.file and not named and not quiet:
+        way_out = "-c replaces it" if name else "--isolated does without"
+        note(printable(f"note: settings of {config.file}; {way_out}"))
+    if loosening := ", ".join(config.loosening(named=named)):  # also with --quiet
+        note(printable(f"note: the run is loosened outside of its command line by {loosening}"))
     options |= config.settings
     if options["manifest"] is None:
         for argument, folder in (("PRED", options["pred"]), ("GT", options["target"])):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from yaml import Node
 
 QUOTE = "'"
+ENVIRONMENT = "environment"
 FILE = "lossbench.yaml"  # looked for in the working directory and above it
 PRESETS = "lossbench_configs"
 
@@ -35,18 +36,38 @@ class Config:
         settings: values by the names of `lossbench.plan` and of output settings.
         origins: the source of each: `gate.yaml:7`, environment, flag.
         file: the config that was read.
+        replaced: settings that a lower source has, too.
     """
 
     settings: dict[str, Any] = field(default_factory=dict)
     origins: dict[str, str] = field(default_factory=dict)
     file: str | None = None
+    replaced: frozenset[str] = frozenset()
 
     def over(self, lower: Config) -> Config:
         """These settings, and those of a lower source that these leave open; none is merged."""
         without = {each for own in self.settings for each in (own, *REPLACED.get(own, ()))}
         kept = {name: value for name, value in lower.settings.items() if name not in without}
         origins = {name: lower.origins[name] for name in kept}
-        return Config(kept | self.settings, origins | self.origins, self.file or lower.file)
+        replaced = self.replaced | lower.replaced | (self.settings.keys() & lower.settings.keys())
+        file = self.file or lower.file
+        return Config(kept | self.settings, origins | self.origins, file, replaced)
+
+    def loosening(self, *, named: bool) -> Iterator[str]:
+        """Each setting that loosens the run without being on its command line.
+
+        The settings of a config that the command line has `named` are on it.
+        """
+        for setting in KEYS:
+            origin = self.origins.get(setting.name, "flag")
+            value, replaces = self.settings.get(setting.name), setting.name in self.replaced
+            if origin == "flag" or not setting.is_loosened_by(value, replaces=replaces):
+                continue
+            shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+            if origin == ENVIRONMENT:
+                yield f"{setting.variable}={shown}"
+            elif not named:
+                yield f"{setting.key}: {shown} ({origin})"
 
 
 def gather(
@@ -131,7 +152,7 @@ def from_environment(environment: Mapping[str, str]) -> Config:
         source = YamlSource(name)
         node = _node(environment[name], setting.type)
         config.settings[setting.name] = read_value(source, node, setting.type)
-        config.origins[setting.name] = "environment"
+        config.origins[setting.name] = ENVIRONMENT
         wrong += [message for *_, message in source.problems]
     if wrong:
         raise SettingError("\n".join(wrong))

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from lossbench.catalog.columns import Defaults
 
 PREFIX = "LOSSBENCH_"
+ANY, OTHER = "any value", "another value than that of a lower source"  # in `Setting.loosens`
+STRICT = (None, "none")  # values that loosen nothing
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Setting:
     key: str = ""  # its place in a config, with dots between levels; by default its name
     replaces: tuple[str, ...] = ()  # settings that a lower source cannot add beside this one
     recorded: bool = True  # in a result, so that runs that differ in it are different runs
+    loosens: tuple[Any, ...] = ()  # values, `ANY` or `OTHER`, that let more runs pass
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "flag", self.flag or self.name.replace("_", "-"))
@@ -56,6 +59,13 @@ class Setting:
     def variable(self) -> str:
         """The environment variable."""
         return PREFIX + self.flag.upper().replace("-", "_")
+
+    def is_loosened_by(self, value: Any, *, replaces: bool) -> bool:
+        """Whether a value, which may replace that of a lower source, lets more runs pass."""
+        items = value if isinstance(value, list | tuple) else [value]
+        if all(item in STRICT for item in items):
+            return False
+        return value in self.loosens or ANY in self.loosens or (replaces and OTHER in self.loosens)
 
     @property
     def offers_choices(self) -> bool:
@@ -134,7 +144,7 @@ class Settings:
         None, types.LABELS,
         "Ground-truth values whose pixels are left out of every sum: 255, a range 250-255,"
         " several of them, or none.",
-        metavar="LABELS", key="target.ignore",
+        metavar="LABELS", key="target.ignore", loosens=(ANY,),
     )
     threshold: float = setting(
         0.5, types.number(0, 1),
@@ -143,7 +153,7 @@ class Settings:
     empty: float | str | None = setting(
         None, types.number_or("skip"),
         "Value in place of an undefined one. Default: skip, or as the convention has it.",
-        metavar="skip|NUMBER",
+        metavar="skip|NUMBER", loosens=(ANY,),
     )
     convention: str = setting(
         conventions.DEFAULT, types.choice(*conventions.CONVENTIONS, conventions.ALL),
@@ -174,15 +184,18 @@ class Settings:
     missing: str = setting(
         "error", types.choice("error", "skip", "worst"),
         "Treatment of a missing prediction; worst stands for the bad end of a loss's range.",
+        loosens=("skip",),
     )
     extra: str = setting(
         "error", types.choice("error", "skip"),
         "Treatment of a prediction without ground truth.",
+        loosens=("skip",),
     )
     resize: str | None = setting(
         None, types.choice(*FILTERS),
         "Resize predictions to the size of their ground truth. Default: another size is an"
         " error.",
+        loosens=(ANY,),
     )
     channels: str | None = setting(
         None, types.choice("first", "last"),
@@ -239,7 +252,7 @@ class Settings:
         (), types.GATES,
         "Condition that the result must meet, such as 'dice.mean <= 0.15'. In a config or from"
         " Python, {gate: ..., warn: true} reports a miss without failing.",
-        flag="gate", metavar="EXPR",
+        flag="gate", metavar="EXPR", loosens=(OTHER,),
     )
     baseline: Any = setting(
         None, types.path("a result file"),
@@ -271,7 +284,7 @@ class Settings:
         None, types.text("I/N, such as 3/16", r"[0-9]+/[0-9]+"),
         "Evaluate only the I-th of N shares of the pairs; `lossbench merge` combines their"
         " results.",
-        metavar="I/N", key="run.shard", recorded=False,
+        metavar="I/N", key="run.shard", recorded=False, loosens=(ANY,),
     )
     engine: str = setting(
         "local", types.text(

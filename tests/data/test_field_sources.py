@@ -584,3 +584,73 @@ def test_message_classes_from_a_file(
     for index, of_class in enumerate(COLOURS):
         expected = iou(labels[1] == index, labels[0] == index)
         assert classes[of_class]["mean"] == pytest.approx(expected)
+
+
+# Row 38: what loosens a run outside of its command line is named, also with -q
+
+LOOSENING = {
+    "missing": ({"LOSSBENCH_MISSING": "skip"}, "", "LOSSBENCH_MISSING=skip"),
+    "extra": ({"LOSSBENCH_EXTRA": "skip"}, "", "LOSSBENCH_EXTRA=skip"),
+    "empty": ({"LOSSBENCH_EMPTY": "1"}, "", "LOSSBENCH_EMPTY=1.0"),
+    "ignore": ({"LOSSBENCH_IGNORE": "255"}, "", "LOSSBENCH_IGNORE=255"),
+    "resize": ({"LOSSBENCH_RESIZE": "nearest"}, "", "LOSSBENCH_RESIZE=nearest"),
+    "gates": (
+        {"LOSSBENCH_GATE": "iou.mean >= 0.1"},
+        "gates: [iou.mean >= 0.99]",
+        "LOSSBENCH_GATE=iou.mean >= 0.1",
+    ),
+    "config above": ({}, "missing: skip", "missing: skip (../lossbench.yaml:1)"),
+    "config by variable": (
+        {"LOSSBENCH_CONFIG": "../lossbench.yaml"},
+        "missing: skip",
+        "missing: skip (../lossbench.yaml:1)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("variables", "config", "named"), LOOSENING.values(), ids=LOOSENING)
+@pytest.mark.parametrize("quiet", [[], ["-q"]])
+def test_row38_loosened_runs(
+    sides: tuple[Path, Path],
+    tmp_path: Path,
+    lossbench_command: Command,
+    variables: dict[str, str],
+    config: str,
+    named: str,
+    quiet: list[str],
+) -> None:
+    if config:
+        (tmp_path / "lossbench.yaml").write_text(config)
+    (tmp_path / "below").mkdir()
+    settings = ["eval", *sides, "-l", "iou", *quiet]
+    where = {"cwd": tmp_path / "below", "env": {**os.environ, **variables}}
+    done = lossbench_command(*settings, **where)
+    assert done.returncode == 0, done.stderr
+    note = f"note: the run is loosened outside of its command line by {named}\n"
+    assert note in done.stderr
+    strict = ["--missing", "error", "--isolated", "-q"]
+    where["env"] = {**os.environ, "LOSSBENCH_MISSING": "skip"}
+    assert lossbench_command(*settings, *strict, **where).stderr == ""  # the command line decides
+
+
+STRICT = {
+    "environment": ({"LOSSBENCH_MISSING": "worst", "LOSSBENCH_IGNORE": "none"}, ""),
+    "only gates": ({"LOSSBENCH_GATE": "iou.mean >= 0.1"}, ""),
+    "speed": ({"LOSSBENCH_WORKERS": "1"}, "run: {batch_size: 3}"),
+    "config above": ({}, "gates: [iou.mean >= 0.1]\nthreshold: 0.4"),
+}
+
+
+@pytest.mark.parametrize(("variables", "config"), STRICT.values(), ids=STRICT)
+def test_row38_other_settings_are_not_named(
+    sides: tuple[Path, Path],
+    tmp_path: Path,
+    lossbench_command: Command,
+    variables: dict[str, str],
+    config: str,
+) -> None:
+    (tmp_path / "lossbench.yaml").write_text(config or "losses: [iou]")
+    done = lossbench_command(
+        "eval", *sides, "-l", "iou", "-q", cwd=tmp_path, env={**os.environ, **variables}
+    )
+    assert (done.returncode, done.stderr) == (0, "")
