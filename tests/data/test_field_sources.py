@@ -12,6 +12,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import signal
 import socket
 import subprocess
@@ -654,3 +655,52 @@ def test_row38_other_settings_are_not_named(
         "eval", *sides, "-l", "iou", "-q", cwd=tmp_path, env={**os.environ, **variables}
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# Row 14: one folder as PRED and GT, and the patterns forgotten
+
+KINDS = {
+    "suffixes": ("{}_pred.png", "{}_gt.png"),
+    "suffix of the truth alone": ("{}.png", "{}_mask.png"),
+    "suffix of the prediction alone": ("{}-out.png", "{}.png"),
+    "prefixes": ("pred_{}.png", "label_{}.png"),
+    "subfolders": ("output/{}.png", "gt/{}.png"),
+    "files of a case": ("{}/result.png", "{}/truth.png"),
+    "endings": ("{}_pred.npy", "{}_gt.png"),
+}
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("names", KINDS.values(), ids=KINDS)
+def test_row14_forgotten_patterns(
+    tmp_path: Path, lossbench_command: Command, names: tuple[str, str], count: int, link: bool
+) -> None:
+    for number in range(count):
+        for name, mask in zip(names, (PRED, TRUTH), strict=True):
+            save(tmp_path / "all" / name.format(f"case_{number}"), mask)
+    other = tmp_path / "all"
+    if link:
+        other = tmp_path / "link"
+        other.symlink_to("all")
+    arguments = ["eval", tmp_path / "all", other, "-l", "iou", "-q", "-f", "json"]
+    sentence = one_sentence(
+        lossbench_command(*arguments), 2, "one folder", f"({count} would match)"
+    )
+    advice = re.search(r"try (.*) \(", sentence)
+    assert advice
+    done = lossbench_command(*arguments, *shlex.split(advice[1]))
+    assert mean(done) == pytest.approx(iou(PRED, TRUTH))
+    itself = lossbench_command(*arguments, "--pred-pattern", "{id}")
+    assert mean(itself) == 1
+
+
+@pytest.mark.parametrize(
+    "names", [["a.png", "b.png"], ["a_1.png", "a_2.png"], ["1/a.png", "2/a.png"]]
+)
+def test_row14_a_folder_against_itself(
+    tmp_path: Path, lossbench_command: Command, names: list[str]
+) -> None:
+    for name in names:
+        save(tmp_path / name, TRUTH)
+    assert evaluated(lossbench_command, tmp_path, tmp_path) == 1

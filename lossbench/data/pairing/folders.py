@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 from unicodedata import normalize
 
 from lossbench.data.formats.registry import way_out
 from lossbench.data.pairing.pairs import Index, Pairing, ordered_classes
 from lossbench.data.pairing.patterns import matcher
-from lossbench.data.pairing.suggest_pattern import no_match
+from lossbench.data.pairing.suggest_pattern import forgotten_patterns, no_match
 from lossbench.data.sources.locations import LocationIndex, label
 from lossbench.data.sources.suffixes import ENDINGS, split_ending
 from lossbench.errors import InputError, PairError, SettingError
@@ -46,6 +47,9 @@ def pair(
         if all(_is_one_file(index, folders[role]) for role, index in indices.items()):
             name = next(iter(indices["pred"]))  # of all roles, whatever their files are called
             indices = {role: {name: next(iter(index.values()))} for role, index in indices.items()}
+    is_one = False not in are_paths and _is_same(folders["pred"], folders["target"])
+    if is_one and not any(patterns.values()) and (message := forgotten_patterns(indices["pred"])):
+        raise SettingError(message)
     names = {name for index in indices.values() for files in index.values() for name, _ in files}
     result.classes = ordered_classes(names - {""}, classes)
     for index in indices.values() if result.classes else ():
@@ -113,6 +117,13 @@ def _index_arrays(folders: Mapping[str, Any]) -> dict[str, Index]:
             counts = f"pred has {len(indices['pred'])} samples and {role} has {len(index)}"
             raise InputError(counts, kind="missing", role=role)
     return indices
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Whether two locations are one."""
+    with suppress(OSError):
+        return os.path.samefile(one, other)
+    return os.fspath(one) == os.fspath(other)
 
 
 def _is_one_file(index: Index, folder: Any) -> bool:

@@ -1,13 +1,18 @@
-"""Patterns that would match, for folders in which no file does."""
+"""Patterns that would match, for folders in which no file does, or every file matches itself."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import product
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations, islice, product
 from typing import Any
 
 from lossbench.data.pairing.pairs import Index
 from lossbench.data.pairing.patterns import SEPARATORS
+
+LOOKED_AT = 1000  # names of a folder
+TRUTH = re.compile(r"gt|gnd|truth|true|target|label|mask|seg|ref|manual|annot")
 
 
 def no_match(folders: Mapping[str, Any], pred: Index, target: Index) -> str:
@@ -33,6 +38,46 @@ def no_match(folders: Mapping[str, Any], pred: Index, target: Index) -> str:
         if before or after
     ]
     return f"{message}; try {' '.join(options)} ({matches} would match)"
+
+
+def forgotten_patterns(index: Index) -> str | None:
+    """The message for one folder as both sides, whose names come in two kinds; else None.
+
+    Two names are of two kinds where they differ at one end alone, and not in a number: a_pred and
+    a_gt, pred/a and gt/a, a and a_mask.
+    """
+    kinds_of = defaultdict[str, set[tuple[str, str]]](set)  # by id
+    names = sorted(islice(index, LOOKED_AT))
+    for name in names:
+        for before, sample, after in _ends(name):
+            kinds_of[sample].add((before, after))
+    pairs = Counter(pair for kinds in kinds_of.values() for pair in combinations(sorted(kinds), 2))
+    matches, kinds = max(((count, pair) for pair, count in pairs.items()), default=(0, ()))
+    if not matches or 4 * matches < len(names):
+        return None
+    pred, target = sorted(kinds, key=lambda ends: bool(TRUTH.search("".join(ends).lower())))
+    sample = next(name for name, kinds in kinds_of.items() if {pred, target} <= kinds)
+    examples = " and ".join(repr(sample.join(ends)) for ends in (pred, target))
+    sides = (("pred", pred, "--extra skip"), ("gt", target, "--missing skip"))
+    options = " ".join(f"--{role}-pattern '{'{id}'.join(ends)}'" for role, ends, _ in sides)
+    options += "".join(f" {skip}" for _, ends, skip in sides if not any(ends))  # fits every name
+    return (
+        f"PRED and GT are one folder, whose names come in two kinds, such as {examples}; try"
+        f" {options} ({matches} would match), or --pred-pattern '{{id}}' to compare each file with"
+        " itself"
+    )
+
+
+def _ends(name: str) -> Iterator[tuple[str, str, str]]:
+    """A name as an id with what may stand before and after it: the first or the last word."""
+    yield "", name, ""
+    separators = list(re.finditer(r"[_.\-/]", name))
+    if separators:
+        first, last = separators[0].end(), separators[-1].start()
+        if not name[: first - 1].isdigit():
+            yield name[:first], name[first:], ""
+        if not name[last + 1 :].isdigit():
+            yield "", name[:last], name[last:]
 
 
 def _affixes(index: Index) -> list[tuple[str, str]]:
