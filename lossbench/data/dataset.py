@@ -18,7 +18,7 @@ from lossbench.data.pairing.pairs import Pairing
 from lossbench.data.pairing.panoptic import is_json, read_panoptic
 from lossbench.data.planning.make_plan import ReadingSettings, make_plan, plan_roles
 from lossbench.data.planning.plan import Plan
-from lossbench.data.planning.vocabulary import ROLES
+from lossbench.data.planning.vocabulary import EMPTY, ROLES
 from lossbench.errors import InputError, SettingError
 
 TASKS_WITHOUT_PIXELS = (*RECORD_TASKS, "detection")
@@ -50,6 +50,12 @@ def pair_inputs(pred: Any, target: Any, settings: ReadingSettings, roles: Sequen
             {"pred": pred, "target": target, **settings.inputs},
             {"pred": settings.pred_pattern, "target": settings.gt_pattern, **patterns},
             classes,
+            empty=settings.missing == EMPTY,
+        )
+    if settings.missing == EMPTY and not (pairing.classes and settings.manifest is None):
+        raise SettingError(
+            "--missing empty is for classes with files of their own: give --pred-pattern and"
+            " --gt-pattern with {class}, such as '{id}_{class}.png'"
         )
     if settings.group_by is not None and not columns:
         ids = list(pairing.pairs.named())

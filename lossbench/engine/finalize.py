@@ -11,6 +11,7 @@ import numpy as np
 
 from lossbench.catalog.columns import Term
 from lossbench.data.planning.plan import Plan
+from lossbench.data.planning.vocabulary import EMPTY
 from lossbench.engine.convention_columns import table
 from lossbench.engine.run_spec import RunSpec
 from lossbench.engine.state.accumulators import Accumulators
@@ -168,7 +169,8 @@ def _group_columns(
 
 def _by_policy(run: RunSpec, failed: Sequence[PairError]) -> dict[str, list[PairError]]:
     """Pairs without values, sorted by id, by what --missing and --extra make of them."""
-    policies = {("missing", "pred"): run.settings.missing, ("extra", "target"): run.settings.extra}
+    missing = "error" if run.settings.missing == EMPTY else run.settings.missing
+    policies = {("missing", "pred"): missing, ("extra", "target"): run.settings.extra}
     by_policy: dict[str, list[PairError]] = {"error": [], "skip": [], "worst": []}
     for each in sorted([*failed, *run.pairing.unpaired], key=lambda each: each.id):
         by_policy[policies.get((each.kind, str(each.role)), "error")].append(each)

@@ -11,6 +11,7 @@ from typing import Any
 
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.sources.archives import Member
+from lossbench.data.sources.locations import Empty, United
 from lossbench.data.sources.remote import Remote
 
 
@@ -33,6 +34,10 @@ def _state(source: Any) -> str:
         return f"{source.name}\0{extent}\0{state}"
     if isinstance(source, Remote):
         return f"{source.name}\0{source.stamp()}"
+    if isinstance(source, United):
+        return "\0".join(map(_state, source.files))
+    if isinstance(source, Empty):
+        return f"empty\0{_state(source.like)}"
     if isinstance(source, str):
         return f"{source}\0{local_state(source)}"
     return "of a file that lists many"

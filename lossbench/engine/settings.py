@@ -19,7 +19,7 @@ from lossbench.catalog import conventions, registry
 from lossbench.catalog.plugins import Files, file_names
 from lossbench.catalog.tasks import USUAL
 from lossbench.data.planning.encoding import ENCODINGS
-from lossbench.data.planning.vocabulary import FILTERS, ROLES
+from lossbench.data.planning.vocabulary import EMPTY, FILTERS, ROLES
 from lossbench.engine import value_types as types
 from lossbench.engine.value_types import ValueType
 from lossbench.errors import SettingError, did_you_mean
@@ -182,9 +182,10 @@ class Settings:
         metavar="PATTERN", key="target.pattern",
     )
     missing: str = setting(
-        "error", types.choice("error", "skip", "worst"),
-        "Treatment of a missing prediction; worst stands for the bad end of a loss's range.",
-        loosens=("skip",),
+        "error", types.choice("error", "skip", "worst", EMPTY),
+        "Treatment of a missing prediction; worst stands for the bad end of a loss's range. With"
+        " {class} in a pattern, empty lets a class without a file have no pixel.",
+        loosens=("skip", EMPTY),
     )
     extra: str = setting(
         "error", types.choice("error", "skip"),

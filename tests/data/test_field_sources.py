@@ -704,3 +704,92 @@ def test_row14_a_folder_against_itself(
     for name in names:
         save(tmp_path / name, TRUTH)
     assert evaluated(lossbench_command, tmp_path, tmp_path) == 1
+
+
+# --missing empty, and several files a class
+
+PLACES = {"cat": (9, 9), "dog": (22, 9), "cow": (9, 22)}
+
+
+def class_mask(of_class: str, shift: int = 0) -> Mask:
+    row, column = PLACES[of_class]
+    return disk(row + shift, column, 6)
+
+
+def by_class(done: subprocess.CompletedProcess[str], id: str) -> dict[str, float | None]:
+    assert done.returncode == 0, done.stderr
+    samples = {row["id"]: row for row in json.loads(done.stdout)["samples"]}
+    values: dict[str, float | None] = samples[id]["classes"]["iou"]
+    return values
+
+
+@pytest.mark.parametrize("stored", ["png", "npy"])
+@pytest.mark.parametrize(
+    ("in_pred", "in_truth"),
+    [(["cat"], ["cat", "dog"]), (["cat", "dog"], ["cat"]), (["dog"], ["cat"])],
+)
+def test_setting_missing_empty(
+    tmp_path: Path, lossbench_command: Command, in_pred: list[str], in_truth: list[str], stored: str
+) -> None:
+    for side, of_b, shift in (("pred", in_pred, 2), ("gt", in_truth, 0)):
+        for id, classes in (("a", PLACES), ("b", of_b)):
+            for name in classes:
+                save(tmp_path / side / f"{id}_{name}.{stored}", class_mask(name, shift))
+    pattern = "{id}_{class}." + stored
+    arguments = [
+        "eval", tmp_path / "pred", tmp_path / "gt", "--pred-pattern", pattern, "--gt-pattern",
+        pattern, "-l", "iou", "-q", "-f", "json",
+    ]  # fmt: skip
+    one_sentence(lossbench_command(*arguments), 3, "'b' has no file for class", "--missing empty")
+    values = by_class(lossbench_command(*arguments, "--missing", "empty"), "b")
+    nothing = np.zeros_like(TRUTH)
+    for name in PLACES:
+        pred = class_mask(name, 2) if name in in_pred else nothing
+        truth = class_mask(name) if name in in_truth else nothing
+        expected = iou(pred, truth) if (pred | truth).any() else None
+        assert values[name] == pytest.approx(expected)
+
+
+def test_setting_missing_empty_without_classes(
+    sides: tuple[Path, Path], lossbench_command: Command
+) -> None:
+    done = lossbench_command("eval", *sides, "--missing", "empty")
+    one_sentence(done, 2, "--missing empty is for classes", "{id}_{class}.png")
+
+
+@pytest.mark.parametrize(
+    "pattern", ["{id}_{class}_{n}.png", "{id}/{class}-*.png", "{n}/{id}.{class}.png"]
+)
+@pytest.mark.parametrize("both", [False, True])
+def test_setting_several_files_of_a_class_are_united(
+    tmp_path: Path, lossbench_command: Command, pattern: str, both: bool
+) -> None:
+    name = pattern.replace("*", "{n}")
+    parts = {n: disk(8 + 12 * n, 9, 4) for n in (0, 1)}
+    for n, part in parts.items():
+        save(tmp_path / "gt" / name.format(id="a", **{"class": "cat"}, n=n), part)
+        if both:
+            save(
+                tmp_path / "pred" / name.format(id="a", **{"class": "cat"}, n=n),
+                np.roll(part, 1, 1),
+            )
+    for side in ("pred", "gt"):
+        save(tmp_path / side / name.format(id="a", **{"class": "dog"}, n=0), class_mask("dog"))
+    if not both:
+        save(tmp_path / "pred" / name.format(id="a", **{"class": "cat"}, n=0), parts[1])
+    done = lossbench_command(
+        "eval", tmp_path / "pred", tmp_path / "gt", "--pred-pattern", pattern, "--gt-pattern",
+        pattern, "-l", "iou", "-q", "-f", "json",
+    )  # fmt: skip
+    union = parts[0] | parts[1]
+    pred = np.roll(parts[0], 1, 1) | np.roll(parts[1], 1, 1) if both else parts[1]
+    assert by_class(done, "a") == {"cat": pytest.approx(iou(pred, union)), "dog": 1.0}
+
+
+def test_setting_united_files_of_two_sizes(tmp_path: Path, lossbench_command: Command) -> None:
+    for side in ("pred", "gt"):
+        save(tmp_path / side / "a_cat_1.png", TRUTH)
+    save(tmp_path / "gt" / "a_cat_2.png", TRUTH[:20])
+    patterns = ["--pred-pattern", "{id}_{class}_*", "--gt-pattern", "{id}_{class}_*"]
+    done = lossbench_command("eval", tmp_path / "pred", tmp_path / "gt", *patterns, "-l", "iou")
+    one_sentence(done, 3, "a_cat_2.png is uint8 of 32×20", "are uint8 of 32×32")

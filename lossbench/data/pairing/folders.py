@@ -10,22 +10,27 @@ from typing import Any
 from unicodedata import normalize
 
 from lossbench.data.formats.registry import way_out
-from lossbench.data.pairing.pairs import Index, Pairing, ordered_classes
-from lossbench.data.pairing.patterns import matcher
+from lossbench.data.pairing.pairs import Files, Index, Pairing, ordered_classes
+from lossbench.data.pairing.patterns import PLACEHOLDER, matcher
 from lossbench.data.pairing.suggest_pattern import forgotten_patterns, no_match
-from lossbench.data.sources.locations import LocationIndex, label
+from lossbench.data.sources.locations import Empty, LocationIndex, Source, United, label
 from lossbench.data.sources.suffixes import ENDINGS, split_ending
 from lossbench.errors import InputError, PairError, SettingError
 
 
 def pair(
-    folders: Mapping[str, Any], patterns: Mapping[str, str | None], classes: Sequence[str] = ()
+    folders: Mapping[str, Any],
+    patterns: Mapping[str, str | None],
+    classes: Sequence[str] = (),
+    *,
+    empty: bool = False,
 ) -> Pairing:
     """Match the files of every role, `pred` and `target` among them.
 
     A folder may be an archive, a URL, a single file, or arrays in memory. A pattern is such as
-    "{id}_{class}.png"; `classes` gives the order of its classes. Further roles have one file a
-    sample, so patterns with {class} are not for them.
+    "{id}_{class}.png"; `classes` gives the order of its classes, which may have several files each
+    where the pattern has further names. With `empty`, a class without a file has no pixel. Further
+    roles have one file a sample, so patterns with {class} are not for them.
 
     Raises:
         InputError: a folder is missing or empty, or nothing matches.
@@ -52,11 +57,10 @@ def pair(
         raise SettingError(message)
     names = {name for index in indices.values() for files in index.values() for name, _ in files}
     result.classes = ordered_classes(names - {""}, classes)
-    for index in indices.values() if result.classes else ():
+    for role, index in indices.items() if result.classes else ():
+        several = len(set(PLACEHOLDER.findall(patterns.get(role) or ""))) > 2
         for sample, files in index.items():
-            index[sample] = tuple(
-                sorted(files, key=lambda each: ("", *result.classes).index(each[0]))
-            )
+            index[sample] = _one_a_class(files, result.classes, several=several, empty=empty)
     pred, target = indices["pred"], indices["target"]
     if not pred.keys() & target.keys():
         no_arrays = "there are no arrays, or no id is in both pred and target"
@@ -71,6 +75,22 @@ def pair(
         }
         result.pairs.append(sample, sources)
     return result
+
+
+def _one_a_class(files: Files, classes: Sequence[str], *, several: bool, empty: bool) -> Files:
+    """The files of a sample in the order of its classes: several are united, none is empty."""
+    by_class = dict[str, list[Source]]()
+    for of_class, file in files:
+        by_class.setdefault(of_class, []).append(file)
+    if several:
+        by_class = {
+            of_class: [United(tuple(each))] if len(each) > 1 else each
+            for of_class, each in by_class.items()
+        }
+    if empty and "" not in by_class:
+        by_class = {name: [Empty(files[0][1])] for name in classes} | by_class
+    order = sorted(by_class, key=("", *classes).index)
+    return tuple((of_class, file) for of_class in order for file in by_class[of_class])
 
 
 def _problem(
@@ -97,7 +117,10 @@ def _problem(
             return PairError(sample, role, same[0], "duplicate", message)
         for name in classes:
             if name not in names and "" not in names:
-                message = f"{sample!r} has no file for class {name!r} in {folders[role]}"
+                message = (
+                    f"{sample!r} has no file for class {name!r} in {folders[role]}; --missing empty"
+                    " stands for one without a pixel"
+                )
                 return PairError(sample, role, None, "missing", message)
     return None
 
@@ -123,7 +146,7 @@ def _is_same(one: Any, other: Any) -> bool:
     """Whether two locations are one."""
     with suppress(OSError):
         return os.path.samefile(one, other)
-    return os.fspath(one) == os.fspath(other)
+    return bool(one == other)
 
 
 def _is_one_file(index: Index, folder: Any) -> bool:

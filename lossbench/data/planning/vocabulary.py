@@ -4,3 +4,4 @@ MASKS = ("ignore", "valid")  # further roles whose masks take pixels out of ever
 MAPS = ("weight", "pos_weight", "instances")  # further roles with one number per pixel
 ROLES = (*MASKS, *MAPS)  # of every loss; losses name further roles
 FILTERS = ("nearest", "bilinear")  # of Pillow, by which predictions are resized
+EMPTY = "empty"  # of --missing: a class without a file has no pixel

@@ -19,7 +19,21 @@ from lossbench.errors import InputError
 # Matches every path that leads into an archive or is a URL.
 PERHAPS_AWAY = re.compile(f"{NAMED.pattern}|{re.escape(remote.MARK)}|{remote.CHAIN}", NAMED.flags)
 Away = Member | Remote | Fetched  # a file that `open` cannot open
-Source = Any  # a local path as text, an `Away`, or an array in memory
+Source = Any  # a local path as text, an `Away`, a `United`, an `Empty`, or an array in memory
+
+
+@dataclass(frozen=True, slots=True)
+class United:
+    """Several files of one class."""
+
+    files: tuple[Source, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """A class without a file; it has the size of another file."""
+
+    like: Source
 
 
 @dataclass
@@ -92,6 +106,10 @@ def lost() -> InputError:
 
 def is_lost(source: Source) -> bool:
     """Whether a file is known not to exist."""
+    if isinstance(source, United):
+        return any(map(is_lost, source.files))
+    if isinstance(source, Empty):
+        return is_lost(source.like)
     if isinstance(source, Fetched):
         return isinstance(source.content, InputError) and source.content.kind == "missing"
     return isinstance(source, str) and not os.path.exists(source)
@@ -99,6 +117,10 @@ def is_lost(source: Source) -> bool:
 
 def label(source: Source) -> str | None:
     """A source as a message names it; arrays in memory have no name."""
+    if isinstance(source, United):
+        return label(source.files[0])
+    if isinstance(source, Empty):
+        return label(source.like)
     if isinstance(source, Away):
         return source.name
     return remote.shown(os.fspath(source)) if isinstance(source, str | Path) else None

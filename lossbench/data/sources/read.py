@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from io import BytesIO
 from typing import TypeVar
+
+import numpy as np
 
 from lossbench.data.formats.opened_file import beginning, described
 from lossbench.data.formats.registry import (
@@ -18,8 +21,17 @@ from lossbench.data.formats.registry import (
     way_out,
 )
 from lossbench.data.formats.stored_array import StoredArray, as_numbers
-from lossbench.data.sources.locations import Away, Source, content, ending, label, lost
-from lossbench.errors import InputError, mismatch
+from lossbench.data.sources.locations import (
+    Away,
+    Empty,
+    Source,
+    United,
+    content,
+    ending,
+    label,
+    lost,
+)
+from lossbench.errors import InputError, mismatch, sized
 from lossbench.runtime.array_types import AnyArray
 
 Decoded = TypeVar("Decoded")
@@ -59,11 +71,16 @@ def _with_reason(decode: Callable[[Source], Decoded], source: Source) -> Decoded
     except Exception as cause:  # a damaged file makes a decoder raise anything
         reason = " ".join(str(cause).split()) or type(cause).__name__
         error = InputError(f"cannot be read: {reason}")
-    error.file = label(source)
+    error.file = error.file or label(source)
     raise error from None
 
 
 def _read(source: Source) -> StoredArray:
+    if isinstance(source, United):
+        return _united([read(file) for file in source.files], source)
+    if isinstance(source, Empty):
+        like = read(source.like)
+        return replace(like, array=np.zeros_like(like.array))
     if not isinstance(source, File):
         array = source.detach().cpu() if hasattr(source, "detach") else source
         return StoredArray(as_numbers(array))
@@ -75,6 +92,20 @@ def _read(source: Source) -> StoredArray:
             f"holds {len(arrays)} arrays ({', '.join(arrays)}); expected one", kind="mismatch"
         )
     return next(iter(arrays.values()))
+
+
+def _united(parts: Sequence[StoredArray], source: United) -> StoredArray:
+    """Masks or probabilities of one class, of which each pixel has the largest value."""
+    first, *others = parts
+    for part, file in zip(others, source.files[1:], strict=True):
+        if (part.array.shape, part.array.dtype) != (first.array.shape, first.array.dtype):
+            sizes = [f"{part.array.dtype} of {sized(part.array.shape)}" for part in (part, first)]
+            raise InputError(
+                f"is {sizes[0]}, other files of its class are {sizes[1]}",
+                kind="size",
+                file=label(file),
+            )
+    return replace(first, array=np.maximum.reduce([part.array for part in parts]))
 
 
 def _read_record(source: Source) -> dict[str, AnyArray]:
