@@ -143,7 +143,7 @@ class Settings:
     ignore: Any = setting(
         None, types.LABELS,
         "Ground-truth values whose pixels are left out of every sum: 255, a range 250-255,"
-        " several of them, or none.",
+        " a colour '#000000', nan, several of them, or none.",
         metavar="LABELS", key="target.ignore", loosens=(ANY,),
     )
     threshold: float = setting(

@@ -115,10 +115,10 @@ FLAG = ValueType("flag", "true or false", ("true", "false"))
 LOSSES = ValueType("loss", "an expression, or name: expression", many="repeated")
 GATE = "a gate such as dice.mean <= 0.15, or {gate: ..., warn: true}"
 GATES = ValueType("gate", GATE, many="repeated")
-LABEL = r"-?\d+(\s*-\s*\d+)?"
+LABEL = r"(-?\d+(\s*-\s*-?\d+)?|#[0-9a-fA-F]{6}|\.?(?i:nan))"
 LABELS = ValueType(
     "labels",
-    "a label, a range 250-255, or none",
+    "a label, a range 250-255, a colour '#000000', nan, or none",
     pattern=rf"(?i:none)|{LABEL}(\s*,\s*{LABEL})*",
     many="commas",
 )

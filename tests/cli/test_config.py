@@ -238,7 +238,7 @@ LOSS = "; `lossbench losses` lists them all"
          " (did you mean 'binary'?)"),
         ("task: [binary]",
          f"1:7: expected {TASKS}, found a list"),
-        ("missing: {a: b}", "1:10: expected error, skip or worst, found a mapping"),
+        ("missing: {a: b}", "1:10: expected error, skip, worst or empty, found a mapping"),
         ("threshold: 2", "1:12: expected a number from 0 to 1, found '2'"),
         ("threshold: off", "1:12: expected a number from 0 to 1, found 'off'"),
         ("threshold: nan", "1:12: expected a number from 0 to 1, found 'nan'"),
@@ -262,7 +262,7 @@ LOSS = "; `lossbench losses` lists them all"
          f" there are {', '.join(known_roles())}"),
         ("inputs: weight=x", "1:9: expected a mapping of roles to folders, found 'weight=x'"),
         ("target: {ignore: [255, x]}",
-         "1:24: expected a label, a range 250-255, or none, found 'x'"),
+         "1:24: expected a label, a range 250-255, a colour '#000000', nan, or none, found 'x'"),
         ("target: {classes: [a, a]}", "1:19: classes name one class twice"),
         ("target: {classes: {a: b}}", "1:19: class 'a': 'b' is neither a name for a stored value"
          " nor an RGB colour such as [128, 64, 128] or #804080"),

@@ -793,3 +793,92 @@ def test_setting_united_files_of_two_sizes(tmp_path: Path, lossbench_command: Co
     patterns = ["--pred-pattern", "{id}_{class}_*", "--gt-pattern", "{id}_{class}_*"]
     done = lossbench_command("eval", tmp_path / "pred", tmp_path / "gt", *patterns, "-l", "iou")
     one_sentence(done, 3, "a_cat_2.png is uint8 of 32×20", "are uint8 of 32×32")
+
+
+# --ignore: values, ranges, nan and colours
+
+BORDER = np.zeros((32, 32), bool)
+BORDER[:, 20:] = True
+SKY, ROAD, VOID = (0, 0, 255), (128, 64, 128), (0, 0, 0)
+
+
+def with_void(truth: Any, value: Any, dtype: Any = np.float32) -> Any:
+    return np.where(BORDER, value, truth).astype(dtype)
+
+
+CUT, GUESS = (TRUTH // 255).astype(int), (PRED // 255).astype(int)
+MULTI = ["--task", "multiclass"]
+IGNORED = {  # the stored truth, the stored prediction, --ignore, further settings
+    "nan in a mask": (with_void(CUT, np.nan), GUESS * 1.0, "nan", []),
+    "nan in labels": (with_void(CUT * 2 + 1, np.nan), GUESS * 2.0 + 1, "NaN", MULTI),
+    "nan and a number": (with_void(CUT, np.where(BORDER.T, 7, np.nan)), GUESS, "nan,7", MULTI),
+    "nodata": (with_void(CUT, -9999, np.int16), GUESS, "-9999", MULTI),
+    "negative range": (with_void(CUT, -3, np.int16), GUESS, "-9--1", MULTI),
+    "range": (with_void(CUT, 251, np.uint8), GUESS, "250-255", MULTI),
+}
+
+
+@pytest.mark.parametrize(("truth", "pred", "ignore", "more"), IGNORED.values(), ids=IGNORED)
+def test_setting_ignore(
+    tmp_path: Path, lossbench_command: Command, truth: Any, pred: Any, ignore: str, more: list[str]
+) -> None:
+    files = save(tmp_path / "pred.npy", pred), save(tmp_path / "gt.npy", truth)
+    arguments = ["eval", *files, f"--ignore={ignore}", *more, "-l", "accuracy", "-q", "-f", "json"]
+    expected = (CUT == GUESS)[~BORDER].mean()
+    assert mean(lossbench_command(*arguments), "accuracy") == pytest.approx(expected)
+
+
+def test_setting_ignore_nan_in_probabilities(tmp_path: Path, lossbench_command: Command) -> None:
+    truth, pred = with_void(CUT * 0.5 + 0.25, np.nan), np.float32(GUESS * 0.5 + 0.2)
+    files = save(tmp_path / "pred.npy", pred), save(tmp_path / "gt.npy", truth)
+    arguments = ["eval", *files, "-l", "bce", "-q", "-f", "json", "--task", "binary"]
+    one_sentence(lossbench_command(*arguments), 3, "gt.npy", "--ignore nan")
+    losses = -(truth * np.log(pred) + (1 - truth) * np.log(1 - pred))
+    done = lossbench_command(*arguments, "--ignore", "nan")
+    assert mean(done, "bce") == pytest.approx(losses[~BORDER].mean(), rel=1e-6)
+
+
+def test_setting_ignore_nan_in_pictures(tmp_path: Path, lossbench_command: Command) -> None:
+    truth, pred = np.random.default_rng(0).random((2, 32, 32)).astype(np.float32)
+    files = save(tmp_path / "p.npy", pred), save(tmp_path / "g.npy", with_void(truth, np.nan))
+    how = ["--task", "image", "-l", "l1", "-q", "-f", "json"]
+    one_sentence(lossbench_command("eval", *files, *how), 3, "g.npy", "--ignore nan")
+    done = lossbench_command("eval", *files, *how, "--ignore", "nan")
+    assert mean(done, "l1") == pytest.approx(np.abs(truth - pred)[~BORDER].mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_setting_ignore_colours(tmp_path: Path, lossbench_command: Command, palette: bool) -> None:
+    def painted(labels: Any) -> Any:
+        if not palette:
+            return np.array([SKY, ROAD, VOID], np.uint8)[labels]
+        picture = Image.fromarray(labels.astype(np.uint8), "P")
+        picture.putpalette(bytes(sum((SKY, ROAD, VOID), ())))
+        return picture
+
+    def store(name: str, labels: Any) -> Path:
+        painting = painted(labels)
+        if not palette:
+            return save(tmp_path / name, painting)
+        painting.save(tmp_path / name)
+        return tmp_path / name
+
+    files = store("p.png", GUESS), store("g.png", np.where(BORDER, 2, CUT))
+    classes = '{sky: "#0000ff", road: "#804080"}'
+    arguments = ["eval", *files, "--classes", classes, "-l", "iou", "-q", "-f", "json"]
+    one_sentence(lossbench_command(*arguments), 3, "#000000")
+    done = lossbench_command(*arguments, "--ignore", "#000000")
+    assert done.returncode == 0, done.stderr
+    values = json.loads(done.stdout)["aggregate"]["iou"]["classes"]
+    assert values["road"]["mean"] == pytest.approx(iou(GUESS, CUT, ~BORDER))
+    assert values["sky"]["mean"] == pytest.approx(iou(1 - GUESS, 1 - CUT, ~BORDER))
+
+
+def test_setting_ignore_a_colour_without_colours(
+    sides: tuple[Path, Path], lossbench_command: Command
+) -> None:
+    one_sentence(
+        lossbench_command("eval", *sides, "--ignore", "#000000"), 2, "'#000000' is a colour"
+    )
+    done = lossbench_command("eval", *sides, "--ignore", "black")
+    one_sentence(done, 2, "a colour such as '#000000'")

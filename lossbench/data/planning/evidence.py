@@ -15,6 +15,7 @@ from lossbench.data.arrays.strips import strips
 from lossbench.data.formats.voxel_grid import shown
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.encoding import colour_codes
+from lossbench.data.planning.ignored import Ranges
 from lossbench.data.planning.input_encoding import rounded
 from lossbench.data.sources.locations import Source, is_lost, label
 from lossbench.data.sources.read import read
@@ -32,7 +33,6 @@ REMEMBERED = 1 << 12  # distinct values of a file
 FLAT_COLOURS = 64  # a picture with more colours is a photograph
 AREA = 4  # pixels of each of them, at least
 GLANCE = 1 << 16  # pixels that are looked at before all colours of a picture are counted
-Ranges = tuple[tuple[int, int], ...]  # of stored values, both ends included
 Content = TypeVar("Content")
 
 
@@ -162,6 +162,10 @@ class Evidence:
 
     def _add_numbers(self, array: AnyArray, name: str) -> tuple[frozenset[int], float]:
         """Whole numbers of an array, and the share of pixels at the ends of its type."""
+        if array.dtype.kind == "f" and (undefined := np.isnan(array)).any():
+            array = array[~undefined]  # --ignore nan takes the others out, or they are refused
+            if not array.size:
+                return frozenset(), 1.0
         low, high = array.min(), array.max()
         for side, axis in (("first", 0), ("last", -1)):
             sums = array.sum(axis, dtype=np.float64)

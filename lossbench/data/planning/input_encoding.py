@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lossbench.data.arrays.strips import strips
 from lossbench.data.formats.stored_array import StoredArray
 from lossbench.data.planning.encoding import ENCODINGS, NUMBERS, Encoding, colour_codes
+from lossbench.data.planning.ignored import NAN, describe_ranges
 from lossbench.errors import InputError, mismatch
 from lossbench.runtime.array_types import AnyArray, BoolArray
 
@@ -76,7 +77,7 @@ class InputEncoding:
         return levels if self.scale == levels - 1 else 0
 
     def __str__(self) -> str:
-        ranges = ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in self.ignore)
+        ranges = describe_ranges(self.ignore, colours=self.colours)
         return f"{self.encoding} {self._stored()}" + (f", ignore {ranges}" if ranges else "")
 
     def _stored(self) -> str:
@@ -243,6 +244,8 @@ class InputEncoding:
         inside = np.zeros(stored.shape, np.bool_)
         for low, high in self.ignore:
             inside |= (stored >= low) & (stored <= high)
+        if NAN in self.ignore and stored.dtype.kind == "f":
+            inside |= np.isnan(stored)
         return inside
 
     def numbers(self, stored: AnyArray) -> AnyArray:
@@ -256,7 +259,8 @@ class InputEncoding:
             finite = sum(np.count_nonzero(np.isfinite(part)) for (part,) in strips(numbers))
             if finite < numbers.size:
                 lost = numbers.size - finite
-                raise self.unfit(f"holds {lost:,} values that are not finite numbers")
+                advice = "; --ignore nan leaves their pixels out" if self.role == "target" else ""
+                raise self.unfit(f"holds {lost:,} values that are not finite numbers{advice}")
         if stored.dtype.kind in "fi" and self.definition.is_probability:
             for extreme in (numbers.min(), numbers.max()):
                 if not 0 <= extreme <= 1:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -17,10 +16,10 @@ from lossbench.data.planning.encoding import ENCODINGS
 from lossbench.data.planning.evidence import (
     IGNORED_LABEL,
     Evidence,
-    Ranges,
     examine,
     without,
 )
+from lossbench.data.planning.ignored import Ranges, colour_of, parse_ignore
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.readings import (
@@ -135,6 +134,11 @@ def make_plan(
     for side in sides:
         side.check_planes()
     named = name_classes(task, sides, classes, class_files)
+    if (colour := colour_of(settings.ignore)) and not named.colours:
+        raise SettingError(
+            f"--ignore {colour!r} is a colour where the ground truth holds numbers; give the"
+            " number, or name the colours with --classes"
+        )
     channels = max(pred.channels, target.channels) if task == "image" else 0
     indices = (
         of_pred.is_label_map
@@ -202,27 +206,6 @@ def _read_as_side(plan: Plan, pairs: Pairs, role: str, form: str) -> InputEncodi
         places=evidence.places or like.places,
         seen="",
     )
-
-
-def parse_ignore(text: Any) -> Ranges | None:
-    """Labels to ignore: None to guess, `none`, a number, a range "250-255", or several of them.
-
-    Raises:
-        SettingError: none of these.
-    """
-    if text is None:
-        return None
-    ranges = []
-    for part in text if isinstance(text, list | tuple) else str(text).split(","):
-        match = re.fullmatch(r"\s*(-?\d+)\s*(?:-\s*(\d+))?\s*", str(part))
-        low, high = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-        if low <= high:
-            ranges.append((low, high))
-        elif str(part).strip().lower() != "none":
-            raise SettingError(
-                f"ignore {part!r}: expected a label, a range such as 250-255, or none"
-            )
-    return tuple(ranges)
 
 
 def _plan_instances(

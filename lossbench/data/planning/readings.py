@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from lossbench.data.planning.encoding import ENCODINGS, LARGEST_LABEL
-from lossbench.data.planning.evidence import IGNORED_LABEL, SMALL, WHITE, Evidence, Ranges, without
+from lossbench.data.planning.evidence import IGNORED_LABEL, SMALL, WHITE, Evidence, without
+from lossbench.data.planning.ignored import Ranges
 from lossbench.data.sources.locations import Source
 from lossbench.data.sources.read import read
 from lossbench.errors import SettingError, either

@@ -10,7 +10,8 @@ import numpy as np
 
 from lossbench.data.planning.classes import MAX_CLASSES, Classes
 from lossbench.data.planning.encoding import ENCODINGS, Encoding
-from lossbench.data.planning.evidence import SMALL, WHITE, Evidence, Ranges, without
+from lossbench.data.planning.evidence import SMALL, WHITE, Evidence, without
+from lossbench.data.planning.ignored import Ranges
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.errors import SettingError, sized
 
