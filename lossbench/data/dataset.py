@@ -17,6 +17,7 @@ from lossbench.data.pairing.manifest import read_manifest
 from lossbench.data.pairing.pairs import Pairing
 from lossbench.data.pairing.panoptic import is_json, read_panoptic
 from lossbench.data.planning.make_plan import ReadingSettings, make_plan, plan_roles
+from lossbench.data.planning.mask_values import split_values
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.vocabulary import EMPTY, ROLES
 from lossbench.errors import InputError, SettingError
@@ -46,8 +47,9 @@ def pair_inputs(pred: Any, target: Any, settings: ReadingSettings, roles: Sequen
         pairing = _pair_json_files(pred, target, settings)
     else:
         patterns = dict.fromkeys(settings.inputs, settings.gt_pattern)
+        inputs = {role: split_values(role, each)[0] for role, each in settings.inputs.items()}
         pairing = pair(
-            {"pred": pred, "target": target, **settings.inputs},
+            {"pred": pred, "target": target, **inputs},
             {"pred": settings.pred_pattern, "target": settings.gt_pattern, **patterns},
             classes,
             empty=settings.missing == EMPTY,

@@ -113,8 +113,9 @@ class Settings:
     _: KW_ONLY
     inputs: Mapping[str, Any] = setting(
         dict, types.ROLES,
-        "Folder of a further input, by role: weight (maps), ignore or valid (masks), instances"
-        " (labels), or a role that a loss names, such as negative.",
+        "Folder of a further input, by role: weight (maps), ignore or valid (masks; DIR@1,255"
+        " names the values that count), instances (labels), or a role that a loss names, such as"
+        " negative.",
         flag="input", metavar="ROLE=DIR", example="weight=weights/", recorded=False,
     )
     manifest: str | os.PathLike[str] | None = setting(

@@ -882,3 +882,70 @@ def test_setting_ignore_a_colour_without_colours(
     )
     done = lossbench_command("eval", *sides, "--ignore", "black")
     one_sentence(done, 2, "a colour such as '#000000'")
+
+
+# Row 21: the values that count in masks of valid and of ignored pixels
+
+TRIMAP = np.where(BORDER, 128, np.where(BORDER.T, 255, 0)).astype(np.uint8)
+COUNTED = {
+    "sure": ("valid", TRIMAP, "255", TRIMAP == 255),
+    "sure and unsure": ("valid", TRIMAP, "128,255", TRIMAP > 0),
+    "range": ("valid", TRIMAP, "100-200", TRIMAP == 128),
+    "zero": ("valid", TRIMAP, "0", TRIMAP == 0),
+    "unsure is ignored": ("ignore", TRIMAP, "128", TRIMAP != 128),
+    "of 16 bits": ("ignore", TRIMAP.astype(np.uint16) * 4, "512", TRIMAP != 128),
+}
+
+
+@pytest.mark.parametrize(("role", "stored", "values", "valid"), COUNTED.values(), ids=COUNTED)
+@pytest.mark.parametrize("in_config", [False, True])
+def test_row21_values_that_count(
+    tmp_path: Path,
+    lossbench_command: Command,
+    role: str,
+    stored: Any,
+    values: str,
+    valid: Any,
+    in_config: bool,
+) -> None:
+    for side, array in (("p", PRED), ("g", TRUTH), ("m", stored)):
+        save(tmp_path / side / "a.png", array)
+    (tmp_path / "c.yaml").write_text(f"inputs: {{{role}: 'm@{values}'}}")
+    setting = ["-c", "c.yaml"] if in_config else ["--input", f"{role}=m@{values}"]
+    done = lossbench_command("eval", "p", "g", *setting, "-l", "iou", "-f", "json", cwd=tmp_path)
+    assert mean(done) == pytest.approx(iou(PRED, TRUTH, valid))
+    assert f"{role} masks ({values.replace(',', ', ')})" in done.stderr
+    done = lossbench_command("eval", "p", "g", "--input", f"{role}=m", "-l", "iou", cwd=tmp_path)
+    sentence = one_sentence(done, 2, f"{role} masks hold several values", "say which count")
+    advice = re.search(r"--input '(.*)'", sentence)
+    assert advice
+    assert evaluated(lossbench_command, "p", "g", "--input", advice[1], cwd=tmp_path) > 0
+
+
+@pytest.mark.parametrize("role", ["valid", "ignore"])
+def test_row21_a_third_value_in_a_file_that_was_not_looked_at(
+    tmp_path: Path, lossbench_command: Command, role: str
+) -> None:
+    names = [f"{number:02}.png" for number in range(40)]
+    for name in names:
+        mask = TRIMAP if name == "17.png" else np.where(TRIMAP == 255, 255, 0).astype(np.uint8)
+        for side, array in (("p", PRED), ("g", TRUTH), ("m", mask)):
+            save(tmp_path / side / name, array)
+    done = lossbench_command("eval", "p", "g", "--input", f"{role}=m", "-l", "iou", cwd=tmp_path)
+    one_sentence(done, 3, "17.png holds 128 where", f"--input '{role}=DIR@255'")
+    done = lossbench_command(
+        "eval", "p", "g", "--input", f"{role}=m@255", "-l", "iou", "-q", "-f", "json", cwd=tmp_path
+    )
+    valid = (TRIMAP == 255) == (role == "valid")
+    assert mean(done) == pytest.approx(iou(PRED, TRUTH, valid))
+
+
+@pytest.mark.parametrize("one", [1, 7, 255, True])
+def test_row21_one_value_beside_0_needs_no_setting(
+    tmp_path: Path, lossbench_command: Command, one: Any
+) -> None:
+    mask = np.where(BORDER, one, 0).astype(bool if one is True else np.uint8)
+    for side, array in (("p", PRED), ("g", TRUTH), ("m@x", mask)):
+        save(tmp_path / side / "a.npy", array)
+    value = evaluated(lossbench_command, "p", "g", "--input", "valid=m@x", cwd=tmp_path)
+    assert value == pytest.approx(iou(PRED, TRUTH, BORDER))

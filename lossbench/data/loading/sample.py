@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from lossbench.data.loading.detections import read_detections
 from lossbench.data.loading.records import RECORD_TASKS, Record, read_tensors
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.input_encoding import InputEncoding
+from lossbench.data.planning.mask_values import counting
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import is_lost, label
 from lossbench.data.sources.read import NO_MEMORY, read
@@ -280,7 +281,10 @@ def _size(array: AnyArray, stacked: bool = False) -> str:
 
 def _ignored(plan: Plan, loaded: dict[str, AnyArray]) -> AnyArray | None:
     """Where a mask folder, or a grey level of an image, takes pixels out."""
-    masks = [loaded[role] != 0 if role == "ignore" else loaded[role] == 0 for role in plan.masks]
+    counts = {role: counting(loaded[role], role, plan.mask_values) for role in plan.masks}
+    masks: list[Any] = [
+        each if role == "ignore" else np.logical_not(each) for role, each in counts.items()
+    ]
     if plan.task == "image" and plan.target.ignore:
         masks.append(plan.target.ignored(loaded["target"]).any(0))
     return reduce(np.logical_or, masks) if masks else None

@@ -21,6 +21,7 @@ from lossbench.data.planning.evidence import (
 )
 from lossbench.data.planning.ignored import Ranges, colour_of, parse_ignore
 from lossbench.data.planning.input_encoding import InputEncoding
+from lossbench.data.planning.mask_values import find_mask_values
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.readings import (
     Context,
@@ -146,13 +147,15 @@ def make_plan(
         and holds_indices(of_pred, named, settings.pred_values)
     )
     roles = pairs[0].sources
+    masks = tuple(role for role in MASKS if role in roles)
     return Plan(
         task,
         of_pred.reading(named, indices=indices, channels=channels),
         of_target.reading(named, channels=channels),
         named.names,
         channels or {"binary": 1}.get(task, len(named.names)),
-        tuple(role for role in MASKS if role in roles),
+        masks,
+        find_mask_values(masks, settings.inputs, pairs),
         tuple(role for role in MAPS if role in roles),
         settings.resize,
         settings.grid,
@@ -261,13 +264,15 @@ def _plan_instances(
             role, encoding.name, evidence.dtype, 1.0, values, count, colours, ignore
         )
 
+    masks = tuple(role for role in MASKS if role in roles)
     return Plan(
         "instances",
         read_as("pred", pred, settings.pred_encoding),
         read_as("target", target, settings.gt_encoding),
         named.names,
         1,
-        tuple(role for role in MASKS if role in roles),
+        masks,
+        find_mask_values(masks, settings.inputs, pairing.pairs),
         resize=settings.resize,
         grid=settings.grid,
         divisor=divisor,

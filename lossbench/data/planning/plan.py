@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from lossbench.data.planning.classes import Classes
+from lossbench.data.planning.ignored import describe_ranges
 from lossbench.data.planning.input_encoding import InputEncoding
 
 DENSE_CELLS = {"multiclass": 1 << 16, "image": 511}  # a table with more cells is sparse
@@ -28,6 +29,8 @@ class Plan:
     names: tuple[str, ...]  # the classes; background and foreground of a binary task
     channels: int  # how many classes or channels a stacked input has
     masks: tuple[str, ...] = ()  # the roles of `vocabulary.MASKS` that the run has
+    # Role, values that count (both ends of ranges), and whether the user gave them, of `masks`.
+    mask_values: tuple[tuple[str, tuple[tuple[int, int], ...], bool], ...] = ()
     maps: tuple[str, ...] = ()  # the roles of `vocabulary.MAPS` that the run has
     resize: str | None = None  # how a prediction of another size is fitted, if at all
     grid: str = "check"  # whether the grids of volumes have to agree; or "ignore"
@@ -110,7 +113,10 @@ class Plan:
             parts.append(f"label = class·{self.divisor} + instance")
         if self.by_class:
             parts.append(f"{len(self.names)} classes")
-        parts += [f"{role} masks" for role in self.masks]
+        given = {role: values for role, values, is_given in self.mask_values if is_given}
+        for role in self.masks:
+            values = describe_ranges(given[role], colours=False) if role in given else ""
+            parts.append(f"{role} masks" + (f" ({values})" if values else ""))
         parts += [{"weight": "weighted"}.get(role, role) for role in self.maps]
         if self.spacing:
             parts.append(f"spacing {self.spacing}")
