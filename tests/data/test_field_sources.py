@@ -696,7 +696,13 @@ def test_row14_forgotten_patterns(
 
 
 @pytest.mark.parametrize(
-    "names", [["a.png", "b.png"], ["a_1.png", "a_2.png"], ["1/a.png", "2/a.png"]]
+    "names",
+    [
+        ["a.png", "b.png"],
+        ["a_1.png", "a_2.png"],
+        ["x/a.png", "y/a.png"],
+        ["a_left.png", "a_right.png"],
+    ],
 )
 def test_row14_a_folder_against_itself(
     tmp_path: Path, lossbench_command: Command, names: list[str]

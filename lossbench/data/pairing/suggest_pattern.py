@@ -13,6 +13,7 @@ from lossbench.data.pairing.patterns import SEPARATORS
 
 LOOKED_AT = 1000  # names of a folder
 TRUTH = re.compile(r"gt|gnd|truth|true|target|label|mask|seg|ref|manual|annot")
+PREDICTION = re.compile(r"pred|(?<![a-z])out|result|infer|hat(?![a-z])|prob|logit")
 
 
 def no_match(folders: Mapping[str, Any], pred: Index, target: Index) -> str:
@@ -43,15 +44,20 @@ def no_match(folders: Mapping[str, Any], pred: Index, target: Index) -> str:
 def forgotten_patterns(index: Index) -> str | None:
     """The message for one folder as both sides, whose names come in two kinds; else None.
 
-    Two names are of two kinds where they differ at one end alone, and not in a number: a_pred and
-    a_gt, pred/a and gt/a, a and a_mask.
+    Two names are of two kinds where they differ at one end alone, in a word that is said of ground
+    truths or predictions: a_pred and a_gt, pred/a and gt/a, a and a_mask.
     """
     kinds_of = defaultdict[str, set[tuple[str, str]]](set)  # by id
     names = sorted(islice(index, LOOKED_AT))
     for name in names:
         for before, sample, after in _ends(name):
             kinds_of[sample].add((before, after))
-    pairs = Counter(pair for kinds in kinds_of.values() for pair in combinations(sorted(kinds), 2))
+    pairs = Counter(
+        pair
+        for sample, kinds in kinds_of.items()
+        for pair in combinations(sorted(kinds), 2)
+        if sample and any(map(_is_said, pair)) and len({sample.join(ends) for ends in pair}) > 1
+    )
     matches, kinds = max(((count, pair) for pair, count in pairs.items()), default=(0, ()))
     if not matches or 4 * matches < len(names):
         return None
@@ -68,16 +74,20 @@ def forgotten_patterns(index: Index) -> str | None:
     )
 
 
+def _is_said(ends: tuple[str, str]) -> bool:
+    """Whether an end of a name is said of ground truths or predictions."""
+    text = "/".join(ends).lower()
+    return bool(TRUTH.search(text) or PREDICTION.search(text))
+
+
 def _ends(name: str) -> Iterator[tuple[str, str, str]]:
     """A name as an id with what may stand before and after it: the first or the last word."""
     yield "", name, ""
     separators = list(re.finditer(r"[_.\-/]", name))
     if separators:
         first, last = separators[0].end(), separators[-1].start()
-        if not name[: first - 1].isdigit():
-            yield name[:first], name[first:], ""
-        if not name[last + 1 :].isdigit():
-            yield "", name[:last], name[last:]
+        yield name[:first], name[first:], ""
+        yield "", name[:last], name[last:]
 
 
 def _affixes(index: Index) -> list[tuple[str, str]]:
