@@ -723,7 +723,8 @@ def test_a_label_that_is_not_ignored_stays():
 
 def test_a_mask_folder_takes_pixels_out(folder):
     pred, gt = folder("pred", {"a.png": GREY}), folder("gt", {"a.png": MASK})
-    mask = folder("mask", {"a.png": np.array([[0, 0, 0], [255, 1, 0]], np.uint8)})
+    masks = folder("mask", {"a.png": np.array([[0, 0, 0], [255, 1, 0]], np.uint8)})
+    mask = f"{masks}@1,255"
     # Left are p = .6 with y = 1 and .8 with 0; or 0 with 0, .2 with 0, .4 with 1 and 1 with 1.
     assert values(pred, gt, "l1", inputs={"valid": mask}) == [pytest.approx((0.4 + 0.8) / 2)]
     assert values(pred, gt, "l1", inputs={"ignore": mask}) == [pytest.approx((0.2 + 0.6) / 4)]
