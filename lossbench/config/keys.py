@@ -62,7 +62,7 @@ TABLES: dict[str, tuple[Setting, ...]] = {
 def schema() -> dict[str, Any]:
     """The JSON Schema of a config."""
     from lossbench.config.yaml_values import value_schema
-    from lossbench.output.schema import DIALECT
+    from lossbench.results.schema import DIALECT
 
     def described(tree: Mapping[str, Any]) -> dict[str, Any]:
         properties = {}

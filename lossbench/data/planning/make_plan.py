@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
 from types import SimpleNamespace
-from typing import Any
 
 from lossbench.data.pairing.pairs import Pairing, Pairs
 from lossbench.data.planning.axes import arrange
