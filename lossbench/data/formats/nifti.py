@@ -19,6 +19,7 @@ from lossbench.errors import InputError, mismatch
 from lossbench.runtime.array_types import AnyArray
 from lossbench.runtime.limits import greatest_size, swollen
 
+CHUNK = 1 << 24  # bytes that are unpacked at a time, where all may be too many
 GZIP = b"\x1f\x8b"
 HEADER = 540  # bytes of the longer of both versions
 SPATIAL = 3  # axes of space; later ones hold time or classes
@@ -66,12 +67,18 @@ def _spatial_axes(shape: Sequence[int]) -> list[int]:
 
 
 def _unpacked(packed: bytes) -> bytes:
-    """The content of a gzip file, whose last bytes tell its size."""
-    greatest, told = greatest_size(len(packed)), int.from_bytes(packed[-4:], "little")
+    """The content of a gzip file."""
+    greatest, size = greatest_size(len(packed)), 0
+    if int.from_bytes(packed[-4:], "little") > greatest:  # the size, unless the file is cut off
+        with gzip.open(BytesIO(packed)) as stream:
+            while part := stream.read(CHUNK):
+                size += len(part)
+                if size > greatest:
+                    raise InputError(swollen(size, len(packed)))
     with gzip.open(BytesIO(packed)) as stream:
-        content = b"" if told > greatest else stream.read(greatest + 1)
-    if max(told, len(content)) > greatest:
-        raise InputError(swollen(max(told, len(content)), len(packed)))
+        content = stream.read(greatest + 1)
+    if len(content) > greatest:
+        raise InputError(swollen(len(content), len(packed)))
     return content
 
 

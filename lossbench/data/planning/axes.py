@@ -99,13 +99,18 @@ def _end_of_stack(shape: Shape, sides: tuple[Evidence, Evidence], tasks: Collect
     """
     if len(shape) < 3 or any(side.places == len(shape) for side in sides):
         return ""
+    first, last = shape[0], shape[-1]
+    if set(tasks) == {"image"}:
+        return "last" if last <= COLOURS else "first"
     exclusive = [end for end in ENDS if all(_sums_to_one(side, end) for side in sides)]
     if len(exclusive) == 1:
         return exclusive[0]
     labels = sides[1].values - {IGNORED_LABEL} if sides[1].whole else set[int]()
-    if set(tasks) == {"multiclass"} or (len(labels | {0}) > 2 and max(labels) < SMALL):
+    are_whole = all(side.whole for side in sides)
+    if (are_whole and set(tasks) == {"multiclass"}) or (
+        len(labels | {0}) > 2 and max(labels) < SMALL
+    ):
         return ""  # a volume of labels
-    first, last = shape[0], shape[-1]
     if "image" in tasks and len(labels | {0}) != 2 and last <= COLOURS:
         return "last"
     if last <= LONGEST_STACK and last * CLEARLY_SHORTER <= min(shape[:-1]):
