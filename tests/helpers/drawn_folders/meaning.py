@@ -124,8 +124,8 @@ def draw_shape(rng: Random) -> tuple[int, int]:
     return (low, high) if rng.random() < 0.5 else (high, low)
 
 
-def draw_ids(rng: Random) -> list[str]:
-    count = 20 if rng.random() < 0.04 else int(pick(rng, (1, 2, 3, 3, 4, 5)))
+def draw_ids(rng: Random, least: int = 1) -> list[str]:
+    count = 20 if rng.random() < 0.04 else max(least, int(pick(rng, (1, 2, 3, 3, 4, 5))))
     return [f"s{number:02}" for number in range(count)]
 
 

@@ -97,6 +97,8 @@ def _other_foreground(rng: Random, drawn: Drawn, id: str) -> str:
         return ""
     if store.palette or store.container == "jpg L":
         return ""
+    if role == "target" and store.dtype == "uint8":
+        drawn.undecided = "full or void"
     drawn.others[role, id] = replace(store, one=256 - store.one)
     return f"{role} 0/{256 - store.one} among 0/{store.one}"
 
@@ -273,14 +275,15 @@ def _black_picture(rng: Random, drawn: Drawn, id: str) -> str:
 
 
 MASK_FILES = (
-    _blank_file, _blank_file, _low_file, _hard_file, _soft_file, _void_file, _other_foreground,
-    _other_container, _other_type, _other_order,
+    *[_blank_file] * 3, _low_file, _low_file, _hard_file, _hard_file, _soft_file, _soft_file,
+    _void_file, _void_file, _other_foreground, _other_container, _other_type, _other_order,
 )  # fmt: skip
 LABEL_FILES = (
-    _absent_class, _one_class, _void_file, _new_class, _false_class, _other_container, _other_type,
-    _other_order,
+    *[_absent_class] * 3, *[_one_class] * 3, _void_file, _void_file, _new_class, _new_class,
+    _false_class, _other_container, _other_type, _other_order,
 )  # fmt: skip
 STACK_FILES = (
-    _absent_class, _one_class, _void_file, _hard_stack_file, _label_file, _other_type, _other_order,
+    *[_absent_class] * 4, *[_one_class] * 4, *[_void_file] * 2, *[_hard_stack_file] * 2,
+    _label_file, _other_type, _other_order,
 )  # fmt: skip
 PICTURE_FILES = (_grey_pair, _grey_pair, _black_picture, _other_container, _other_type, _grey_side)

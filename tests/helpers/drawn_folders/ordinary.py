@@ -116,13 +116,13 @@ def draw_levels(rng: Random, store: Callable[[Random, bool], Store]) -> Drawn:
 
 
 def _class_values(rng: Random, count: int) -> tuple[int, ...]:
-    """Stored labels: 0 … k, 1 … k, or some of the numbers below 34."""
+    """Stored labels: 0 … k, 1 … k, or some of the numbers below 32."""
     kind = rng.random()
     if kind < 0.7:
         return tuple(range(count))
     if kind < 0.8:
         return tuple(range(1, count + 1))
-    return tuple(sorted(map(int, rng.choice(34, count, replace=False))))
+    return tuple(sorted(map(int, rng.choice(32, count, replace=False))))
 
 
 def _label_maps(rng: Random) -> Drawn:

@@ -170,7 +170,7 @@ def _instances(rng: Random) -> Drawn:
     pred = replace(truth) if rng.random() < 0.5 else hard_store(rng, memory)
     shape, meanings = (24, 31), {}
     most = 0
-    for number, id in enumerate(draw_ids(rng)):
+    for number, id in enumerate(draw_ids(rng, least=3)):
         count = 3 + number % 5
         most = max(most, count)
         side = np.zeros((9, *shape))
@@ -266,19 +266,37 @@ def _soft_among_ones(rng: Random) -> Drawn:
     memory = bool(rng.random() < 0.35)
     role, container = draw_role(rng), "memory" if memory else "png L"
     shape = draw_shape(rng)
-    meanings = {id: mask_meaning(rng, shape) for id in draw_ids(rng)}
+    meanings = {id: mask_meaning(rng, shape) for id in draw_ids(rng, least=2)}
     stores = {
         side: Store("hard", container, "uint8", 1) if side == role else hard_store(rng, memory)
         for side in ("pred", "target")
     }
     drawn = Drawn("", "binary", stores, meanings, names=("background", "foreground"))
-    odd = str(pick(rng, list(meanings)[1:]))
+    odd = list(meanings)[-1]
     if role == "target":
         waves = 2 * meanings[odd].pred - 1
         meanings[odd].target = away_from_half(np.clip(2 * waves + 0.5, 0, 1))
     drawn.others[role, odd] = Store("soft", container, "uint8", 255)
     drawn.mixed, drawn.odd = f"{role} soft among 0/1", (odd,)
     drawn.losses = draw_losses(rng, SCORES)
+    return drawn
+
+
+def _full_or_void(rng: Random) -> Drawn:
+    """Masks of 0 and 1 among which one holds 0 and 255."""
+    drawn = draw_masks(rng)
+    while (
+        len(drawn.meanings) < 2
+        or drawn.mixed
+        or any(meaning.void.any() for meaning in drawn.meanings.values())
+    ):
+        drawn = draw_masks(rng)
+    memory = drawn.stores["target"].container == "memory"
+    store = Store("hard", "memory" if memory else "png L")
+    odd = list(drawn.meanings)[-1]
+    drawn.stores["target"] = store
+    drawn.others["target", odd] = replace(store, one=255)
+    drawn.mixed, drawn.odd = "target 0/255 among 0/1", (odd,)
     return drawn
 
 
@@ -338,6 +356,10 @@ UNDECIDED: dict[str, tuple[Callable[[Random], Drawn], str]] = {
         "A stack of masks has one mask a label or one a slice of a volume.",
     ),
     "cube": (_cube, "All axes have the same length: classes may lie along the first or the last."),
+    "full or void": (
+        _full_or_void,
+        "A true mask of 0 and 255 among others of 0 and 1: 255 is the foreground, or void.",
+    ),
     "soft among ones": (
         _soft_among_ones,
         "A level of 8 bits among masks of 0 and 1: the 1 may be a level too.",
