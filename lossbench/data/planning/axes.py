@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 
-from lossbench.data.planning.evidence import IGNORED_LABEL, SMALL, Evidence, FileFacts
+from lossbench.data.planning.evidence import (
+    IGNORED_LABEL,
+    SMALL,
+    Evidence,
+    FileFacts,
+    without_batch,
+)
 from lossbench.errors import SettingError
 
 LONGEST_STACK = 32  # a longer axis is spatial, not one of classes or channels
@@ -32,34 +38,53 @@ def arrange(pred: Evidence, target: Evidence, tasks: Collection[str], channels: 
     Raises:
         SettingError: two axes fit.
     """
-    if not (pred.files and target.files):
+    if pred.colour and target.colour:
         pred.places = target.places = pred.places or target.places
         return
     sides = (pred, target)
     ends: Sequence[str] = ENDS if channels is None else (channels,)
     if set(tasks) == {"binary"}:
         ends = ()  # every axis of an array is spatial
-    ones, others = ({each.shape: each for each in side.files}.values() for side in sides)
-    votes = Counter(
-        axes
-        for one in ones
-        for axes in {axes for other in others for axes in _fitting(one, other, ends)}
-    )
+    ones, truths = (_facts(side, tasks) for side in sides)
+    others = {each.shape: each for each in truths}.values()
+    votes, places = Counter[Axes](), dict[Axes, int]()
+    for one in ones:
+        fitting = {axes: size for other in others for axes, size in _fitting(one, other, ends)}
+        votes.update(fitting.keys())
+        places |= {axes: len(size) for axes, size in fitting.items()}
     most = max(votes.values(), default=0)
-    fitting = {axes for axes, count in votes.items() if count == most}
-    chosen = _chosen(sides, fitting, ends, tasks)
+    fits = {axes for axes in votes if votes[axes] == most}
+    chosen = _chosen(sides, (ones[0].shape, truths[0].shape), fits, ends, tasks)
+    unfit = len(_spatial(truths[0].shape, chosen[1]))
     for side, axis in zip(sides, chosen, strict=True):
-        _arrange(side, axis, len(_spatial(target.files[0].shape, chosen[1])))
+        if side.files:
+            _arrange(side, axis, places.get(chosen, unfit))
+
+
+def _facts(side: Evidence, tasks: Collection[str]) -> Sequence[FileFacts]:
+    """What the files of one side show; of colour pictures, which are alike, the last one.
+
+    A leading axis of length 1 is that of a batch, unless it is the channel of a grey volume.
+    """
+    if not side.files:
+        return [FileFacts("", side.shape, side.places, frozenset(), 0.0)]
+    if side.places is not None:
+        return side.files
+    singles = [(each, without_batch(each.shape)) for each in side.files]
+    if set(tasks) == {"image"}:
+        singles = [pair for pair in singles if min(pair[1][0], pair[1][-1]) <= COLOURS]
+    return [each._replace(shape=shape) for each, shape in singles] or side.files
 
 
 def _chosen(
     sides: tuple[Evidence, Evidence],
+    shapes: tuple[Shape, Shape],
     fitting: set[Axes],
     ends: Sequence[str],
     tasks: Collection[str],
 ) -> Axes:
     """The only axes that fit, or those that a rule prefers."""
-    pred, target = (side.files[0].shape for side in sides)
+    pred, target = shapes
     if ("", "") in fitting and len(target) < 3:
         return "", ""
     if len(fitting) == 1:
@@ -71,7 +96,7 @@ def _chosen(
             return axis, axis
         axis = axis or "".join(ends[:1])
         return (axis, "") if longer is pred else ("", axis)
-    exclusive = {axes for axes in fitting if all(map(_sums_to_one, sides, axes))}
+    exclusive = {axes for axes in fitting if _are_exclusive(sides, axes)}
     if len(exclusive) == 1:
         return exclusive.pop()
     raise _question(sides[0] if any(axis for axis, _ in fitting) else sides[1])
@@ -86,9 +111,11 @@ def _question(side: Evidence) -> SettingError:
     )
 
 
-def _sums_to_one(side: Evidence, axis: str) -> bool:
-    """Whether the numbers along an axis of classes sum to 1, as those of one pixel do."""
-    return not axis or side.sums[axis]
+def _are_exclusive(sides: tuple[Evidence, Evidence], axes: Axes) -> bool:
+    """Whether each pixel has one class: its numbers sum to 1, or are logits."""
+    (pred, target), (axis, true_axis) = sides, axes
+    shares = not axis or pred.sums[axis] or pred.may_be_logits
+    return shares and (not true_axis or target.sums[true_axis])
 
 
 def _end_of_stack(shape: Shape, sides: tuple[Evidence, Evidence], tasks: Collection[str]) -> str:
@@ -102,8 +129,8 @@ def _end_of_stack(shape: Shape, sides: tuple[Evidence, Evidence], tasks: Collect
     first, last = shape[0], shape[-1]
     if set(tasks) == {"image"}:
         return "last" if last <= COLOURS else "first"
-    exclusive = [end for end in ENDS if all(_sums_to_one(side, end) for side in sides)]
-    if len(exclusive) == 1:
+    exclusive = [end for end in ENDS if _are_exclusive(sides, (end, end))]
+    if len(exclusive) == 1 and "multiclass" in tasks:
         return exclusive[0]
     labels = sides[1].values - {IGNORED_LABEL} if sides[1].whole else set[int]()
     are_whole = all(side.whole for side in sides)
@@ -118,7 +145,7 @@ def _end_of_stack(shape: Shape, sides: tuple[Evidence, Evidence], tasks: Collect
     return "first" if first <= LONGEST_STACK else ""
 
 
-def _fitting(pred: FileFacts, target: FileFacts, ends: Sequence[str]) -> set[Axes]:
+def _fitting(pred: FileFacts, target: FileFacts, ends: Sequence[str]) -> list[tuple[Axes, Shape]]:
     """The axes by which both have one size; axes of length 1 are dropped where none fit."""
     for one, other in (
         (pred.shape, target.shape),
@@ -126,15 +153,15 @@ def _fitting(pred: FileFacts, target: FileFacts, ends: Sequence[str]) -> set[Axe
         (pred.shape, _squeezed(target)),
         (_squeezed(pred), _squeezed(target)),
     ):
-        fitting = {
-            (axis_of_one, axis_of_other)
+        fitting = [
+            ((axis_of_one, axis_of_other), size)
             for axis_of_one, size in _views(one, pred.places, ends)
             for axis_of_other, other_size in _views(other, target.places, ends)
             if size == other_size
-        }
+        ]
         if fitting:
             return fitting
-    return set()
+    return []
 
 
 def _views(shape: Shape, places: int | None, ends: Sequence[str]) -> Iterator[tuple[str, Shape]]:

@@ -118,6 +118,11 @@ class Evidence:
         return self.low >= 0 and self.high <= 1
 
     @property
+    def may_be_logits(self) -> bool:
+        """Whether there are floats that are no probabilities."""
+        return self.floats and not self.probable
+
+    @property
     def sums_to_one(self) -> bool:
         """Whether numbers sum to 1 along the axis of classes, as probabilities do."""
         return self.sums[self.axis or "first"]
@@ -167,10 +172,14 @@ class Evidence:
             if not array.size:
                 return frozenset(), 1.0
         low, high = array.min(), array.max()
-        for side, axis in (("first", 0), ("last", -1)):
-            sums = array.sum(axis, dtype=np.float64)
-            self.sums[side] &= bool(np.abs(sums - 1).max() < 0.02)
         full = np.iinfo(array.dtype).max if array.dtype.kind in "ui" else 1
+        planes = array.reshape(without_batch(array.shape))
+        for side, axis in (("first", 0), ("last", -1)):
+            sums = planes.sum(axis, dtype=np.float64)
+            margin = 0.02 * full + planes.shape[axis] / 2 if full > 1 else 0.0
+            self.sums[side] &= bool(
+                np.abs(sums - 1).max() < 0.02 or np.abs(sums - full).max() < margin
+            )
         ends = np.count_nonzero((array == 0) | (array == full)) / array.size
         if array.dtype.kind == "f" and not all(_whole(strip) for (strip,) in strips(array)):
             nearest = rounded(array)
@@ -183,6 +192,13 @@ class Evidence:
             array, low, high = nearest, nearest.min(), nearest.max()
         self.low, self.high = min(self.low, low), max(self.high, high)
         return frozenset(map(int, _distinct(array)[:REMEMBERED].tolist())), ends
+
+
+def without_batch(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape of four or more axes without leading ones of length 1."""
+    while len(shape) > 3 and shape[0] == 1:
+        shape = shape[1:]
+    return shape
 
 
 def without(values: Iterable[int], ranges: Ranges) -> set[int]:

@@ -246,11 +246,11 @@ def _true_probability(truth: Values, pred: Values, context: Context) -> Grade:
     evidence = truth.evidence
     if evidence.palette or not evidence.files or truth.are_two or context.has_classes:
         return NO
+    if evidence.axis and evidence.sums_to_one:
+        return FITS
     if not evidence.whole:
         if not evidence.probable:
             return NO
-        if evidence.axis and evidence.sums_to_one:
-            return FITS
     elif truth.low < 0 or truth.are_small:
         return POSSIBLE if context.only_foreground and truth.low >= 0 else NO
     elif truth.all <= {0, 1, WHITE}:
@@ -273,11 +273,11 @@ def _true_image(truth: Values, pred: Values, context: Context) -> Grade:
         return NO
     if not evidence.files:
         return POSSIBLE if evidence.has_areas else FITS
+    if evidence.axis and evidence.sums_to_one:
+        return POSSIBLE
     if not evidence.whole:
         if not evidence.probable:
             return FITS
-        if evidence.axis and evidence.sums_to_one:
-            return POSSIBLE
     elif evidence.palette or truth.are_two or truth.are_like_labels or truth.levels <= FEW_LEVELS:
         return POSSIBLE
     elif truth.low < 0:
@@ -428,7 +428,9 @@ def choose(
     Raises:
         SettingError: no reading fits, or several do.
     """
-    foreground = foreground_task(pred.evidence, truth.evidence, class_files=class_files)
+    foreground = foreground_task(
+        pred.evidence, truth.evidence, context.tasks, class_files=class_files
+    )
     every = list(_readings(truth, pred, context, encodings, foreground))
     best = [each for each in every if each.grade == FITS] or every
     if len(best) == 1 and best[0].grade > ASKED:
@@ -436,7 +438,9 @@ def choose(
     raise SettingError(_question(best, truth, pred, context, encodings))
 
 
-def foreground_task(pred: Evidence, target: Evidence, *, class_files: bool) -> str:
+def foreground_task(
+    pred: Evidence, target: Evidence, tasks: Collection[str], *, class_files: bool
+) -> str:
     """The task that the axes of arrays show where a side is no label map."""
     if class_files:
         return "multilabel"
@@ -444,7 +448,8 @@ def foreground_task(pred: Evidence, target: Evidence, *, class_files: bool) -> s
         return "binary"
     if not (pred.axis and target.axis):
         return "multiclass"
-    return "multiclass" if pred.floats and pred.sums_to_one and target.sums_to_one else "multilabel"
+    exclusive = target.sums_to_one and (pred.sums_to_one or pred.may_be_logits)
+    return "multiclass" if exclusive and "multiclass" in tasks else "multilabel"
 
 
 def _readings(
