@@ -149,8 +149,8 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, FileFacts]:
     flat = planes[0].ndim == (picture.places or plan.target.places)
     one_a_file = reading and reading.has_planes and plan.task != "image" and flat
     array = np.stack(planes) if len(planes) > 1 or one_a_file else planes[0]
+    in_colour = picture.colour or bool(reading and reading.holds_channels(picture))
     array = reading.merged(array) if reading else array
-    in_colour = picture.colour or picture.palette is not None
     return array, FileFacts(grid, in_colour, picture.turned)
 
 

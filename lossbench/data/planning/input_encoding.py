@@ -188,6 +188,11 @@ class InputEncoding:
             array = array[None]
         return np.repeat(array, self.channels, 0) if len(array) == 1 < self.channels else array
 
+    def holds_channels(self, picture: StoredArray) -> bool:
+        """Whether an array has channels, of which a grey one has none."""
+        spatial = self.dimensions - bool(self.axis)
+        return bool(self.axis) and picture.mode == "array" and picture.array.squeeze().ndim > spatial
+
     @property
     def has_planes(self) -> bool:
         """Whether files hold classes or channels along an axis, or one each."""
