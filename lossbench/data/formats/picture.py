@@ -22,6 +22,7 @@ from lossbench.runtime.array_types import AnyArray
 ANIMATED = ("GIF", "TIFF", "WEBP", "PNG")
 ORIENTATION = 0x0112
 MOST_PIXELS = 1 << 32
+GREYS = bytes(level for level in range(256) for _ in range(3))  # the palette of a grey picture
 SMALL = 1 << 16  # bytes; a larger file takes much longer to decode than to identify
 BYTES = (*COLOUR, "L", "LA", "P", "PA")  # modes in which Pillow keeps 8 bits of a number
 SIXTEEN = re.compile(";16[BLN]$")  # the end of a raw mode of 16 bits a number; BGR;16 has 5 or 6
@@ -99,10 +100,12 @@ def _checked(image: Image.Image, content: bytes) -> StoredArray:
 def _stored_array(
     image: Image.Image, kind: str, colours: bytes, *, turned: bool = False
 ) -> StoredArray:
-    palette = _palette(colours) if image.mode == "P" else None
+    is_grey = image.mode == "P" and colours == GREYS[: len(colours)]
+    mode = "L" if is_grey else image.mode
+    palette = _palette(colours) if mode == "P" else None
     notes = (IS_JPEG,) if kind == "JPEG" else ()
     array = as_numbers(_array(image))
-    return StoredArray(array, image.mode, kind, palette, turned=turned, notes=notes)
+    return StoredArray(array, mode, kind, palette, turned=turned, notes=notes)
 
 
 def _raw_bits(image: Image.Image, _: bytes) -> int:

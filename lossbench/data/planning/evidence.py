@@ -44,14 +44,15 @@ class FileFacts(NamedTuple):
     places: int | None  # how many axes are spatial; None where an array does not say
     values: frozenset[int]  # distinct whole numbers, up to REMEMBERED; empty if some are fractions
     ends: float  # the share of pixels at 0 or at the largest number of the type
+    equal: float = 1.0  # the share of pixels with the number of the next one
 
 
 @dataclass
 class Evidence:
     """What the sampled files of one role show.
 
-    One colour picture among masks is an error of that file, so colour pictures count only where
-    all pictures are in colour. A colour picture with equal channels is a grey one.
+    One colour picture among masks is an error of that file, and one black picture among colour ones
+    has equal channels, so the kind of most files decides.
     """
 
     files: list[FileFacts] = field(default_factory=list)  # those with one number a pixel
@@ -66,6 +67,7 @@ class Evidence:
     is_truth: bool = False  # they are the ground truth
     dtype: str = ""  # how numbers are stored
     shape: tuple[int, ...] = (0, 0)  # of the first file, as `axes` has arranged it
+    colour_shape: tuple[int, ...] = ()  # of the last colour picture, channels first
     places: int | None = None  # how many axes are spatial, where a file or the other role tells
     axis: str = ""  # where an array holds classes or channels: first or last
     volumes: bool = False  # some are NIfTI files
@@ -153,17 +155,17 @@ class Evidence:
             self.dtype = self.dtype or picture.array.dtype.name
             colours = picture.array[..., :3]
             self.low, self.high = min(self.low, colours.min()), max(self.high, colours.max())
-            if not self.files:
-                self.shape = (3, *colours.shape[:-1])
+            self.colour_shape = (3, *colours.shape[:-1])
             return
         if not self.files:  # the first picture of one number a pixel decides
             self.dtype, self.shape = array.dtype.name, array.shape
-        values, ends = (
-            self._add_numbers(np.atleast_1d(array), label(source) or "")
-            if array.size
-            else (frozenset[int](), 1.0)
-        )
-        self.files.append(FileFacts(source, array.shape, picture.places, values, ends))
+        values, ends, equal = frozenset[int](), 1.0, 1.0
+        if array.size:
+            values, ends = self._add_numbers(np.atleast_1d(array), label(source) or "")
+        if array.size > 1:
+            flat = array.ravel()
+            equal = np.count_nonzero(flat[1:] == flat[:-1]) / (array.size - 1)
+        self.files.append(FileFacts(source, array.shape, picture.places, values, ends, equal))
 
     def _add_numbers(self, array: AnyArray, name: str) -> tuple[frozenset[int], float]:
         """Whole numbers of an array, and the share of pixels at the ends of its type."""
@@ -192,6 +194,12 @@ class Evidence:
             array, low, high = nearest, nearest.min(), nearest.max()
         self.low, self.high = min(self.low, low), max(self.high, high)
         return frozenset(map(int, _distinct(array)[:REMEMBERED].tolist())), ends
+
+
+def _decide_colours(evidence: Evidence) -> None:
+    """Leave the grey pictures among colour pictures out, unless most are grey."""
+    if evidence.colour_shape and 2 * len(evidence.files) <= evidence.pictures:
+        evidence.files, evidence.shape = [], evidence.colour_shape
 
 
 def without_batch(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -247,6 +255,7 @@ def examine(pairs: Sequence[Pair], role: str) -> Evidence:
     """
     evidence = Evidence(is_truth=role == "target")
     read_sample(pairs, role, evidence.add)
+    _decide_colours(evidence)
     return evidence
 
 

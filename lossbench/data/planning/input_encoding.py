@@ -189,9 +189,13 @@ class InputEncoding:
         return np.repeat(array, self.channels, 0) if len(array) == 1 < self.channels else array
 
     def holds_channels(self, picture: StoredArray) -> bool:
-        """Whether an array has channels, of which a grey one has none."""
+        """Whether an array or a palette has channels; those of a grey palette are equal."""
+        if picture.palette is not None:
+            return self.definition.palette == "colours"
         spatial = self.dimensions - bool(self.axis)
-        return bool(self.axis) and picture.mode == "array" and picture.array.squeeze().ndim > spatial
+        return (
+            bool(self.axis) and picture.mode == "array" and picture.array.squeeze().ndim > spatial
+        )
 
     @property
     def has_planes(self) -> bool:

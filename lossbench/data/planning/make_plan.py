@@ -28,7 +28,7 @@ from lossbench.data.planning.readings import (
     choose,
     guess_instances,
 )
-from lossbench.data.planning.sides import Side, holds_indices, name_classes
+from lossbench.data.planning.sides import Side, check_ranges, holds_indices, name_classes
 from lossbench.data.planning.vocabulary import MAPS, MASKS
 from lossbench.errors import SettingError, did_you_mean
 
@@ -133,6 +133,8 @@ def make_plan(
     sides = (of_pred, of_target)
     for side in sides:
         side.check_planes()
+    if task == "image":
+        check_ranges(of_pred, of_target)
     named = name_classes(task, sides, classes, class_files)
     if (colour := colour_of(settings.ignore)) and not named.colours:
         raise SettingError(

@@ -24,6 +24,7 @@ from lossbench.errors import SettingError, either
 
 FEW_LABELS = 64  # a volume with no more values than this holds labels
 FEW_LEVELS = 8  # up to this number, evenly spaced values may be labels, stretched for viewing
+AREAS = 0.4  # from this share of pixels that equal the next one on, numbers form areas
 GRADED, PICTURE = 0.4, 0.05  # the shares of pixels at the ends of a type in masks and pictures
 MARGIN = 0.25  # how far interpolation carries values beyond 0 and 1
 LARGER_LABEL = 1.5  # predicted labels go up to this multiple of the largest true one
@@ -109,7 +110,24 @@ class Values:
         largest = max(self.labels)
         is_dense = len(self.labels) * 4 > largest
         is_few = self.evidence.volumes and len(self.labels) <= FEW_LABELS
-        return is_few or largest < SMALL or (largest <= LARGEST_LABEL and is_dense)
+        in_areas = largest <= LARGEST_LABEL and is_dense and self.have_areas
+        return is_few or largest < SMALL or in_areas
+
+    @property
+    def have_areas(self) -> bool:
+        """Whether most pixels have the number of the next one, as in label maps."""
+        shares = [each.equal for each in self.evidence.files if len(each.values) != 1]
+        return not shares or sum(shares) >= AREAS * len(shares)
+
+    @property
+    def are_masks(self) -> bool:
+        """Whether each file holds 0 and 1, or 0 and 255."""
+        return self.whole and all(each <= {0, 1} or each <= {0, WHITE} for each in self.files)
+
+    @property
+    def have_ones(self) -> bool:
+        """Whether a file of whole numbers ends at 1, which is the least level of a larger type."""
+        return self.whole and any({1} <= each <= {0, 1} for each in self.files)
 
     @property
     def are_mostly_masks(self) -> bool:
@@ -134,17 +152,25 @@ class Values:
         even = all(abs(value - index * step) < 1 for index, value in enumerate(values))
         return step if even and step > 1 else 0.0
 
+    @cached_property
+    def ends(self) -> list[float]:
+        """The shares of pixels at the ends of the type, but those of blank files."""
+        files = self.evidence.files
+        return [each.ends for each in files if len(each.values) != 1] or [
+            each.ends for each in files
+        ]
+
     @property
     def are_graded(self) -> bool:
         """Whether most files have many pixels at the ends of their type, and no file few."""
-        ends = [each.ends for each in self.evidence.files]
+        ends = self.ends
         many = sum(each >= GRADED for each in ends)
         return bool(ends) and many * 2 > len(ends) and min(ends) >= PICTURE
 
     @property
     def are_pictures(self) -> bool:
         """Whether most files have few pixels at the ends of their type."""
-        ends = [each.ends for each in self.evidence.files]
+        ends = self.ends
         return sum(each < PICTURE for each in ends) * 2 > len(ends)
 
     @property
@@ -228,7 +254,8 @@ def _true_labels(truth: Values, pred: Values, context: Context) -> Grade:
     if context.of_pictures:
         return NO
     if truth.are_like_labels:
-        return POSSIBLE if truth.are_instances else FITS
+        is_smooth = len(truth.labels) > FEW_LEVELS and not truth.have_areas
+        return POSSIBLE if truth.are_instances or is_smooth else FITS
     if truth.step and pred.levels > FEW_LEVELS:
         return NO
     return POSSIBLE if truth.step or len(truth.all) <= FEW_LABELS else NO
@@ -257,6 +284,8 @@ def _true_probability(truth: Values, pred: Values, context: Context) -> Grade:
         return POSSIBLE
     elif truth.are_like_labels and truth.are_instances:
         return NO
+    elif truth.have_ones:
+        return ASKED
     elif truth.are_like_labels and len(truth.labels) <= FEW_LABELS:
         return POSSIBLE if truth.are_graded else NO
     elif truth.step:
@@ -320,23 +349,25 @@ TRUTH = (
 
 
 def _pred_mask(pred: Values, truth: Values, context: Context) -> Grade:
-    return FITS if pred.are_two else NO
+    return FITS if pred.are_two or pred.are_masks else NO
 
 
 def _pred_probability(pred: Values, truth: Values, context: Context) -> Grade:
     evidence = pred.evidence
-    if not evidence.files or evidence.palette or pred.are_two:
+    if not evidence.files or evidence.palette or pred.are_two or pred.are_masks:
         return NO
     if evidence.floats:
         if evidence.probable:
             return FITS
         return POSSIBLE if pred.overshoot or pred.low >= 0 else NO
+    if pred.have_ones:
+        return ASKED
     return NO if pred.low < 0 else POSSIBLE if pred.are_small else FITS
 
 
 def _pred_logits(pred: Values, truth: Values, context: Context) -> Grade:
     evidence = pred.evidence
-    if not evidence.floats or evidence.probable or pred.are_two:
+    if not evidence.floats or evidence.probable or pred.are_two or pred.are_masks:
         return NO
     return FITS if pred.low < 0 and not pred.overshoot else POSSIBLE
 
@@ -350,7 +381,7 @@ def _pred_labels(pred: Values, truth: Values, context: Context) -> Grade:
         return FITS if context.has_colours else POSSIBLE if pred.evidence.has_areas else NO
     if not (pred.whole or pred.evidence.fraction) or (pred.low < 0 and not context.has_classes):
         return NO
-    return FITS if context.has_classes or pred.are_classes(truth) else POSSIBLE
+    return FITS if context.has_classes or pred.are_classes(truth) else ASKED
 
 
 def _pred_indices(pred: Values, truth: Values, context: Context) -> Grade:

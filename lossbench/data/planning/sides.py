@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from lossbench.data.planning.encoding import ENCODINGS, Encoding
 from lossbench.data.planning.evidence import SMALL, WHITE, Evidence, without
 from lossbench.data.planning.ignored import Ranges
 from lossbench.data.planning.input_encoding import InputEncoding
+from lossbench.data.planning.readings import MARGIN
 from lossbench.errors import SettingError, sized
 
 SIDES = {"pred": "predictions", "target": "the ground truth"}
@@ -152,13 +154,13 @@ class Side:
         )
 
     def _foreground(self) -> int:
-        """The stored value of a mask's foreground."""
+        """The stored value of a mask's foreground, in most files."""
         evidence = self.evidence
-        values = without(evidence.values, self.ignore) - {0}
-        if len(values) == 1:
-            return values.pop()
-        if values & {1, WHITE}:
-            return WHITE if WHITE in values else 1
+        stored = Counter[int]()
+        for each in evidence.files:
+            stored.update(without(each.values, self.ignore) - {0})
+        if len(stored) == 1 or stored.keys() & {1, WHITE}:
+            return max(stored, key=lambda value: (stored[value], value == WHITE))
         return WHITE if evidence.images and evidence.dtype == "uint8" else 1
 
     def _seen(self, encoding: Encoding) -> str:
@@ -171,6 +173,26 @@ class Side:
             form = ".3g" if evidence.floats else "g"
             parts.append(f"{evidence.low:{form}}…{evidence.high:{form}}")
         return " ".join(parts)
+
+
+def check_ranges(pred: Side, target: Side) -> None:
+    """Refuse pictures in integers on one side and in floats of another range on the other.
+
+    Raises:
+        SettingError: the float that means 1 is open.
+    """
+    if pred.given_scale is not None or target.given_scale is not None:
+        return
+    for one, other in ((pred, target), (target, pred)):
+        low, high = one.evidence.low, one.evidence.high
+        beyond = low < -MARGIN or high > 1 + MARGIN
+        if one.evidence.floats and not other.evidence.floats and beyond:
+            raise SettingError(
+                f"what is 1? {one.evidence.name or SIDES[one.role]} has floats from {low:.4g} to"
+                f" {high:.4g}, {other.evidence.name or SIDES[other.role]} has"
+                f" {other.evidence.dtype}; give {SCALE[one.role]} 255 or another number that"
+                " means 1, or save floats from 0 to 1"
+            )
 
 
 def holds_indices(side: Side, classes: Classes, setting: str | None) -> bool:
