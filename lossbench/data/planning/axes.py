@@ -138,9 +138,9 @@ def _end_of_stack(shape: Shape, sides: tuple[Evidence, Evidence], tasks: Collect
         len(labels | {0}) > 2 and max(labels) < SMALL
     ):
         return ""  # a volume of labels
-    if 1 in (first, last):
-        return "first" if first == 1 else "last"
     if "image" in tasks and len(labels | {0}) != 2 and last <= COLOURS:
+        return "last"
+    if last == 1 and "binary" in tasks:
         return "last"
     if last <= LONGEST_STACK and last * CLEARLY_SHORTER <= min(shape[:-1]):
         raise _question(sides[0])
