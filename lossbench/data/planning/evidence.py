@@ -44,7 +44,7 @@ class FileFacts(NamedTuple):
     places: int | None  # how many axes are spatial; None where an array does not say
     values: frozenset[int]  # distinct whole numbers, up to REMEMBERED; empty if some are fractions
     ends: float  # the share of pixels at 0 or at the largest number of the type
-    equal: float = 1.0  # the share of pixels with the number of the next one
+    equal: float = 1.0  # the share of pixels with the number of the next one, along some axis
 
 
 @dataclass
@@ -162,9 +162,7 @@ class Evidence:
         values, ends, equal = frozenset[int](), 1.0, 1.0
         if array.size:
             values, ends = self._add_numbers(np.atleast_1d(array), label(source) or "")
-        if array.size > 1:
-            flat = array.ravel()
-            equal = np.count_nonzero(flat[1:] == flat[:-1]) / (array.size - 1)
+            equal = max(_equal_neighbours(array, axis) for axis in range(array.ndim or 1))
         self.files.append(FileFacts(source, array.shape, picture.places, values, ends, equal))
 
     def _add_numbers(self, array: AnyArray, name: str) -> tuple[frozenset[int], float]:
@@ -194,6 +192,13 @@ class Evidence:
             array, low, high = nearest, nearest.min(), nearest.max()
         self.low, self.high = min(self.low, low), max(self.high, high)
         return frozenset(map(int, _distinct(array)[:REMEMBERED].tolist())), ends
+
+
+def _equal_neighbours(array: AnyArray, axis: int) -> float:
+    """The share of pixels with the number of the next one along an axis."""
+    lines = np.moveaxis(np.atleast_1d(array), axis, 0)
+    equal = lines[1:] == lines[:-1]
+    return np.count_nonzero(equal) / max(1, equal.size)
 
 
 def _decide_colours(evidence: Evidence) -> None:

@@ -148,8 +148,8 @@ def class_meaning(rng: Random, shape: Sequence[int], count: int, void: bool = Fa
     """Labels, each of which occurs, and the probabilities of a model that has learned them."""
     fields = np.stack([smooth_field(rng, shape) for _ in range(count)])
     labels = fields.argmax(0)
-    pixels = rng.choice(labels.size, 2 * count, replace=False)
-    labels.ravel()[pixels] = np.arange(2 * count) % count
+    pixels = rng.choice(labels.size, count, replace=False)
+    labels.ravel()[pixels] = np.arange(count)
     target = (labels == np.arange(count).reshape(-1, *[1] * len(shape))).astype(float)
     scores = 1.2 * target + fields + rng.normal(0, 0.5, fields.shape)
     pred = np.exp(scores - scores.max(0))

@@ -97,7 +97,7 @@ def _other_foreground(rng: Random, drawn: Drawn, id: str) -> str:
         return ""
     if store.palette or store.container == "jpg L":
         return ""
-    if role == "target" and store.dtype == "uint8":
+    if role == "target":
         drawn.undecided = "full or void"
     drawn.others[role, id] = replace(store, one=256 - store.one)
     return f"{role} 0/{256 - store.one} among 0/{store.one}"
