@@ -114,8 +114,8 @@ def _question(side: Evidence) -> SettingError:
 def _are_exclusive(sides: tuple[Evidence, Evidence], axes: Axes) -> bool:
     """Whether each pixel has one class: its numbers sum to 1, or are logits."""
     (pred, target), (axis, true_axis) = sides, axes
-    shares = not axis or pred.sums[axis] or pred.may_be_logits
-    return shares and (not true_axis or target.sums[true_axis])
+    shares = not axis or pred.sum_to_one_along(axis) or pred.may_be_logits
+    return shares and (not true_axis or target.sum_to_one_along(true_axis))
 
 
 def _end_of_stack(shape: Shape, sides: tuple[Evidence, Evidence], tasks: Collection[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
@@ -76,7 +77,7 @@ class Evidence:
     fraction: str = ""  # a file with a fraction among numbers that are mostly whole, and both
     low: float = np.inf  # the smallest number
     high: float = -np.inf  # the largest number
-    sums: dict[str, bool] = field(default_factory=lambda: {"first": True, "last": True})
+    sums: Counter[str] = field(default_factory=Counter)  # files that sum to 1 along an end
     stored: int = 0  # bytes of the largest array
     name: str = ""  # of an example
 
@@ -127,7 +128,11 @@ class Evidence:
     @property
     def sums_to_one(self) -> bool:
         """Whether numbers sum to 1 along the axis of classes, as probabilities do."""
-        return self.sums[self.axis or "first"]
+        return self.sum_to_one_along(self.axis or "first")
+
+    def sum_to_one_along(self, end: str) -> bool:
+        """Whether the numbers of most files sum to 1 along the first or last axis."""
+        return 2 * self.sums[end] > len(self.files)
 
     def add(self, source: Source) -> None:
         """Take one file into account."""
@@ -177,7 +182,7 @@ class Evidence:
         for side, axis in (("first", 0), ("last", -1)):
             sums = planes.sum(axis, dtype=np.float64)
             margin = 0.02 * full + planes.shape[axis] / 2 if full > 1 else 0.0
-            self.sums[side] &= bool(
+            self.sums[side] += bool(
                 np.abs(sums - 1).max() < 0.02 or np.abs(sums - full).max() < margin
             )
         ends = np.count_nonzero((array == 0) | (array == full)) / array.size
@@ -198,7 +203,7 @@ def _equal_neighbours(array: AnyArray, axis: int) -> float:
     """The share of pixels with the number of the next one along an axis."""
     lines = np.moveaxis(np.atleast_1d(array), axis, 0)
     equal = lines[1:] == lines[:-1]
-    return np.count_nonzero(equal) / max(1, equal.size)
+    return float(np.count_nonzero(equal) / max(1, equal.size))
 
 
 def _decide_colours(evidence: Evidence) -> None:
