@@ -21,14 +21,7 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
     """
     for term in terms:
         name, options, entry = term.name, term.options, term.entry
-        if task not in entry.all_tasks:
-            supported = [each for each in registry.entries() if task in each.all_tasks]
-            family = [each.name for each in supported if each.family == entry.family]
-            raise SettingError(
-                f"{name} has no meaning on {'an' if task[0] == 'i' else 'a'} {task} task"
-                f" (only on {', '.join(entry.all_tasks)});"
-                f" choose from: {', '.join(family or [each.name for each in supported])}"
-            )
+        check_meaning(term, task)
         if "Logits" in entry.inputs.values() and encoding != "logits":
             raise SettingError(
                 f"{name} needs logits, but predictions are read as {encoding}; if they are logits,"
@@ -61,6 +54,19 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
                 raise SettingError(
                     f"{name}: {option} has {len(value)} numbers for {expected} classes"
                 )
+
+
+def check_meaning(term: Term, task: str) -> None:
+    """Reject a loss that has no meaning on a task."""
+    if task in term.entry.all_tasks:
+        return
+    supported = [each for each in registry.entries() if task in each.all_tasks]
+    family = [each.name for each in supported if each.family == term.entry.family]
+    raise SettingError(
+        f"{term.name} has no meaning on {'an' if task[0] == 'i' else 'a'} {task} task"
+        f" (only on {', '.join(term.entry.all_tasks)});"
+        f" choose from: {', '.join(family or [each.name for each in supported])}"
+    )
 
 
 def check_roles(terms: Iterable[Term], roles: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from lossbench.catalog import registry
 from lossbench.catalog.columns import Column, Term, resolve
-from lossbench.catalog.compatibility import check_maps, check_roles, check_task
+from lossbench.catalog.compatibility import check_maps, check_meaning, check_roles, check_task
 from lossbench.catalog.feature_needs import parameters, required_features
 from lossbench.catalog.tasks import USUAL
 from lossbench.data.dataset import TASKS_WITHOUT_PIXELS, holds_boxes, pair_inputs, plan_inputs
@@ -37,6 +37,8 @@ def prepare(settings: Settings) -> Run:
     standard = USUAL[settings.task] if settings.task in TASKS_WITHOUT_PIXELS else ()
     losses = settings.losses or standard
     columns, _ = columns_and_checks(losses, settings, None)  # mistakes, before files are opened
+    for term in [term for column in columns for term in column.terms if settings.task]:
+        check_meaning(term, settings.task or "")
     reading = ReadingSettings(**vars(settings))
     pairing = pair_inputs(settings.pred, settings.target, reading, known_roles())
     inputs = pairing.pairs[0].sources

@@ -85,6 +85,8 @@ def _chosen(
 ) -> Axes:
     """The only axes that fit, or those that a rule prefers."""
     pred, target = shapes
+    if set(tasks) == {"multilabel"} and len(pred) == len(target) == 2 and ends:
+        return ("first", "first") if not any(side.places for side in sides) else ("", "")
     if ("", "") in fitting and len(target) < 3:
         return "", ""
     if len(fitting) == 1:

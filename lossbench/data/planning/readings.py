@@ -8,14 +8,14 @@ settings leave readings out first; if exactly one fits, the run reads so, and ot
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 
-from lossbench.data.planning.encoding import ENCODINGS, LARGEST_LABEL
+from lossbench.data.planning.encoding import CLASS_TASKS, ENCODINGS, LARGEST_LABEL
 from lossbench.data.planning.evidence import IGNORED_LABEL, SMALL, WHITE, Evidence, without
 from lossbench.data.planning.ignored import Ranges
 from lossbench.data.sources.locations import Source
@@ -463,6 +463,9 @@ def choose(
         pred.evidence, truth.evidence, context.tasks, class_files=class_files
     )
     every = list(_readings(truth, pred, context, encodings, foreground))
+    if not every and len(context.tasks) > 1:  # the losses have no meaning on any, and are refused
+        context = replace(context, tasks=(*CLASS_TASKS, "image"))
+        every = list(_readings(truth, pred, context, encodings, foreground))
     best = [each for each in every if each.grade == FITS] or every
     if len(best) == 1 and best[0].grade > ASKED:
         return best[0]
