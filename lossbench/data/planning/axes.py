@@ -177,7 +177,9 @@ def _views(shape: Shape, places: int | None, ends: Sequence[str]) -> Iterator[tu
     if len(shape) < 3 or len(ends) != 1:
         yield "", shape
     if len(shape) > 2:
-        yield from ((axis, _spatial(shape, axis)) for axis in ends)
+        for axis in ends:  # an axis of length 1 holds no classes
+            is_axis = shape[0 if axis == "first" else -1] > 1
+            yield axis if is_axis else "", _spatial(shape, axis)
 
 
 def _spatial(shape: Shape, axis: str) -> Shape:

@@ -131,8 +131,8 @@ class Evidence:
         return self.sum_to_one_along(self.axis or "first")
 
     def sum_to_one_along(self, end: str) -> bool:
-        """Whether the numbers of most files sum to 1 along the first or last axis."""
-        return 2 * self.sums[end] > len(self.files)
+        """Whether numbers sum to 1 along the first or last axis, in half of the files or more."""
+        return 2 * self.sums[end] >= max(1, len(self.files))
 
     def add(self, source: Source) -> None:
         """Take one file into account."""
