@@ -79,10 +79,13 @@ class Values:
 
     @cached_property
     def has_void(self) -> bool:
-        """Whether 255 is ignored: labels end at 200, and occur beside it in most files with it."""
+        """Whether 255 is ignored: labels end at 200, and occur beside it in most files with it.
+
+        In evenly spaced values 255 is the last one.
+        """
         labels = self.all - {IGNORED_LABEL}
         occurs = self.whole and IGNORED_LABEL in self.all
-        if not occurs or not labels - {0} or max(labels) > LARGEST_LABEL:
+        if not occurs or not labels - {0} or max(labels) > LARGEST_LABEL or self.step:
             return False
         beside = [bool(each - {0, WHITE}) for each in self.files if IGNORED_LABEL in each]
         return 2 * sum(beside) >= len(beside)
