@@ -764,10 +764,11 @@ def test_a_mask_of_a_colour_picture_holds_for_its_channels(folder, role):
 )
 def test_a_mask_of_each_class_holds_for_that_class(pred):
     gt, valid = np.array([[[1, 0]], [[1, 0]]]), np.array([[[1, 0]], [[1, 1]]])
-    found = lossbench.evaluate([pred], [gt], "recall", inputs={"valid": [valid]})
+    how = {"task": "multilabel", "inputs": {"valid": [valid]}}
+    found = lossbench.evaluate([pred], [gt], "recall", **how)
     assert not found.failed
     assert [row[0] for row in found.values["recall"].classes] == [1, 0]
-    precision = lossbench.evaluate([pred], [gt], "precision", inputs={"valid": [valid]})
+    precision = lossbench.evaluate([pred], [gt], "precision", **how)
     assert [row[0] for row in precision.values["precision"].classes] == [1, 0]
 
 

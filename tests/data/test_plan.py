@@ -104,21 +104,6 @@ def plan_of(tmp_path: Path, pred: Any, target: Any, ending: str = "", **how: Any
             VOID,
             "multiclass · pred: logits (float32) · gt: labels 0…3, ignore 255 · 4 classes",
         ),
-        (
-            SEVERAL,
-            ON_SEVERAL,
-            "multilabel · pred: probability (float64) · gt: mask {0,1} · 3 classes",
-        ),
-        (
-            STACK[:3],
-            ON_SEVERAL.astype(np.uint8) * 255,
-            "multilabel · pred: logits (float64) · gt: mask {0,255} · 3 classes",
-        ),
-        (
-            ON_SEVERAL.astype(np.uint8),
-            ON_SEVERAL.astype(np.uint8),
-            "multilabel · pred: mask {0,1} · gt: mask {0,1} · 3 classes",
-        ),
         (RGB, RGB, "image · pred: image (uint8/255) · gt: image (uint8/255)"),
         (
             GREY.astype(np.uint16) * 257,
@@ -172,10 +157,40 @@ def test_integers_are_counted_and_the_rest_keeps_its_pixels(tmp_path, pred, targ
         (LABELS, RGB, {"classes": {"a": [0, 0, 0], "b": "#ff0000"}}, "gt: labels by 2 colours"),
         (palette(LABELS), LABELS, {"pred_encoding": "labels"}, "pred: labels 0…3"),
         (M255, M255, {"resize": "nearest"}, "resize nearest"),
+        (
+            SEVERAL,
+            ON_SEVERAL,
+            {"channels": "first"},
+            "multilabel · pred: probability (float64) · gt: mask {0,1} · 3 classes",
+        ),
+        (
+            STACK[:3],
+            ON_SEVERAL.astype(np.uint8) * 255,
+            {"channels": "first"},
+            "multilabel · pred: logits (float64) · gt: mask {0,255} · 3 classes",
+        ),
+        (
+            ON_SEVERAL.astype(np.uint8),
+            ON_SEVERAL.astype(np.uint8),
+            {"channels": "first"},
+            "multilabel · pred: mask {0,1} · gt: mask {0,1} · 3 classes",
+        ),
     ],
 )
 def test_every_guess_can_be_overridden(tmp_path, pred, target, how, text):
     assert text in str(plan_of(tmp_path, pred, target, **how))
+
+
+def test_slices_of_a_volume_or_a_mask_for_each_class_is_a_question():
+    with pytest.raises(lossbench.SettingError, match="--channels first.* --task binary"):
+        lossbench.plan([ON_SEVERAL], [ON_SEVERAL])
+    for how, task in (
+        ({"task": "binary"}, "binary"),
+        ({"task": "multilabel"}, "multilabel"),
+        ({"channels": "first"}, "multilabel"),
+        ({"channels": "last"}, "multilabel"),
+    ):
+        assert lossbench.plan([ON_SEVERAL], [ON_SEVERAL], **how).plan.task == task
 
 
 def test_roles_are_part_of_the_plan(folder):
@@ -341,7 +356,8 @@ def test_a_file_outside_the_plan_is_one_error_and_the_rest_is_evaluated(
             else:
                 image = content if isinstance(content, Image.Image) else Image.fromarray(content)
                 image.save(f"{path}.png")
-    result = lossbench.evaluate(tmp_path / "pred", tmp_path / "target")
+    how = {"channels": "first"} if usual[0] is SEVERAL else {}
+    result = lossbench.evaluate(tmp_path / "pred", tmp_path / "target", **how)
     assert [each.id for each in result.failed] == ["04"]
     [failed] = result.failed
     assert (failed.role, Path(failed.file).parent.name) == (role, role)
@@ -352,7 +368,7 @@ def test_a_file_outside_the_plan_is_one_error_and_the_rest_is_evaluated(
     without = {name: table["mean"] for name, table in result.aggregates.items()}
     for name in ("pred", "target"):
         next((tmp_path / name).glob("04.*")).unlink()
-    clean = lossbench.evaluate(tmp_path / "pred", tmp_path / "target")
+    clean = lossbench.evaluate(tmp_path / "pred", tmp_path / "target", **how)
     assert not clean.failed
     assert {name: table["mean"] for name, table in clean.aggregates.items()} == without
 

@@ -419,8 +419,11 @@ def test_a_task_reads_arrays_of_three_axes_as_volumes(volumes, planes):
     assert several.values["iou"].classes[0] == pytest.approx(
         [iou(pred == 0, target == 0)], abs=1e-15
     )
-    alone = lossbench.plan(*folders).plan
-    assert alone.task == ("multilabel" if planes == 5 else "binary")
+    if planes == 5:
+        with pytest.raises(SettingError, match="--task binary if all axes are spatial"):
+            lossbench.plan(*folders)
+    else:
+        assert lossbench.plan(*folders).plan.task == "binary"
 
 
 def test_a_volume_has_no_probabilities_of_several_classes(volumes):

@@ -105,7 +105,7 @@ def _chosen(
 
 
 def _question(side: Evidence) -> SettingError:
-    """Two axes of an array fit."""
+    """Two axes of an array can hold classes, or none of them does."""
     return SettingError(
         f"which axis holds classes or channels? {side.name or 'An array'} has the shape"
         f" {'×'.join(map(str, side.files[0].shape))}; give --channels first, --channels last, or"
@@ -124,7 +124,7 @@ def _end_of_stack(shape: Shape, sides: tuple[Evidence, Evidence], tasks: Collect
     """The end of a shape that holds classes or channels; "" where all axes are spatial.
 
     Raises:
-        SettingError: both ends are short.
+        SettingError: an end is short, but may be spatial.
     """
     if len(shape) < 3 or any(side.places == len(shape) for side in sides):
         return ""
@@ -146,7 +146,11 @@ def _end_of_stack(shape: Shape, sides: tuple[Evidence, Evidence], tasks: Collect
         return "last"
     if last <= LONGEST_STACK and last * CLEARLY_SHORTER <= min(shape[:-1]):
         raise _question(sides[0])
-    return "first" if first <= LONGEST_STACK else ""
+    if first > LONGEST_STACK:
+        return ""
+    if len(labels | {0}) == 2 and {"binary", "multilabel"} <= set(tasks):
+        raise _question(sides[0])  # slices of a volume, or a mask for each class
+    return "first"
 
 
 def _fitting(pred: FileFacts, target: FileFacts, ends: Sequence[str]) -> list[tuple[Axes, Shape]]:
