@@ -182,7 +182,7 @@ def test_every_guess_can_be_overridden(tmp_path, pred, target, how, text):
 
 
 def test_slices_of_a_volume_or_a_mask_for_each_class_is_a_question():
-    with pytest.raises(lossbench.SettingError, match="--channels first.* --task binary"):
+    with pytest.raises(lossbench.SettingError, match=r"--channels first.* --task binary"):
         lossbench.plan([ON_SEVERAL], [ON_SEVERAL])
     for how, task in (
         ({"task": "binary"}, "binary"),

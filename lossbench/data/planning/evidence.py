@@ -179,13 +179,13 @@ class Evidence:
         low, high = array.min(), array.max()
         full = np.iinfo(array.dtype).max if array.dtype.kind in "ui" else 1
         planes = array.reshape(without_batch(array.shape))
-        for side, axis in (("first", 0), ("last", -1)):
+        for side, axis in (("first", 0), ("last", -1)) if planes.ndim > 2 else ():
             sums = planes.sum(axis, dtype=np.float64)
             margin = 0.02 * full + planes.shape[axis] / 2 if full > 1 else 0.0
             self.sums[side] += bool(
                 np.abs(sums - 1).max() < 0.02 or np.abs(sums - full).max() < margin
             )
-        ends = np.count_nonzero((array == 0) | (array == full)) / array.size
+        ends = sum(np.count_nonzero(array == end) for end in (0, full)) / array.size
         if array.dtype.kind == "f" and not all(_whole(strip) for (strip,) in strips(array)):
             nearest = rounded(array)
             can_be_soft = not self.is_truth and low >= 0 and high <= 1
@@ -202,6 +202,8 @@ class Evidence:
 def _equal_neighbours(array: AnyArray, axis: int) -> float:
     """The share of pixels with the number of the next one along an axis."""
     lines = np.moveaxis(np.atleast_1d(array), axis, 0)
+    if lines.ndim > 1:
+        lines = lines[:, :: 1 + lines.size // GLANCE]
     equal = lines[1:] == lines[:-1]
     return float(np.count_nonzero(equal) / max(1, equal.size))
 
