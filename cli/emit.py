@@ -37,12 +37,17 @@ def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
             _summarize(lossbench.render(result, "markdown", **options))
         except lossbench.OutputError as failure:
             unwritten.append(failure)
-    baseline = run.baseline or {}
-    digest = baseline.get("run", {}).get("pairs", {}).get("digest")
-    groups = baseline.get("groups")
-    if digest not in (None, result.digest):
-        note("note: the baseline has different pairs")
-    elif groups and result.groups is not None and set(groups) != set(result.group_indices):
+    for doubt in result.doubts:
+        if not doubt.accepted:  # quiet hides nothing that loosens a run
+            note(f"doubt: {doubt.message}")
+        elif not shown["quiet"]:
+            note(f"accepted doubt: {doubt.message}")
+    if result.shard and not shown["quiet"]:
+        number = f"{result.shard['index']}/{result.shard['of']}"
+        note(f"note: shard {number} judges no doubts and no gates; lossbench merge judges them")
+    same_pairs = run.baseline.get("run", {}).get("pairs", {}).get("digest") == result.digest
+    groups = run.baseline.get("groups") if same_pairs else None
+    if groups and result.groups is not None and set(groups) != set(result.group_indices):
         note("note: the baseline has different groups")
     if not (result.ids or result.failed or result.shard):
         complain("no pair was evaluated: all are left out; -v shows why")

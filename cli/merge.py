@@ -10,7 +10,9 @@ import click
 import lossbench
 
 from .emit import emit_result
-from .options import files, output_options
+from .options import files, output_options, setting_options
+
+SETTINGS = lossbench.list_settings()
 
 
 @click.command(
@@ -23,14 +25,17 @@ from .options import files, output_options
     shell_complete=files,
     help="An earlier result that the gates of the run name.",
 )
+@setting_options([SETTINGS["strict"], SETTINGS["accept"]])
 @output_options
-def command(shards: Sequence[str], baseline: str | None, **shown: Any) -> int:
+def command(
+    shards: Sequence[str], baseline: str | None, strict: bool, accept: Sequence[str], **shown: Any
+) -> int:
     """Put the results of all shards of a run together.
 
     SHARD... are what lossbench eval wrote with --shard 1/N to N/N. The result is that of one run
-    without --shard, to the last bit, and gates are judged on all of it.
+    without --shard, to the last bit; gates and doubts are judged on all of it.
     """
     for path in shown["output"]:
         lossbench.check_path(path)
-    merged = lossbench.plan_merge(shards, baseline=baseline)
+    merged = lossbench.plan_merge(shards, baseline=baseline, strict=strict, accept=accept)
     return emit_result(merged.run, merged.evaluate(), shown)

@@ -94,12 +94,16 @@ def evaluate(
     return run.evaluate(progress, start_method=start_method)
 
 
-def plan_merge(files: Files, *, baseline: Any = None) -> Merge:
+def plan_merge(
+    files: Files, *, baseline: Any = None, strict: bool = False, accept: str | Sequence[str] = ()
+) -> Merge:
     """Check that result files of all shards of a run fit together; compute nothing.
 
     Args:
         files: the results of runs with `shard="1/3"`, `"2/3"`, `"3/3"` and otherwise alike.
         baseline: an earlier result that their gates name.
+        strict: whether a doubt is an error, as for `plan`.
+        accept: kinds of doubts that count nowhere, as for `plan`.
 
     Returns:
         `.run`, and `.evaluate()` for the result, which is that of one run to the last bit.
@@ -109,12 +113,14 @@ def plan_merge(files: Files, *, baseline: Any = None) -> Merge:
     """
     from lossbench.engine.merge import plan_merge
 
-    return plan_merge(file_names(files), baseline)
+    return plan_merge(file_names(files), baseline, strict=strict, accept=accept)
 
 
-def merge(files: Files, *, baseline: Any = None) -> Result:
+def merge(
+    files: Files, *, baseline: Any = None, strict: bool = False, accept: str | Sequence[str] = ()
+) -> Result:
     """The result of a run from those of all its shards; see `plan_merge`."""
-    return plan_merge(files, baseline=baseline).evaluate()
+    return plan_merge(files, baseline=baseline, strict=strict, accept=accept).evaluate()
 
 
 def compare(

@@ -18,6 +18,15 @@ USUAL = {  # default losses
     "records": (),
 }
 
+# Kinds of doubts: what looks like a mistake although every file could be read.
+DOUBTS = (
+    "same_files", "equal_predictions", "nothing_predicted", "class_never_predicted",
+    "continued_labels", "unknown_classes", "shifted_labels", "swapped_labels", "inverted",
+    "oriented", "wrong_pairs", "instance_labels", "sum_of_classes", "infinite_mean",
+    "baseline_pairs", "boxes_outside", "many_objects",
+)  # fmt: skip
+DOUBT_COUNT = "doubts"  # the count of those that are not accepted, in gates
+
 COUNTS = ("found", "evaluated", "missing", "extra", "errors")  # counts of pairs that gates accept
 
 # Forms in which the position of a pixel matters.

@@ -21,7 +21,8 @@ from lossbench.results.baseline import read_baseline
 from lossbench.results.reader import Model, read_result
 from lossbench.results.result import Result, digest
 
-COMPUTED = ("classes", "pairs", "losses")  # entries of `run` that follow from the merged values
+# Entries of `run` that follow from the merged values.
+COMPUTED = ("classes", "pairs", "losses", "doubts")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,13 @@ class Merge:
         return result
 
 
-def plan_merge(paths: Sequence[str], baseline: Any = None) -> Merge:
+def plan_merge(
+    paths: Sequence[str],
+    baseline: Any = None,
+    *,
+    strict: bool = False,
+    accept: str | Sequence[str] = (),
+) -> Merge:
     """Read the files of all shards of a run and check that they fit together.
 
     Raises:
@@ -91,7 +98,7 @@ def plan_merge(paths: Sequence[str], baseline: Any = None) -> Merge:
     if digest(pairing.pairs.named()) != shards[0]["pairs"]["digest"]:
         raise InputError("the ids of the shards are not those of their run", kind="mismatch")
     recorded, losses = models[first]["run"], shards[0]["losses"]
-    changes = {"losses": losses, "baseline": baseline}
+    changes = {"losses": losses, "baseline": baseline, "strict": strict, "accept": accept}
     changes |= {side: recorded[side] for side in ("pred", "target")}
     settings = Settings.from_record(recorded["settings"], **changes)
     earlier = read_baseline(baseline) if baseline else {}

@@ -11,6 +11,7 @@ from lossbench.catalog.compatibility import check_maps, check_meaning, check_rol
 from lossbench.catalog.feature_needs import parameters, required_features
 from lossbench.catalog.tasks import USUAL
 from lossbench.data.dataset import TASKS_WITHOUT_PIXELS, holds_boxes, pair_inputs, plan_inputs
+from lossbench.data.loading.glance import sampled
 from lossbench.data.planning.make_plan import ReadingSettings
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.convention_columns import comparison
@@ -75,6 +76,8 @@ def prepare(settings: Settings) -> Run:
         if term.gathers and settings.shard is not None:
             raise SettingError(f"{term.name} needs all samples at once, which no shard has")
     plan, settings = _what_is_kept(plan, terms, settings)
+    ids = sampled(pairing.pairs.named(), len(pairing.pairs))
+    plan = replace(plan, sampled=ids, threshold=settings.threshold)
     for each in checks:
         _check_class(each, plan)
         if each.needs_baseline:

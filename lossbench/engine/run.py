@@ -30,6 +30,8 @@ from lossbench.engine.state.group_accumulators import Grouping
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.networks.weights import digest as file_digest
 from lossbench.results.baseline import baseline_value
+from lossbench.results.doubts.doubt import Doubt
+from lossbench.results.doubts.judge import Case, judge
 from lossbench.results.gates import decide
 from lossbench.results.json_numbers import jsonable
 from lossbench.results.result import Result, describe_column, digest
@@ -101,11 +103,27 @@ class Run(RunSpec):
         """The result of all parts, with its gates decided; those of a shard are the whole's."""
         result = conclude(self, whole, options, device)
         if self.settings.shard is None:
+            result.doubts, result.strict = self._doubts(whole, result), self.settings.strict
             result.decisions = [
                 decide(each, result.quantity(each), partial(baseline_value, self.baseline, each))
                 for each in self.checks
             ]
         return result
+
+    def _doubts(self, whole: PartialResult, result: Result) -> list[Doubt]:
+        """What looks like a mistake in the run."""
+        most = [term.options["max_detections"] for term in self.terms
+                if "max_detections" in term.options]  # fmt: skip
+        case = Case(
+            self.plan,
+            whole.evidence,
+            result,
+            self.checks,
+            self.baseline,
+            has_named_classes=self.settings.classes is not None,
+            max_detections=min(most, default=0),
+        )
+        return judge(case, self.settings.accept)
 
     def _largest_label(self, whole: PartialResult) -> int:
         """The largest label beyond the sample, where classes go up to that of any file; else 0."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.catalog import conventions, registry
 from lossbench.catalog.plugins import Files, file_names
-from lossbench.catalog.tasks import USUAL
+from lossbench.catalog.tasks import DOUBTS, USUAL
 from lossbench.data.planning.encoding import ENCODINGS
 from lossbench.data.planning.vocabulary import EMPTY, FILTERS, ROLES
 from lossbench.engine import value_types as types
@@ -261,6 +261,15 @@ class Settings:
         "Earlier result that gates may name.",
         metavar="RUN", recorded=False,
     )
+    strict: bool = setting(
+        False, types.FLAG,
+        "End with status 3 if there is a doubt that --accept does not name.", recorded=False,
+    )
+    accept: str | Sequence[str] = setting(
+        (), types.choice(*DOUBTS, many="repeated"),
+        "Kind of doubt that counts neither as a doubt in gates nor for --strict.",
+        metavar="KIND", recorded=False,
+    )
     plugins: Files = setting(
         (), types.path("a file", many="repeated"),
         "Python file with losses of your own.",
@@ -306,6 +315,8 @@ class Settings:
             unset = value is None and each.default is None
             if not (unset or each.type.accepts(value)):
                 choices = each.type.choices
+                if each.type.many and isinstance(value, list | tuple):
+                    value = next(item for item in value if not each.type.accepts(item))
                 listed = f"one of {', '.join(choices)}" if each.offers_choices else each.type.words
                 close = did_you_mean(str(value), choices)
                 raise SettingError(f"{each.name} is {listed}, not {value!r}{close}")
@@ -320,6 +331,7 @@ class Settings:
             "weights": {name: os.fspath(file) for name, file in (self.weights or {}).items()},
             "gates": (self.gates,) if isinstance(self.gates, str) else tuple(self.gates),
             "plugins": file_names(self.plugins),
+            "accept": (self.accept,) if isinstance(self.accept, str) else tuple(self.accept),
         }
         for name, value in normal.items():
             object.__setattr__(self, name, value)

@@ -65,6 +65,8 @@ class ValueType:
 
     def accepts(self, value: Any) -> bool:
         """Whether a value from Python is of this type, as far as it has no syntax of its own."""
+        if self.many and isinstance(value, list | tuple):
+            return all(map(self.accepts, value))
         if self.kind in ("choice", "number") and value in self.choices:
             return True
         if self.kind in ("number", "whole"):
@@ -75,9 +77,9 @@ class ValueType:
         return self.kind != "choice"
 
 
-def choice(*words: str) -> ValueType:
+def choice(*words: str, many: Many = "") -> ValueType:
     """One of several words."""
-    return ValueType("choice", either(words), words)
+    return ValueType("choice", either(words), words, many=many)
 
 
 def number(low: float, high: float) -> ValueType:

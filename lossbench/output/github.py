@@ -11,7 +11,7 @@ IN_PROPERTY = IN_TEXT | str.maketrans({":": "%3A", ",": "%2C"})
 
 
 def render_result(result: Result) -> str:
-    """One line for each gate that failed, each pair that failed, and each kind of skipped pair."""
+    """One line for each failed gate, each doubt, each failed pair and each kind of skipped pair."""
     return "".join(_lines(result))
 
 
@@ -21,6 +21,10 @@ def _lines(result: Result) -> Iterator[str]:
             yield _annotation("error", str(decision), title="gate failed")
         elif not decision.passed:
             yield _annotation("warning", str(decision), title="gate missed")
+    for doubt in result.doubts:
+        if not doubt.accepted:
+            level = "error" if result.strict else "warning"
+            yield _annotation(level, doubt.message, title="doubt")
     for failed in result.failed:
         yield _annotation("error", failed.message, file=failed.file, title=f"{failed.kind} input")
     for kind in ("missing", "extra"):

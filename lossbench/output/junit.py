@@ -8,14 +8,18 @@ from lossbench.errors import printable
 from lossbench.output.sections import format_number
 from lossbench.results.result import Result
 
-GATES, PAIRS = "lossbench.gates", "lossbench.pairs"
+GATES, DOUBTS, PAIRS = "lossbench.gates", "lossbench.doubts", "lossbench.pairs"
 
 
 def render_result(result: Result) -> str:
-    """One suite with a case for each gate and each pair that failed; aggregates are properties."""
+    """One suite with a case for each gate, doubt and failed pair; aggregates are properties.
+
+    A doubt is a failure where the run is strict and does not accept it.
+    """
+    failures = sum(each.failed for each in result.decisions)
     counts = {
-        "tests": str(len(result.decisions) + len(result.failed)),
-        "failures": str(sum(each.failed for each in result.decisions)),
+        "tests": str(len(result.decisions) + len(result.doubts) + len(result.failed)),
+        "failures": str(failures + (result.doubt_count if result.strict else 0)),
         "errors": str(len(result.failed)),
         "time": str(result.session.get("seconds", 0)),
     }
@@ -33,6 +37,13 @@ def render_result(result: Result) -> str:
         else:
             warning = "" if decision.passed else "warning: "
             Xml.SubElement(case, "system-out").text = warning + message
+    for doubt in result.doubts:
+        case, message = _add_case(suite, DOUBTS, doubt.kind), printable(doubt.message)
+        if result.strict and not doubt.accepted:
+            Xml.SubElement(case, "failure", {"type": "doubt", "message": message}).text = message
+        else:
+            accepted = "accepted: " if doubt.accepted else "doubt: "
+            Xml.SubElement(case, "system-out").text = accepted + message
     for failed in result.failed:
         case, message = _add_case(suite, PAIRS, failed.id), printable(failed.message)
         Xml.SubElement(case, "error", {"type": failed.kind, "message": message}).text = message

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from lossbench.errors import printable
 from lossbench.output.comparison import comparison_sections
-from lossbench.output.sections import TOP, Section, gate_lines, result_sections
+from lossbench.output.sections import TOP, Section, doubt_lines, gate_lines, result_sections
 from lossbench.results.compare import Comparison
 from lossbench.results.result import Result
 
@@ -22,7 +22,7 @@ def render_result(
     sort: str | None = None,
     per_class: bool | None = None,
 ) -> str:
-    """The plan, gates, errors, then tables; options as for `result_sections`."""
+    """The plan, gates, doubts, errors, then tables; options as for `result_sections`."""
     plan = result.run.get("plan", {}).get("text")
     errors = [each.message for each in result.failed]
     if (more := len(errors) - LISTED_ERRORS) > 0:
@@ -30,6 +30,7 @@ def render_result(
     lines = [
         *([escaped(plan), ""] if plan else []),
         *_list("Gates", gate_lines(result)),
+        *_list("Doubts", doubt_lines(result)),
         *_list("Errors", errors),
     ]
     return _document(lines, result_sections(result, top, sort, per_class))

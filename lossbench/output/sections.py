@@ -86,6 +86,11 @@ def gate_lines(result: Result) -> list[str]:
     return [f"{sign} {decision}" for sign, decision in zip(signs, result.decisions, strict=True)]
 
 
+def doubt_lines(result: Result) -> list[str]:
+    """One line for each doubt."""
+    return [f"{'accepted: ' * each.accepted}{each.message}" for each in result.doubts]
+
+
 def format_number(value: float) -> str:
     """A number for a table: four decimals, or an exponent where four decimals would say little."""
     if math.isnan(value):

@@ -78,6 +78,7 @@ def _parts(report: Report, by: Measured, top: int | None, pictures: int) -> Iter
     model = report.model
     yield from _head(report)
     yield from _gates(model.get("gates", []))
+    yield from _doubts(model["run"].get("doubts", []))
     yield from _errors(model.get("errors", []))
     tables = [_table(each, model["aggregate"]) for each in report.measured]
     names = [name for name in (*SHOWN, *SHOWN_IF_ANY) if all(name in table for table in tables)]
@@ -121,6 +122,14 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         value = f'<span class="soft">is {from_number(gate["value"])!r}</span>'
         items.append(f'<li class="{style}">{mark} {text_of(gate["gate"])} {value}</li>')
     return _list("Gates", items)
+
+
+def _doubts(doubts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    items = []
+    for doubt in doubts:
+        style, mark = ("soft", "accepted:") if doubt["accepted"] else ("warn", "⚠")
+        items.append(f'<li class="{style}">{mark} {text_of(doubt["message"])}</li>')
+    return _list("Doubts", items)
 
 
 def _errors(errors: Sequence[Mapping[str, Any]]) -> Iterator[str]:

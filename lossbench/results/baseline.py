@@ -8,6 +8,7 @@ from functools import reduce
 from typing import Any
 
 from lossbench.catalog.columns import Column
+from lossbench.catalog.tasks import DOUBT_COUNT
 from lossbench.errors import InputError, SettingError
 from lossbench.results.aggregates import OVER_GROUPS
 from lossbench.results.gates import Check
@@ -19,6 +20,8 @@ from lossbench.results.result import Result, describe_column
 def baseline_value(baseline: Mapping[str, Any], check: Check) -> float:
     """The quantity of a gate in an earlier result, which must have the same loss."""
     try:
+        if check.column is None and check.gate.loss.name == DOUBT_COUNT:
+            return float(sum(not each["accepted"] for each in baseline["run"]["doubts"]))
         path = ["run", "pairs", check.gate.loss.name]
         if check.column is not None:
             of_class = ["classes", check.gate.of_class] if check.gate.of_class else []

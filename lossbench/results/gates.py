@@ -9,7 +9,7 @@ from typing import Any
 
 from lossbench.catalog.columns import Column, Defaults, column_for
 from lossbench.catalog.grammar import COMPARE, ExpressionError, Gate, fold, leaves, parse_gate
-from lossbench.catalog.tasks import COUNTS
+from lossbench.catalog.tasks import COUNTS, DOUBT_COUNT
 from lossbench.errors import SettingError, did_you_mean
 from lossbench.results.aggregates import AGGREGATES, OVER_GROUPS, VALUES
 
@@ -85,10 +85,11 @@ def check(
     if any(leaves(gate.bound)) and not has_baseline:
         raise SettingError(f"the gate `{gate.text}` needs --baseline RUN")
     if gate.aggregate is None:
-        if name in COUNTS and not (gate.loss.options or gate.of_class):
+        if name in (*COUNTS, DOUBT_COUNT) and not (gate.loss.options or gate.of_class):
             return Check(gate, None)
         column_for(gate.loss, columns, gate.written, defaults)  # reports an unknown loss first
-        message = f"expected an aggregate, such as {name}.mean, or one of {', '.join(COUNTS)}"
+        counts = ", ".join((*COUNTS, DOUBT_COUNT))
+        message = f"expected an aggregate, such as {name}.mean, or one of {counts}"
         raise ExpressionError(gate.written, gate.loss.at, message)
     if gate.aggregate not in (*AGGREGATES, *OVER_GROUPS):
         message = (

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.catalog.columns import Column
 from lossbench.catalog.grammar import fold
+from lossbench.catalog.tasks import DOUBT_COUNT
 from lossbench.errors import PairError
 from lossbench.results.aggregates import OVER_GROUPS, aggregate, mean
+from lossbench.results.doubts.doubt import Doubt
 from lossbench.results.gates import Check, GateDecision
 from lossbench.results.json_numbers import jsonable, number, number_lists
 
@@ -89,6 +91,8 @@ class Result:
         run: the inputs and how they were read: paths, plan, settings, convention, losses.
         session: facts that differ from one run to the next: time, device, versions.
         pooled: the additive state.
+        doubts: what looks like a mistake; none of a shard, whose doubts `merge` judges.
+        strict: whether a doubt that is not accepted is an error.
         decisions: the outcome of each gate.
         groups: the group of each sample, None without groups.
         group_pooled: column -> pooled value of each group, in the order of `group_indices`.
@@ -106,6 +110,8 @@ class Result:
     run: dict[str, Any] = field(default_factory=dict)
     session: dict[str, Any] = field(default_factory=dict)
     pooled: dict[str, Any] = field(default_factory=dict)
+    doubts: list[Doubt] = field(default_factory=list)
+    strict: bool = False
     decisions: list[GateDecision] = field(default_factory=list)
     groups: list[str] | None = None
     group_pooled: dict[str, ColumnValues] = field(default_factory=dict)
@@ -114,10 +120,15 @@ class Result:
 
     @property
     def exit_status(self) -> int:
-        """Exit status of a command: 3 if an input failed, 1 if a gate failed, else 0."""
-        if self.failed or not (self.ids or self.shard):
+        """Exit status: 3 if an input failed or doubts are errors, 1 if a gate failed, else 0."""
+        if self.failed or not (self.ids or self.shard) or (self.strict and self.doubt_count):
             return 3
         return 1 if any(decision.failed for decision in self.decisions) else 0
+
+    @property
+    def doubt_count(self) -> int:
+        """The number of doubts that are not accepted."""
+        return sum(not each.accepted for each in self.doubts)
 
     @property
     def digest(self) -> str:
@@ -188,7 +199,8 @@ class Result:
     def quantity(self, check: Check) -> float:
         """The value that a gate judges."""
         if check.column is None:
-            return float(self.counts[check.gate.loss.name])
+            counts = {**self.counts, DOUBT_COUNT: self.doubt_count}
+            return float(counts[check.gate.loss.name])
         name, of_class = check.column.name, check.gate.of_class
         aggregate = str(check.gate.aggregate)
         over = aggregate in OVER_GROUPS
@@ -207,6 +219,7 @@ class Result:
                 "classes": list(self.class_names),
                 "pairs": {"digest": self.digest, **self.counts},
                 "losses": [describe_column(column) for column in self.columns],
+                "doubts": [each.as_json() for each in self.doubts],
             },
             "aggregate": self._aggregate(per_class),
             **({"groups": self._groups(per_class)} if self.groups is not None else {}),

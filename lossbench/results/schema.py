@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lossbench.catalog.tasks import COUNTS
+from lossbench.catalog.tasks import COUNTS, DOUBTS
 from lossbench.results.aggregates import AGGREGATES, COUNTED, OVER_GROUPS
 from lossbench.results.result import SCHEMA
 
@@ -51,13 +51,19 @@ def result_schema() -> dict[str, Any]:
         "pairs": _object({"digest": TEXT, **dict.fromkeys(COUNTS, WHOLE)}),
         "losses": {**_list(_object(loss)), "minItems": 1},
     }
+    doubt = {
+        "kind": {"enum": list(DOUBTS)},
+        "message": TEXT,
+        "count": WHOLE,
+        "accepted": YES_OR_NO,
+    }
     gate = {"gate": TEXT, "value": NUMBER, "bound": NUMBER, "passed": YES_OR_NO}
     maybe = dict.fromkeys(("role", "file", "loss"), MAYBE_TEXT)
     error = {"id": TEXT, **maybe, "kind": TEXT, "error": TEXT}
     result = {
         "schema": {"const": SCHEMA},
         "session": _object(session),
-        "run": _object(run),
+        "run": _object(run, doubts=_list(_object(doubt))),
         "aggregate": _by_name(TABLE),
         "samples": _list({"$ref": "#/$defs/sample"}),
         "pooled": ANYTHING,

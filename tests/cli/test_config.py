@@ -97,6 +97,8 @@ grid: ignore
 convention: monai
 plugins: []
 baseline: main.json
+strict: true
+accept: [oriented, inverted]
 run: {device: "cuda:1", workers: auto, batch_size: 4, shard: 2/3, engine: dask}
 weights: {vgg16: vgg16.npz}
 offline: true
@@ -137,6 +139,8 @@ per_class: false
         "convention": "monai",
         "plugins": (),
         "baseline": "main.json",
+        "strict": True,
+        "accept": ("oriented", "inverted"),
         "device": "cuda:1",
         "workers": None,
         "batch_size": 4,

@@ -82,7 +82,9 @@ def test_the_schema_has_every_key_with_its_text() -> None:
 def test_the_schema_has_the_choices_of_the_table() -> None:
     described = dict(leaves(lossbench.schema()))
     enums = {each.key: list(each.type.choices) for each in KEYS if each.type.kind == "choice"}
-    assert len(enums) == 11
+    assert len(enums) == 12
+    accepted = described["accept"].pop("anyOf")  # one kind, or several
+    described["accept"] |= accepted[0]
     assert {key: described[key]["enum"] for key in enums} == enums
 
 
@@ -122,8 +124,8 @@ def test_a_result_records_what_makes_it_another_run() -> None:
     result = lossbench.evaluate([IMAGE], [IMAGE], "dice", threshold=0.25, workers=1)
     recorded = result.run["settings"]
     assert list(recorded) == [each.name for each in SETTINGS if each.recorded]
-    unrecorded = {"pred", "target", "losses", "inputs", "weights", "offline", "baseline", "device",
-                  "workers", "batch_size", "shard", "engine"}  # fmt: skip
+    unrecorded = {"pred", "target", "losses", "inputs", "weights", "offline", "strict", "accept",
+                  "baseline", "device", "workers", "batch_size", "shard", "engine"}  # fmt: skip
     assert set(BY_NAME) - set(recorded) == unrecorded
     again = Settings.from_record(recorded, gates="dice.mean <= 1")
     assert (again.threshold, again.gates, again.workers) == (0.25, ("dice.mean <= 1",), None)

@@ -43,7 +43,7 @@ def result_of(**how: Any) -> Result:
     rng = np.random.default_rng(0)
     pred = {name: rng.integers(0, 3, (6, 7)).astype(np.uint8) for name in STRANGE}
     target = {name: rng.integers(0, 3, (6, 7)).astype(np.uint8) for name in STRANGE}
-    pred["plain"] = target["plain"]
+    pred["plain"] = target["plain"].copy()
     target["a|b"] = np.zeros((6, 7), np.uint8)
     pred["a|b"] = pred["a|b"].astype(np.uint8) * 0
     pred["broken"], target["broken"] = np.zeros((2, 2), np.uint8), np.zeros((3, 3), np.uint8)
@@ -168,7 +168,8 @@ def test_junit_is_read_by_a_parser(result, tmp_path):
 def test_junit_without_gates_and_errors_is_an_empty_suite(tmp_path):
     image = [np.eye(3, dtype=np.uint8)]
     path = tmp_path / "junit.xml"
-    lossbench.save(lossbench.evaluate(image, image, "dice", task="binary"), path)
+    again = [each.copy() for each in image]
+    lossbench.save(lossbench.evaluate(again, image, "dice", task="binary"), path)
     (suite,) = JUnitXml.fromfile(str(path))
     assert suite.tests == 0
 

@@ -26,6 +26,7 @@ class Boxes:
     crowd: NDArray[np.bool_]  # (N,) whether it is a group of objects, annotated as one
     masks: Segmentations | None = None
     order: int = 0  # of its image among all; ranks detections of equal scores
+    extent: tuple[int, int] = (0, 0)  # width and height of its image, 0 where nobody says
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Detections:
 
     pred: Boxes
     target: Boxes
+
+    @property
+    def sides(self) -> tuple[Boxes, Boxes]:
+        """Prediction and ground truth."""
+        return self.pred, self.target
 
     @cached_property
     def of_boxes(self) -> FloatArray:

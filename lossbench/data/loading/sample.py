@@ -17,6 +17,7 @@ from lossbench.data.counting.sparse_histogram import Cells, occurring
 from lossbench.data.formats.boxes import Detections
 from lossbench.data.formats.voxel_grid import VoxelGrid
 from lossbench.data.loading.detections import read_detections
+from lossbench.data.loading.glance import Glance, glance, glance_at_boxes, glance_at_vectors
 from lossbench.data.loading.records import RECORD_TASKS, Record, read_tensors
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.input_encoding import InputEncoding
@@ -77,15 +78,21 @@ class Sample:
     size: int  # pixels, ignored ones included
     table: CountTable | Cells | None
     pixels: Pixels | InstanceOverlap | Record | Detections | None
+    glance: Glance | None = None  # of a pair that doubts are judged from
 
 
 def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
     """Decode a pair and compare it with the plan."""
+    is_sampled = pair.id in plan.sampled
     try:
         if plan.task in RECORD_TASKS:
-            return Sample(1, None, read_tensors(plan, pair))
+            record = read_tensors(plan, pair)
+            seen = is_sampled and plan.task == "vectors"
+            sides = [record.roles[role][""] for role in ("pred", "target") if seen]
+            return Sample(1, None, record, glance_at_vectors(*sides) if seen else None)
         if plan.task == "detection":
-            return Sample(1, None, read_detections(plan, pair))
+            boxes = read_detections(plan, pair)
+            return Sample(1, None, boxes, glance_at_boxes(*boxes.sides) if is_sampled else None)
         loaded, facts = dict[str, AnyArray](), dict[str, FileFacts]()
         for role in pair.sources:
             loaded[role], facts[role] = _load(plan, role, pair)
@@ -95,11 +102,13 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
         target = loaded["target"]
         if plan.task == "instances":
             shared = count_segments(plan, loaded, pair.segments, _ignored(plan, loaded))
-            return Sample(target.size, None, shared)
+            plain = is_sampled and not (plan.divisor or pair.segments)
+            return Sample(target.size, None, shared, _glance(plan, pair, loaded) if plain else None)
         return Sample(
             int(target[0].size if plan.target.stacked else target.size),
             _count(plan, loaded) if plan.counted else None,
             _pixels(plan, loaded, spacing) if plan.pixels else None,
+            _glance(plan, pair, loaded) if is_sampled else None,
         )
     except InputError as error:
         role = error.role or "pred"
@@ -303,6 +312,10 @@ def _count(plan: Plan, loaded: dict[str, AnyArray]) -> CountTable | Cells:
         return occurring(plan, planes)
     tables = [joint(plan, *each) for each in planes]
     return tables[0] if plan.task == "multiclass" else np.array(tables)
+
+
+def _glance(plan: Plan, pair: Pair, loaded: dict[str, AnyArray]) -> Glance:
+    return glance(plan, pair.id, loaded["pred"], loaded["target"], _ignored(plan, loaded))
 
 
 def _pixels(plan: Plan, loaded: dict[str, AnyArray], spacing: tuple[float, ...] | None) -> Pixels:

@@ -299,4 +299,5 @@ def _boxes(image: CocoImage, where: str, objects: Sequence[CocoObject]) -> Boxes
         np.array(crowds, np.bool_),
         Segmentations(masks, image.height, image.width, where) if all_masked else None,
         image.order,
+        (image.width, image.height),
     )

@@ -41,6 +41,9 @@ class Plan:
     things: tuple[str, ...] | None = None  # the classes that have instances, where those are known
     roles: tuple[InputEncoding, ...] = ()  # how the inputs that losses name are read
     has_open_labels: bool = False  # classes are 0 … the largest label of any file
+    known_labels: int = field(default=0, compare=False)  # classes of the sample; 0: all of them
+    threshold: float = field(default=0.5, compare=False)  # from which predictions are foreground
+    sampled: tuple[str, ...] = field(default=(), compare=False)  # ids that doubts are judged from
     stored: int = field(default=0, compare=False)  # bytes of the largest pair seen; 0: unknown
     notes: tuple[str, ...] = field(default=(), compare=False)  # remarks for the user
 
@@ -65,7 +68,12 @@ class Plan:
             for side in (self.pred, self.target)
         )
         return replace(
-            self, names=classes.names, channels=len(classes.names), pred=pred, target=target
+            self,
+            names=classes.names,
+            channels=len(classes.names),
+            pred=pred,
+            target=target,
+            known_labels=self.known_labels or len(self.names),
         )
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from typing import Any
 
@@ -20,7 +20,9 @@ from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import Source
 from lossbench.data.sources.remote import Remote, fetch
+from lossbench.engine.state.doubt_evidence import gather
 from lossbench.errors import PairError
+from lossbench.results.doubts.evidence import Evidence
 
 FETCHED = 16  # pairs whose remote files are fetched concurrently
 
@@ -35,6 +37,7 @@ class LoadedBatch:
     pixels: tuple[Pixels | InstanceOverlap | Record | Detections, ...]
     sizes: NDArray[np.int64]  # pixels of each sample
     errors: tuple[PairError, ...]  # the pairs that could not be read
+    evidence: Evidence = field(default_factory=Evidence)  # of all pairs that could be read
 
     @classmethod
     def joined(cls, batches: Sequence[LoadedBatch], counts: Sequence[int]) -> LoadedBatch:
@@ -43,19 +46,23 @@ class LoadedBatch:
         tables = [each.tables for each in batches if each.tables is not None]
         whole = [each for each in tables if isinstance(each, np.ndarray)]
         cells = tuple(each for some in tables if isinstance(some, tuple) for each in some)
+        evidence = Evidence()
+        for each in batches:
+            evidence.extend(each.evidence)
         return cls(
             tuple(start + index for start, each in numbered for index in each.indices),
             np.concatenate(whole) if whole else cells or None,
             tuple(pixels for each in batches for pixels in each.pixels),
             np.concatenate([each.sizes for each in batches]),
             tuple(error for each in batches for error in each.errors),
+            evidence,
         )
 
     def split(self, groups: Sequence[Sequence[int]] | None = None) -> list[LoadedBatch]:
-        """A batch with the errors alone, then one per group of rows, or else one per sample."""
+        """A batch with errors and evidence, then one per group of rows, or else one per sample."""
         groups = [[row] for row in range(len(self.indices))] if groups is None else groups
         return [
-            LoadedBatch((), None, (), self.sizes[:0], self.errors),
+            LoadedBatch((), None, (), self.sizes[:0], self.errors, self.evidence),
             *(
                 LoadedBatch(
                     tuple(self.indices[row] for row in rows),
@@ -73,13 +80,15 @@ def load_batch(plan: Plan, pairs: Sequence[Pair]) -> LoadedBatch:
     """Read pairs and, if the plan is to count, make their tables."""
     loaded = [make_sample(plan, pair) for pair in _fetched(list(pairs))]
     samples = [(index, each) for index, each in enumerate(loaded) if isinstance(each, Sample)]
-    tables = [each.table for _, each in samples if each.table is not None]
+    tables = _stacked([each.table for _, each in samples if each.table is not None])
+    read = [pairs[index] for index, _ in samples]
     return LoadedBatch(
         tuple(index for index, _ in samples),
-        _stacked(tables),
+        tables,
         tuple(each.pixels for _, each in samples if each.pixels is not None),
         np.array([each.size for _, each in samples], np.int64),
         tuple(each for each in loaded if isinstance(each, PairError)),
+        gather(plan, read, [each for _, each in samples], tables),
     )
 
 

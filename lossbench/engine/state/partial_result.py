@@ -16,10 +16,12 @@ from lossbench.catalog.columns import Term
 from lossbench.data.loading.records import Record
 from lossbench.data.pairing.pairs import Pair
 from lossbench.engine.state.accumulators import Accumulators, Arrays, within
+from lossbench.engine.state.doubt_evidence import pack, unpack
 from lossbench.engine.state.group_accumulators import GroupAccumulators, Grouping
 from lossbench.engine.state.loaded_batch import LoadedBatch
 from lossbench.engine.state.scores import BatchScores, DeferredTerms, Unfinished
 from lossbench.errors import PairError
+from lossbench.results.doubts.evidence import Evidence
 from lossbench.runtime.array_types import FloatArray, IntArray
 
 JSON = "words"  # name of the array that holds everything else, as JSON
@@ -40,6 +42,7 @@ class PartialResult:
     pools: Accumulators = field(default_factory=Accumulators)
     # By index, samples for terms that need all samples at once.
     samples: dict[int, Record] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=Evidence)  # for doubts
     files: str = ""  # digest of the fingerprints of all files, if there is a checkpoint
 
     def __post_init__(self) -> None:
@@ -57,6 +60,7 @@ class PartialResult:
         `keep` also keeps the samples themselves.
         """
         self.failed += batch.errors
+        self.evidence.extend(batch.evidence)
         if self.groups:
             self.groups.add([pair.id for pair in pairs], batch, rows)
         if not batch.indices:
@@ -80,6 +84,7 @@ class PartialResult:
         self.good[rows] = other.good
         self._store(rows, other)
         self.failed += other.failed
+        self.evidence.extend(other.evidence)
         self.deferred += other.deferred
         self.pools.extend(other.pools)
         self.samples |= other.samples
@@ -111,7 +116,7 @@ class PartialResult:
             "files": self.files,
             "failed": [asdict(each) for each in self.failed],
         }
-        arrays: Arrays = {"good": np.packbits(self.good)}
+        arrays: Arrays = {"good": np.packbits(self.good), "evidence": pack(self.evidence)}
         arrays |= {f"values/{term.key}": each for term, each in self.values.items()}
         arrays |= {f"classes/{term.key}": each for term, each in self.classes.items()}
         arrays |= {f"pools/{key}": each for key, each in self.pools.pack().items()}
@@ -155,6 +160,7 @@ class PartialResult:
             partial.values = {known[key]: each for key, each in within(arrays, "values").items()}
             partial.classes = {known[key]: each for key, each in within(arrays, "classes").items()}
             partial.pools.unpack(within(arrays, "pools"))
+            partial.evidence = unpack(arrays["evidence"])
             if "support" in arrays:
                 results = _results(within(arrays, "pending"), known)
                 indices = partial.start + np.flatnonzero(partial.good)

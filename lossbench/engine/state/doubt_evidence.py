@@ -1,0 +1,161 @@
+"""Evidence for doubts: gathered from the pairs of a batch, packed and restored with its results."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from lossbench.data.counting.sparse_histogram import Cells
+from lossbench.data.formats.boxes import Detections
+from lossbench.data.loading.glance import Glance
+from lossbench.data.loading.sample import Sample
+from lossbench.data.pairing.pairs import Pair
+from lossbench.data.planning.plan import Plan
+from lossbench.data.sources.locations import Away, Source
+from lossbench.results.doubts.evidence import SUMS, Evidence
+from lossbench.runtime.array_types import AnyArray, IntArray
+
+OUTSIDE = 0.1  # share of its size by which a box reaches beyond its picture, at least
+FIELDS = ("pred", "target", "counts")  # arrays of a glance
+FACTS = ("shape", "pred_hash", "target_hash", "is_flat", "is_off", "objects")
+
+
+def gather(plan: Plan, pairs: Sequence[Pair], samples: Sequence[Sample], tables: Any) -> Evidence:
+    """The evidence of some pairs that were read, in their order, and of their tables."""
+    evidence = Evidence(len(samples), sum(map(_is_same, pairs)))
+    for pair, sample in zip(pairs, samples, strict=True):
+        if sample.glance:
+            evidence.glances[pair.id] = sample.glance
+        if isinstance(sample.pixels, Detections):
+            _add_boxes(evidence, sample.pixels)
+    if plan.task not in ("binary", "multiclass", "multilabel"):
+        return evidence
+    counts = [each.counts for each in evidence.glances.values() if each.counts is not None]
+    if tables is not None:
+        evidence.add_counts(_class_counts(plan, tables), plan.known_labels)
+    elif counts:
+        evidence.add_counts(np.stack(counts), plan.known_labels)
+    return evidence
+
+
+def _is_same(pair: Pair) -> bool:
+    """Whether a prediction and its ground truth are one file."""
+    sides = pair.sources["pred"], pair.sources["target"]
+    return any(map(_is_one, *sides)) and len(sides[0]) == len(sides[1])
+
+
+def _is_one(pred: Source, target: Source) -> bool:
+    if not (isinstance(pred, str) and isinstance(target, str)):
+        return pred is target or (isinstance(pred, Away) and pred == target)
+    try:
+        one, other = os.stat(pred), os.stat(target)
+    except OSError:
+        return pred == target
+    return pred == target or (bool(one.st_ino) and os.path.samestat(one, other))
+
+
+def _add_boxes(evidence: Evidence, sample: Detections) -> None:
+    """Add what the boxes of one picture show."""
+    pred, target = sample.pred, sample.target
+    corners, extent = pred.corners, np.array(pred.extent or target.extent)
+    unit = int(((corners >= 0) & (corners <= 1)).all(1).sum())
+    evidence.unit_boxes += unit
+    evidence.unit_files += bool(unit)
+    evidence.boxes += len(corners)
+    if extent.all():
+        beyond = np.maximum(-corners[:, :2], corners[:, 2:] - extent)
+        outside = int((beyond > OUTSIDE * (corners[:, 2:] - corners[:, :2])).any(1).sum())
+        evidence.outside += outside
+        evidence.outside_files += bool(outside)
+    evidence.farthest = max(evidence.farthest, float(target.corners.max(initial=0)))
+    objects = np.bincount(target.of_class[~target.crowd])
+    evidence.objects[int(objects.max(initial=0))] += 1
+
+
+def _class_counts(plan: Plan, tables: Any) -> IntArray:
+    """True, predicted and valid pixels of each class (n, 3, K) in tables of counts."""
+    rows, columns = plan.target.levels, plan.pred.levels
+    if isinstance(tables, tuple):
+        return np.stack([_sparse_counts(plan, each) for each in tables])
+    if plan.task == "multiclass":
+        whole = tables.astype(np.int64)
+        true, own = whole.sum(2), whole.sum(1)
+        return _stacked(true, own, np.broadcast_to(true.sum(1, keepdims=True), true.shape))
+    whole = tables.reshape(len(tables), -1, rows, columns)
+    true = whole[:, :, 1].sum(2, dtype=np.int64)
+    own = whole[..., _cut(plan) :].sum((2, 3), dtype=np.int64)
+    return _foreground(plan, true, own, whole.sum((2, 3), dtype=np.int64))
+
+
+def _sparse_counts(plan: Plan, cells: Cells) -> IntArray:
+    """The same (3, K) of the cells of one pair."""
+    row, column = np.divmod(cells.places, plan.pred.levels)
+    if plan.task == "multiclass":
+        length, counts = len(plan.names), cells.counts.sum(0)
+        true, own = (np.bincount(each, counts, length).astype(np.int64) for each in (row, column))
+        return np.stack([true, own, np.full(length, counts.sum())])
+    is_true = row >= (1 if plan.target.is_hard else plan.threshold * plan.target.scale)
+    sums = [cells.counts[:, where].sum(1) for where in (is_true, column >= _cut(plan))]
+    counts = _foreground(plan, *(each[None] for each in (*sums, cells.counts.sum(1))))
+    first: IntArray = counts[0]
+    return first
+
+
+def _foreground(plan: Plan, true: IntArray, own: IntArray, valid: IntArray) -> IntArray:
+    """Counts of foregrounds (n, C); a binary task has the background as its first class."""
+    if plan.task == "binary":
+        true, own, valid = (
+            np.concatenate(pair, 1)
+            for pair in ((valid - true, true), (valid - own, own), (valid, valid))
+        )
+    return _stacked(true, own, valid)
+
+
+def _stacked(*rows: IntArray) -> IntArray:
+    return np.stack(rows, 1)
+
+
+def _cut(plan: Plan) -> int:
+    """The first code of predictions that is foreground."""
+    return 1 if plan.pred.is_hard else int(np.ceil(plan.threshold * plan.pred.scale))
+
+
+def pack(evidence: Evidence) -> AnyArray:
+    """Evidence as bytes, compressed."""
+    state: dict[str, Any] = {name: getattr(evidence, name) for name in (*SUMS, "farthest")}
+    state["objects"] = sorted(evidence.objects.items())
+    state["glances"] = {
+        id: [getattr(each, name) for name in FACTS] for id, each in evidence.glances.items()
+    }
+    arrays = {"class_files": evidence.class_files, "class_pixels": evidence.class_pixels}
+    for number, each in enumerate(evidence.glances.values()):
+        fields = {name: getattr(each, name) for name in FIELDS}
+        arrays |= {f"{number}/{name}": array for name, array in fields.items() if array is not None}
+    arrays["state"] = np.frombuffer(json.dumps(state).encode(), np.uint8)
+    target = io.BytesIO()
+    np.savez_compressed(target, **cast(Any, arrays))
+    return np.frombuffer(target.getvalue(), np.uint8)
+
+
+def unpack(packed: AnyArray) -> Evidence:
+    """Restore packed evidence."""
+    with np.load(io.BytesIO(packed.tobytes()), allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    state = json.loads(arrays["state"].tobytes())
+    evidence = Evidence(
+        **{name: state[name] for name in (*SUMS, "farthest")},
+        class_files=arrays["class_files"],
+        class_pixels=arrays["class_pixels"],
+        objects=Counter(dict(state["objects"])),
+    )
+    for number, (id, facts) in enumerate(state["glances"].items()):
+        fields = {name: arrays.get(f"{number}/{name}") for name in FIELDS}
+        own = dict(zip(FACTS, facts, strict=True))
+        evidence.glances[id] = Glance(**{**fields, **own, "shape": tuple(own["shape"])})
+    return evidence

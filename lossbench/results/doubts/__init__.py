@@ -1,0 +1,1 @@
+"""Doubts: what looks like a mistake although every file could be read."""
