@@ -30,7 +30,7 @@ from lossbench.engine.state.group_accumulators import Grouping
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.networks.weights import digest as file_digest
 from lossbench.results.baseline import baseline_value
-from lossbench.results.doubts.doubt import Doubt
+from lossbench.results.doubt import Doubt
 from lossbench.results.doubts.judge import Case, judge
 from lossbench.results.gates import decide
 from lossbench.results.json_numbers import jsonable

@@ -15,7 +15,7 @@ from lossbench.catalog.grammar import fold
 from lossbench.catalog.tasks import DOUBT_COUNT
 from lossbench.errors import PairError
 from lossbench.results.aggregates import OVER_GROUPS, aggregate, mean
-from lossbench.results.doubts.doubt import Doubt
+from lossbench.results.doubt import Doubt
 from lossbench.results.gates import Check, GateDecision
 from lossbench.results.json_numbers import jsonable, number, number_lists
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from lossbench.data.planning.plan import Plan
 from lossbench.errors import printable
+from lossbench.results.doubt import Doubt
 from lossbench.results.doubts.agreement import (
     CORRELATED,
     MAX_LABELS,
@@ -23,7 +24,6 @@ from lossbench.results.doubts.agreement import (
     matched,
     mean_iou,
 )
-from lossbench.results.doubts.doubt import Doubt
 from lossbench.results.doubts.evidence import PREDICTED, TRUE, VALID, Evidence
 from lossbench.results.gates import Check
 from lossbench.runtime.array_types import FloatArray
