@@ -13,6 +13,8 @@ from lossbench.data.loading.glance import IGNORED, Glance
 from lossbench.runtime.array_types import AnyArray, BoolArray, FloatArray
 
 ENOUGH = 0.5  # agreement after a change, at least
+ENOUGH_OF_FEW = 0.85  # the same of fewer than FEW pairs, which agree by chance more easily
+FEW = 3
 LESS = 0.5  # disagreement after a change, at most this share of the one before
 # Disagreement before a change, at least: below it, nothing is wrong with a prediction.
 LITTLE = {"classes": 0.05, "pictures": 0.02}
@@ -23,10 +25,11 @@ MAX_CLASSES = 32  # most frequent classes by which pairs are compared
 Change = tuple[tuple[int, ...], tuple[int, ...]]  # an order of axes, and the axes that are flipped
 
 
-def far_better(before: float, after: float, kind: str = "classes") -> bool:
-    """Whether a change makes predictions agree far better with the ground truth."""
+def far_better(before: float, after: float, kind: str = "classes", pairs: int = FEW) -> bool:
+    """Whether a change makes the predictions of some pairs agree far better with their truths."""
     is_little = 1 - before < LITTLE[kind]
-    return not is_little and after >= ENOUGH and 1 - after <= LESS * (1 - before)
+    enough = ENOUGH if pairs >= FEW else ENOUGH_OF_FEW
+    return not is_little and after >= enough and 1 - after <= LESS * (1 - before)
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Points:
     def is_far_better(self, pred: AnyArray) -> float | None:
         """The agreement of changed predictions if it is far better, else None."""
         after = self.agreement(pred)
-        if not far_better(self.before, after, self.kind):
+        if not far_better(self.before, after, self.kind, len(self.ids)):
             return None
         if not self.classes and correlation(pred, self.target) < CORRELATED:
             return None

@@ -15,6 +15,7 @@ from lossbench.errors import printable
 from lossbench.results.doubt import Doubt
 from lossbench.results.doubts.agreement import (
     CORRELATED,
+    FEW,
     MAX_LABELS,
     Points,
     confusion,
@@ -35,6 +36,7 @@ HALF = 0.5  # of the files: from this share on, something is no exception
 RARE = 0.01  # of all pixels: a class with fewer says little
 FARTHER = 1.5  # a label this many times the largest of the sample is no rare class
 OUTSIDE = 0.05  # share of the boxes that reach beyond their picture, at least
+STANDING_OUT = 0.7  # disagreement with the best ground truth, as a share of that with the next
 LISTED = 3  # names in a message
 UNIT = 0.95  # share of boxes within 0 … 1, at least
 # Aggregates that infinite members make infinite, or undefined.
@@ -362,7 +364,9 @@ def _wrong_pairs(case: Case) -> Found:
     ]  # fmt: skip
     # Pairs that lose their own partner without finding a better one stay as they are.
     mean = np.where(after > own, after, own).mean()
-    if not moved or not far_better(float(own.mean()), float(mean), points.kind):
+    if not moved or not far_better(float(own.mean()), float(mean), points.kind, len(usable)):
+        return None
+    if not _stand_out(table, partners, moved):
         return None
     if not points.classes and not _alike(points, usable, partners, moved):
         return None
@@ -377,6 +381,19 @@ def _wrong_pairs(case: Case) -> Found:
         " 0 and from 1",
         len(moved),
     )
+
+
+def _stand_out(table: FloatArray, partners: Sequence[int], moved: Sequence[int]) -> bool:
+    """Whether predictions fit their partners clearly better than any other ground truth.
+
+    Among many pairs of similar objects, some ground truth fits any prediction.
+    """
+    if len(table) < FEW:
+        return True
+    others = np.where(np.isnan(table), 0, table)[moved]
+    best = others[np.arange(len(moved)), [partners[row] for row in moved]]
+    others[np.arange(len(moved)), [partners[row] for row in moved]] = -np.inf
+    return float(np.median((1 - best) / (1 - others.max(1)))) <= STANDING_OUT
 
 
 def _alike(points: Points, usable: Any, partners: Sequence[int], moved: Sequence[int]) -> bool:
