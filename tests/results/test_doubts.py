@@ -482,6 +482,24 @@ def test_bad_models_are_not_doubted(doubts: Any, jitter: float, seed: int) -> No
     assert not doubts(labels(12, jitter, 4, seed), labels(12, 0.0, 4, seed))
 
 
+@pytest.mark.parametrize("count", [1, 2, 12, 64])
+def test_useless_models_of_similar_objects_are_not_doubted(doubts: Any, count: int) -> None:
+    """Among many ellipses in the middle of a picture, some other ground truth fits by chance."""
+    rng = np.random.default_rng(count)
+
+    def ellipses() -> dict[str, Any]:
+        found = {}
+        for index in range(count):
+            row, column = SIZE / 2 + rng.normal(0, 6, 2)
+            height, width = rng.uniform(8, 16, 2)
+            inside = ((ROWS - row) / height) ** 2 + ((COLUMNS - column) / width) ** 2 < 1
+            found[f"{index:03}.png"] = (255 * inside).astype(np.uint8)
+        return found
+
+    for _ in range(2):
+        assert not doubts(ellipses(), ellipses(), "-l", "dice")
+
+
 # No false alarm
 
 
@@ -491,9 +509,21 @@ SAMPLES = {
     "multiclass": ("multiclass/pred", "multiclass/gt", "-c", "multiclass"),
     "probabilities": ("multiclass/pred_prob", "multiclass/gt", "-c", "multiclass"),
     "restoration": ("image/pred", "image/gt", "-c", "restoration"),
+    "perceptual": ("image/pred", "image/gt", "-c", "perceptual"),
+    "style": (
+        "style/pred", "style/gt", "-c", "style", "--input", f"style={SAMPLE_DATA / 'style/style'}",
+    ),
+    "adversarial": ("adversarial/pred", "adversarial/gt", "-c", "adversarial"),
+    "medical": ("medical/pred", "medical/gt", "-c", "medical"),
+    "multilabel": (
+        "multilabel/pred", "multilabel/gt", "-c", "multilabel",
+        "--pred-pattern", "{id}_{class}", "--gt-pattern", "{id}_{class}",
+    ),
+    "vectors": ("embedding/pred", "embedding/gt", "--task", "vectors"),
+    "panoptic": ("panoptic/pred.json", "panoptic/gt.json"),
     "instances": ("instances/pred", "instances/gt", "--task", "instances"),
     "detection": ("detection/results.json", "detection/instances.json", "-c", "detection"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SAMPLES)

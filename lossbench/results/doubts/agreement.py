@@ -13,8 +13,8 @@ from lossbench.data.loading.glance import IGNORED, Glance
 from lossbench.runtime.array_types import AnyArray, BoolArray, FloatArray
 
 ENOUGH = 0.5  # agreement after a change, at least
-ENOUGH_OF_FEW = 0.85  # the same of fewer than FEW pairs, which agree by chance more easily
-FEW = 3
+ENOUGH_OF_FEW = {1: 0.93, 2: 0.85}  # the same of one or two pairs, which agree by chance
+FEW = len(ENOUGH_OF_FEW) + 1
 LESS = 0.5  # disagreement after a change, at most this share of the one before
 # Disagreement before a change, at least: below it, nothing is wrong with a prediction.
 LITTLE = {"classes": 0.05, "pictures": 0.02}
@@ -28,7 +28,7 @@ Change = tuple[tuple[int, ...], tuple[int, ...]]  # an order of axes, and the ax
 def far_better(before: float, after: float, kind: str = "classes", pairs: int = FEW) -> bool:
     """Whether a change makes the predictions of some pairs agree far better with their truths."""
     is_little = 1 - before < LITTLE[kind]
-    enough = ENOUGH if pairs >= FEW else ENOUGH_OF_FEW
+    enough = ENOUGH_OF_FEW.get(pairs, ENOUGH)
     return not is_little and after >= enough and 1 - after <= LESS * (1 - before)
 
 

@@ -76,7 +76,9 @@ class Case:
 
     @cached_property
     def points(self) -> Points | None:
-        """The points of the pairs that were glanced at."""
+        """The points of the pairs that were glanced at; None of very many classes."""
+        if len(self.plan.names) > MAX_LABELS:
+            return None
         codes = {"image": 0, "multiclass": len(self.plan.names)}
         if self.plan.task == "multilabel":
             codes["multilabel"] = 2 * min(len(self.plan.names), self._planes)
@@ -90,7 +92,7 @@ class Case:
     def table(self) -> FloatArray | None:
         """How many points have each true and predicted class, where classes exclude each other."""
         points = self.points
-        if points is None or self.plan.task != "multiclass" or points.classes > MAX_LABELS:
+        if points is None or self.plan.task != "multiclass":
             return None
         return confusion(points.pred, points.target, points.classes)
 
