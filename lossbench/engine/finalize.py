@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lossbench.catalog.columns import Term
+from lossbench.data.loading.truth import BYTES
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.vocabulary import EMPTY
 from lossbench.engine.convention_columns import table
@@ -99,6 +100,7 @@ def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) 
         counts,
         by_policy["error"],
         skipped=by_policy["skip"],
+        truth=f"{whole.truth:0{2 * BYTES}x}",
         pooled=_state(plan, whole.pools),
         groups=[pairing.groups[each] for each in ids] if whole.groups else None,
         group_pooled=group_pooled,

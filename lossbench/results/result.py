@@ -88,6 +88,7 @@ class Result:
         counts: numbers of pairs found, evaluated, missing and extra, and of errors.
         failed: pairs without a value, and why.
         skipped: pairs left out on request, and why.
+        truth: the sum of one hash a pair over its id and ground truth, as 32 hexadecimal digits.
         run: the inputs and how they were read: paths, plan, settings, convention, losses.
         session: facts that differ from one run to the next: time, device, versions.
         pooled: the additive state.
@@ -107,6 +108,7 @@ class Result:
     counts: dict[str, int]
     failed: list[PairError]
     skipped: list[PairError] = field(default_factory=list)
+    truth: str = ""
     run: dict[str, Any] = field(default_factory=dict)
     session: dict[str, Any] = field(default_factory=dict)
     pooled: dict[str, Any] = field(default_factory=dict)
@@ -217,7 +219,7 @@ class Result:
             "run": {
                 **jsonable(self.run),
                 "classes": list(self.class_names),
-                "pairs": {"digest": self.digest, **self.counts},
+                "pairs": {"digest": self.digest, "truth": self.truth, **self.counts},
                 "losses": [describe_column(column) for column in self.columns],
                 "doubts": [each.as_json() for each in self.doubts],
             },

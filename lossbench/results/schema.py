@@ -48,7 +48,7 @@ def result_schema() -> dict[str, Any]:
         "settings": _object({"manifest": MAYBE_TEXT}),
         "convention": TEXT,
         "classes": _list(TEXT),
-        "pairs": _object({"digest": TEXT, **dict.fromkeys(COUNTS, WHOLE)}),
+        "pairs": _object({"digest": TEXT, **dict.fromkeys(COUNTS, WHOLE)}, truth=TEXT),
         "losses": {**_list(_object(loss)), "minItems": 1},
     }
     doubt = {

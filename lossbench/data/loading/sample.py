@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,15 @@ from lossbench.data.formats.voxel_grid import VoxelGrid
 from lossbench.data.loading.detections import read_detections
 from lossbench.data.loading.glance import Glance, glance, glance_at_boxes, glance_at_vectors
 from lossbench.data.loading.records import RECORD_TASKS, Record, read_tensors
+from lossbench.data.loading.truth import (
+    checksum,
+    checksum_of_boxes,
+    checksum_of_tensors,
+    class_counts,
+    counts_of_pixels,
+    counts_of_table,
+    hash_truth,
+)
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.mask_values import counting
@@ -78,6 +87,7 @@ class Sample:
     size: int  # pixels, ignored ones included
     table: CountTable | Cells | None
     pixels: Pixels | InstanceOverlap | Record | Detections | None
+    truth: int  # the hash of the pair's id and ground truth
     glance: Glance | None = None  # of a pair that doubts are judged from
 
 
@@ -89,10 +99,14 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
             record = read_tensors(plan, pair)
             seen = is_sampled and plan.task == "vectors"
             sides = [record.roles[role][""] for role in ("pred", "target") if seen]
-            return Sample(1, None, record, glance_at_vectors(*sides) if seen else None)
+            truth = hash_truth(pair, (), checksum_of_tensors(record.roles["target"]))
+            return Sample(1, None, record, truth, glance_at_vectors(*sides) if seen else None)
         if plan.task == "detection":
             boxes = read_detections(plan, pair)
-            return Sample(1, None, boxes, glance_at_boxes(*boxes.sides) if is_sampled else None)
+            content = checksum_of_boxes(boxes.target)
+            truth = hash_truth(pair, boxes.target.corners.shape, content)
+            seen_boxes = glance_at_boxes(*boxes.sides) if is_sampled else None
+            return Sample(1, None, boxes, truth, seen_boxes)
         loaded, facts = dict[str, AnyArray](), dict[str, FileFacts]()
         for role in pair.sources:
             loaded[role], facts[role] = _load(plan, role, pair)
@@ -103,11 +117,16 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
         if plan.task == "instances":
             shared = count_segments(plan, loaded, pair.segments, _ignored(plan, loaded))
             plain = is_sampled and not (plan.divisor or pair.segments)
-            return Sample(target.size, None, shared, _glance(plan, pair, loaded) if plain else None)
+            seen_maps = _glance(plan, pair, loaded) if plain else None
+            truth = hash_truth(pair, target.shape, checksum(target))
+            return Sample(target.size, None, shared, truth, seen_maps)
+        table = _count(plan, loaded) if plan.counted else None
+        pixels = _pixels(plan, loaded, spacing) if plan.pixels else None
         return Sample(
             int(target[0].size if plan.target.stacked else target.size),
-            _count(plan, loaded) if plan.counted else None,
-            _pixels(plan, loaded, spacing) if plan.pixels else None,
+            table,
+            pixels,
+            hash_truth(pair, target.shape, _content(plan, target, table, pixels)),
             _glance(plan, pair, loaded) if is_sampled else None,
         )
     except InputError as error:
@@ -316,6 +335,18 @@ def _count(plan: Plan, loaded: dict[str, AnyArray]) -> CountTable | Cells:
 
 def _glance(plan: Plan, pair: Pair, loaded: dict[str, AnyArray]) -> Glance:
     return glance(plan, pair.id, loaded["pred"], loaded["target"], _ignored(plan, loaded))
+
+
+def _content(
+    plan: Plan, target: AnyArray, table: CountTable | Cells | None, pixels: Pixels | None
+) -> bytes:
+    """The content of the ground truth: counts of its classes, or else a checksum."""
+    if not plan.target.is_hard:
+        return checksum(target)
+    if table is not None:
+        return class_counts(counts_of_table(plan, table))
+    kept = cast(Pixels, pixels)
+    return class_counts(counts_of_pixels(plan.target.classes, kept.target, kept.weight))
 
 
 def _pixels(plan: Plan, loaded: dict[str, AnyArray], spacing: tuple[float, ...] | None) -> Pixels:

@@ -37,6 +37,7 @@ class LoadedBatch:
     pixels: tuple[Pixels | InstanceOverlap | Record | Detections, ...]
     sizes: NDArray[np.int64]  # pixels of each sample
     errors: tuple[PairError, ...]  # the pairs that could not be read
+    truths: tuple[int, ...] = ()  # of each sample, the hash of its id and ground truth
     evidence: Evidence = field(default_factory=Evidence)  # of all pairs that could be read
 
     @classmethod
@@ -55,6 +56,7 @@ class LoadedBatch:
             tuple(pixels for each in batches for pixels in each.pixels),
             np.concatenate([each.sizes for each in batches]),
             tuple(error for each in batches for error in each.errors),
+            tuple(truth for each in batches for truth in each.truths),
             evidence,
         )
 
@@ -62,7 +64,7 @@ class LoadedBatch:
         """A batch with errors and evidence, then one per group of rows, or else one per sample."""
         groups = [[row] for row in range(len(self.indices))] if groups is None else groups
         return [
-            LoadedBatch((), None, (), self.sizes[:0], self.errors, self.evidence),
+            LoadedBatch((), None, (), self.sizes[:0], self.errors, (), self.evidence),
             *(
                 LoadedBatch(
                     tuple(self.indices[row] for row in rows),
@@ -70,6 +72,7 @@ class LoadedBatch:
                     tuple(self.pixels[row] for row in rows) if self.pixels else (),
                     self.sizes[list(rows)],
                     (),
+                    tuple(self.truths[row] for row in rows),
                 )
                 for rows in groups
             ),
@@ -88,6 +91,7 @@ def load_batch(plan: Plan, pairs: Sequence[Pair]) -> LoadedBatch:
         tuple(each.pixels for _, each in samples if each.pixels is not None),
         np.array([each.size for _, each in samples], np.int64),
         tuple(each for each in loaded if isinstance(each, PairError)),
+        tuple(each.truth for _, each in samples),
         gather(plan, read, [each for _, each in samples], tables),
     )
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from lossbench.catalog.columns import Term
 from lossbench.data.loading.records import Record
+from lossbench.data.loading.truth import MODULUS
 from lossbench.data.pairing.pairs import Pair
 from lossbench.engine.state.accumulators import Accumulators, Arrays, within
 from lossbench.engine.state.doubt_evidence import pack, unpack
@@ -43,6 +44,7 @@ class PartialResult:
     # By index, samples for terms that need all samples at once.
     samples: dict[int, Record] = field(default_factory=dict)
     evidence: Evidence = field(default_factory=Evidence)  # for doubts
+    truth: int = 0  # sum of the hashes of ids and ground truths, modulo MODULUS
     files: str = ""  # digest of the fingerprints of all files, if there is a checkpoint
 
     def __post_init__(self) -> None:
@@ -67,6 +69,7 @@ class PartialResult:
             return
         indices = np.array(batch.indices, np.int64) + (start - self.start)
         self.good[indices] = True
+        self.truth = sum(batch.truths, self.truth) % MODULUS
         self._store(indices, rows)
         if rows.unfinished:
             self.deferred.append(DeferredTerms.of(indices + self.start, rows))
@@ -83,6 +86,7 @@ class PartialResult:
         rows = slice(other.start - self.start, other.stop - self.start)
         self.good[rows] = other.good
         self._store(rows, other)
+        self.truth = (self.truth + other.truth) % MODULUS
         self.failed += other.failed
         self.evidence.extend(other.evidence)
         self.deferred += other.deferred
@@ -113,6 +117,7 @@ class PartialResult:
         state: dict[str, Any] = {
             "start": self.start,
             "stop": self.stop,
+            "truth": self.truth,
             "files": self.files,
             "failed": [asdict(each) for each in self.failed],
         }
@@ -154,7 +159,7 @@ class PartialResult:
                 arrays = {name: file[name] for name in file.files}
             state = json.loads(arrays.pop(JSON).tobytes())
             partial = cls.empty(state["start"], state["stop"], grouping)
-            partial.files = state["files"]
+            partial.truth, partial.files = state["truth"], state["files"]
             partial.failed = [PairError(**each) for each in state["failed"]]
             partial.good = np.unpackbits(arrays["good"], count=len(partial.good)).view(bool)
             partial.values = {known[key]: each for key, each in within(arrays, "values").items()}

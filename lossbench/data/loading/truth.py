@@ -1,0 +1,70 @@
+"""One hash a pair over its id and its ground truth; their sum tells two sets of pairs apart."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from hashlib import blake2b
+
+import numpy as np
+
+from lossbench.data.counting.joint_histogram import CountTable
+from lossbench.data.counting.sparse_histogram import Cells
+from lossbench.data.formats.boxes import Boxes
+from lossbench.data.pairing.pairs import Pair
+from lossbench.data.planning.plan import Plan
+from lossbench.runtime.array_types import AnyArray, IntArray
+
+BYTES = 16
+MODULUS = 1 << 8 * BYTES
+
+
+def hash_truth(pair: Pair, shape: tuple[int, ...], content: bytes) -> int:
+    """The hash of a pair whose ground truth has a shape, and a content from a function below."""
+    listed = sorted(pair.segments.get("target", {}).items())
+    start = f"{pair.id}\0{shape}\0{listed}\0".encode(errors="surrogatepass")
+    return int.from_bytes(blake2b(start + content, digest_size=BYTES).digest())
+
+
+def class_counts(table: IntArray) -> bytes:
+    """The pixels of each class: the same where they are counted and where they are kept."""
+    return table.astype("<i8").tobytes()
+
+
+def counts_of_table(plan: Plan, table: CountTable | Cells) -> IntArray:
+    """The valid pixels of each channel and class of the ground truth, in the table of a pair."""
+    columns = plan.pred.levels
+    if not isinstance(table, Cells):
+        counts: IntArray = table.reshape(-1, columns).sum(1)
+        return counts
+    rows = np.zeros((len(table.counts), plan.target.levels), np.int64)
+    np.add.at(rows.T, table.places // columns, table.counts.T)
+    return rows.ravel()
+
+
+def counts_of_pixels(classes: int, codes: AnyArray, weight: AnyArray) -> IntArray:
+    """The same of class indices (C, N) and weights, which are 0 where pixels are not valid."""
+    rows = zip(codes, np.broadcast_to(weight != 0, codes.shape), strict=True)
+    return np.concatenate(
+        [np.bincount(row if valid.all() else row[valid], minlength=classes) for row, valid in rows]
+    )
+
+
+def checksum(array: AnyArray) -> bytes:
+    """A checksum of numbers in the order of their axes."""
+    return f"{array.dtype.str} {zlib.crc32(np.ascontiguousarray(array).tobytes())}".encode()
+
+
+def checksum_of_tensors(tensors: Mapping[str, AnyArray]) -> bytes:
+    """A checksum of tensors by name."""
+    return b"\0".join(
+        f"{name} {tensor.shape} ".encode() + checksum(tensor)
+        for name, tensor in sorted(tensors.items())
+    )
+
+
+def checksum_of_boxes(boxes: Boxes) -> bytes:
+    """A checksum of boxes in any order."""
+    facts = boxes.area, boxes.of_class, boxes.crowd
+    table = np.column_stack([boxes.corners, *facts]).astype(np.float64)
+    return checksum(table[np.lexsort(table.T)])
