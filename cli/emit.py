@@ -42,13 +42,12 @@ def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
             note(f"doubt: {doubt.message}")
         elif not shown["quiet"]:
             note(f"accepted doubt: {doubt.message}")
-    if result.shard and not shown["quiet"]:
+    if result.shard and (run.checks or not shown["quiet"]):
         number = f"{result.shard['index']}/{result.shard['of']}"
         note(f"note: shard {number} judges no doubts and no gates; lossbench merge judges them")
-    same_pairs = run.baseline.get("run", {}).get("pairs", {}).get("digest") == result.digest
-    groups = run.baseline.get("groups") if same_pairs else None
-    if groups and result.groups is not None and set(groups) != set(result.group_indices):
-        note("note: the baseline has different groups")
+    if run.baseline and not result.shard:
+        for remark in run.baseline.notes(run.plan.identity, result):
+            note(printable(f"note: {remark}"))
     if not (result.ids or result.failed or result.shard):
         complain("no pair was evaluated: all are left out; -v shows why")
     for failed in result.failed[:LISTED_ERRORS]:

@@ -26,7 +26,7 @@ def _of_term(term: Term, of_class: bool) -> Range:
     ends = _with(_of_coefficient(term.entry.range, options), options.get("absent"))
     sums = ("reduction",) if of_class else ("reduction", "class_reduction")
     if any(options.get(name) == "sum" for name in sums):
-        ends = _summed(ends)
+        ends = summed(ends)
     ends = _with(ends, options.get("empty"))
     exponent = 1 if of_class else options.get("exponent", 1)
     low, high = (end and math.copysign(abs(end) ** exponent, end) for end in ends)
@@ -55,7 +55,7 @@ def _of_coefficient(ends: Range, options: dict[str, Any]) -> Range:
     return (low, math.inf) if options.get("log") is True else (low, high)
 
 
-def _summed(ends: Range) -> Range:
+def summed(ends: Range) -> Range:
     """The range of a sum of one value or more."""
     low, high = ends
     return low if low >= 0 else -math.inf, high if high <= 0 else math.inf

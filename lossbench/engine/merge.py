@@ -17,7 +17,7 @@ from lossbench.engine.settings import Settings
 from lossbench.engine.shards import ordered, pairing_of, plan_of
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError
-from lossbench.results.baseline import read_baseline
+from lossbench.results.baseline import Baseline
 from lossbench.results.reader import Model, read_result
 from lossbench.results.result import Result, digest
 
@@ -101,11 +101,13 @@ def plan_merge(
     changes = {"losses": losses, "baseline": baseline, "strict": strict, "accept": accept}
     changes |= {side: recorded[side] for side in ("pred", "target")}
     settings = Settings.from_record(recorded["settings"], **changes)
-    earlier = read_baseline(baseline) if baseline else {}
+    earlier = Baseline.read(baseline) if baseline else None
     plan = plan_of(shards[0]["plan"])
     with using(settings.plugins):
         columns, checks = columns_and_checks(losses, settings, plan.task)
         elsewhere = comparison(columns, settings, plan.task)
+        if earlier:
+            earlier.check(checks, plan.identity)
     run = Run(settings, pairing, plan, columns, checks, earlier, elsewhere)
     return Merge(run, sorted_models)
 

@@ -167,7 +167,7 @@ class Pipeline:
             role = error.role if error.role in pair.sources else "pred"
             error.located(role, label(pair.sources[role][0]))
             errors = (*batch.errors, PairError.of(error, pair.id))
-            failed = LoadedBatch((), None, (), batch.sizes[:0], errors, batch.evidence)
+            failed = LoadedBatch((), None, (), batch.sizes[:0], errors, (), batch.evidence)
             return [(failed, BatchScores())]
 
 

@@ -21,7 +21,7 @@ from lossbench.engine.shards import share
 from lossbench.errors import SettingError, did_you_mean
 from lossbench.networks.architectures import SEEDED
 from lossbench.networks.weights import locate
-from lossbench.results.baseline import baseline_value, read_baseline
+from lossbench.results.baseline import Baseline
 from lossbench.results.gates import Check, as_gate, check
 
 RANDOM = f"{SEEDED} has random weights: its numbers show that a run works, and nothing else"
@@ -34,7 +34,7 @@ NO_THRESHOLD = {
 
 def prepare(settings: Settings) -> Run:
     """Check settings, pair the files and decide the plan; nothing is computed."""
-    baseline = read_baseline(settings.baseline) if settings.baseline else {}
+    baseline = Baseline.read(settings.baseline) if settings.baseline else None
     standard = USUAL[settings.task] if settings.task in TASKS_WITHOUT_PIXELS else ()
     losses = settings.losses or standard
     columns, _ = columns_and_checks(losses, settings, None)  # mistakes, before files are opened
@@ -80,8 +80,8 @@ def prepare(settings: Settings) -> Run:
     plan = replace(plan, sampled=ids, threshold=settings.threshold)
     for each in checks:
         _check_class(each, plan)
-        if each.needs_baseline:
-            baseline_value(baseline, each)
+    if baseline:
+        baseline.check(checks, plan.identity, plan.has_open_labels)
     return Run(settings, pairing, plan, columns, checks, baseline, elsewhere)
 
 

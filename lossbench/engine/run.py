@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
@@ -29,10 +30,9 @@ from lossbench.engine.shards import as_shard
 from lossbench.engine.state.group_accumulators import Grouping
 from lossbench.engine.state.partial_result import PartialResult
 from lossbench.networks.weights import digest as file_digest
-from lossbench.results.baseline import baseline_value
 from lossbench.results.doubt import Doubt
 from lossbench.results.doubts.judge import Case, judge
-from lossbench.results.gates import decide
+from lossbench.results.gates import Check, decide
 from lossbench.results.json_numbers import jsonable
 from lossbench.results.result import Result, describe_column, digest
 from lossbench.version import __version__
@@ -101,11 +101,13 @@ class Run(RunSpec):
 
     def conclude(self, whole: PartialResult, options: Options, device: str) -> Result:
         """The result of all parts, with its gates decided; those of a shard are the whole's."""
+        if self.settings.shard is None and self.baseline and self.plan.has_open_labels:
+            self.baseline.check_reading(self.plan.identity)
         result = conclude(self, whole, options, device)
         if self.settings.shard is None:
             result.doubts, result.strict = self._doubts(whole, result), self.settings.strict
             result.decisions = [
-                decide(each, result.quantity(each), partial(baseline_value, self.baseline, each))
+                decide(each, result.quantity(each), partial(self._of_baseline, each))
                 for each in self.checks
             ]
         return result
@@ -119,11 +121,15 @@ class Run(RunSpec):
             whole.evidence,
             result,
             self.checks,
-            self.baseline,
+            self.baseline.shared_pairs(result) if self.baseline else None,
             has_named_classes=self.settings.classes is not None,
             max_detections=min(most, default=0),
         )
         return judge(case, self.settings.accept)
+
+    def _of_baseline(self, check: Check) -> float:
+        """The quantity of a gate in the baseline, which such a gate needs."""
+        return self.baseline.value(check) if self.baseline else math.nan
 
     def _largest_label(self, whole: PartialResult) -> int:
         """The largest label beyond the sample, where classes go up to that of any file; else 0."""

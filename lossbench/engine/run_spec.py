@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from lossbench.engine.convention_columns import ConventionColumn
 from lossbench.engine.settings import Settings
 from lossbench.engine.shards import share
 from lossbench.networks.weights import PUBLISHED, Published
+from lossbench.results.baseline import Baseline
 from lossbench.results.gates import Check
 
 
@@ -28,7 +29,7 @@ class RunSpec:
     plan: Plan
     columns: list[Column]
     checks: list[Check]
-    baseline: Mapping[str, Any]  # the earlier result that gates name, empty without one
+    baseline: Baseline | None  # the earlier result that gates name
     elsewhere: Sequence[ConventionColumn] = ()  # the columns under each convention's defaults
 
     @property
@@ -66,6 +67,7 @@ class RunSpec:
                 "pred": str(self.plan.pred),
                 "target": str(self.plan.target),
                 "counted": self.plan.counted,
+                "identity": self.plan.identity,
             },
             "settings": {**settings.record, "manifest": _label(settings.manifest)},
             "convention": settings.preset.name,

@@ -19,7 +19,8 @@ AGGREGATES = (
 COUNTED = ("count", "undefined", "infinite")
 OVER_GROUPS = {f"group_{name}": name for name in AGGREGATES if name != "pooled"}
 # Aggregates in the unit of the loss, for which a gate on the wrong side can be detected.
-VALUES = frozenset(AGGREGATES) - {"std", "count", "undefined", "infinite"}
+COUNTED = ("count", "undefined", "infinite")
+VALUES = frozenset(AGGREGATES) - {"std", *COUNTED}
 PERCENTILES = {"p5": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95, "min": 0, "max": 100}
 CONFIDENCE = 0.95
 NORMAL = 1.959963984540054  # 97.5 % quantile of the normal distribution

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lossbench.errors import InputError, SettingError
 from lossbench.results.aggregates import aggregate, mean
+from lossbench.results.identity import TRUTH, differences, identity, unknown
 from lossbench.results.json_numbers import jsonable, number
 from lossbench.results.reader import Measured, Model, Quantity, lookup, read_result, read_samples
 from lossbench.runtime.string_list import StringList
@@ -207,13 +208,14 @@ def compare(
     shared, unshared = _shared_losses(files, models)
     measured = _measured(models, shared, unshared, losses, per_class)
     notes = [] if losses else list(unshared.values())
-    notes += _input_notes(files, models)
+    notes += _reading_notes(files, models)
     samples = [
         read_samples(file, [each.quantity for each in measured], model)
         for file, model in zip(files, models, strict=True)
     ]
     names, columns = zip(*samples, strict=True)
     ids = names[0]
+    notes += _truth_notes(files, models, list(map(len, names)))
     stated = zip(models, map(len, names), strict=True)
     if len({(model["run"]["pairs"]["digest"], length) for model, length in stated}) > 1:
         ids, indices = _shared_samples(names)
@@ -251,14 +253,54 @@ def _shared_losses(
     return shared, unshared
 
 
-def _input_notes(files: Sequence[str], models: Sequence[Model]) -> Iterator[str]:
-    """A note for each result with another reading plan or ground truth than the first."""
+def _reading_notes(files: Sequence[str], models: Sequence[Model]) -> Iterator[str]:
+    """A note for each result that was read in another way than the first."""
+    stated = list(map(identity, models))
+    texts = [model["run"]["plan"]["text"] for model in models]
+    for file, own in zip(files, stated, strict=True):
+        if missing := unknown(own):
+            yield f"{file} does not state {missing}: that was not compared"
+    for file, text, own in zip(files[1:], texts[1:], stated[1:], strict=True):
+        parts = [
+            f"{TRUTH[each.field].title} ({each.other} and {each.one})"
+            for each in differences(stated[0], own)
+        ]
+        if parts:
+            both = f"{file} was read as {text}, {files[0]} as {texts[0]}"
+            yield f"{both}: they differ in {', '.join(parts)}"
+        elif stated[0].get("pred", own.get("pred")) != own.get("pred", stated[0].get("pred")):
+            yield (
+                f"predictions of {file} were read as {own['pred']}, those of {files[0]} as"
+                f" {stated[0]['pred']}"
+            )
+
+
+def _truth_notes(
+    files: Sequence[str], models: Sequence[Model], samples: Sequence[int]
+) -> Iterator[str]:
+    """Notes for each result whose ground truth is not known to be that of the first."""
     first, *others = (model["run"] for model in models)
-    for file, run in zip(files[1:], others, strict=True):
-        if run["plan"]["text"] != first["plan"]["text"]:
-            yield f"{file} was read as {run['plan']['text']}, {files[0]} as {first['plan']['text']}"
+    for file, run, count in zip(files[1:], others, samples[1:], strict=True):
+        one, other = first["pairs"], run["pairs"]
+        reason = ""
+        if (one["digest"], samples[0]) != (other["digest"], count):
+            reason = "they have different pairs"
+        elif not (one.get("truth") and other.get("truth")):
+            reason = f"{file if one.get('truth') else files[0]} does not state its sum"
+        elif not one["evaluated"] == other["evaluated"] == count:
+            reason = "missing predictions count as worst"
+        elif one["truth"] == other["truth"]:
+            continue
         if run["target"] != first["target"]:
             yield f"the ground truth of {file} is {run['target']}, of {files[0]} {first['target']}"
+        both = f"{file} and {files[0]}"
+        if reason:
+            yield f"whether {both} have the same ground truth could not be checked: {reason}"
+        else:
+            yield (
+                f"{both} have the same pairs with another ground truth; evaluate both with the same"
+                " one"
+            )
 
 
 def _differing_part(one: Model, other: Model) -> str:

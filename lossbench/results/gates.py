@@ -9,13 +9,15 @@ from typing import Any
 
 from lossbench.catalog.columns import Column, Defaults, column_for
 from lossbench.catalog.grammar import COMPARE, ExpressionError, Gate, fold, leaves, parse_gate
+from lossbench.catalog.ranges import Range, summed, value_range
 from lossbench.catalog.tasks import COUNTS, DOUBT_COUNT
 from lossbench.errors import SettingError, did_you_mean
-from lossbench.results.aggregates import AGGREGATES, OVER_GROUPS, VALUES
+from lossbench.results.aggregates import AGGREGATES, COUNTED, OVER_GROUPS, VALUES
 
 # A comparison that accepts worse results, and the one to write instead, by the better side.
 WRONG_SIDE = {"lower": {">": "<", ">=": "<="}, "higher": {"<": ">", "<=": ">="}}
 OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
+TOLERANCE = 1e-9  # relative, of a bound from a baseline
 DIGITS = 17  # significant digits that tell any two floats apart
 
 
@@ -30,6 +32,21 @@ class Check:
     def needs_baseline(self) -> bool:
         return any(leaves(self.gate.bound))
 
+    @property
+    def ends(self) -> Range:
+        """The ends between which the quantity lies."""
+        judged = OVER_GROUPS.get(str(self.gate.aggregate), self.gate.aggregate)
+        if self.column is None or judged in COUNTED:
+            return 0, math.inf
+        low, high = value_range(self.column, of_class=bool(self.gate.of_class))
+        if judged == "sum":
+            return summed((low, high))
+        return (0, (high - low) / math.sqrt(2)) if judged == "std" else (low, high)
+
+    def of_aggregate(self, name: str) -> Check:
+        """The same check of another aggregate."""
+        return replace(self, gate=replace(self.gate, aggregate=name))
+
 
 @dataclass(frozen=True)
 class GateDecision:
@@ -41,6 +58,12 @@ class GateDecision:
     bound: float
     passed: bool
     warn: bool = False  # a miss is reported but is not a failure
+    tolerance: float = 0  # a relative difference of value and bound up to this one is none
+
+    @property
+    def tied(self) -> bool:
+        """Whether value and bound differ by less than counts."""
+        return self.value != self.bound and _close(self.value, self.bound, self.tolerance)
 
     @property
     def failed(self) -> bool:
@@ -54,6 +77,9 @@ class GateDecision:
             return f"{quantity} is undefined; the gate requires {wanted}"
         if math.isnan(self.bound):
             return f"{quantity} {shortest(self.value)} has no bound: the baseline is undefined"
+        if self.tied:
+            numbers = f"{shortest(self.value)} counts as {shortest(self.bound)}"
+            return f"{quantity} {numbers}: a relative difference up to {self.tolerance:g} is none"
         relation = self.compare if self.passed else OPPOSITE[self.compare]
         value, bound = comparable_texts(self.value, self.bound)
         return f"{quantity} {value} {relation} {bound}"
@@ -86,7 +112,7 @@ def check(
         raise SettingError(f"the gate `{gate.text}` needs --baseline RUN")
     if gate.aggregate is None:
         if name in (*COUNTS, DOUBT_COUNT) and not (gate.loss.options or gate.of_class):
-            return Check(gate, None)
+            return _bounded(Check(gate, None))
         column_for(gate.loss, columns, gate.written, defaults)  # reports an unknown loss first
         counts = ", ".join((*COUNTS, DOUBT_COUNT))
         message = f"expected an aggregate, such as {name}.mean, or one of {counts}"
@@ -108,15 +134,66 @@ def check(
         problem = f"{name} is better when {better}: `{gate.compare}` would accept worse results"
         message = f"{problem}; write `{instead}`"
         raise ExpressionError(gate.written, gate.columns["compare"], message)
-    return Check(gate, column)
+    return _bounded(Check(gate, column))
+
+
+def _bounded(check: Check) -> Check:
+    """The check, whose bound is refused if it is known and cannot fail."""
+    if not check.needs_baseline:
+        check_bound(check, bound_of(check.gate, math.nan))
+    return check
+
+
+def bound_of(gate: Gate, baseline: float) -> float:
+    """The bound of a gate, in which the word baseline stands for a number."""
+    return float(fold(gate.bound, lambda _: baseline))
+
+
+def check_bound(check: Check, bound: float, of_baseline: str = "") -> None:
+    """Refuse a bound that is not finite, or one that no value of the quantity can miss.
+
+    Raises:
+        SettingError: it is one of these.
+    """
+    gate, (low, high) = check.gate, check.ends
+    beyond = {"<": bound > high, "<=": bound > high, ">": bound < low, ">=": bound < low}
+    beyond["!="] = not low <= bound <= high
+    if math.isfinite(bound) and not beyond.get(gate.compare):
+        return
+    if math.isfinite(bound):
+        message = (
+            f"this gate cannot fail: {gate.quantity} is {_between(low, high)}, and the bound is"
+            f" {shortest(bound)}{of_baseline}; write a bound that is {_between(low, high)}"
+        )
+    else:
+        message = f"the bound is {shortest(bound)}{of_baseline}; write a finite number"
+    raise ExpressionError(gate.written, gate.columns["compare"], message)
+
+
+def _between(low: float, high: float) -> str:
+    """A range in words."""
+    if math.isinf(high):
+        return f"{shortest(low)} or more"
+    if math.isinf(low):
+        return f"{shortest(high)} or less"
+    return f"from {shortest(low)} to {shortest(high)}"
 
 
 def decide(check: Check, value: float, baseline: Callable[[], float]) -> GateDecision:
-    """Decide a gate; a gate with an undefined value or bound does not pass."""
+    """Decide a gate; a gate with an undefined value or bound does not pass.
+
+    A value that a bound from the baseline meets but for rounding counts as the bound.
+    """
     gate = check.gate
-    bound = float(fold(gate.bound, lambda _: baseline()))
-    passed = passes(value, gate.compare, bound)
-    return GateDecision(gate.text, value, gate.compare, bound, passed, gate.warn)
+    bound = bound_of(gate, baseline() if check.needs_baseline else math.nan)
+    tolerance = TOLERANCE if check.needs_baseline else 0
+    judged = bound if _close(value, bound, tolerance) else value
+    passed = passes(judged, gate.compare, bound)
+    return GateDecision(gate.text, value, gate.compare, bound, passed, gate.warn, tolerance)
+
+
+def _close(value: float, bound: float, tolerance: float) -> bool:
+    return math.isclose(value, bound, rel_tol=tolerance)
 
 
 def passes(value: float, compare: str, bound: float) -> bool:

@@ -234,6 +234,7 @@ class Result:
                     "bound": number(decision.bound),
                     "passed": decision.passed,
                     **({"warn": True} if decision.warn else {}),
+                    **({"tolerance": decision.tolerance} if decision.tolerance else {}),
                 }
                 for decision in self.decisions
             ],

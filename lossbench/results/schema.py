@@ -15,6 +15,8 @@ WHOLE = {"type": "integer", "minimum": 0}
 FROM_1 = {"type": "integer", "minimum": 1}
 YES_OR_NO = {"type": "boolean"}
 ANYTHING: dict[str, Any] = {"type": "object"}
+MAYBE_NUMBER = {"type": ["number", "null"]}
+ROW = {"type": "array", "items": {"type": ["number", "string"]}}
 MAYBE_TEXT = {"type": ["string", "null"]}
 NUMBER = {"$ref": "#/$defs/number"}
 TABLE = {"$ref": "#/$defs/aggregates"}
@@ -30,7 +32,28 @@ def result_schema() -> dict[str, Any]:
         "workers": FROM_1,
         "versions": _by_name(TEXT),
     }
-    plan = {"text": TEXT, "task": TEXT, "pred": TEXT, "target": TEXT, "counted": YES_OR_NO}
+    identity = {
+        "task": TEXT,
+        "classes": _list(TEXT),
+        "values": _list(ROW),
+        "ignored": _list(ROW),
+        "roles": _list(TEXT),
+        "encoding": TEXT,
+        "threshold": MAYBE_NUMBER,
+        "scale": MAYBE_NUMBER,
+        "divisor": MAYBE_NUMBER,
+        "things": {"type": ["array", "null"], "items": TEXT},
+        "spacing": MAYBE_TEXT,
+        "pred": TEXT,
+    }
+    plan = {
+        "text": TEXT,
+        "task": TEXT,
+        "pred": TEXT,
+        "target": TEXT,
+        "counted": YES_OR_NO,
+        "identity": _object(identity),
+    }
     loss = {
         "name": TEXT,
         "expression": TEXT,
@@ -67,7 +90,7 @@ def result_schema() -> dict[str, Any]:
         "aggregate": _by_name(TABLE),
         "samples": _list({"$ref": "#/$defs/sample"}),
         "pooled": ANYTHING,
-        "gates": _list(_object(gate, warn={"const": True})),
+        "gates": _list(_object(gate, warn={"const": True}, tolerance={"type": "number"})),
         "errors": _list(_object(error)),
     }
     shard = {

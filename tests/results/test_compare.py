@@ -145,8 +145,10 @@ def test_only_what_all_have_is_compared(results):
     back = lossbench.compare(files[::-1])  # what the first one lacks is told, too
     assert f"seg is left out: it is not in {files[1]}" in back.notes
     found = lossbench.compare(files, ["dice"])
+    unchecked = f"whether {files[1]} and {files[0]} have the same ground truth could not be checked"
     assert found.notes == [
         truth,
+        f"{unchecked}: they have different pairs",
         f"6 of 12 samples of {files[0]} are not in all results",
         f"6 of 12 samples of {files[2]} are not in all results",
     ]
@@ -272,7 +274,7 @@ def test_the_tables(results, monkeypatch, lossbench_command):
     title = lines.index("mean rank, 1 is the best")
     assert lines[title + 3].split()[0] == "pred.json"  # the first of two that are equal
     assert lines[title + 5].split()[0] == "earlier.json"
-    assert found.stderr.count("note:") == 4
+    assert found.stderr.count("note:") == 5
 
 
 def test_every_number_is_in_a_file(results, tmp_path, monkeypatch, lossbench_command):
@@ -320,7 +322,12 @@ def test_a_file_that_lacks_samples_is_not_taken_at_its_word(results, tmp_path):
     (tmp_path / "cut.json").write_text(json.dumps(model))
     found = lossbench.compare([results / "pred.json", tmp_path / "cut.json"], "dice")
     np.testing.assert_array_equal(*found.values["dice"])
-    assert found.notes == [f"1 of 12 samples of {results / 'pred.json'} are not in all results"]
+    files = f"{tmp_path / 'cut.json'} and {results / 'pred.json'}"
+    assert found.notes == [
+        f"whether {files} have the same ground truth could not be checked: they have different"
+        " pairs",
+        f"1 of 12 samples of {results / 'pred.json'} are not in all results",
+    ]
 
 
 def test_only_the_columns_that_are_asked_for_are_read(results, monkeypatch):

@@ -7,10 +7,11 @@ spread evenly between them in the order of ids. Every file is then checked again
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from lossbench.data.planning.classes import Classes
 from lossbench.data.planning.ignored import describe_ranges
-from lossbench.data.planning.input_encoding import InputEncoding
+from lossbench.data.planning.input_encoding import LEVELS, InputEncoding
 
 DENSE_CELLS = {"multiclass": 1 << 16, "image": 511}  # a table with more cells is sparse
 DENSE_CELLS_ELSEWHERE = 512  # the same on other tasks
@@ -75,6 +76,29 @@ class Plan:
             target=target,
             known_labels=self.known_labels or len(self.names),
         )
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """How the ground truth was read, which results share that are compared; and predictions."""
+        truth = self.target
+        usual = truth.scale in (1, LEVELS.get(truth.dtype, 0) - 1)
+        return {
+            "task": self.task,
+            "classes": list(self.names),
+            "values": [
+                [f"#{value:06x}" if truth.colours else value, index]
+                for value, index in truth.values
+            ],
+            "ignored": [list(each) for each in truth.ignore],
+            "roles": sorted([*self.masks, *self.maps]),
+            "encoding": truth.encoding,
+            "threshold": truth.cut,
+            "scale": None if usual else truth.scale,
+            "divisor": self.divisor,
+            "things": None if self.things is None else list(self.things),
+            "spacing": "mm" if self.spacing else None,
+            "pred": self.pred.encoding,
+        }
 
     @property
     def cells(self) -> int:

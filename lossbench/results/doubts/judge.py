@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from lossbench.data.planning.plan import Plan
 from lossbench.errors import printable
+from lossbench.results.baseline import SharedPairs
 from lossbench.results.doubt import Doubt
 from lossbench.results.doubts.agreement import (
     CORRELATED,
@@ -53,7 +54,7 @@ class Case:
         evidence: what they show.
         result: the result, whose doubts and gates are not decided yet.
         checks: the gates.
-        baseline: the earlier result; empty without one.
+        shared: the pairs in common with the earlier result that gates name, if there is one.
         has_named_classes: whether the user names the classes.
         max_detections: the objects of a class and picture that scores of boxes count, at most; 0
             without such a score.
@@ -63,7 +64,7 @@ class Case:
     evidence: Evidence
     result: Result
     checks: Sequence[Check] = ()
-    baseline: Mapping[str, Any] = field(default_factory=dict)
+    shared: SharedPairs | None = None
     has_named_classes: bool = False
     max_detections: int = 0
 
@@ -463,16 +464,21 @@ def _infinite_mean(case: Case) -> Found:
 
 
 def _baseline_pairs(case: Case) -> Found:
-    """A baseline of other pairs."""
-    earlier = case.baseline.get("run", {}).get("pairs", {})
-    digest = earlier.get("digest")
-    if digest in (None, case.result.digest):
+    """A baseline of other pairs, or of another ground truth."""
+    pairs = case.shared
+    if pairs is None or (pairs.all_common and pairs.same_truth is not False):
         return None
-    own, count = len(case.result.ids), earlier.get("evaluated", 0)
+    if pairs.all_common:
+        return (
+            "the baseline has the same pairs with another ground truth; evaluate its predictions"
+            " again with the ground truth of this run",
+            pairs.own,
+        )
     return (
-        f"the baseline has {count:,} pairs and this run {own:,}, which are not the same; gates"
-        " judge both as they stand, lossbench compare judges the common pairs",
-        own,
+        f"the baseline has {pairs.earlier:,} pairs and this run {pairs.own:,}, {pairs.common:,} of"
+        " them in common; gates judge both as they stand, lossbench compare judges the common"
+        " pairs",
+        pairs.own,
     )
 
 
