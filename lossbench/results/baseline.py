@@ -164,11 +164,12 @@ class Baseline:
         what = "undefined" if math.isnan(value) else "infinite"
         advice = "give a number as the bound"
         if what == "infinite":
-            for name in INSTEAD:
-                with_other = check.of_aggregate(name)
-                if math.isfinite(self.value(with_other)):
-                    advice = f"gate another aggregate, such as {gate.loss.name}.{name}"
-                    break
+            group = "group_" if gate.aggregate in OVER_GROUPS else ""
+            names = (f"{group}{name}" for name in INSTEAD)
+            finite = (n for n in names if math.isfinite(self.value(check.of_aggregate(n))))
+            if name := next(finite, ""):
+                of = gate.quantity.rpartition(".")[0]
+                advice = f"gate another aggregate, such as {of}.{name}"
         return (
             f"the gate `{gate.text}` has no bound: {gate.quantity} of {self.title} is {what};"
             f" {advice}"

@@ -53,7 +53,7 @@ def options_for(stated: Model, names: list[str]) -> str:
     options = dict.fromkeys(
         f"without {field.option}" if stated[name] in (None, []) else _option(field, stated)
         for name in names
-        if (field := TRUTH[name]).option and not (name == "values" and "classes" in names)
+        if (field := TRUTH[name]).option and not (name == "values" and not _classes(stated))
     )
     return ", ".join(options)
 

@@ -87,9 +87,9 @@ class Plan:
             "classes": list(self.names),
             "values": [
                 [f"#{value:06x}" if truth.colours else value, index]
-                for value, index in truth.values
+                for value, index in sorted(truth.values)
             ],
-            "ignored": [list(each) for each in truth.ignore],
+            "ignored": [list(each) for each in sorted(truth.ignore)],
             "roles": sorted([*self.masks, *self.maps]),
             "encoding": truth.encoding,
             "threshold": truth.cut,
