@@ -19,6 +19,8 @@ from lossbench.results.json_numbers import from_number
 from lossbench.results.reader import read_result, read_samples
 from lossbench.results.result import Result, describe_column
 
+AGAIN = "evaluate its predictions again"
+OTHER_VERSION = f"was written by another version of lossbench; {AGAIN}"
 INSTEAD = ("median", "p5", "p95", "min", "max")  # aggregates that infinite members may leave finite
 
 
@@ -93,9 +95,15 @@ class Baseline:
                 path = ["aggregate", name, *over, *of_class, OVER_GROUPS.get(aggregate, aggregate)]
             value: Any = reduce(lambda table, name: table[name], path, self.model)
             return from_number(value)
-        except (KeyError, TypeError, ValueError):
-            reason = self._why_not(check)
-            raise SettingError(f"{self.title} has no {check.gate.quantity}; {reason}") from None
+        except (KeyError, TypeError, ValueError, AttributeError):
+            try:
+                reason = self._why_not(check)
+            except (KeyError, TypeError, ValueError, AttributeError):  # a damaged file
+                reason = OTHER_VERSION
+            where = printable(self.file) if self.file else "it"
+            raise SettingError(
+                f"the baseline has no {check.gate.quantity}; {where} {reason}"
+            ) from None
 
     def check(self, checks: Sequence[Check], reading: Model, open_labels: bool = False) -> None:
         """Refuse gates that it cannot bound, and a baseline of another reading than this run's.
@@ -144,12 +152,18 @@ class Baseline:
         if pairs.all_common and pairs.same_truth is None:
             yield f"whether {self.title} has the same ground truth could not be checked"
         groups = self.model.get("groups")
-        if groups and result.groups is not None and set(groups) != set(result.group_indices):
-            yield f"{self.title} has different groups"
+        if (
+            isinstance(groups, dict)
+            and result.groups is not None
+            and set(groups) != set(result.group_indices)
+        ):
+            of_file = f": {printable(self.file)}" if self.file else ""
+            yield f"the baseline has different groups{of_file}"
 
     def shared_pairs(self, result: Result) -> SharedPairs:
         """The pairs in common with a result, and whether their ground truth is the same one."""
-        own, stated = set(result.ids), self.model["run"].get("pairs", {})
+        own, pairs = set(result.ids), self.model["run"].get("pairs")
+        stated = pairs if isinstance(pairs, dict) else {}
         if stated.get("digest") == result.digest:
             whole = stated.get("evaluated") == result.counts["evaluated"] == len(own)
             known = whole and stated.get("truth")
@@ -177,11 +191,10 @@ class Baseline:
 
     def _why_not(self, check: Check) -> str:
         """Why it has no quantity of a gate, and the way out."""
-        again = "evaluate its predictions again"
         column, gate = check.column, check.gate
         losses = self.model["run"].get("losses", ())
         if column is None or not isinstance(losses, list):
-            return f"a result of this version has: {again}"
+            return OTHER_VERSION
         wanted = describe_column(column)
         try:
             name = _same_loss(losses, column)["name"]
@@ -189,20 +202,20 @@ class Baseline:
             near = [each for each in losses if _names(each) == _names(wanted)]
             if not near:
                 known = ", ".join(self.model["aggregate"])
-                return f"it has {known}; {again} with --loss '{column.expression}'"
+                return f"has {known}; {AGAIN} with --loss '{column.expression}'"
             parts = "; ".join(_differing(each, wanted) for each in near)
-            return f"it has {parts}; {again} with --loss '{column.expression}'"
+            return f"has {parts}; {AGAIN} with --loss '{column.expression}'"
         table = self.model["aggregate"].get(name) or {}
         if gate.of_class:
             classes = ", ".join(table.get("classes", {}))
             return (
-                f"its {name} has the classes {classes}"
+                f"has the classes {classes} of {name}"
                 if classes
-                else f"its {name} has no class columns; {again} without --no-per-class"
+                else f"has no class columns of {name}; {AGAIN} without --no-per-class"
             )
         if gate.aggregate in OVER_GROUPS and "groups" not in table:
-            return f"it has no groups; {again} with --group-by"
-        return f"it was written by another version; {again}"
+            return f"has no groups; {AGAIN} with --group-by"
+        return OTHER_VERSION
 
 
 def _names(loss: Model) -> list[str]:

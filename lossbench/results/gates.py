@@ -41,7 +41,7 @@ class Check:
         low, high = value_range(self.column, of_class=bool(self.gate.of_class))
         if judged == "sum":
             return summed((low, high))
-        return (0, (high - low) / math.sqrt(2)) if judged == "std" else (low, high)
+        return (0, high - low) if judged == "std" else (low, high)
 
     def of_aggregate(self, name: str) -> Check:
         """The same check of another aggregate."""

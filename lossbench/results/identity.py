@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 Model = Mapping[str, Any]
+PAIRS = ("values", "ignored")  # fields that are lists of two numbers
 LISTED = 8  # items that a message shows
 
 
@@ -29,7 +30,16 @@ def identity(model: Model) -> Model:
     """The reading that a result file states; empty in a file of an older version."""
     plan = model["run"].get("plan")
     stated = plan.get("identity") if isinstance(plan, dict) else None
-    return stated if isinstance(stated, dict) else {}
+    fields = stated if isinstance(stated, dict) else {}
+    return {name: each for name, each in fields.items() if _is_readable(name, each)}
+
+
+def _is_readable(name: str, value: Any) -> bool:
+    """Whether a damaged file, or one of another version, has a field as this version writes it."""
+    if name in ("classes", "roles"):
+        return isinstance(value, list)
+    pairs = value if isinstance(value, list) else [None]
+    return name not in PAIRS or all(isinstance(each, list) and len(each) == 2 for each in pairs)
 
 
 def differences(one: Model, other: Model) -> list[Difference]:
