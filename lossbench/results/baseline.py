@@ -95,11 +95,8 @@ class Baseline:
                 path = ["aggregate", name, *over, *of_class, OVER_GROUPS.get(aggregate, aggregate)]
             value: Any = reduce(lambda table, name: table[name], path, self.model)
             return from_number(value)
-        except (KeyError, TypeError, ValueError, AttributeError):
-            try:
-                reason = self._why_not(check)
-            except (KeyError, TypeError, ValueError, AttributeError):  # a damaged file
-                reason = OTHER_VERSION
+        except KeyError:
+            reason = self._why_not(check)
             where = printable(self.file) if self.file else "it"
             raise SettingError(
                 f"the baseline has no {check.gate.quantity}; {where} {reason}"
@@ -152,20 +149,15 @@ class Baseline:
         if pairs.all_common and pairs.same_truth is None:
             yield f"whether {self.title} has the same ground truth could not be checked"
         groups = self.model.get("groups")
-        if (
-            isinstance(groups, dict)
-            and result.groups is not None
-            and set(groups) != set(result.group_indices)
-        ):
+        if groups and result.groups is not None and set(groups) != set(result.group_indices):
             of_file = f": {printable(self.file)}" if self.file else ""
             yield f"the baseline has different groups{of_file}"
 
     def shared_pairs(self, result: Result) -> SharedPairs:
         """The pairs in common with a result, and whether their ground truth is the same one."""
-        own, pairs = set(result.ids), self.model["run"].get("pairs")
-        stated = pairs if isinstance(pairs, dict) else {}
-        if stated.get("digest") == result.digest:
-            whole = stated.get("evaluated") == result.counts["evaluated"] == len(own)
+        own, stated = set(result.ids), self.model["run"]["pairs"]
+        if stated["digest"] == result.digest:
+            whole = stated["evaluated"] == result.counts["evaluated"] == len(own)
             known = whole and stated.get("truth")
             return SharedPairs(
                 len(own), len(own), len(own), stated["truth"] == result.truth if known else None
@@ -192,8 +184,8 @@ class Baseline:
     def _why_not(self, check: Check) -> str:
         """Why it has no quantity of a gate, and the way out."""
         column, gate = check.column, check.gate
-        losses = self.model["run"].get("losses", ())
-        if column is None or not isinstance(losses, list):
+        losses = self.model["run"]["losses"]
+        if column is None:
             return OTHER_VERSION
         wanted = describe_column(column)
         try:
@@ -205,7 +197,7 @@ class Baseline:
                 return f"has {known}; {AGAIN} with --loss '{column.expression}'"
             parts = "; ".join(_differing(each, wanted) for each in near)
             return f"has {parts}; {AGAIN} with --loss '{column.expression}'"
-        table = self.model["aggregate"].get(name) or {}
+        table = self.model["aggregate"][name]
         if gate.of_class:
             classes = ", ".join(table.get("classes", {}))
             return (

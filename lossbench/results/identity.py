@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 Model = Mapping[str, Any]
-PAIRS = ("values", "ignored")  # fields that are lists of two numbers
 LISTED = 8  # items that a message shows
 
 
@@ -28,18 +27,8 @@ class Difference(NamedTuple):
 
 def identity(model: Model) -> Model:
     """The reading that a result file states; empty in a file of an older version."""
-    plan = model["run"].get("plan")
-    stated = plan.get("identity") if isinstance(plan, dict) else None
-    fields = stated if isinstance(stated, dict) else {}
-    return {name: each for name, each in fields.items() if _is_readable(name, each)}
-
-
-def _is_readable(name: str, value: Any) -> bool:
-    """Whether a damaged file, or one of another version, has a field as this version writes it."""
-    if name in ("classes", "roles"):
-        return isinstance(value, list)
-    pairs = value if isinstance(value, list) else [None]
-    return name not in PAIRS or all(isinstance(each, list) and len(each) == 2 for each in pairs)
+    stated: Model = model["run"]["plan"].get("identity", {})
+    return stated
 
 
 def differences(one: Model, other: Model) -> list[Difference]:
@@ -81,23 +70,22 @@ def _classes(stated: Model) -> str:
     return "'{" + ", ".join(f"{value}: {names[index]}" for value, index in values) + "}'"
 
 
-def _listed(name: str, items: list[Any]) -> list[str]:
-    """Ranges of ignored values, stored values with their classes, or names."""
-    if name == "values":
-        return [f"{value} as {index}" for value, index in items]
-    if name == "ignored":
-        return [str(low) if low == high else f"{low}-{high}" for low, high in items]
-    return list(map(str, items))
-
-
 def _shown(name: str, value: Any) -> str:
+    """A field for a message."""
     if value is None or value == []:
         return "none"
     if not isinstance(value, list):
         return str(value)
-    items = _listed(name, value)
+    pairs = name == "values"
+    items = [f"{each[0]} as {each[1]}" if pairs else str(each) for each in value]
     more = [f"and {len(items) - LISTED} more"] if len(items) > LISTED else []
     return ", ".join([*items[:LISTED], *more])
+
+
+def _inputs(stated: Model) -> str:
+    """The values of --input: a role, and the values of its masks that count."""
+    roles = (role.partition("@") for role in stated["roles"])
+    return " --input ".join(f"{role}=DIR{at}{values}" for role, at, values in roles)
 
 
 def _as_stated(name: str) -> Callable[[Model], str]:
@@ -108,12 +96,8 @@ TRUTH = {
     "task": Field("task", "--task", _as_stated("task")),
     "classes": Field("classes", "--classes", _classes),
     "values": Field("stored values of the ground truth", "--classes", _classes),
-    "ignored": Field(
-        "ignored values",
-        "--ignore",
-        lambda stated: ",".join(_listed("ignored", stated["ignored"])),
-    ),
-    "roles": Field("further inputs", "--input", lambda stated: " and ".join(stated["roles"])),
+    "ignored": Field("ignored values", "--ignore", lambda stated: ",".join(stated["ignored"])),
+    "roles": Field("further inputs", "--input", _inputs),
     "encoding": Field("encoding of the ground truth", "--gt-encoding", _as_stated("encoding")),
     "threshold": Field("threshold of the ground truth", "--gt-threshold", _as_stated("threshold")),
     "scale": Field("scale of the ground truth", "--gt-scale", _as_stated("scale")),

@@ -16,7 +16,7 @@ FROM_1 = {"type": "integer", "minimum": 1}
 YES_OR_NO = {"type": "boolean"}
 ANYTHING: dict[str, Any] = {"type": "object"}
 MAYBE_NUMBER = {"type": ["number", "null"]}
-ROW = {"type": "array", "items": {"type": ["number", "string"]}}
+VALUE = {"type": "array", "items": {"type": ["number", "string"]}, "minItems": 2}
 MAYBE_TEXT = {"type": ["string", "null"]}
 NUMBER = {"$ref": "#/$defs/number"}
 TABLE = {"$ref": "#/$defs/aggregates"}
@@ -35,8 +35,8 @@ def result_schema() -> dict[str, Any]:
     identity = {
         "task": TEXT,
         "classes": _list(TEXT),
-        "values": _list(ROW),
-        "ignored": _list(ROW),
+        "values": _list(VALUE),
+        "ignored": _list(TEXT),
         "roles": _list(TEXT),
         "encoding": TEXT,
         "threshold": MAYBE_NUMBER,
@@ -52,7 +52,6 @@ def result_schema() -> dict[str, Any]:
         "pred": TEXT,
         "target": TEXT,
         "counted": YES_OR_NO,
-        "identity": _object(identity),
     }
     loss = {
         "name": TEXT,
@@ -67,7 +66,7 @@ def result_schema() -> dict[str, Any]:
         "pred": MAYBE_TEXT,
         "target": MAYBE_TEXT,
         "inputs": _by_name(MAYBE_TEXT),
-        "plan": _object(plan),
+        "plan": _object(plan, identity=_object({}, **identity)),
         "settings": _object({"manifest": MAYBE_TEXT}),
         "convention": TEXT,
         "classes": _list(TEXT),

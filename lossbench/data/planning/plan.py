@@ -81,6 +81,11 @@ class Plan:
     def identity(self) -> dict[str, Any]:
         """How the ground truth was read, which results share that are compared; and predictions."""
         truth = self.target
+        counting = {
+            role: f"@{describe_ranges(values, colours=False)}".replace(" ", "")
+            for role, values, is_given in self.mask_values
+            if is_given
+        }
         usual = truth.scale in (1, LEVELS.get(truth.dtype, 0) - 1)
         return {
             "task": self.task,
@@ -89,8 +94,12 @@ class Plan:
                 [f"#{value:06x}" if truth.colours else value, index]
                 for value, index in sorted(truth.values)
             ],
-            "ignored": [list(each) for each in sorted(truth.ignore)],
-            "roles": sorted([*self.masks, *self.maps]),
+            "ignored": [
+                describe_ranges((each,), colours=truth.colours) for each in sorted(truth.ignore)
+            ],
+            "roles": [
+                f"{role}{counting.get(role, '')}" for role in sorted([*self.masks, *self.maps])
+            ],
             "encoding": truth.encoding,
             "threshold": truth.cut,
             "scale": None if usual else truth.scale,
