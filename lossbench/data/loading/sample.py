@@ -341,8 +341,8 @@ def _content(
     plan: Plan, target: AnyArray, table: CountTable | Cells | None, pixels: Pixels | None
 ) -> bytes:
     """The content of the ground truth: counts of its classes, or else a checksum."""
-    if not plan.target.is_hard:
-        return checksum(target)
+    if not plan.target.is_hard:  # channels lie last in the memory of most pictures
+        return checksum(np.moveaxis(target, 0, -1) if plan.target.stacked else target)
     if table is not None:
         return class_counts(counts_of_table(plan, table))
     kept = cast(Pixels, pixels)

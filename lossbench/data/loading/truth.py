@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 import numpy as np
 
+from lossbench.data.arrays.byte_histogram import histogram
 from lossbench.data.counting.joint_histogram import CountTable
 from lossbench.data.counting.sparse_histogram import Cells
 from lossbench.data.formats.boxes import Boxes
@@ -44,15 +45,22 @@ def counts_of_table(plan: Plan, table: CountTable | Cells) -> IntArray:
 
 def counts_of_pixels(classes: int, codes: AnyArray, weight: AnyArray) -> IntArray:
     """The same of class indices (C, N) and weights, which are 0 where pixels are not valid."""
-    rows = zip(codes, np.broadcast_to(weight != 0, codes.shape), strict=True)
-    return np.concatenate(
-        [np.bincount(row if valid.all() else row[valid], minlength=classes) for row, valid in rows]
-    )
+    rows = list(codes)
+    if weight.strides[-1] or not weight.flat[0]:  # not one weight for all pixels
+        valid = np.broadcast_to(weight != 0, codes.shape)
+        rows = [row[some] for row, some in zip(codes, valid, strict=True)]
+    return np.concatenate([_count(row, classes) for row in rows])
+
+
+def _count(codes: AnyArray, classes: int) -> IntArray:
+    if codes.dtype == np.uint8 and classes <= 1 << 8:
+        return histogram(codes)[:classes]
+    return np.bincount(codes, minlength=classes)
 
 
 def checksum(array: AnyArray) -> bytes:
     """A checksum of numbers in the order of their axes."""
-    return f"{array.dtype.str} {zlib.crc32(np.ascontiguousarray(array).tobytes())}".encode()
+    return f"{array.dtype.str} {zlib.crc32(np.ascontiguousarray(array).data)}".encode()
 
 
 def checksum_of_tensors(tensors: Mapping[str, AnyArray]) -> bytes:
