@@ -278,9 +278,10 @@ def test_spacing_in_mm_and_none_are_two_readings() -> None:
     volume = np.zeros((4, 4, 4), np.uint8)
     volume[1:3, 1:3, 1:3] = 1
     folders = SAMPLES / "medical" / "pred", SAMPLES / "medical" / "gt"
-    earlier = lossbench.evaluate(*folders, "hd95", task="binary")
+    how: Any = {"task": "binary", "pred_encoding": "nonzero", "gt_encoding": "nonzero"}
+    earlier = lossbench.evaluate(*folders, "hd95", **how)
     with pytest.raises(SettingError, match=r"unit of spacing: mm, in this run none"):
-        lossbench.plan([volume], [volume], "hd95", task="binary", baseline=earlier)
+        lossbench.plan([volume], [volume], "hd95", baseline=earlier, **how)
 
 
 def test_another_encoding_of_the_predictions_is_noted(command: Command, folder: Path) -> None:
@@ -346,8 +347,8 @@ def test_another_ground_truth_of_the_same_pairs_is_noted(command: Command, folde
     found = command("eval", BINARY[0], cut_truth("gt"), "-q", "-l", "dice", *gate)
     assert found.status == 0
     assert found.err == (
-        "note: the baseline main.json has the same pairs with another ground truth; evaluate its"
-        " predictions again with the ground truth of this run\n"
+        "doubt: the baseline has the same pairs with another ground truth; evaluate its"
+        " predictions again with the ground truth of this run · baseline_pairs\n"
     )
     command("eval", BINARY[0], "gt", "-q", "-l", "dice", "-o", "main.json", "--force")
     assert command("eval", BINARY[0], "gt", "-q", "-l", "dice", *gate).err == ""
@@ -362,8 +363,8 @@ def test_other_pairs_are_counted(command: Command, folder: Path) -> None:
         found = command("eval", BINARY[0], "gt", "-q", "-l", "dice", "--extra", "skip", *gate)
         assert found.status == 0
         assert found.err == (
-            f"note: the baseline main{ending} has 12 pairs and this run 6, 6 of them in common;"
-            " gates judge both as they stand, and the ground truth could not be checked\n"
+            "doubt: the baseline has 12 pairs and this run 6, 6 of them in common; gates judge both"
+            " as they stand, lossbench compare judges the common pairs · baseline_pairs\n"
         )
 
 
@@ -502,7 +503,7 @@ def test_merge_refuses_what_eval_refuses(command: Command, folder: Path) -> None
         found = command("eval", *BINARY, "-q", "-l", "dice", "--shard", f"{index}/2", *gates,
                         "--baseline", "main.json", "-o", shards[-1])  # fmt: skip
         assert found.status == 0
-        assert found.err == ("note: gates are decided by lossbench merge, of all shards together\n")
+        assert "judges no doubts and no gates; lossbench merge judges them" in found.err
         assert json.loads(Path(shards[-1]).read_text())["gates"] == []
         other = command("eval", *BINARY, "-q", "-l", "dice", "--shard", f"{index}/2", *gates,
                         "--baseline", "other.json", "-o", "x.json")  # fmt: skip

@@ -254,7 +254,7 @@ def _true_labels(truth: Values, pred: Values, context: Context) -> Grade:
         return FITS if truth.evidence.palette > 2 else POSSIBLE
     if context.only_labels or truth.evidence.palette > 2:
         return FITS
-    if context.of_pictures:
+    if context.of_pictures or context.only_foreground:
         return NO
     if truth.are_like_labels:
         is_smooth = len(truth.labels) > FEW_LEVELS and not truth.have_areas
@@ -282,7 +282,7 @@ def _true_probability(truth: Values, pred: Values, context: Context) -> Grade:
         if not evidence.probable:
             return NO
     elif truth.low < 0 or truth.are_small:
-        return POSSIBLE if context.only_foreground and truth.low >= 0 else NO
+        return ASKED if context.only_foreground and truth.low >= 0 else NO
     elif truth.all <= {0, 1, WHITE}:
         return POSSIBLE
     elif truth.are_like_labels and truth.are_instances:

@@ -135,7 +135,7 @@ class Points:
 
 def confusion(pred: AnyArray, target: AnyArray, classes: int) -> FloatArray:
     """How many points have each true (rows) and predicted code; the last column has no code."""
-    valid = target >= 0
+    valid = (target >= 0) & (target < classes)
     true, own = target[valid].astype(np.int64), pred[valid].astype(np.int64)
     own[(own < 0) | (own >= classes)] = classes
     table = np.bincount(true * (classes + 1) + own, minlength=classes * (classes + 1))
