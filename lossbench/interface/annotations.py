@@ -15,6 +15,7 @@ from torch import Tensor
 
 Probability = Annotated[Tensor, "probability"]  # (B, C, N) in [0, 1]; 0 or 1 for label maps
 Distribution = Annotated[Tensor, "distribution"]  # (B, K, N) summing to 1 over the K classes
+Shares = Annotated[Tensor, "shares"]  # (B, K, N) the same, also of numbers that have another sum
 LogProbability = Annotated[Tensor, "log_probability"]  # (B, K, N), −100 to 0
 Logits = Annotated[Tensor, "logit"]  # (B, C, N); probabilities are rejected
 Stored = Annotated[Tensor, "stored"]  # (B, C, N) numbers as stored in the file

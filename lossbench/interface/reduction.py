@@ -80,10 +80,10 @@ def decibels(mean: Tensor) -> Tensor:
 
 
 # Functions applied to the mean or the sum of the elements.
-AFTER: dict[Any, Callable[[Tensor], Tensor]] = {RootMean: root, Decibels: decibels}
+AFTER: dict[Any, Callable[[Tensor], Tensor]] = {RootMean: root}
 
 
-@finishes(kinds=["PerPixel", "RootMean", "Decibels"], weighs=True)
+@finishes(kinds=["PerPixel", "RootMean"], weighs=True)
 def finish_pixels(
     sums: Sums,
     support: Callable[[], Tensor],
@@ -120,6 +120,40 @@ def finish_pixels(
     else:
         of_class, sample = ratio(of_class, mass), ratio(sample, divisor)
     return _fill(then(sample), empty), _fill(then(of_class), empty)
+
+
+@finishes(kinds=["Decibels"], weighs=True)
+def finish_decibels(
+    sums: Sums,
+    support: Callable[[], Tensor],
+    *,
+    cap: float | None = None,
+    reduction: Literal["mean", "sum"] = "mean",
+    over: Literal["valid", "all", "classes"] = "valid",
+    class_weights: Sequence[NonNegative] | Literal["auto", "median_frequency"] | None = None,
+    empty: float | Literal["skip"] = "skip",
+) -> Finished:
+    """Decibels of the mean or sum over the elements of each sample, and of each class.
+
+    Args:
+        cap: the largest value, in dB; identical images get it, which keeps a mean finite.
+        reduction: over the valid elements of a sample; the mean divides by the sum of weights.
+        over: divisor of the mean: valid elements; all elements, unweighted and with ignored ones;
+            or, with `classes`, also the classes of a pixel, where these share one loss.
+    """
+
+    def capped(mean: Tensor) -> Tensor:
+        return decibels(mean) if cap is None else decibels(mean).clamp(max=cap)
+
+    return finish_pixels(
+        sums,
+        support,
+        capped,
+        reduction=reduction,
+        over=over,
+        class_weights=class_weights,
+        empty=empty,
+    )
 
 
 @finishes(kinds=["PerClass"])

@@ -101,6 +101,15 @@ class Input:
         return torch.cat([1 - self.probability, self.probability], 1)
 
     @cached_property
+    def shares(self) -> Tensor:
+        """How much of each pixel is in each class: equal shares where it is in none."""
+        is_exact = self.cells or not self.values.is_floating_point()
+        if self.task == "binary" or is_exact:
+            return self.distribution
+        every = self.distribution.sum(1, keepdim=True)
+        return (self.distribution / every.where(every > 0, 1.0)).where(every > 0, 1 / self.count)
+
+    @cached_property
     def log_probability(self) -> Tensor:
         if self.task == "binary":
             return torch.cat([self.log_pair.no, self.log_pair.yes], 1)
@@ -310,7 +319,7 @@ class SampleBatch:
 
     @property
     def mass(self) -> Tensor | None:
-        return self.inputs["target"].probability if self.task == "multiclass" else None
+        return self.inputs["target"].shares if self.task == "multiclass" else None
 
     @property
     def valid(self) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 SMALLEST = 3.720075976020836e-44  # e^-100
+STEEP = 1e-12  # below, the slope of a logarithm is that at this number, as in torch's BCELoss
 VECTORS = 64  # numbers, a multiple of every processor's vector length
 
 
@@ -38,8 +39,13 @@ def alike(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 
 
 def logarithm(x: Tensor) -> Tensor:
-    """Logarithm clamped at −100, with gradient 0 instead of nan at x = 0."""
-    return alike(torch.log, x.clamp(min=SMALLEST))
+    """Logarithm clamped at −100, with a gradient of at most 1e12, and 0 instead of nan at x = 0."""
+    clamped = x.clamp(min=SMALLEST)
+    value = alike(torch.log, clamped)
+    if not value.requires_grad:
+        return value
+    part = (clamped.detach() / STEEP).clamp(max=1)  # of the slope, which float32 cannot hold
+    return value.detach() + part * (value - value.detach())
 
 
 def power(x: Tensor, exponent: float | Tensor) -> Tensor:

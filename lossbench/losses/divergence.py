@@ -30,6 +30,7 @@ def log_mixture(pred: Chances, target: Chances, alpha: float) -> Tensor:
     range=(0, 2),
     sources=["Brier 1950", "sklearn.metrics.brier_score_loss"],
     example="brier(reduction=sum)",
+    revision=2,
 )
 def brier(difference: Difference, mass: Mass) -> PerPixel:
     """Brier score: squared error of probabilities.
@@ -50,6 +51,7 @@ def brier(difference: Difference, mass: Mass) -> PerPixel:
     better=None,
     sources=["Shannon 1948", "scipy.stats.entropy"],
     example="entropy(reduction=sum)",
+    revision=2,
 )
 def entropy(target: Outcomes, mass: Mass) -> PerPixel:
     """Entropy of the target: the lower bound of the cross-entropy.
@@ -67,6 +69,7 @@ def entropy(target: Outcomes, mass: Mass) -> PerPixel:
     aliases=["kl_divergence", "relative_entropy"],
     sources=["Kullback & Leibler 1951", "torch.nn.KLDivLoss"],
     example="kl(reduction=sum)",
+    revision=2,
 )
 def kl(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
     """Kullback–Leibler divergence KL(target ‖ prediction).
@@ -86,6 +89,7 @@ def kl(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
     use="comparing two distributions neither of which is the ground truth",
     sources=["Jeffreys 1946"],
     example="jeffreys(reduction=sum)",
+    revision=2,
 )
 def jeffreys(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
     """Jeffreys divergence: sum of both Kullback–Leibler divergences.
@@ -107,6 +111,7 @@ def jeffreys(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
     aliases=["jensen_shannon"],
     sources=["Lin 1991", "scipy.spatial.distance.jensenshannon"],
     example="js(reduction=sum)",
+    revision=2,
 )
 def js(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
     """Jensen–Shannon divergence: both distributions against their mean.
@@ -129,6 +134,7 @@ def js(pred: Outcomes, target: Outcomes, mass: Mass) -> PerPixel:
     aliases=["skew_divergence"],
     sources=["Lee 1999"],
     example="alpha_kl(alpha=0.9)",
+    revision=2,
 )
 def alpha_kl(pred: Outcomes, target: Outcomes, mass: Mass, *, alpha: Share = 0.5) -> PerPixel:
     """Skew divergence: KL of the target against its mixture with the prediction.
@@ -149,6 +155,7 @@ def alpha_kl(pred: Outcomes, target: Outcomes, mass: Mass, *, alpha: Share = 0.5
     use="a family of divergences from js to symmetric_kl",
     sources=["Nielsen 2010"],
     example="alpha_js(alpha=0.9)",
+    revision=2,
 )
 def alpha_js(pred: Outcomes, target: Outcomes, mass: Mass, *, alpha: Share = 0.5) -> PerPixel:
     """Skewed Jensen–Shannon divergence.

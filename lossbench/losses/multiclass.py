@@ -20,7 +20,7 @@ from lossbench.interface.annotations import (
     PerSample,
     Probability,
     Share,
-    Stored,
+    Shares,
     Weight,
 )
 from lossbench.interface.stable_math import by_class, power, ratio, total
@@ -96,7 +96,7 @@ def auxiliary(
     sources=["torch.nn.NLLLoss"],
     example="nll(class_weights=auto)",
 )
-def nll(pred: Stored, target: Distribution) -> PerPixel:
+def nll(pred: Logits, target: Distribution) -> PerPixel:
     """Negative log-likelihood of stored log-probabilities.
 
     −Σ_x w_x·w_c·x_c / Σ_x w_x·w_c, with c the target's class and x the stored numbers.
@@ -105,8 +105,8 @@ def nll(pred: Stored, target: Distribution) -> PerPixel:
         Each class's contribution to each pixel's loss, and y_c as its mass, each (B, C, N).
 
     Note:
-        Log-probabilities are read with `--pred-encoding logits`. For probabilities and logits, use
-        `cross_entropy`, which equals this after a log-softmax.
+        Log-probabilities are read with `--pred-encoding logits`; probabilities are refused. For
+        probabilities and logits, use `cross_entropy`, which equals this after a log-softmax.
     """
     return PerPixel(-target * pred, mass=target)
 
@@ -116,27 +116,30 @@ def nll(pred: Stored, target: Distribution) -> PerPixel:
     tasks=["multiclass"],
     sources=["LeCun et al. 2006"],
     example="perceptron(reduction=sum)",
+    revision=2,
 )
-def perceptron(pred: Logits, target: Distribution) -> PerPixel:
+def perceptron(pred: Logits, target: Distribution, target_each: Shares) -> PerPixel:
     """Perceptron loss: how far the true class's logit is below the largest.
 
     mean max_j x_j − x_c, with c the target's class: cross-entropy without the normaliser.
 
     Returns:
-        Each class's contribution to each pixel's loss, and y_c as its mass, each (B, C, N).
+        Each class's contribution to each pixel's loss, and y_c/Σy as its mass, each (B, C, N).
     """
-    return PerPixel(target * (pred.amax(1, keepdim=True) - pred), mass=target)
+    return PerPixel(target * (pred.amax(1, keepdim=True) - pred), mass=target_each)
 
 
 @loss(
     use="label maps in which only few pixels are hard",
     sources=["Lin et al. 2017"],
     example="focal(gamma=1.5, alpha=auto)",
+    revision=2,
 )
 def focal(
     pred: LogProbability,
     target: Distribution,
     pred_each: OneVsRest,
+    target_each: Shares,
     *,
     alpha: NonNegative | Sequence[NonNegative] | Literal["auto"] | None = None,
     gamma: NonNegative | Sequence[NonNegative] = 2.0,
@@ -154,7 +157,7 @@ def focal(
             with its own sigmoid; α weights the class's pixels and 1−α the others.
 
     Returns:
-        Each class's contribution to each pixel's loss, and y_c as its mass, each (B, C, N).
+        Each class's contribution to each pixel's loss, and y_c/Σy as its mass, each (B, C, N).
 
     Note:
         Libraries that average over classes as well, over=classes, report a C times smaller value.
@@ -162,11 +165,12 @@ def focal(
     exponent = by_class(gamma, target)
     factor = 1.0 if alpha is None or isinstance(alpha, str) else by_class(alpha, target)
     if not one_vs_all:
-        return PerPixel(-factor * power(1 - pred.exp(), exponent) * target * pred, mass=target)
+        hard = power(1 - pred.exp(), exponent)
+        return PerPixel(-factor * hard * target * pred, mass=target_each)
     rest_factor = 1.0 if alpha is None or isinstance(alpha, str) else 1 - factor
     yes = factor * power(pred_each.no.exp(), exponent) * target * pred_each.yes
     no = rest_factor * power(pred_each.yes.exp(), exponent) * (1 - target) * pred_each.no
-    return PerPixel(-(yes + no), mass=target)
+    return PerPixel(-(yes + no), mass=target_each)
 
 
 @loss(
@@ -194,8 +198,11 @@ def multilabel_soft_margin(pred: Logits, target: Probability) -> PerPixel:
     use="a small correction of cross-entropy on imbalanced classes",
     sources=["Leng et al. 2022, PolyLoss"],
     example="poly1(epsilon=2)",
+    revision=2,
 )
-def poly1(pred: LogProbability, target: Distribution, *, epsilon: float = 1.0) -> PerPixel:
+def poly1(
+    pred: LogProbability, target: Distribution, target_each: Shares, *, epsilon: float = 1.0
+) -> PerPixel:
     """Poly-1 loss: cross-entropy with an adjusted first polynomial coefficient.
 
     mean −log p_c + ε·(1 − p_c), with c the target's class.
@@ -204,9 +211,9 @@ def poly1(pred: LogProbability, target: Distribution, *, epsilon: float = 1.0) -
         epsilon: ε ≥ −1, added to the first coefficient.
 
     Returns:
-        Each class's contribution to each pixel's loss, and y_c as its mass, each (B, C, N).
+        Each class's contribution to each pixel's loss, and y_c/Σy as its mass, each (B, C, N).
     """
-    return PerPixel(target * (epsilon * (1 - pred.exp()) - pred), mass=target)
+    return PerPixel(target * (epsilon * (1 - pred.exp()) - pred), mass=target_each)
 
 
 @loss(

@@ -207,7 +207,7 @@ def charbonnier(difference: Difference, *, eps: Positive = 1e-3) -> PerPixel:
     range=(None, None),
     tasks=["image", "binary", "multiclass", "multilabel"],
     sources=["skimage.metrics.peak_signal_noise_ratio"],
-    example="psnr(data_range=1)",
+    example="psnr(data_range=255, cap=100)",
 )
 def psnr(difference: Difference, *, data_range: Positive = 1.0) -> Decibels:
     """Peak signal-to-noise ratio in decibels.
@@ -220,6 +220,6 @@ def psnr(difference: Difference, *, data_range: Positive = 1.0) -> Decibels:
 
     Returns:
         (d/range)² for each element, (B, C, N); −10·log10 of the mean is taken afterwards. Identical
-        images give infinity, which makes the mean over samples infinite.
+        images give infinity, which makes the mean over samples infinite; cap=100 gives them 100 dB.
     """
     return PerPixel((difference / data_range) ** 2)

@@ -104,6 +104,10 @@ def psnr_of_skimage(pred: np.ndarray, target: np.ndarray, data_range: float = 1.
         return float(peak_signal_noise_ratio(target, pred, data_range=data_range))
 
 
+def capped_psnr(pred: np.ndarray, target: np.ndarray) -> float:
+    return min(psnr_of_skimage(pred, target), 3.0)
+
+
 def decibels(mean: float) -> float:
     return -10 * math.log10(mean) if mean else math.inf
 
@@ -140,6 +144,7 @@ REFERENCES: dict[str, list[Row]] = {
         *after_mean(psnr_of_skimage, decibels, psnr_of_sum),
         Row(TASKS, "data_range=3", of_all(partial(psnr_of_skimage, data_range=3.0)),
             "scikit-image"),
+        Row(TASKS, "cap=3", of_all(capped_psnr), "scikit-image, at most 3 dB"),
     ],
     "huber": [
         *pixel_rows(by_torch(functional.huber_loss), TASKS),

@@ -1,0 +1,218 @@
+"""Losses of files as people have them: the number, a refusal with a way out, or a note.
+
+Expected numbers come from numpy, torch, scikit-image or a published value, never from lossbench.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import lossbench
+from lossbench.catalog.registry import find
+
+ROOM = np.random.default_rng(7)
+Run = Callable[..., Any]
+
+
+@pytest.fixture
+def run(folder: Any, lossbench_command: Any) -> Run:
+    """Write both folders and run `eval`; the result, or what stderr says of another status."""
+
+    def evaluated(
+        pred: dict[str, Any], gt: dict[str, Any], *options: str, wanted: int = 0
+    ) -> tuple[Any, str]:
+        sides = [folder("pred", pred), folder("gt", gt)]
+        done = lossbench_command("eval", *sides, *options, "-f", "json")
+        assert done.returncode == wanted, done.stderr
+        return json.loads(done.stdout) if wanted in (0, 1, 3) else None, done.stderr
+
+    return evaluated
+
+
+def mean(result: Any, loss: str) -> float:
+    number: float = result["aggregate"][loss]["mean"]
+    return number
+
+
+# Soft targets of several classes that do not sum to 1: the mean is over pixels.
+
+P = np.array([[0.2, 0.2, 0.2, 0.1, 0.15, 0.15], [0.05, 0.03, 0.02, 0.3, 0.5, 0.1]])
+Q = np.array([[0.05, 0.03, 0.02, 0.3, 0.5, 0.0], [0.4, 0.1, 0.1, 0.1, 0.1, 0.7]])  # .9 and 1.5
+
+
+def logs(x: np.ndarray) -> np.ndarray:
+    """Logarithms clamped at −100, as torch's BCELoss has them."""
+    return np.log(x, where=x > 0, out=np.full_like(x, -100.0))
+
+
+def kl_of(q: np.ndarray, p: np.ndarray) -> np.ndarray:
+    return (q * (logs(q) - logs(p))).sum(-1)
+
+
+OVER_PIXELS: dict[str, np.ndarray] = {  # of each pixel, its formula in `lossbench explain`
+    "kl": kl_of(Q, P),
+    "jeffreys": kl_of(Q, P) + kl_of(P, Q),
+    "js": (kl_of(Q, (P + Q) / 2) + kl_of(P, (P + Q) / 2)) / 2,
+    "alpha_kl(alpha=0.3)": kl_of(Q, 0.3 * P + 0.7 * Q),
+    "alpha_js(alpha=0.3)": (kl_of(Q, 0.3 * P + 0.7 * Q) + kl_of(P, 0.3 * Q + 0.7 * P)) / 2,
+    "entropy": -(Q * logs(Q)).sum(-1),
+    "brier": ((P - Q) ** 2).sum(-1),
+    "focal": -((1 - P) ** 2 * Q * logs(P)).sum(-1),
+    "poly1": (Q * (1 - P - logs(P))).sum(-1),
+}
+
+
+def on_pixels(loss: str, target: np.ndarray, pred: np.ndarray = P, **options: Any) -> float:
+    """A loss of two pixels as one sample."""
+    name, _, rest = loss.partition("(")
+    if rest:
+        options |= {"alpha": float(rest.partition("=")[2].rstrip(")"))}
+    rows = [torch.as_tensor(each.T[None], dtype=torch.float64) for each in (pred, target)]
+    return float(lossbench.loss(name)(*rows, **options))
+
+
+@pytest.mark.parametrize("loss", OVER_PIXELS)
+def test_a_soft_target_of_any_sum_is_averaged_over_pixels(loss: str) -> None:
+    assert on_pixels(loss, Q) == pytest.approx(OVER_PIXELS[loss].mean(), rel=1e-12)
+
+
+def test_kl_of_a_target_that_sums_to_less_is_optax_published_value() -> None:
+    # optax's test of kl_divergence: the second row of its log-probabilities and targets
+    log_p = np.array([[-1.6094, -1.6094, -1.6094, -2.3026, -1.8971, -1.8971]])
+    assert on_pixels("kl", Q[:1], np.exp(log_p)) == pytest.approx(0.759290, abs=2e-5)
+    # and as torch's kl_div has it, without a tolerance for rounded logarithms
+    torch_value = torch.nn.functional.kl_div(
+        torch.tensor(log_p), torch.tensor(Q[:1]), reduction="batchmean"
+    )
+    assert on_pixels("kl", Q[:1], np.exp(log_p)) == pytest.approx(float(torch_value), rel=1e-9)
+
+
+def test_a_perceptron_of_a_target_of_any_sum_is_averaged_over_pixels() -> None:
+    expected = (Q * (P.max(-1, keepdims=True) - P)).sum(-1).mean()
+    assert on_pixels("perceptron", Q, encoding="logits") == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("total", [0.0, 1e-3, 1.0, 6.0])
+def test_the_range_of_brier_holds_for_a_target_of_any_sum(total: float) -> None:
+    target = np.full((2, 6), total / 6)
+    expected = ((P - target) ** 2).sum(-1).mean()
+    assert on_pixels("brier", target) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_target_of_any_sum_with_weights_is_averaged_over_the_weights() -> None:
+    weight = torch.tensor([[1.0, 3.0]], dtype=torch.float64)
+    expected = np.average(OVER_PIXELS["kl"], weights=[1, 3])
+    assert on_pixels("kl", Q, weight=weight) == pytest.approx(expected, rel=1e-12)
+
+
+# Gradients of float32 probabilities next to 0.
+
+TINY = [0.0, 1e-45, 1e-44, 1e-40, 2.9e-39, 1e-30, 1e-13, 1e-6, 0.5, 1.0]
+
+
+@pytest.mark.parametrize("y", [1.0, 0.4])
+def test_the_gradient_of_bce_is_that_of_torch(y: float) -> None:
+    ours, theirs = (torch.tensor(TINY[1:], requires_grad=True) for _ in range(2))
+    target = torch.full((len(TINY) - 1, 1), y)
+    lossbench.loss("bce")(ours[:, None], target).sum().backward()
+    torch.nn.functional.binary_cross_entropy(theirs[:, None], target, reduction="sum").backward()
+    assert ours.grad is not None
+    assert theirs.grad is not None
+    kept = torch.tensor(TINY[1:]) >= 3.8e-44  # below e^-100 the clamped logarithm is constant
+    inner = kept & (torch.tensor(TINY[1:]) < 1)
+    assert ours.grad[inner].numpy() == pytest.approx(theirs.grad[inner].numpy(), rel=1e-5)
+    assert ours.grad.isfinite().all()
+    assert ours.grad.abs().max() <= 1.01e12
+
+
+@pytest.mark.parametrize(
+    "loss",
+    ["bce", "cross_entropy", "kl", "js", "jeffreys", "focal", "binary_focal", "poly1",
+     "ohem_cross_entropy", "alpha_kl", "combo", "dice_ce", "unified_focal"],
+)  # fmt: skip
+@pytest.mark.parametrize("classes", [1, 3])
+def test_gradients_of_tiny_probabilities_are_finite(loss: str, classes: int) -> None:
+    task = "binary" if classes == 1 else "multiclass"
+    if task not in find(loss).tasks:
+        return
+    pred = torch.tensor(TINY * 3)[:, None, None].repeat(1, classes, 4)
+    if classes > 1:
+        pred[:, 1:] = (1 - pred[:, :1]) / 2
+    pred = pred.contiguous().requires_grad_()
+    labels = torch.arange(4).repeat(len(pred), 1) % max(2, classes)
+    target = labels[:, None].float() if classes == 1 else labels
+    values = lossbench.loss(loss)(pred, target)
+    values[values.isfinite()].sum().backward()
+    assert pred.grad is not None
+    assert pred.grad.isfinite().all()
+
+
+# psnr of identical pictures.
+
+PICTURES = {f"{i}.png": ROOM.integers(0, 256, (12, 13), dtype=np.uint8) for i in range(3)}
+NOISY = {"0.png": PICTURES["0.png"]} | {
+    name: np.clip(PICTURES[name].astype(int) + ROOM.integers(-60, 60, (12, 13)), 0, 255).astype(
+        np.uint8
+    )
+    for name in ("1.png", "2.png")
+}
+
+
+def psnr_of(pred: np.ndarray, gt: np.ndarray, data_range: float = 1.0) -> float:
+    from skimage.metrics import peak_signal_noise_ratio
+
+    with np.errstate(divide="ignore"):
+        return float(peak_signal_noise_ratio(gt / 1.0, pred / 1.0, data_range=data_range))
+
+
+@pytest.mark.parametrize("cap", [100.0, 48.0, 5.0])
+def test_psnr_with_a_cap_has_a_finite_mean(run: Run, cap: float) -> None:
+    each = [psnr_of(NOISY[name], PICTURES[name], 255.0) for name in PICTURES]
+    assert math.isinf(each[0])
+    loss = f"psnr(cap={cap:g})"
+    result, _ = run(NOISY, PICTURES, "-l", loss, "-l", "psnr", "--task", "image")
+    assert mean(result, loss) == pytest.approx(np.minimum(each, cap).mean(), rel=1e-12)
+    assert result["aggregate"]["psnr"]["infinite"] == 1
+
+
+@pytest.mark.parametrize(("more", "status"), [(0.1, 1), (-0.1, 0)])
+def test_a_gate_on_a_capped_psnr_is_decided_by_a_finite_mean(
+    run: Run, more: float, status: int
+) -> None:
+    each = [min(60.0, psnr_of(NOISY[name], PICTURES[name], 255.0)) for name in PICTURES]
+    gate = f"psnr(cap=60).mean >= {np.mean(each) + more}"
+    run(NOISY, PICTURES, "--gate", gate, "--task", "image", wanted=status)
+
+
+# Losses of logits and log-probabilities refuse probabilities.
+
+SOFTMAX = ROOM.dirichlet(np.ones(3), (8, 9)).astype(np.float32)
+CLASSES = ROOM.integers(0, 3, (8, 9)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("loss", ["nll", "perceptron", "nll(class_weights=[1, 2, 3])"])
+def test_losses_of_logits_refuse_probabilities(run: Run, loss: str) -> None:
+    _, said = run({"a.npy": np.moveaxis(SOFTMAX, -1, 0)}, {"a.png": CLASSES}, "-l", loss, wanted=2)
+    assert "read as probability" in said
+    assert "--pred-encoding logits" in said
+
+
+@pytest.mark.parametrize("loss", ["nll", "perceptron"])
+def test_losses_of_logits_refuse_hard_labels(run: Run, loss: str) -> None:
+    _, said = run({"a.png": CLASSES[::-1].copy()}, {"a.png": CLASSES}, "-l", loss, wanted=2)
+    assert "read as labels" in said
+
+
+def test_nll_of_log_probabilities_is_that_of_torch(run: Run) -> None:
+    stored = np.log(np.moveaxis(SOFTMAX, -1, 0))
+    target = torch.as_tensor(CLASSES).long()[None]
+    expected = float(torch.nn.NLLLoss()(torch.as_tensor(stored, dtype=torch.float64)[None], target))
+    result, _ = run({"a.npy": stored}, {"a.png": CLASSES}, "-l", "nll")
+    assert mean(result, "nll") == pytest.approx(expected, rel=1e-9)
