@@ -202,6 +202,23 @@ def named(columns: Sequence[Column], name: str) -> Column:
     )
 
 
+def first_open_range(columns: Iterable[Column]) -> str:
+    """The first loss of the columns that needs a data range, and has none; "" without one."""
+    losses = (each for column in columns for each in leaves(parse_item(column.expression).node))
+    return next(filter(None, map(_open_range, losses)), "")
+
+
+def _open_range(loss: Loss) -> str:
+    """The name of a loss that needs a data range that is not written; "" of all others."""
+    entry = registry.find(loss.name)
+    if "data_range" in entry.options:
+        return "" if "data_range" in loss.options else loss.name
+    if entry.returns != "Expression":
+        return ""
+    expression = entry.function(**check_options(entry, loss.options))
+    return next(filter(None, map(_open_range, leaves(parse_item(expression).node))), "")
+
+
 def column_for(
     loss: Loss, columns: Iterable[Column], text: str, defaults: Defaults
 ) -> Column | None:

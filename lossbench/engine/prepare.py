@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from lossbench.catalog import registry
-from lossbench.catalog.columns import Column, Term, resolve
+from lossbench.catalog.columns import Column, Term, first_open_range, resolve
 from lossbench.catalog.compatibility import check_maps, check_meaning, check_roles, check_task
 from lossbench.catalog.feature_needs import parameters, required_features
-from lossbench.catalog.tasks import USUAL
+from lossbench.catalog.tasks import USUAL, usual_losses
 from lossbench.data.dataset import TASKS_WITHOUT_PIXELS, holds_boxes, pair_inputs, plan_inputs
 from lossbench.data.loading.glance import sampled
 from lossbench.data.planning.make_plan import ReadingSettings
@@ -58,7 +58,13 @@ def prepare(settings: Settings) -> Run:
     )
     if plan.task in NO_THRESHOLD and settings.threshold != Settings.threshold:
         raise SettingError(NO_THRESHOLD[plan.task].format(task=plan.task))
-    settings = replace(settings, losses=settings.losses or USUAL[plan.task])
+    usual = usual_losses(
+        plan.task,
+        is_hard=plan.pred.is_hard,
+        has_spacing=bool(plan.spacing),
+        narrowest=plan.narrowest,
+    )
+    settings = replace(settings, losses=settings.losses or usual)
     if not settings.losses:
         raise SettingError(f"a {plan.task} task has no usual losses; give --loss")
     columns, checks = columns_and_checks(settings.losses, settings, plan.task)
@@ -68,6 +74,12 @@ def prepare(settings: Settings) -> Run:
     judged = 1 if plan.task == "binary" else len(plan.names)
     check_task(terms, plan.task, judged, plan.pred.encoding)
     check_maps(terms, inputs)
+    if plan.beyond and (open_range := first_open_range(columns)):
+        raise SettingError(
+            f"{open_range} needs the range of the values, which are no 0 … 1: {plan.beyond}; give"
+            f" {open_range}(data_range=255) or another largest minus smallest possible value, or"
+            " --pred-scale and --gt-scale, the numbers that mean 1"
+        )
     for name in dict.fromkeys(name for term in terms for name in parameters(term)):
         if name in settings.weights or settings.offline:
             locate(name, settings.weights, settings.offline)  # refuses weights that are nowhere

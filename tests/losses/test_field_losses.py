@@ -216,3 +216,176 @@ def test_nll_of_log_probabilities_is_that_of_torch(run: Run) -> None:
     expected = float(torch.nn.NLLLoss()(torch.as_tensor(stored, dtype=torch.float64)[None], target))
     result, _ = run({"a.npy": stored}, {"a.png": CLASSES}, "-l", "nll")
     assert mean(result, "nll") == pytest.approx(expected, rel=1e-9)
+
+
+# The range of pictures in floats.
+
+TRUE = ROOM.integers(0, 256, (14, 15)).astype(np.float64)
+SEEN = np.clip(TRUE + ROOM.normal(0, 20, TRUE.shape), 0, 255)
+RANGES = {  # stored truth and prediction, and the data range of both
+    "0 to 255": (TRUE, SEEN, 255.0),
+    "-1 to 1": (TRUE / 127.5 - 1, SEEN / 127.5 - 1, 2.0),
+    "0 to 4095": (TRUE * 16, SEEN * 16, 4095.0),
+    "-1024 to 3071": (TRUE * 16 - 1024, SEEN * 16 - 1024, 4095.0),
+}
+NEED_RANGE = ["psnr", "ssim", "ssim_loss", "0.5*l1 + 0.5*ssim_loss", "ms_ssim"]
+
+
+def ssim_of(pred: np.ndarray, gt: np.ndarray, data_range: float) -> float:
+    from skimage.metrics import structural_similarity
+
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    _, windows = structural_similarity(gt, pred, data_range=data_range, full=True, **options)
+    return float(windows[5:-5, 5:-5].mean())
+
+
+@pytest.mark.parametrize("loss", NEED_RANGE)
+@pytest.mark.parametrize("what", RANGES)
+def test_losses_of_a_range_refuse_floats_of_an_unknown_one(run: Run, what: str, loss: str) -> None:
+    gt, pred, _ = RANGES[what]
+    _, said = run({"a.npy": pred}, {"a.npy": gt}, "-l", loss, "--task", "image", wanted=2)
+    assert "data_range=" in said
+    assert "--gt-scale" in said
+    assert f"{gt.min():.4g} to {gt.max():.4g}" in said
+
+
+@pytest.mark.parametrize("what", RANGES)
+def test_the_advice_data_range_gives_the_number(run: Run, what: str) -> None:
+    gt, pred, span = RANGES[what]
+    losses = [f"psnr(data_range={span:g})", f"ssim(data_range={span:g})", "l1"]
+    asked = [word for loss in losses for word in ("-l", loss)]
+    result, said = run({"a.npy": pred}, {"a.npy": gt}, *asked, "--task", "image")
+    assert mean(result, losses[0]) == pytest.approx(psnr_of(pred, gt, span), rel=1e-9)
+    assert mean(result, losses[1]) == pytest.approx(ssim_of(pred, gt, span), rel=1e-9)
+    assert mean(result, "l1") == pytest.approx(np.abs(pred - gt).mean(), rel=1e-9)
+    assert "in these units" in said
+
+
+@pytest.mark.parametrize("what", ["0 to 255", "0 to 4095"])
+def test_the_advice_scale_gives_the_number(run: Run, what: str) -> None:
+    gt, pred, span = RANGES[what]
+    scales = ["--pred-scale", f"{span:g}", "--gt-scale", f"{span:g}"]
+    result, _ = run({"a.npy": pred}, {"a.npy": gt}, "-l", "psnr", "-l", "ssim", *scales,
+                    "--task", "image")  # fmt: skip
+    assert mean(result, "psnr") == pytest.approx(psnr_of(pred, gt, span), rel=1e-9)
+    assert mean(result, "ssim") == pytest.approx(ssim_of(pred, gt, span), rel=1e-9)
+
+
+@pytest.mark.parametrize("low", [0.0, -0.2, 0.1])
+def test_floats_from_0_to_1_are_read_so_and_noted(run: Run, low: float) -> None:
+    gt, pred = TRUE / 255, np.maximum(SEEN / 255, low) if low > 0 else SEEN / 255 + low
+    result, said = run({"a.npy": pred}, {"a.npy": gt}, "-l", "psnr", "--task", "image")
+    assert mean(result, "psnr") == pytest.approx(psnr_of(pred, gt), rel=1e-9)
+    assert f"from {pred.min():.4g} to {pred.max():.4g}" in said
+
+
+@pytest.mark.parametrize("loss", ["l1", "psnr", "ssim"])
+@pytest.mark.parametrize("factor", [1.0, 1 / 127.5])
+@pytest.mark.parametrize("side", ["pred", "gt"])
+def test_integers_against_floats_beyond_1_are_a_question(
+    run: Run, side: str, factor: float, loss: str
+) -> None:
+    floats = {"a.npy": SEEN * factor - (factor < 1)}
+    integers = {"a.png": TRUE.astype(np.uint8)}
+    both = (floats, integers) if side == "pred" else (integers, floats)
+    _, said = run(*both, "-l", loss, "--task", "image", wanted=2)
+    assert f"--{side}-scale" in said
+
+
+@pytest.mark.parametrize("side", ["pred", "gt"])
+def test_the_scale_of_one_side_gives_the_number(run: Run, side: str) -> None:
+    floats, integers = {"a.npy": SEEN}, {"a.png": TRUE.astype(np.uint8)}
+    both = (floats, integers) if side == "pred" else (integers, floats)
+    result, _ = run(*both, "-l", "psnr", "--task", "image", f"--{side}-scale", "255")
+    assert mean(result, "psnr") == pytest.approx(psnr_of(SEEN, TRUE, 255.0), rel=1e-9)
+
+
+# Default losses by what the files hold.
+
+DISK = ((np.mgrid[:16, :18] - 8) ** 2).sum(0) < 30
+OTHER = np.roll(DISK, 2, 1)
+LABELS = np.where(DISK, np.where(np.arange(18) < 8, 1, 2), 0).astype(np.uint8)
+STACK = np.stack([DISK, OTHER, ~DISK]).astype(np.uint8)
+CHANCES = np.clip(OTHER * 0.8 + ROOM.uniform(0, 0.2, DISK.shape), 0, 1)
+GREY = ROOM.integers(0, 256, (11, 12)).astype(np.uint8)
+DEFAULTS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
+    "mask": (
+        {"a.png": OTHER.astype(np.uint8) * 255}, {"a.png": DISK.astype(np.uint8) * 255},
+        ("dice_score", "iou", "precision", "recall"),
+    ),
+    "array of a mask": (
+        {"a.npy": OTHER}, {"a.npy": DISK}, ("dice_score", "iou", "precision", "recall"),
+    ),
+    "labels": (
+        {"a.png": np.roll(LABELS, 1, 0)}, {"a.png": LABELS}, ("dice_score", "iou", "accuracy"),
+    ),
+    "stack of masks": (
+        {"a.npy": np.roll(STACK, 1, 2)}, {"a.npy": STACK},
+        ("dice_score", "iou", "precision", "recall"),
+    ),
+    "probability": (
+        {"a.npy": CHANCES}, {"a.png": DISK.astype(np.uint8) * 255}, ("dice", "iou", "bce"),
+    ),
+    "8-bit map": (
+        {"a.png": (CHANCES * 255).astype(np.uint8)}, {"a.png": DISK.astype(np.uint8) * 255},
+        ("dice", "iou", "bce"),
+    ),
+    "logits": (
+        {"a.npy": CHANCES * 9 - 4}, {"a.png": DISK.astype(np.uint8) * 255},
+        ("dice", "iou", "bce"),
+    ),
+    "softmax": (
+        {"a.npy": np.moveaxis(ROOM.dirichlet(np.ones(3), LABELS.shape), -1, 0)},
+        {"a.png": LABELS}, ("dice", "iou", "cross_entropy"),
+    ),
+    "pictures": ({"a.png": GREY[::-1].copy()}, {"a.png": GREY}, ("l1", "psnr", "ssim")),
+    "colours": (
+        {"a.png": np.stack([GREY, GREY[::-1], GREY], -1)},
+        {"a.png": np.stack([GREY, GREY, GREY.T.reshape(11, 12)], -1)}, ("l1", "psnr", "ssim"),
+    ),
+    "pictures 10 pixels wide": (
+        {"a.png": GREY[:, :10][::-1].copy()}, {"a.png": GREY[:, :10].copy()}, ("l1", "psnr"),
+    ),
+    "one small picture among others": (
+        {"a.png": GREY[::-1].copy(), "b.png": GREY[:9]},
+        {"a.png": GREY, "b.png": GREY[1:10].copy()}, ("l1", "psnr"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", DEFAULTS)
+def test_the_default_losses_follow_what_files_hold(run: Run, what: str) -> None:
+    pred, gt, expected = DEFAULTS[what]
+    result, _ = run(pred, gt)
+    assert tuple(result["aggregate"]) == expected
+
+
+@pytest.mark.parametrize("of_classes", [2, 3])
+def test_volumes_with_spacing_add_hd95(
+    tmp_path: Any, lossbench_command: Any, of_classes: int
+) -> None:
+    import nibabel
+
+    volume = np.repeat((DISK if of_classes == 2 else LABELS)[..., None], 4, 2).astype(np.uint8)
+    for name, array in (("pred", np.roll(volume, 1, 0)), ("gt", volume)):
+        (tmp_path / name).mkdir()
+        nibabel.Nifti1Image(array, np.diag([1.5, 1.5, 3, 1])).to_filename(
+            tmp_path / name / "a.nii.gz"
+        )
+    done = lossbench_command("eval", tmp_path / "pred", tmp_path / "gt", "-f", "json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert list(result["aggregate"])[-1] == "hd95"
+    # the disk is moved by one voxel of 1.5 mm
+    assert mean(result, "hd95") == pytest.approx(1.5)
+
+
+@pytest.mark.parametrize("value", [255.0, -1.0])
+def test_a_file_beyond_the_range_of_the_sample_is_an_error(run: Run, value: float) -> None:
+    gt = {f"{i:02}.npy": TRUE / 255 for i in range(40)}
+    strange = {"01.npy": np.where(SEEN > 200, value, SEEN / 255)}  # the sample has each third file
+    result, _ = run(gt | strange, gt, "-l", "l1", "--task", "image", wanted=3)
+    (error,) = result["errors"]
+    assert error["id"] == "01"
+    assert f"holds {value:g}" in error["error"]
+    assert "--pred-scale" in error["error"]

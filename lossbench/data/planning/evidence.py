@@ -69,6 +69,7 @@ class Evidence:
     dtype: str = ""  # how numbers are stored
     shape: tuple[int, ...] = (0, 0)  # of the first file, as `axes` has arranged it
     colour_shape: tuple[int, ...] = ()  # of the last colour picture, channels first
+    narrowest_colours: float = np.inf  # the shortest side of a colour picture
     places: int | None = None  # how many axes are spatial, where a file or the other role tells
     axis: str = ""  # where an array holds classes or channels: first or last
     volumes: bool = False  # some are NIfTI files
@@ -110,6 +111,18 @@ class Evidence:
     def channels(self) -> int:
         """The number of an image's channels."""
         return 3 if self.in_colour else 1 if self.dimensions < 3 else self.leading
+
+    @property
+    def narrowest(self) -> int:
+        """The shortest side of a picture, in pixels; 0 without pictures."""
+        sides = [self.narrowest_colours]
+        for each in self.files:
+            shape = list(each.shape)
+            while len(shape) > (self.places or 2) + bool(self.axis) and 1 in shape:
+                shape.remove(1)
+            spatial = {"first": shape[1:], "last": shape[:-1]}.get(self.axis, shape)
+            sides.append(min(spatial, default=0))
+        return int(min(sides)) if np.isfinite(min(sides)) else 0
 
     @property
     def floats(self) -> bool:
@@ -161,6 +174,7 @@ class Evidence:
             colours = picture.array[..., :3]
             self.low, self.high = min(self.low, colours.min()), max(self.high, colours.max())
             self.colour_shape = (3, *colours.shape[:-1])
+            self.narrowest_colours = min(self.narrowest_colours, *colours.shape[:-1])
             return
         if not self.files:  # the first picture of one number a pixel decides
             self.dtype, self.shape = array.dtype.name, array.shape

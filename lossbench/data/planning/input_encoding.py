@@ -17,6 +17,7 @@ from lossbench.data.planning.ignored import NAN, describe_ranges
 from lossbench.errors import InputError, mismatch
 from lossbench.runtime.array_types import AnyArray, BoolArray
 
+SCALE = {"pred": "--pred-scale", "target": "--gt-scale"}
 FLAG = {"pred": "--pred-encoding", "target": "--gt-encoding"}
 LEVELS = {"uint8": 1 << 8, "uint16": 1 << 16}
 SHOWN = 5  # values that a message lists
@@ -46,6 +47,7 @@ class InputEncoding:
     channels: int = 0  # how many channels a picture has, a grey one by repeating its own
     one_hot: int | None = None  # the foreground of masks of which each pixel is in one
     cut: float | None = None  # the level from which a graded mask is foreground
+    bounds: tuple[float, float] | None = None  # of pictures in floats that are read as 0 … 1
     seen: str = field(default="", compare=False)  # size and range of values in the sample
 
     @property
@@ -276,6 +278,14 @@ class InputEncoding:
                     raise self.unfit(
                         f"holds {extreme:.4g}, outside the probabilities 0 to 1; if these are"
                         f" logits, give {self._flag} logits"
+                    )
+        if self.bounds and numbers.size:
+            low, high = self.bounds
+            for extreme in (numbers.min(), numbers.max()):
+                if not low <= extreme <= high:
+                    raise self.unfit(
+                        f"holds {extreme:.4g} where floats of pictures are read as 0 … 1; the scale"
+                        f" of all files is the setting {SCALE.get(self.role, '')}".rstrip()
                     )
         return numbers
 

@@ -28,7 +28,14 @@ from lossbench.data.planning.readings import (
     choose,
     guess_instances,
 )
-from lossbench.data.planning.sides import Side, check_ranges, holds_indices, name_classes
+from lossbench.data.planning.sides import (
+    Side,
+    beyond_one,
+    check_ranges,
+    floats_of,
+    holds_indices,
+    name_classes,
+)
 from lossbench.data.planning.vocabulary import MAPS, MASKS
 from lossbench.errors import SettingError, did_you_mean
 
@@ -133,8 +140,14 @@ def make_plan(
     sides = (of_pred, of_target)
     for side in sides:
         side.check_planes()
+    beyond, narrowest = "", 0
     if task == "image":
         check_ranges(of_pred, of_target)
+        beyond, narrowest = beyond_one(sides), min(pred.narrowest, target.narrowest)
+        if beyond:
+            notes.append(f"no scale is known: {beyond}; losses are in these units")
+        elif floats := floats_of(sides):
+            notes.append(f"floats of pictures are read as 0 … 1: {floats}")
     named = name_classes(task, sides, classes, class_files)
     if (colour := colour_of(settings.ignore)) and not named.colours:
         raise SettingError(
@@ -163,6 +176,8 @@ def make_plan(
         _describe_spacing(target.spacings),
         stored=pred.stored + target.stored,
         notes=tuple(notes),
+        beyond=beyond,
+        narrowest=narrowest,
         has_open_labels=classes is None
         and all(each.is_label_map and each.given_scale is None for each in sides)
         and all(value == index for value, index in named.values),

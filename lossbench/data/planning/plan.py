@@ -46,6 +46,8 @@ class Plan:
     threshold: float = field(default=0.5, compare=False)  # from which predictions are foreground
     sampled: tuple[str, ...] = field(default=(), compare=False)  # ids that doubts are judged from
     stored: int = field(default=0, compare=False)  # bytes of the largest pair seen; 0: unknown
+    beyond: str = field(default="", compare=False)  # floats of pictures that are not 0 … 1
+    narrowest: int = field(default=0, compare=False)  # the shortest side of a picture, in pixels
     notes: tuple[str, ...] = field(default=(), compare=False)  # remarks for the user
 
     @property

@@ -13,12 +13,11 @@ from lossbench.data.planning.classes import MAX_CLASSES, Classes
 from lossbench.data.planning.encoding import ENCODINGS, Encoding
 from lossbench.data.planning.evidence import SMALL, WHITE, Evidence, without
 from lossbench.data.planning.ignored import Ranges
-from lossbench.data.planning.input_encoding import InputEncoding
+from lossbench.data.planning.input_encoding import SCALE, InputEncoding
 from lossbench.data.planning.readings import MARGIN
 from lossbench.errors import SettingError, sized
 
 SIDES = {"pred": "predictions", "target": "the ground truth"}
-SCALE = {"pred": "--pred-scale", "target": "--gt-scale"}
 
 
 @dataclass
@@ -150,6 +149,7 @@ class Side:
             channels=channels,
             one_hot=self._foreground() if self.is_one_hot else None,
             cut=self.cut,
+            bounds=self._bounds,
             seen=self._seen(encoding),
         )
 
@@ -162,6 +162,12 @@ class Side:
         if len(stored) == 1 or stored.keys() & {1, WHITE}:
             return max(stored, key=lambda value: (stored[value], value == WHITE))
         return WHITE if evidence.images and evidence.dtype == "uint8" else 1
+
+    @property
+    def _bounds(self) -> tuple[float, float] | None:
+        """Between which the floats of every picture lie, where those of the sample are 0 … 1."""
+        is_open = self.task == "image" and self.evidence.floats and self.given_scale is None
+        return (-MARGIN, 1 + MARGIN) if is_open and not _reaches_beyond_one(self) else None
 
     def _seen(self, encoding: Encoding) -> str:
         """Channels × size, and where numbers are no classes the range of their values."""
@@ -185,14 +191,39 @@ def check_ranges(pred: Side, target: Side) -> None:
         return
     for one, other in ((pred, target), (target, pred)):
         low, high = one.evidence.low, one.evidence.high
-        beyond = low < -MARGIN or high > 1 + MARGIN
-        if one.evidence.floats and not other.evidence.floats and beyond:
+        if _reaches_beyond_one(one) and not other.evidence.floats:
             raise SettingError(
                 f"what is 1? {one.evidence.name or SIDES[one.role]} has floats from {low:.4g} to"
                 f" {high:.4g}, {other.evidence.name or SIDES[other.role]} has"
                 f" {other.evidence.dtype}; give {SCALE[one.role]} 255 or another number that"
                 " means 1, or save floats from 0 to 1"
             )
+
+
+def beyond_one(sides: Sequence[Side]) -> str:
+    """The floats of pictures, where they reach beyond 0 … 1 and no scale is given; else ""."""
+    if not any(_reaches_beyond_one(side) for side in sides):
+        return ""
+    return " and ".join(
+        f"{SIDES[side.role]} reach from {side.evidence.low:.4g} to {side.evidence.high:.4g}"
+        for side in sides
+    )
+
+
+def floats_of(sides: Sequence[Side]) -> str:
+    """The range of pictures in floats, for people; "" of other pictures."""
+    floats = [side for side in sides if side.evidence.floats and side.given_scale is None]
+    return " and ".join(
+        f"{SIDES[side.role]} from {side.evidence.low:.4g} to {side.evidence.high:.4g}"
+        for side in floats
+    )
+
+
+def _reaches_beyond_one(side: Side) -> bool:
+    """Whether pictures in floats without a scale are not 0 … 1."""
+    low, high = side.evidence.low, side.evidence.high
+    is_open = side.evidence.floats and side.given_scale is None
+    return is_open and (low < -MARGIN or high > 1 + MARGIN)
 
 
 def holds_indices(side: Side, classes: Classes, setting: str | None) -> bool:
