@@ -32,6 +32,8 @@ RUN = ""
 RESERVED = ("id", "group", "classes", "error", *COUNTS)
 # Options with which values leave the range stated in the catalogue.
 RESCALING = (("log", True), ("reduction", "sum"), ("class_reduction", "sum"))
+# Forms in which several classes of a pixel are a distribution.
+DISTRIBUTIONS = ("Distribution", "LogProbability", "Outcomes")
 # Values that stand for numbers computed from all ground truth of the run.
 AUTOMATIC = ("auto", "median_frequency", "root_frequency")
 
@@ -94,6 +96,16 @@ class Term:
         against = self.known.get("against")
         roles = self.entry.roles
         return {role: roles[role] for role in roles if against in (None, role)}
+
+    @cached_property
+    def distributions(self) -> frozenset[str]:
+        """The inputs of which it reads several classes of a pixel as a distribution."""
+        if self.known.get("one_vs_all") is True:
+            return frozenset()
+        inputs = self.entry.named_inputs
+        return frozenset(
+            role for role, form in inputs if form.removesuffix(registry.MAYBE) in DISTRIBUTIONS
+        )
 
     @cached_property
     def gathers(self) -> bool:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -163,12 +163,29 @@ class Pipeline:
             if len(batch.indices) > 1:
                 return [each for part in batch.split() for each in self._evaluate(pairs, part)]
             (index,) = batch.indices
+            failed = {term for term in self.terms if self._refuses(term, batch)}
+            others = [term for term in self.terms if term not in failed]
             pair = pairs[index]
             role = error.role if error.role in pair.sources else "pred"
             error.located(role, label(pair.sources[role][0]))
             errors = (*batch.errors, PairError.of(error, pair.id))
-            failed = LoadedBatch((), None, (), batch.sizes[:0], errors, (), batch.evidence)
-            return [(failed, BatchScores())]
+            if not others or any(term.automatic for term in failed):
+                lost = LoadedBatch((), None, (), batch.sizes[:0], errors, (), batch.evidence)
+                return [(lost, BatchScores())]
+            *first, (part, scores) = evaluate_parts(
+                self.plan, others, device, replace(batch, errors=()), self.extraction
+            )
+            return [*first, (replace(part, errors=errors), scores)]
+
+    def _refuses(self, term: Term, batch: LoadedBatch) -> bool:
+        """Whether a loss has no value of the only sample of a batch."""
+        from lossbench.engine.compute.evaluate import evaluate_parts
+
+        try:
+            evaluate_parts(self.plan, [term], self.device.result(), batch, self.extraction)
+        except InputError:
+            return True
+        return False
 
 
 class PartBuilder:

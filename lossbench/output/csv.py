@@ -29,9 +29,11 @@ def render_result(result: Result, *, per_class: bool | None = None) -> str:
     if result.groups is not None:
         names["group"] = result.groups
     cells = (map(_cell, column.tolist()) for column in columns.values())
-    rows = [[*row, ""] for row in zip(*names.values(), *cells, strict=True)]
+    messages = {failed.id: failed.message for failed in result.failed}
+    samples = zip(*names.values(), *cells, strict=True)
+    rows = [[id_, *row, messages.pop(id_, "")] for id_, *row in samples]
     empty = [""] * (len(names) - 1 + len(columns))
-    rows += [[failed.id, *empty, failed.message] for failed in result.failed]
+    rows += [[id_, *empty, message] for id_, message in messages.items()]
     return _table([*names, *columns, "error"], sorted(rows))
 
 

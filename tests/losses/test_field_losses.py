@@ -389,3 +389,170 @@ def test_a_file_beyond_the_range_of_the_sample_is_an_error(run: Run, value: floa
     assert error["id"] == "01"
     assert f"holds {value:g}" in error["error"]
     assert "--pred-scale" in error["error"]
+
+
+# Probabilities of several classes that do not sum to 1.
+
+SIGMOIDS = ROOM.uniform(0.05, 0.95, (3, *LABELS.shape))
+ONES = np.ones_like(SIGMOIDS)
+GOOD = np.moveaxis(ROOM.dirichlet(np.ones(3), LABELS.shape), -1, 0)
+HALF = GOOD / 2
+READ_AS_DISTRIBUTION = [
+    "cross_entropy", "focal", "poly1", "kl", "js", "jeffreys", "alpha_kl", "ohem_cross_entropy",
+    "bootstrapped_cross_entropy", "0.5*dice + 0.5*cross_entropy", "dice_ce",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", READ_AS_DISTRIBUTION)
+def test_losses_of_a_distribution_refuse_other_sums(run: Run, loss: str) -> None:
+    pred, gt = {"a.npy": GOOD, "b.npy": ONES}, {"a.png": LABELS, "b.png": LABELS}
+    result, _ = run(pred, gt, "-l", loss, "--task", "multiclass", "--pred-encoding", "probability",
+                    wanted=3)  # fmt: skip
+    (error,) = result["errors"]
+    assert error["id"] == "b"
+    assert "b.npy" in error["error"]
+    assert "sum to 3 in a pixel" in error["error"]
+    for way_out in ("softmax", "--pred-encoding logits", "--task multilabel"):
+        assert way_out in error["error"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "far"), [(SIGMOIDS, None), (HALF, 0.5), (GOOD * 1.02, 1.02), (ONES * 0, 0.0)]
+)
+def test_the_sum_that_is_farthest_from_1_is_shown(run: Run, stored: Any, far: float | None) -> None:
+    sums = stored.sum(0)
+    expected = sums.flat[np.abs(sums - 1).argmax()] if far is None else far
+    result, _ = run({"a.npy": stored.clip(0, 1)}, {"a.png": LABELS}, "-l", "cross_entropy",
+                    "--pred-encoding", "probability", wanted=3)  # fmt: skip
+    if far != 1.02:
+        assert f"sum to {expected:.4g} in a pixel" in result["errors"][0]["error"]
+
+
+def cross_entropy_of(pred: np.ndarray, labels: np.ndarray) -> float:
+    """torch's cross-entropy of probabilities, given as their logarithms."""
+    rows = torch.as_tensor(np.log(pred.reshape(3, -1).T))
+    return float(torch.nn.functional.nll_loss(rows, torch.as_tensor(labels.ravel()).long()))
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [GOOD, GOOD.astype(np.float32), GOOD.astype(np.float16), GOOD * 1.009, np.round(GOOD, 3)],
+    ids=["float64", "float32", "float16", "off by .009", "three digits"],
+)
+def test_sums_that_rounding_explains_are_scored(run: Run, stored: np.ndarray) -> None:
+    stored = stored.clip(1e-4, 1)
+    result, _ = run({"a.npy": stored}, {"a.png": LABELS}, "-l", "cross_entropy",
+                    "--pred-encoding", "probability")  # fmt: skip
+    expected = cross_entropy_of(stored.astype(np.float64), LABELS)
+    assert mean(result, "cross_entropy") == pytest.approx(expected, rel=1e-6)
+
+
+def test_rounded_bytes_sum_to_one(run: Run) -> None:
+    stored = np.floor(GOOD * 255).astype(np.uint8).clip(1)
+    result, _ = run({"a.npy": stored}, {"a.png": LABELS}, "-l", "cross_entropy",
+                    "--pred-encoding", "probability")  # fmt: skip
+    expected = cross_entropy_of(stored / 255, LABELS)
+    assert mean(result, "cross_entropy") == pytest.approx(expected, rel=1e-9)
+
+
+def test_pixels_that_do_not_count_have_any_sum(run: Run) -> None:
+    stored, void = GOOD.copy(), LABELS.copy()
+    stored[:, 0], void[0] = 0, 255
+    result, _ = run({"a.npy": stored}, {"a.png": void}, "-l", "cross_entropy",
+                    "--pred-encoding", "probability", "--ignore", "255")  # fmt: skip
+    expected = cross_entropy_of(stored[:, 1:], LABELS[1:])
+    assert mean(result, "cross_entropy") == pytest.approx(expected, rel=1e-9)
+
+
+def test_other_losses_take_any_sum(run: Run) -> None:
+    one_hot = np.stack([c == LABELS for c in range(3)]).astype(float)
+    result, _ = run({"a.npy": SIGMOIDS}, {"a.png": LABELS}, "-l", "l1", "-l", "brier", "-l", "iou",
+                    "-l", "dice", "--pred-encoding", "probability")  # fmt: skip
+    assert mean(result, "l1") == pytest.approx(np.abs(SIGMOIDS - one_hot).mean(), rel=1e-9)
+    expected = ((SIGMOIDS - one_hot) ** 2).sum(0).mean()
+    assert mean(result, "brier") == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("way_out", ["softmax", "logits", "multilabel"])
+def test_each_way_out_works(run: Run, way_out: str) -> None:
+    if way_out == "multilabel":
+        one_hot = np.stack([c == LABELS for c in range(3)]).astype(np.uint8)
+        result, _ = run({"a.npy": SIGMOIDS}, {"a.npy": one_hot}, "-l", "bce", "--task", way_out)
+        expected = torch.nn.BCELoss()(torch.as_tensor(SIGMOIDS), torch.as_tensor(one_hot).double())
+        assert mean(result, "bce") == pytest.approx(float(expected), rel=1e-9)
+        return
+    softmax = np.exp(SIGMOIDS) / np.exp(SIGMOIDS).sum(0)
+    options = ["--pred-encoding", "logits"] if way_out == "logits" else []
+    stored = SIGMOIDS if options else softmax
+    result, _ = run({"a.npy": stored}, {"a.png": LABELS}, "-l", "cross_entropy", *options)
+    expected_value = cross_entropy_of(softmax, LABELS)
+    assert mean(result, "cross_entropy") == pytest.approx(expected_value, rel=1e-9)
+
+
+def test_one_vs_all_focal_takes_any_sum(run: Run) -> None:
+    one_hot = np.stack([c == LABELS for c in range(3)])
+    p_true = np.where(one_hot, SIGMOIDS, 1 - SIGMOIDS)
+    expected = (-((1 - p_true) ** 2) * np.log(p_true)).sum(0).mean()
+    loss = "focal(one_vs_all=true)"
+    result, _ = run({"a.npy": SIGMOIDS}, {"a.png": LABELS}, "-l", loss,
+                    "--pred-encoding", "probability")  # fmt: skip
+    assert mean(result, loss) == pytest.approx(expected, rel=1e-9)
+
+
+def test_soft_truths_of_another_sum_are_noted(run: Run) -> None:
+    truth = GOOD * 0.8
+    result, said = run({"a.npy": GOOD[:, ::-1].copy()}, {"a.npy": truth}, "-l", "kl",
+                       "--task", "multiclass", "--pred-encoding", "probability",
+                       "--gt-encoding", "probability")  # fmt: skip
+    p, y = GOOD[:, ::-1], truth
+    expected = (y * (np.log(y) - np.log(p))).sum(0).mean()
+    assert mean(result, "kl") == pytest.approx(expected, rel=1e-9)
+    assert "sum to 1" in said
+
+
+# A loss that cannot be computed leaves the others of its sample.
+
+
+def test_a_picture_too_small_for_ssim_has_its_other_losses(run: Run) -> None:
+    gt = {"a.png": GREY, "b.png": GREY[:9, :10].copy()}
+    pred = {"a.png": GREY[::-1].copy(), "b.png": GREY[1:10, 2:12].copy()}
+    result, _ = run(pred, gt, "-l", "l1", "-l", "ssim", "-l", "psnr", wanted=3)
+    small = np.abs(pred["b.png"] / 255 - gt["b.png"] / 255).mean()
+    rows = {row["id"]: row for row in result["samples"]}
+    assert rows["b"]["l1"] == pytest.approx(small, rel=1e-9)
+    assert rows["b"]["ssim"] is None
+    assert result["aggregate"]["ssim"]["count"] == 1
+    assert result["aggregate"]["l1"]["count"] == 2
+    assert [(each["id"], each["loss"]) for each in result["errors"]] == [("b", "ssim")]
+
+
+@pytest.mark.parametrize("more", [[], ["--group-by", "{group}_{id}"], ["--workers", "1"]])
+def test_a_sum_of_another_number_leaves_other_losses(run: Run, more: list[str]) -> None:
+    gt = {f"g_{i}.png": LABELS for i in range(5)}
+    pred = {f"g_{i}.npy": ONES if i in (0, 3) else GOOD for i in range(5)}
+    result, _ = run(pred, gt, "-l", "cross_entropy", "-l", "l1", "--pred-encoding", "probability",
+                    *more, wanted=3)  # fmt: skip
+    one_hot = np.stack([c == LABELS for c in range(3)])
+    off, on = np.abs(ONES - one_hot).mean(), np.abs(GOOD - one_hot).mean()
+    assert mean(result, "l1") == pytest.approx((2 * off + 3 * on) / 5, rel=1e-9)
+    assert mean(result, "cross_entropy") == pytest.approx(cross_entropy_of(GOOD, LABELS), rel=1e-9)
+    assert result["aggregate"]["cross_entropy"]["pooled"] == pytest.approx(
+        cross_entropy_of(GOOD, LABELS), rel=1e-9
+    )
+    assert result["run"]["pairs"]["evaluated"] == 5
+    assert result["run"]["pairs"]["errors"] == 2
+    assert len(result["errors"]) == 2
+    if more[:1] == ["--group-by"]:
+        assert result["groups"]["g"]["l1"]["count"] == 5
+
+
+def test_a_csv_has_one_row_for_a_sample_without_one_loss(
+    folder: Any, lossbench_command: Any
+) -> None:
+    sides = folder("pred", {"a.npy": ONES}), folder("gt", {"a.png": LABELS})
+    done = lossbench_command("eval", *sides, "-l", "l1", "-l", "cross_entropy", "--pred-encoding",
+                             "probability", "-f", "csv", "--no-per-class")  # fmt: skip
+    header, row = done.stdout.splitlines()
+    assert header == "id,l1,cross_entropy,error"
+    assert row.startswith(f"a,{2 / 3}"[:8])
+    assert "sum to 3" in row

@@ -48,6 +48,9 @@ class FileFacts(NamedTuple):
     turned: bool  # by its EXIF orientation
 
 
+SUM_TOLERANCE = 1e-2  # how far probabilities of several classes sum to another number than 1
+
+
 class Other(NamedTuple):
     """An input that a loss asks for by name, read as the side that it resembles."""
 
@@ -67,6 +70,9 @@ class Pixels:
     spacing: tuple[float, ...] | None = None  # of the target along each axis of `space`, in mm
     instances: AnyArray | None = None  # (C or 1, N) role `instances`, whole numbers
     others: Mapping[str, Other] = field(default_factory=dict)  # by role, inputs that losses name
+    # By role, of probabilities of several classes: the sum of a pixel that is farthest from 1,
+    # where rounding does not explain it.
+    sums: Mapping[str, float] = field(default_factory=dict)
 
     def side(self, role: str) -> Other:
         """One input with its axes."""
@@ -376,7 +382,30 @@ def _pixels(plan: Plan, loaded: dict[str, AnyArray], spacing: tuple[float, ...] 
         for each in plan.roles
         for stored in (loaded[each.role],)
     }
-    return Pixels(pred, target, weight, space, positive, spacing, instances, others)
+    sums = dict[str, float]()
+    if plan.task == "multiclass":
+        values = {"pred": pred} | {role: each.stored for role, each in others.items()}
+        readings = [each for each in (plan.pred, *plan.roles) if each.definition.is_probability]
+        for each in readings:
+            if (far := farthest_sum(values[each.role], weight, each.scale)) is not None:
+                sums[each.role] = far
+    return Pixels(pred, target, weight, space, positive, spacing, instances, others, sums)
+
+
+def farthest_sum(rows: AnyArray, weight: AnyArray, scale: float) -> float | None:
+    """The sum of a pixel that is farthest from 1; None where rounding explains every sum.
+
+    Args:
+        rows: (C, N) probabilities of the classes.
+        weight: (C or 1, N), 0 where a pixel does not count.
+        scale: the stored number that means 1; 1 of floats, which are not rounded.
+    """
+    if rows.shape[1] != weight.shape[1]:
+        return None
+    sums = np.where((weight > 0).any(0), rows.sum(0, dtype=np.float64), 1.0)
+    far = sums[np.abs(sums - 1).argmax()] if sums.size else 1.0
+    rounding = len(rows) / (2 * scale) if scale != 1 else 0.0
+    return float(far) if abs(far - 1) > SUM_TOLERANCE + rounding else None
 
 
 def _values(reading: InputEncoding, stored: AnyArray, weight: AnyArray) -> AnyArray:

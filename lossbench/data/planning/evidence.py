@@ -143,6 +143,11 @@ class Evidence:
         """Whether numbers sum to 1 along the axis of classes, as probabilities do."""
         return self.sum_to_one_along(self.axis or "first")
 
+    @property
+    def all_sum_to_one(self) -> bool:
+        """Whether the numbers of every file sum to 1 along the axis of classes, if there is one."""
+        return not self.axis or self.sums[self.axis] == len(self.files)
+
     def sum_to_one_along(self, end: str) -> bool:
         """Whether numbers sum to 1 along the first or last axis, in half of the files or more."""
         return 2 * self.sums[end] >= max(1, len(self.files))

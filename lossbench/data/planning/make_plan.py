@@ -140,6 +140,8 @@ def make_plan(
     sides = (of_pred, of_target)
     for side in sides:
         side.check_planes()
+    if task == "multiclass" and true.is_probability and not target.all_sum_to_one:
+        notes.append("the classes of the soft ground truth do not sum to 1 in every pixel")
     beyond, narrowest = "", 0
     if task == "image":
         check_ranges(of_pred, of_target)

@@ -109,6 +109,9 @@ def evaluate_batch(
             for term in filter(is_plugin, counted):
                 evaluate_terms(rows, make(shared=False), plan, [term])
             evaluate_terms(rows, make(), plan, [term for term in counted if not is_plugin(term)])
+        for term in terms:
+            for sample in chunk.pixels:
+                _check_sums(term, sample)
         if chunk.pixels:
             others = [term for term in terms if not (on_tables(plan, term) or term.gathers)]
             pixels = [each for each in chunk.pixels if isinstance(each, Pixels)]
@@ -123,6 +126,22 @@ def evaluate_batch(
             evaluate_terms(rows, values, plan, others)
             add_states(rows, values, others)
     return rows
+
+
+def _check_sums(term: Term, sample: Any) -> None:
+    """Refuse probabilities of several classes that are no distribution where a loss needs one."""
+    for role, far in sample.sums.items() if isinstance(sample, Pixels) else ():
+        if role in term.distributions:
+            error = InputError(
+                f"holds probabilities of several classes that sum to {far:.4g} in a pixel;"
+                f" {term.name} reads them as a distribution, which sums to 1: save a softmax, or"
+                " give --pred-encoding logits for logits, or --task multilabel for classes that are"
+                " independent",
+                kind="mismatch",
+                role=role,
+            )
+            error.loss = term.name
+            raise error
 
 
 def is_plugin(term: Term) -> bool:

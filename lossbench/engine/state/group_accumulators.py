@@ -56,7 +56,8 @@ class GroupAccumulators:
                     for name, state in rows.states.items()
                 }
             )
-        failed = (self.grouping.of[error.id] for error in batch.errors)
+        read = {ids[index] for index in batch.indices}  # a pair can lack the value of one loss
+        failed = (self.grouping.of[each.id] for each in batch.errors if each.id not in read)
         self._count(Counter((*map(groups.__getitem__, batch.indices), *failed)))
 
     def extend(self, other: GroupAccumulators) -> None:
