@@ -85,7 +85,8 @@ def _conventions(entry: Entry) -> Iterator[str]:
             options = ", ".join(f"{name}={_word(value)}" for name, value in rule.options.items())
             where = f" on {', '.join(rule.tasks)}" if rule.tasks else ""
             reports = AGGREGATES.get(rule.aggregate, "")
-            said = "; ".join(filter(None, (options, reports, rule.note)))
+            meant = ", ".join(f"its {each}" for each in rule.meanings)
+            said = "; ".join(filter(None, (options, reports, rule.note, meant)))
             yield _filled(f"{convention.name}  {rule.tool}{where}: {said}", "  ", 6)
     if agreeing:
         yield _filled(f"as here  {', '.join(agreeing)}", "  ", 6)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from lossbench.catalog import registry
+from lossbench.catalog.conventions import MEANINGS
 from lossbench.catalog.grammar import (
     ARITHMETIC,
     ExpressionError,
@@ -216,8 +217,13 @@ def named(columns: Sequence[Column], name: str) -> Column:
 
 def first_open_range(columns: Iterable[Column]) -> str:
     """The first loss of the columns that needs a data range, and has none; "" without one."""
-    losses = (each for column in columns for each in leaves(parse_item(column.expression).node))
+    losses = (each for column in columns for each in written_losses(column))
     return next(filter(None, map(_open_range, losses)), "")
+
+
+def written_losses(column: Column) -> list[Loss]:
+    """The losses of a column as they are written."""
+    return list(leaves(parse_item(column.expression).node))
 
 
 def _open_range(loss: Loss) -> str:
@@ -259,10 +265,32 @@ def resolve_loss(loss: Loss, text: str, defaults: Defaults) -> Term | Operation[
         if entry.options[name].default is not None
     }
     try:
-        options = {**defaults.get(entry.name, {}), **run, **loss.options}
+        own = in_meaning(entry.name, loss.options, defaults)
+        options = {**defaults.get(entry.name, {}), **run, **own}
         return with_options(entry, options, defaults)
     except OptionError as error:
         raise ExpressionError(text, loss.columns.get(error.option, 0), str(error)) from None
+
+
+def in_meaning(name: str, options: Mapping[str, Any], defaults: Defaults) -> dict[str, Any]:
+    """Written options of a loss, in what the convention's tool means by them."""
+    written = dict(options)
+    for each in defaults.get(MEANINGS, {}).get(name, ()):
+        value = options.get(each.option)
+        if value is None or (not each.target and isinstance(value, list)):
+            continue
+        del written[each.option]
+        if not each.target:
+            message = (
+                f"the tool of this convention makes one number a class of {each.option}={value};"
+                f" give the list of them, as {each.option}=[…]"
+            )
+            raise OptionError(each.option, message)
+        if each.target != each.option and each.target in options:
+            message = f"{each.option} is {each.target} in this convention; give one of both"
+            raise OptionError(each.option, message)
+        written[each.target] = each.of(value)
+    return written
 
 
 def with_options(
@@ -273,7 +301,8 @@ def with_options(
     if entry.returns != "Expression":
         return Term(entry.name, tuple(sorted(options.items())), entry)
     try:
-        node: Operation[Term] = _node(parse_item(entry.function(**options)), defaults)
+        ours = {name: each for name, each in defaults.items() if name != MEANINGS}
+        node: Operation[Term] = _node(parse_item(entry.function(**options)), ours)
     except RecursionError:
         raise SettingError(f"{entry.name} is a combination of itself") from None
     return node

@@ -1,7 +1,7 @@
 """Conventions of other tools: option settings per loss, and nothing that computes.
 
 A preset replaces defaults of the catalogue where a tool has different ones; explicit options take
-precedence. A rule without options states that the tool agrees.
+precedence, in the tool's meaning. A rule without options states that the tool agrees.
 """
 
 from __future__ import annotations
@@ -20,6 +20,46 @@ DEFAULT = "lossbench"
 ALL = "all"
 # Mean over samples; value of all pixels together; mean over the classes' means.
 AGGREGATES = ("mean", "pooled", "class_mean")
+MEANINGS = "meanings"  # name, among the defaults of losses, of what a tool means by their options
+MEANING = re.compile(
+    r"(?P<option>\w+): (?:(?P<factor>[\d.]+)·)?(?P<target>\w+)(?:=(?P<value>\w+))?"
+)
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What an option of a tool is among the options of the catalogue."""
+
+    option: str  # of the tool
+    target: str  # of the catalogue; empty where no option can express it
+    factor: float = 1.0  # of its value
+    value: str | None = None  # which the tool's option always has here
+
+    @classmethod
+    def parse(cls, text: str) -> Meaning:
+        """`smooth: 2·smooth`, `gamma: exponent`, `reduction: reduction=sum` or `alpha: by_class`.
+
+        The last one says that the tool's number is a list of one number a class.
+        """
+        match = MEANING.fullmatch(text.strip())
+        if match is None:
+            raise ValueError(text)
+        target = "" if match["target"] == "by_class" else match["target"]
+        return cls(match["option"], target, float(match["factor"] or 1), match["value"])
+
+    def __str__(self) -> str:
+        factor = f"{self.factor:g}·" if self.factor != 1 else ""
+        here = f"{self.target}={self.value or factor + self.option}" if self.target else "a list"
+        return f"{self.option} is {here}"
+
+    def of(self, value: Any) -> Any:
+        """The value among the options of the catalogue."""
+        if self.value is not None:
+            return self.value
+        if isinstance(value, list):
+            return [self.of(each) for each in value]
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return self.factor * value if is_number and self.factor != 1 else value
 
 
 @dataclass(frozen=True)
@@ -32,22 +72,24 @@ class Rule:
     aggregate: str  # number that the tool reports for many samples
     tasks: Sequence[str]  # tasks on which the tool has the losses; empty for all
     note: str  # differences that options cannot express
+    meanings: Sequence[Meaning] = ()  # of options that the tool means otherwise
 
     @classmethod
     def parse(cls, row: str) -> Rule:
-        """The rule in a row: losses(options) | tool [| aggregate and tasks [| note]]."""
+        """The rule in a row: losses(options) | tool [| aggregate, tasks [| note [| meanings]]]."""
         cells = [" ".join(cell.split()) for cell in row.split("|")]
-        losses, tool, scope, note = [*cells, "", ""][:4]
+        losses, tool, scope, note, meanings = [*cells, "", "", ""][:5]
         losses, bracket, options = losses.partition("(")
         aggregate = next((word for word in scope.split() if word in AGGREGATES), "mean")
         tasks = [word for word in scope.split() if word not in AGGREGATES]
         settings = parse_call(f"options{bracket}{options}").options
-        return cls(losses.strip(), tool, settings, aggregate, tasks, note)
+        of_options = tuple(map(Meaning.parse, filter(None, meanings.split(","))))
+        return cls(losses.strip(), tool, settings, aggregate, tasks, note, of_options)
 
     @property
     def changes(self) -> bool:
         """Whether the tool reports a number other than the mean with default options."""
-        return bool(self.options or self.note or self.aggregate != "mean")
+        return bool(self.options or self.note or self.meanings or self.aggregate != "mean")
 
     def fits(self, task: str | None) -> bool:
         """Whether the rule applies to a task; for an unknown task, only general rules apply."""
@@ -76,13 +118,16 @@ class Convention:
         return (rule for rule in self.rules if loss in rule.losses.split())
 
     def defaults(self, task: str | None) -> dict[str, Mapping[str, Any]]:
-        """Options with changed defaults, by loss."""
-        return {
-            loss: rule.options
+        """Options with changed defaults, by loss; under MEANINGS what the tool means by others."""
+        rules = {
+            loss: rule
             for rule in reversed(self.rules)
             if rule.fits(task)
             for loss in rule.losses.split()
         }
+        meanings = {loss: rule.meanings for loss, rule in rules.items() if rule.meanings}
+        options = {loss: rule.options for loss, rule in rules.items()}
+        return {**options, **({MEANINGS: meanings} if meanings else {})}
 
 
 def find(name: str) -> Convention:
@@ -126,7 +171,8 @@ PRESETS = (
         """
         dice(smooth=1e-05) | DiceLoss | | batch=True is pooled
         jaccard(smooth=5e-06) | DiceLoss(jaccard=True) | | adds s to twice the overlap and to twice
-            the union, so its s is smooth=s/2; batch=True is pooled
+            the union; batch=True is pooled | smooth: 0.5·smooth, smooth_nr: 0.5·smooth_nr,
+            smooth_dr: 0.5·smooth_dr
         tversky(smooth=1e-05) | TverskyLoss | | batch=True is pooled
         generalized_dice(smooth=1e-05, fallback=0.0) | GeneralizedDiceLoss | | batch=True is pooled
         focal(one_vs_all=true, over=classes) | FocalLoss | pooled multiclass | of logits;
@@ -161,16 +207,15 @@ PRESETS = (
         "segmentation_models.pytorch 0.5 and later: losses over the batch (here: all samples),"
         " metrics per image",
         """
-        dice(intersection=min, absent=0.0) | DiceLoss | pooled | its s is smooth=2s
+        dice(intersection=min, absent=0.0) | DiceLoss | pooled | | smooth: 2·smooth
         jaccard(intersection=min, absent=0.0) | JaccardLoss | pooled
         tversky(intersection=min, absent=0.0) | TverskyLoss | pooled
         focal_tversky(intersection=min, absent=0.0, gamma=1.0, exponent=0.75) |
-            TverskyLoss(gamma=0.75) | pooled | its gamma is exponent, applied to the mean over
-            classes
+            TverskyLoss(gamma=0.75) | pooled | applied to the mean over classes | gamma: exponent
         focal(one_vs_all=true, over=classes) | FocalLoss | pooled multiclass | of logits
         binary_focal(alpha=none) | FocalLoss | pooled
-        bce bce_with_logits (over=all) | SoftBCEWithLogitsLoss | pooled | smooth_factor=ε is
-            label_smoothing=2ε
+        bce bce_with_logits (over=all) | SoftBCEWithLogitsLoss | pooled | its smooth_factor is
+            label_smoothing | label_smoothing: 2·label_smoothing
         cross_entropy(over=all) | SoftCrossEntropyLoss | pooled multiclass
         mcc_loss(smooth=1e-05) | MCCLoss | pooled binary
         lovasz | LovaszLoss(per_image=True) | binary multiclass | by default it sorts the pixels of
@@ -201,7 +246,7 @@ PRESETS = (
         ssim(border=reflect) | StructuralSimilarityIndexMeasure | | data_range defaults to the range
             of the batch
         total_variation(reduction=sum) | TotalVariation(reduction='mean') | | the default adds all
-            samples
+            samples | reduction: reduction=sum
         """,
     ),
     Convention(
@@ -213,7 +258,7 @@ PRESETS = (
         generalized_dice(class_weights=uniform) | dice_loss | multiclass
         tversky(absent=skip) | tversky_loss | multiclass
         focal(over=classes) | focal_loss(alpha=None) | pooled multiclass | ignored pixels count in
-            the mean; α weights classes from 1 on, 1−α class 0
+            the mean; α weights classes from 1 on, 1−α class 0 | alpha: by_class
         binary_focal(over=all) | binary_focal_loss_with_logits | pooled | older versions multiply
             both terms by α
         lovasz | lovasz_hinge_loss | binary | of logits
@@ -317,7 +362,7 @@ PRESETS = (
         "optax",
         "optax 0.2: losses with their defaults, one value per sample or element",
         """
-        dice(smooth=2.0) | losses.dice_loss | | smooth=s is smooth=2s
+        dice(smooth=2.0) | losses.dice_loss | | | smooth: 2·smooth
         tversky(smooth=1.0) | losses.dice_loss(alpha=…, beta=…)
         l2(half=true) | losses.l2_loss | pooled
         huber log_cosh | losses.huber_loss, log_cosh | pooled

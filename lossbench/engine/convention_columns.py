@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lossbench.catalog import registry
-from lossbench.catalog.columns import Column, with_defaults
+from lossbench.catalog.columns import Column, in_meaning, with_defaults, written_losses
 from lossbench.catalog.conventions import ALL, CONVENTIONS, DEFAULT, Convention
-from lossbench.catalog.grammar import leaves, parse_item
+from lossbench.catalog.grammar import ExpressionError, Loss
+from lossbench.catalog.options import OptionError, format_loss
 from lossbench.engine.settings import Settings
 from lossbench.results.aggregates import aggregate
 from lossbench.results.result import ColumnValues, ConventionValue
@@ -28,21 +30,38 @@ def comparison(columns: Sequence[Column], settings: Settings, task: str) -> list
     """Each column under each convention that has all of its losses; nothing unless asked for."""
     if settings.convention != ALL:
         return []
-    return [
-        ConventionColumn(
-            preset.name, with_defaults(column, settings.defaults(preset, task)), wanted
-        )
-        for preset in CONVENTIONS.values()
-        for column in columns
-        if (wanted := reported(preset, column, task))
-    ]
+    rows = []
+    for preset in CONVENTIONS.values():
+        defaults = settings.defaults(preset, task)
+        for column in columns:
+            if wanted := reported(preset, column, task):
+                with suppress(ExpressionError):  # options that the tool cannot have
+                    row = ConventionColumn(preset.name, with_defaults(column, defaults), wanted)
+                    rows.append(row)
+    return rows
+
+
+def meant_otherwise(columns: Sequence[Column], settings: Settings, task: str) -> list[str]:
+    """For people: written options that a tool means otherwise, and what they are here."""
+    presets = CONVENTIONS.values() if settings.convention == ALL else [settings.preset]
+    losses = {format_loss(loss): loss for each in columns for loss in written_losses(each)}
+    notes = []
+    for preset in presets:
+        defaults = settings.defaults(preset, task)
+        for text, loss in losses.items():
+            name = registry.find(loss.name).name
+            with suppress(OptionError):
+                own = in_meaning(name, loss.options, defaults)
+                if own != loss.options:
+                    notes.append(f"{text} of {preset.name} is {format_loss(Loss(name, own))} here")
+    return notes
 
 
 def reported(preset: Convention, column: Column, task: str) -> str | None:
     """The aggregate that a tool reports of a column; None where it lacks one of its losses."""
     if preset.name == DEFAULT:
         return "mean"
-    written = leaves(parse_item(column.expression).node)
+    written = written_losses(column)
     rules = [preset.rule(registry.find(loss.name).name, task) for loss in written]
     kinds = {rule.aggregate if rule else None for rule in rules}
     if None in kinds:

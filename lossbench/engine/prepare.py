@@ -14,7 +14,7 @@ from lossbench.data.dataset import TASKS_WITHOUT_PIXELS, holds_boxes, pair_input
 from lossbench.data.loading.glance import sampled
 from lossbench.data.planning.make_plan import ReadingSettings
 from lossbench.data.planning.plan import Plan
-from lossbench.engine.convention_columns import comparison
+from lossbench.engine.convention_columns import comparison, meant_otherwise
 from lossbench.engine.run import Run
 from lossbench.engine.settings import Settings, known_roles
 from lossbench.engine.shards import share
@@ -87,7 +87,8 @@ def prepare(settings: Settings) -> Run:
     for term in terms:
         if term.gathers and settings.shard is not None:
             raise SettingError(f"{term.name} needs all samples at once, which no shard has")
-    plan, settings = _what_is_kept(plan, terms, settings)
+    meant = meant_otherwise(columns, settings, plan.task)
+    plan, settings = _what_is_kept(plan, terms, settings, meant)
     ids = sampled(pairing.pairs.named(), len(pairing.pairs))
     plan = replace(plan, sampled=ids, threshold=settings.threshold)
     for each in checks:
@@ -134,14 +135,16 @@ def _role_forms(terms: Sequence[Term]) -> dict[str, str]:
     return {role: form.removesuffix(registry.MAYBE) for role, form in forms}
 
 
-def _what_is_kept(plan: Plan, terms: Sequence[Term], settings: Settings) -> tuple[Plan, Settings]:
+def _what_is_kept(
+    plan: Plan, terms: Sequence[Term], settings: Settings, meant: Sequence[str]
+) -> tuple[Plan, Settings]:
     """The plan with tables of counts for losses that can do with them, pixels for the others.
 
     Tables alone are computed on the CPU: they are done before a GPU has started.
     """
     counted = [plan.countable and term.countable(plan.task) for term in terms]
     plan = replace(plan, counted=any(counted), pixels=not all(counted))
-    notes = list(plan.notes)
+    notes = [*plan.notes, *meant]
     if not plan.pixels and settings.device == "auto":
         settings = replace(settings, device="cpu")
     elif not plan.pixels and settings.device != "cpu":

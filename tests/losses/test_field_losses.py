@@ -556,3 +556,116 @@ def test_a_csv_has_one_row_for_a_sample_without_one_loss(
     assert header == "id,l1,cross_entropy,error"
     assert row.startswith(f"a,{2 / 3}"[:8])
     assert "sum to 3" in row
+
+
+# Options that the tool of a convention means otherwise.
+
+V5 = np.array([[0.9, 0.2], [0.4, 0.1]]), np.array([[1, 0], [1, 0]])  # CONVENTIONS.md, V5 and V13
+BOTH, AREAS = 1.3, 3.6  # Σ p·y and Σ p + Σ y of V5
+BCE = torch.nn.BCELoss()(torch.tensor(V5[0]), torch.tensor(V5[1] * 0.8 + 0.1)).item()
+TVERSKY = 1 - BOTH / (BOTH + 0.5 * (AREAS - 2 * BOTH))
+MEANT: list[tuple[str, str, float, str]] = [
+    # convention, loss, the tool's documented formula in numbers, what the note says
+    ("smp", "dice(smooth=1)", 1 - (2 * BOTH + 2) / (AREAS + 2), "smooth=2"),
+    ("optax", "dice(smooth=1)", 1 - (2 * BOTH + 2) / (AREAS + 2), "smooth=2"),
+    ("optax", "dice(smooth=0.25)", 1 - (2 * BOTH + 0.5) / (AREAS + 0.5), "smooth=0.5"),
+    ("optax", "dice(smooth=0)", 1 - 2 * BOTH / AREAS, ""),
+    ("lossbench", "dice(smooth=1)", 1 - (2 * BOTH + 1) / (AREAS + 1), ""),
+    ("monai", "dice(smooth=1)", 1 - (2 * BOTH + 1) / (AREAS + 1), ""),
+    ("monai", "jaccard(smooth=1)", 1 - (2 * BOTH + 1) / (2 * (AREAS - BOTH) + 1), "smooth=0.5"),
+    ("monai", "jaccard(smooth_nr=1, smooth_dr=0.5)",
+     1 - (2 * BOTH + 1) / (2 * (AREAS - BOTH) + 0.5), "smooth_nr=0.5"),
+    ("smp", "jaccard(smooth=1)", 1 - (BOTH + 1) / (AREAS - BOTH + 1), ""),
+    ("smp", "tversky(smooth=1)", 1 - (BOTH + 1) / (BOTH + 0.5 * (AREAS - 2 * BOTH) + 1), ""),
+    ("optax", "tversky(smooth=1)", 1 - (BOTH + 1) / (BOTH + 0.5 * (AREAS - 2 * BOTH) + 1), ""),
+    ("smp", "bce(label_smoothing=0.1)", BCE, "label_smoothing=0.2"),
+    ("smp", "focal_tversky(gamma=1.5)", TVERSKY**1.5, "exponent=1.5"),
+    ("smp", "0.5*dice(smooth=1) + 0.5*bce(label_smoothing=0.1)",
+     (1 - (2 * BOTH + 2) / (AREAS + 2)) / 2 + BCE / 2, "smooth=2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("convention", "loss", "expected", "noted"), MEANT)
+def test_a_written_option_has_the_meaning_of_the_tool(
+    run: Run, convention: str, loss: str, expected: float, noted: str
+) -> None:
+    pred, gt = V5
+    result, said = run({"a.npy": pred}, {"a.npy": gt}, "-l", f"x={loss}", "--task", "binary",
+                       "--convention", convention)  # fmt: skip
+    assert mean(result, "x") == pytest.approx(expected, rel=1e-9)
+    assert (f"of {convention} is" in said) == bool(noted)
+    assert noted in said
+
+
+def test_v5_is_the_published_number_of_smp_and_optax(run: Run) -> None:
+    pred, gt = V5
+    result, said = run({"a.npy": pred}, {"a.npy": gt}, "-l", "dice(smooth=1)", "--task", "binary",
+                       "--convention", "all")  # fmt: skip
+    rows = {name: row["dice(smooth=1)"]["value"]
+            for name, row in result["conventions"].items() if row}  # fmt: skip
+    for name in ("smp", "optax"):
+        assert rows[name] == pytest.approx(0.178571, abs=5e-7)
+        assert f"dice(smooth=1) of {name} is dice(smooth=2.0) here" in said
+    for name in ("lossbench", "monai", "nnunet"):
+        assert abs(rows[name]) == pytest.approx({"nnunet": 0.782609}.get(name, 0.217391), abs=5e-7)
+
+
+def test_v13_is_the_published_number_of_monai(run: Run) -> None:
+    pred, gt = V5
+    loss = "jaccard(smooth=1)"
+    result, _ = run({"a.npy": pred}, {"a.npy": gt}, "-l", loss, "--task", "binary",
+                    "--convention", "all")  # fmt: skip
+    rows = result["conventions"]
+    assert rows["monai"][loss]["value"] == pytest.approx(0.357143, abs=5e-7)
+    assert rows["lossbench"][loss]["value"] == pytest.approx(0.303030, abs=5e-7)
+    assert rows["smp"][loss]["value"] == pytest.approx(0.303030, abs=5e-7)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_reduction_of_torchmetrics_is_over_samples(run: Run, reduction: str) -> None:
+    picture = TRUE / 255
+    loss = f"total_variation(reduction={reduction})"
+    expected = np.abs(np.diff(picture, axis=0)).sum() + np.abs(np.diff(picture, axis=1)).sum()
+    result, said = run({"a.npy": picture}, {"a.npy": picture}, "-l", loss, "--task", "image",
+                       "--convention", "torchmetrics")  # fmt: skip
+    assert mean(result, loss) == pytest.approx(expected, rel=1e-9)
+    assert ("reduction=sum" in said) == (reduction == "mean")
+
+
+def test_an_alpha_of_kornia_is_one_number_a_class(run: Run) -> None:
+    sides = {"a.npy": GOOD}, {"a.png": LABELS}
+    asked = ["--convention", "kornia", "--pred-encoding", "probability"]
+    _, said = run(*sides, "-l", "focal(alpha=0.3)", *asked, wanted=2)
+    assert "give the list" in said
+    loss = "focal(alpha=[0.7, 0.3, 0.3])"
+    result, _ = run(*sides, "-l", loss, *asked)
+    p = np.take_along_axis(GOOD, LABELS[None].astype(int), 0)[0]
+    alpha = np.array([0.7, 0.3, 0.3])[LABELS]
+    # kornia's focal_loss is of each class, so that its mean is over pixels and classes
+    expected = (-alpha * (1 - p) ** 2 * np.log(p)).mean() / 3
+    assert mean(result, loss) == pytest.approx(expected, rel=1e-9)
+    result, _ = run(*sides, "-l", "focal(alpha=0.3)", "--convention", "all",
+                    "--pred-encoding", "probability")  # fmt: skip
+    assert not result["conventions"]["kornia"]
+
+
+def test_a_convention_does_not_touch_options_that_nobody_wrote(run: Run) -> None:
+    pred, gt = V5
+    loss = "dice_ce(smooth=1)"  # a combination of this catalogue, which smp does not have
+    values = []
+    for convention in ("lossbench", "smp"):
+        result, said = run({"a.npy": pred}, {"a.npy": gt}, "-l", loss, "--task", "binary",
+                           "--convention", convention)  # fmt: skip
+        values.append(mean(result, loss))
+        assert "of smp is" not in said
+    dice = 1 - (2 * BOTH + 1) / (AREAS + 1)
+    bce = torch.nn.BCELoss()(torch.tensor(pred), torch.tensor(gt).double()).item()
+    assert values == pytest.approx([(dice + bce) / 2] * 2, rel=1e-9)
+
+
+def test_both_spellings_of_an_option_are_an_error(run: Run) -> None:
+    pred, gt = V5
+    loss = "focal_tversky(gamma=1.5, exponent=2)"
+    _, said = run({"a.npy": pred}, {"a.npy": gt}, "-l", loss, "--task", "binary",
+                  "--convention", "smp", wanted=2)  # fmt: skip
+    assert "gamma is exponent in this convention" in said
