@@ -7,6 +7,7 @@ The options of a loss come from three signatures: its own keyword-only parameter
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -38,6 +39,30 @@ ARRAYS = ("Array", "Tensor")  # forms of plain functions: NumPy arrays, or tenso
 MAYBE = " | None"  # after the form of an optional input
 # Forms that are attributes of the batch, not of one input.
 OF_BATCH = ("difference", "weight", "positive", "mass", "valid", "spacing", "gallery")
+
+
+# Names of other tools, in small letters without underscores, for suggestions only: a loss and a
+# score often share one.
+ELSEWHERE = {
+    "ap": "average_precision_boxes",
+    "asd": "masd",
+    "ce": "cross_entropy",
+    "dc": "dice_score",
+    "dicecoef": "dice_score",
+    "dicecoefficient": "dice_score",
+    "diceindex": "dice_score",
+    "dsc": "dice_score",
+    "hd": "hausdorff",
+    "jc": "iou",
+    "kld": "kl",
+    "kldiv": "kl",
+    "map": "average_precision_boxes",
+    "mar": "average_recall_boxes",
+    "miou": "mean_iou",
+    "ppv": "precision",
+    "tnr": "specificity",
+    "tpr": "recall",
+}
 
 
 class PluginFile(Protocol):
@@ -218,10 +243,20 @@ def find(name: str) -> Entry:
     known = {**_by_name(), **added()}
     if name not in known:
         raise SettingError(
-            f"no loss is called {name!r}{did_you_mean(name, known)};"
+            f"no loss is called {name!r}{_suggested(name, known)};"
             f" `lossbench losses` lists them all"
         )
     return known[name]
+
+
+def _suggested(name: str, known: Mapping[str, Entry]) -> str:
+    """A loss that other tools call so, or whose name is close."""
+    word = re.sub(r"[^a-z0-9]", "", name.lower())
+    plain = {each.replace("_", ""): each for each in known}
+    for each in (word, word.removesuffix("loss"), word.removesuffix("score")):
+        if each in ELSEWHERE or each in plain:
+            return f" (did you mean {ELSEWHERE.get(each) or plain[each]!r}?)"
+    return did_you_mean(name, known)
 
 
 @cache

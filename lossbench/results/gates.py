@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lossbench.catalog.columns import Column, Defaults, column_for
+from lossbench.catalog.columns import FLIPPED, Column, Defaults, column_for
 from lossbench.catalog.grammar import COMPARE, ExpressionError, Gate, fold, leaves, parse_gate
 from lossbench.catalog.ranges import Range, summed, value_range
 from lossbench.catalog.tasks import COUNTS, DOUBT_COUNT
@@ -127,12 +127,18 @@ def check(
     if gate.aggregate in OVER_GROUPS and not has_groups:
         raise SettingError(f"the gate `{gate.text}` needs --group-by PATTERN")
     column = column_for(gate.loss, columns, gate.written, defaults)
-    better = column.better if column else None
+    better = str(column.better) if column else ""
     judged = OVER_GROUPS.get(gate.aggregate, gate.aggregate)
-    instead = WRONG_SIDE.get(str(better), {}).get(gate.compare)
+    instead = WRONG_SIDE.get(better, {}).get(gate.compare)
     if instead and judged in VALUES:
         problem = f"{name} is better when {better}: `{gate.compare}` would accept worse results"
-        message = f"{problem}; write `{instead}`"
+        of_plugins = [term for term in column.terms if term.entry.plugin] if column else []
+        declare = "".join(
+            f', or declare {term.name} a score: @loss(better="{FLIPPED[better]}") in'
+            f" {term.entry.location}"
+            for term in of_plugins[:1]
+        )
+        message = f"{problem}; write `{instead}`{declare}"
         raise ExpressionError(gate.written, gate.columns["compare"], message)
     return _bounded(Check(gate, column))
 

@@ -669,3 +669,48 @@ def test_both_spellings_of_an_option_are_an_error(run: Run) -> None:
     _, said = run({"a.npy": pred}, {"a.npy": gt}, "-l", loss, "--task", "binary",
                   "--convention", "smp", wanted=2)  # fmt: skip
     assert "gamma is exponent in this convention" in said
+
+
+# Messages with a way out.
+
+MEANT_NAMES = {  # the name in other tools: that of this catalogue
+    "IoU": "iou", "mIoU": "mean_iou", "HD95": "hd95", "mAP": "average_precision_boxes",
+    "dsc": "dice_score", "DSC": "dice_score", "dice_loss": "dice", "DiceLoss": "dice",
+    "ce": "cross_entropy", "CE": "cross_entropy", "CrossEntropyLoss": "cross_entropy",
+    "BCEWithLogitsLoss": "bce_with_logits", "SSIM": "ssim", "MSELoss": "mse",
+    "Dice_Coef": "dice_score", "focal_loss": "focal", "HD": "hausdorff", "asd": "masd",
+    "PPV": "precision", "dise": "dice",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MEANT_NAMES)
+def test_a_name_of_another_tool_suggests_ours(lossbench_command: Any, name: str) -> None:
+    for words in (["explain", name], ["eval", "a", "b", "-l", name],
+                  ["eval", "a", "b", "--gate", f"{name}.mean <= 1"]):  # fmt: skip
+        done = lossbench_command(*words)
+        assert done.returncode == 2
+        assert f"did you mean {MEANT_NAMES[name]!r}?" in done.stderr
+    find(MEANT_NAMES[name])  # the advice works
+
+
+@pytest.mark.parametrize(("declared", "gate", "status"), [
+    ("", "mine.mean >= 0.5", 2),
+    ("", "mine.mean <= 0.5", 1),
+    ('better="higher"', "mine.mean >= 0.5", 0),
+    ('better="higher"', "mine.mean <= 0.5", 2),
+])  # fmt: skip
+def test_a_gate_of_a_plugin_on_the_wrong_side_names_its_declaration(
+    run: Run, tmp_path: Any, declared: str, gate: str, status: int
+) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "from lossbench.plugin_api import loss\n\n"
+        f'@loss({declared})\ndef mine(pred, target):\n    """Agreement.\n\n    share.\n    """\n'
+        "    return float((pred == target).mean())\n"
+    )
+    mask = {"a.png": DISK.astype(np.uint8) * 255}
+    _, said = run(mask, mask, "-l", "mine", "--gate", gate, "--plugin", plugin, wanted=status)
+    if status == 2:
+        other = "lower" if declared else "higher"
+        assert f'@loss(better="{other}")' in said
+        assert "mine.py" in said
