@@ -20,7 +20,9 @@ NOISE = 1e-6  # differences below are rounding errors
 @click.argument("loss", shell_complete=losses)
 @click.option(
     "--task",
-    type=click.Choice(["binary", "multiclass", "multilabel", "image"]),
+    type=click.Choice(
+        ["binary", "multiclass", "multilabel", "image", "vectors", "scores", "detection", "records"]
+    ),
     help="Try only this task; by default all tasks of the loss.",
 )
 @click.option(

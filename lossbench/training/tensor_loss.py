@@ -51,7 +51,7 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
     def on_tensors(
         pred: Tensor | Mapping[str, Tensor],
         target: Tensor | Mapping[str, Tensor],
-        weight: Tensor | None = None,
+        weight: Tensor | float | None = None,
         *,
         encoding: Literal["probability", "logits", "image"] = "probability",
         task: Task | None = None,
@@ -59,6 +59,8 @@ def tensor_loss(name: str, weights: Mapping[str, str] | None = None) -> Callable
     ) -> Tensor:
         if encoding not in ENCODINGS:
             raise SettingError(f"encoding is one of {', '.join(ENCODINGS)}, not {encoding!r}")
+        if isinstance(weight, int | float):  # an option of that name
+            options, weight = {**options, "weight": weight}, None
         if entry.tasks[0] == "records":
             return _of_records(entry, pred, target, options)
         if isinstance(pred, Mapping) or isinstance(target, Mapping):

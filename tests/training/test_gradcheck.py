@@ -86,6 +86,71 @@ def test_shipped_losses_pass_on_every_task_and_encoding(name: str) -> None:
     assert all(each.difference < 1e-5 for each in found)  # of float64 with a step of 1e-6
 
 
+OF_ITS_OWN = {  # losses without pixels, and of further inputs
+    "vectors": ("triplet", "contrastive", "cosine", "info_nce", "triplet_mining"),
+    "scores": ("gan_minimax", "gan_nonsaturating", "lsgan", "wgan", "wgan_gp", "gan_hinge"),
+    "detection": ("iou_box", "giou", "diou", "ciou", "0.5*giou + ciou"),
+    "records": ("faster_rcnn", "mask_rcnn", "faster_rcnn(n_cls=256)"),
+    "image": ("cycle", "identity", "cycle(weight=3)"),
+    "multiclass": ("auxiliary", "auxiliary(aux_weight=0.2) + dice"),
+}
+
+
+@pytest.mark.parametrize(
+    ("task", "name"), [(task, name) for task, names in OF_ITS_OWN.items() for name in names]
+)
+def test_losses_without_pixels_and_with_roles_pass(task: str, name: str) -> None:
+    found = lossbench.gradcheck(name)
+    assert {each.task for each in found} == {task}
+    assert all(each.passed for each in found)
+    assert all(each.difference < 1e-5 for each in found)
+
+
+WRONG_ONES = """
+import torch
+from lossbench.plugin_api import PerSample, Scores, Tensors, Vector, loss
+
+
+class Steeper(torch.autograd.Function):
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, slope):
+        return 3 * slope
+
+
+@loss(tasks=["vectors"])
+def of_vectors(pred: Vector, target: Vector, negative: Vector) -> PerSample:
+    return (pred * target - Steeper.apply(negative)).sum(-1)
+
+
+@loss(tasks=["scores"])
+def of_scores(pred: Scores, target: Scores) -> PerSample:
+    return Steeper.apply(pred).mean(-1)
+
+
+@loss(tasks=["records"])
+def of_records(pred: Tensors, target: Tensors) -> PerSample:
+    return Steeper.apply(pred["deltas"]).mean((-2, -1))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "difference"),
+    [("of_vectors", 2.0), ("of_scores", 2 / 5), ("of_records", 2 / 20)],
+)
+def test_a_wrong_gradient_without_pixels_is_found(
+    tmp_path: Path, name: str, difference: float
+) -> None:
+    """By hand: three times the slope of a sum is claimed, or of a mean of 5 or 5·4 numbers."""
+    (tmp_path / "mine.py").write_text(WRONG_ONES, "utf-8")
+    (found,) = lossbench.gradcheck(name, plugins=tmp_path / "mine.py")
+    assert found.difference == pytest.approx(difference, rel=1e-6)
+    assert not found.passed
+
+
 def test_an_expression_passes_on_the_tasks_that_its_losses_share() -> None:
     found = lossbench.gradcheck("mix = 0.5*dice(smooth=1) + 0.5*cross_entropy")
     shared = set(lossbench.find_loss("dice").tasks) & set(
