@@ -40,7 +40,7 @@ POSITIONAL = ("Image", "Valid", "DistanceMaps", "Features", "Calibrated", "Textu
 
 
 def usual_losses(
-    task: str, *, is_hard: bool, has_spacing: bool = False, narrowest: int = 0
+    task: str, *, is_hard: bool, has_spacing: bool, has_range: bool, narrowest: int
 ) -> tuple[str, ...]:
     """The losses of a run that names none.
 
@@ -48,11 +48,14 @@ def usual_losses(
         task: of the run.
         is_hard: whether predictions are masks or labels.
         has_spacing: whether the size of voxels is known.
+        has_range: whether the range of pictures is known, which psnr and ssim need.
         narrowest: the shortest side of a picture, in pixels.
     """
     losses = OF_HARD[task] if is_hard and task in OF_HARD else USUAL[task]
     if has_spacing and task in OF_HARD:
         return (*losses, "hd95")
+    if task == "image" and not has_range:
+        return losses[:1]
     return (*losses, "ssim") if task == "image" and narrowest >= WINDOW else losses
 
 

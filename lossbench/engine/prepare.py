@@ -62,6 +62,7 @@ def prepare(settings: Settings) -> Run:
         plan.task,
         is_hard=plan.pred.is_hard,
         has_spacing=bool(plan.spacing),
+        has_range=not plan.beyond,
         narrowest=plan.narrowest,
     )
     settings = replace(settings, losses=settings.losses or usual)

@@ -520,11 +520,13 @@ def test_classes_as_monai_scores_volumes(volumes):
 @pytest.mark.parametrize("dtype", ["int16", "float32", ">f8", "int64", "bool"])
 def test_labels_count_the_same_whatever_stores_them(volumes, dtype):
     labels, found = (LABELS, FOUND) if dtype != "bool" else (MASK, FOUND_MASK)
-    plain = lossbench.evaluate(volumes("pred", {"a": found}), volumes("gt", {"a": labels}))
+    losses = ["dice_score", "iou"]
+    plain = lossbench.evaluate(volumes("pred", {"a": found}), volumes("gt", {"a": labels}), losses)
     ending = ".npy" if dtype == "bool" else ".nii"
     other = lossbench.evaluate(
         volumes("pred_other", {"a": found.astype(dtype)}, ending),
         volumes("gt_other", {"a": labels.astype(dtype)}, ending),
+        losses,
         task=plain.run["plan"]["task"],
     )
     check_same(plain, other)
@@ -592,7 +594,7 @@ def test_one_volume_a_class_is_multilabel(volumes):
         volumes("p", {"a": MASK}), volumes("g", {"a": MASK}), task="multilabel"
     )
     assert one.class_names == ("0",)
-    assert one.values["dice"].samples == [0]
+    assert one.values["dice_score"].samples == [1]
 
 
 def test_arrays_go_with_nifti_files(volumes):
@@ -775,9 +777,9 @@ def test_a_window_that_does_not_fit_says_the_size_of_a_volume(volumes):
 def test_pictures_may_be_nifti_too(volumes, folder):
     """A plane with two axes equals the picture whose rows are its first axis."""
     pred, target = FOUND[..., 0], LABELS[..., 0]
-    scans = lossbench.evaluate(volumes("pred", {"a": pred}), volumes("gt", {"a": target}))
+    scans = lossbench.evaluate(volumes("pred", {"a": pred}), volumes("gt", {"a": target}), "iou")
     pictures = folder("p", {"a.png": pred}), folder("g", {"a.png": target})
-    check_same(scans, lossbench.evaluate(*pictures))
+    check_same(scans, lossbench.evaluate(*pictures, "iou"))
     assert Image.open(pictures[0] / "a.png").size == pred.shape[::-1]
 
 

@@ -346,6 +346,9 @@ DEFAULTS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
     "pictures 10 pixels wide": (
         {"a.png": GREY[:, :10][::-1].copy()}, {"a.png": GREY[:, :10].copy()}, ("l1", "psnr"),
     ),
+    "floats beyond 1": (
+        {"a.npy": SEEN * 1.1}, {"a.npy": TRUE * 1.1 + 0.0371}, ("l1",),
+    ),
     "one small picture among others": (
         {"a.png": GREY[::-1].copy(), "b.png": GREY[:9]},
         {"a.png": GREY, "b.png": GREY[1:10].copy()}, ("l1", "psnr"),
