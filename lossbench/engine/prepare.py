@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from lossbench.catalog import registry
@@ -11,7 +11,9 @@ from lossbench.catalog.compatibility import check_maps, check_meaning, check_rol
 from lossbench.catalog.feature_needs import parameters, required_features
 from lossbench.catalog.tasks import USUAL, usual_losses
 from lossbench.data.dataset import TASKS_WITHOUT_PIXELS, holds_boxes, pair_inputs, plan_inputs
+from lossbench.data.loading.detections import crowded_images
 from lossbench.data.loading.glance import sampled
+from lossbench.data.pairing.pairs import Pairing
 from lossbench.data.planning.make_plan import ReadingSettings
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.convention_columns import comparison, meant_otherwise
@@ -88,8 +90,9 @@ def prepare(settings: Settings) -> Run:
     for term in terms:
         if term.gathers and settings.shard is not None:
             raise SettingError(f"{term.name} needs all samples at once, which no shard has")
-    meant = meant_otherwise(columns, settings, plan.task)
-    plan, settings = _what_is_kept(plan, terms, settings, meant)
+    notes = meant_otherwise(columns, settings, plan.task)
+    notes += [*pairing.notes, *_notes_of_objects(pairing, plan, terms)]
+    plan, settings = _what_is_kept(plan, terms, settings, notes)
     ids = sampled(pairing.pairs.named(), len(pairing.pairs))
     plan = replace(plan, sampled=ids, threshold=settings.threshold)
     for each in checks:
@@ -136,8 +139,25 @@ def _role_forms(terms: Sequence[Term]) -> dict[str, str]:
     return {role: form.removesuffix(registry.MAYBE) for role, form in forms}
 
 
+def _notes_of_objects(pairing: Pairing, plan: Plan, terms: Sequence[Term]) -> Iterator[str]:
+    """What the default number of detections leaves out."""
+    for term in terms if plan.task == "detection" else ():
+        option = term.entry.options.get("max_detections")
+        limit = term.options.get("max_detections")
+        if option is None or limit != option.default:
+            continue
+        if crowded := crowded_images(plan, pairing.pairs, limit):
+            most, name, id_ = max(crowded)
+            yield (
+                f"{len(crowded)} of {len(pairing.pairs)} images have more than {limit} objects of a"
+                f" class, up to {most} ({name} in {id_}); {term.name} counts {limit} detections of"
+                f" a class in an image, {term.name}(max_detections={most}) all"
+            )
+        return
+
+
 def _what_is_kept(
-    plan: Plan, terms: Sequence[Term], settings: Settings, meant: Sequence[str]
+    plan: Plan, terms: Sequence[Term], settings: Settings, more: Sequence[str]
 ) -> tuple[Plan, Settings]:
     """The plan with tables of counts for losses that can do with them, pixels for the others.
 
@@ -145,7 +165,7 @@ def _what_is_kept(
     """
     counted = [plan.countable and term.countable(plan.task) for term in terms]
     plan = replace(plan, counted=any(counted), pixels=not all(counted))
-    notes = [*plan.notes, *meant]
+    notes = [*plan.notes, *more]
     if not plan.pixels and settings.device == "auto":
         settings = replace(settings, device="cpu")
     elif not plan.pixels and settings.device != "cpu":

@@ -107,7 +107,7 @@ class Settings:
     losses: str | Sequence[str] = setting(
         (), types.LOSSES,
         "Loss, or expression of losses such as '0.5*dice + 0.5*bce'. Default: the task's"
-        " standard losses.",
+        " standard losses of what the files hold.",
         flag="loss", short="l", metavar="EXPR", recorded=False,
     )
     _: KW_ONLY

@@ -717,3 +717,62 @@ def test_a_gate_of_a_plugin_on_the_wrong_side_names_its_declaration(
         other = "lower" if declared else "higher"
         assert f'@loss(better="{other}")' in said
         assert "mine.py" in said
+
+
+# Many objects of a class in an image, and LVIS's own keys.
+
+
+def coco_files(tmp_path: Any, counts: dict[str, int], **of_images: Any) -> tuple[Any, Any]:
+    """Images with so many boxes of one class, each of which is detected; the files."""
+    images = [{"id": i, "file_name": f"{name}.jpg", "width": 640, "height": 480, **of_images}
+              for i, name in enumerate(counts, 1)]  # fmt: skip
+    boxes = [
+        {"id": len(counts) * n + i, "image_id": i, "category_id": 1, "iscrowd": 0, "area": 36.0,
+         "bbox": [10 * (n % 60), 10 * (n // 60), 6, 6]}
+        for i, count in enumerate(counts.values(), 1)
+        for n in range(count)
+    ]  # fmt: skip
+    truth = {"images": images, "annotations": boxes, "categories": [{"id": 1, "name": "cell"}]}
+    keys = ("image_id", "category_id", "bbox")
+    found = [{key: each[key] for key in keys} | {"score": 0.9 - i / 1e4}
+             for i, each in enumerate(boxes)]  # fmt: skip
+    paths = tmp_path / "results.json", tmp_path / "instances.json"
+    for path, content in zip(paths, (found, truth), strict=True):
+        path.write_text(json.dumps(content))
+    return paths
+
+
+@pytest.mark.parametrize(
+    ("counts", "options", "noted"),
+    [
+        ({"a": 150, "b": 3}, "", "1 of 2 images have more than 100 objects"),
+        ({"a": 101, "b": 130, "c": 4}, "", "2 of 3 images have more than 100 objects"),
+        ({"a": 100, "b": 3}, "", ""),
+        ({"a": 150, "b": 3}, "(max_detections=150)", ""),
+    ],
+)
+def test_more_objects_than_detections_that_count_are_noted(
+    tmp_path: Any, lossbench_command: Any, counts: dict[str, int], options: str, noted: str
+) -> None:
+    files = coco_files(tmp_path, counts)
+    loss = f"average_recall_boxes{options}"
+    done = lossbench_command("eval", *files, "-l", loss, "-f", "json")
+    assert done.returncode == 0, done.stderr
+    limit = 150 if options else 100
+    # every object is detected, so that recall is the share that the limit lets through
+    expected = sum(min(limit, n) for n in counts.values()) / sum(counts.values())
+    result = json.loads(done.stdout)
+    assert result["aggregate"][loss]["pooled"] == pytest.approx(expected, rel=1e-12)
+    assert ("objects of a class" in done.stderr) == bool(noted)
+    assert noted in done.stderr
+    if noted:
+        assert f"up to {max(counts.values())} (cell in" in done.stderr
+
+
+@pytest.mark.parametrize("key", ["neg_category_ids", "not_exhaustive_category_ids"])
+def test_keys_of_lvis_are_noted(tmp_path: Any, lossbench_command: Any, key: str) -> None:
+    for values, noted in (([1], True), ([], False)):
+        done = lossbench_command("eval", *coco_files(tmp_path, {"a": 2}, **{key: values}),
+                                 "-f", "json")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert (f"LVIS's {key}" in done.stderr) == noted

@@ -56,6 +56,22 @@ def plan_detections(
     return Plan("detection", pred, target, named.names, len(named.names))
 
 
+def crowded_images(plan: Plan, pairs: Sequence[Pair], limit: int) -> list[tuple[int, str, str]]:
+    """Images with more true objects of a class than a limit: the number, the class and the id."""
+    crowded = []
+    for pair in pairs:
+        (source,) = pair.sources["target"]
+        try:
+            boxes = source if isinstance(source, Boxes) else _boxes(plan.target, source)
+        except InputError:  # is an error of the pair where it is evaluated
+            continue
+        counts = np.bincount(boxes.of_class[~boxes.crowd], minlength=1)
+        if counts.max() > limit:
+            name = plan.names[counts.argmax()]
+            crowded.append((int(counts.max()), name, pair.id))
+    return crowded
+
+
 def read_detections(plan: Plan, pair: Pair) -> Detections:
     """Decode one sample and compare it with the plan.
 

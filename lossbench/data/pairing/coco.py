@@ -40,6 +40,9 @@ INSTANCES = (
 )
 
 
+LVIS = ("neg_category_ids", "not_exhaustive_category_ids")
+
+
 @dataclass(frozen=True)
 class CocoImage:
     """A picture that the ground truth lists."""
@@ -102,7 +105,7 @@ def read_coco(pred: str, target: str) -> Pairing:
         "pred": (pred, _by_image("pred", detections, images, known, indices, of_class)),
         "target": (target, _by_image("target", annotations, images, known, indices, of_class)),
     }
-    pairing = Pairing(categories=categories)
+    pairing = Pairing(categories=categories, notes=_notes_of_lvis(truth))
     for id_, image in images.items():
         sources = {
             role: (_boxes(image, f"{file} (image_id {id_})", by_image.get(id_, ())),)
@@ -113,6 +116,19 @@ def read_coco(pred: str, target: str) -> Pairing:
     if not pairing.pairs:
         raise InputError(f"{target} has no images", kind="missing")
     return pairing
+
+
+def _notes_of_lvis(truth: Mapping[str, Any]) -> tuple[str, ...]:
+    """What LVIS says of its images and COCO's rules leave aside."""
+    images = [each for each in truth["images"] if isinstance(each, dict)]
+    keys = [key for key in LVIS if any(each.get(key) for each in images)]
+    if not keys:
+        return ()
+    return (
+        f"the ground truth has LVIS's {' and '.join(keys)}, which COCO's rules leave aside:"
+        " detections of classes that an image was not searched for count as false; LVIS's rules"
+        " also take 300 detections an image",
+    )
 
 
 @dataclass(frozen=True)

@@ -137,6 +137,7 @@ class Pairing:
     classes: tuple[str, ...] = ()  # from {class} in a pattern
     groups: dict[str, str] = field(default_factory=dict)  # by id, where samples are grouped
     categories: tuple[Category, ...] = ()  # from a panoptic file
+    notes: tuple[str, ...] = ()  # remarks for the user
     confined: bool = False  # only this process can read some of the files
 
     def count(self, kind: str) -> int:
