@@ -359,7 +359,8 @@ DEFAULTS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
 @pytest.mark.parametrize("what", DEFAULTS)
 def test_the_default_losses_follow_what_files_hold(run: Run, what: str) -> None:
     pred, gt, expected = DEFAULTS[what]
-    result, _ = run(pred, gt)
+    options = ["--channels", "first"] if "stack" in what else []
+    result, _ = run(pred, gt, *options)
     assert tuple(result["aggregate"]) == expected
 
 
@@ -547,6 +548,28 @@ def test_a_sum_of_another_number_leaves_other_losses(run: Run, more: list[str]) 
     assert len(result["errors"]) == 2
     if more[:1] == ["--group-by"]:
         assert result["groups"]["g"]["l1"]["count"] == 5
+
+
+def test_shards_and_a_checkpoint_keep_the_other_losses(
+    folder: Any, lossbench_command: Any, tmp_path: Any
+) -> None:
+    pred = {f"{i}.npy": ONES if i in (1, 4) else GOOD for i in range(6)}
+    sides = folder("pred", pred), folder("gt", {f"{i}.png": LABELS for i in range(6)})
+    asked = ["-l", "cross_entropy", "-l", "l1", "--pred-encoding", "probability"]
+    whole = lossbench_command("eval", *sides, *asked, "-o", tmp_path / "whole.json")
+    again = lossbench_command("eval", *sides, *asked, "-o", tmp_path / "again.json", "--resume")
+    for number in (1, 2):
+        lossbench_command("eval", *sides, *asked, "--shard", f"{number}/2",
+                          "-o", tmp_path / f"{number}.json")  # fmt: skip
+    parts = [tmp_path / "1.json", tmp_path / "2.json"]
+    merged = lossbench_command("merge", *parts, "-o", tmp_path / "merged.json")
+    assert [each.returncode for each in (whole, again, merged)] == [3, 3, 3]
+    results = [json.loads((tmp_path / f"{name}.json").read_text())
+               for name in ("whole", "again", "merged")]  # fmt: skip
+    for key in ("aggregate", "samples", "errors"):
+        assert results[0][key] == results[1][key] == results[2][key]
+    assert len(results[0]["samples"]) == 6
+    assert len(results[0]["errors"]) == 2
 
 
 def test_a_csv_has_one_row_for_a_sample_without_one_loss(
