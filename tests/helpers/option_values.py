@@ -34,6 +34,7 @@ VALUES: dict[str | tuple[str, str], list[Any]] = {
     "bins": [7],
     "border": ["reflect"],
     "both_empty": [0.0],
+    "cap": [3.0],
     "class_reduction": ["sum", "weighted"],
     "class_weights": [[0.5, 2.0, 1.5], "auto", "median_frequency"],
     ("generalized_dice", "class_weights"): ["simple", "uniform"],
