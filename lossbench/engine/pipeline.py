@@ -170,7 +170,7 @@ class Pipeline:
             error.located(role, label(pair.sources[role][0]))
             errors = (*batch.errors, PairError.of(error, pair.id))
             if not others or any(term.automatic for term in failed):
-                lost = LoadedBatch((), None, (), batch.sizes[:0], errors, (), batch.evidence)
+                lost = LoadedBatch((), None, (), batch.sizes[:0], errors, evidence=batch.evidence)
                 return [(lost, BatchScores())]
             *first, (part, scores) = evaluate_parts(
                 self.plan, others, device, replace(batch, errors=()), self.extraction
