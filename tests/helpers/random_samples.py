@@ -210,14 +210,17 @@ def store_pred(
     shares = levels / 255
     logits = None
     if stored == "bytes":
-        numbers, pred = levels, shares
+        numbers = levels
+        if task == "multiclass":  # the probabilities of a pixel sum to 1 but for rounding
+            numbers = np.round(255 * levels / np.maximum(1, levels.sum(0))).astype(np.uint8)
+        pred = numbers / 255
     elif stored == "grey":
         return levels[0], shares, None
     elif stored == "words":
         numbers = levels.astype(np.uint16) * 211
         pred = numbers / 65535
     elif stored in ("doubles", "singles"):
-        real = shares**1.5 if task != "image" else 5 * shares - 2
+        real = shares**1.5 if task != "image" else 1.4 * shares - 0.2
         if task == "multiclass":
             real = real / real.sum(0)
         numbers = np.where(ignored, np.nan, real)
