@@ -12,9 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lossbench.data.formats.boxes import by_class
 from lossbench.errors import SettingError
-from lossbench.geometry.box_matching import NONE, match
+from lossbench.geometry.box_matching import NONE, match, ranks
 from lossbench.interface.annotations import Count, Share
 from lossbench.interface.row_list import RowList
 from lossbench.interface.sample_batch import SampleBatch
@@ -79,26 +78,22 @@ class RankedDetections:
         pred_off, target_off = (
             (boxes.area < low) | (boxes.area > high) for boxes in (sample.pred, sample.target)
         )
-        objects = np.zeros(values.support.shape[1], np.int64)
-        parts = []
-        for of_class, p, t in by_class(sample, max_detections):
-            crowd = sample.target.crowd[t]
-            ignored = crowd | target_off[t]
-            objects[of_class] = (~ignored).sum()
-            indices = match(overlap[np.ix_(p, t)], crowd, ignored, levels)
-            hit = indices != NONE
-            counts = np.where(hit, ~np.append(ignored, True)[indices], ~pred_off[p])
-            kept = counts.any(0)
-            parts.append((p[kept], hit[:, kept] & counts[:, kept], (~hit & counts)[:, kept]))
-        none = np.zeros((len(levels), 0), np.bool_)
-        p = np.concatenate([*(part[0] for part in parts), np.zeros(0, np.int64)])
+        crowd, target_class = sample.target.crowd, sample.target.of_class
+        ignored = crowd | target_off
+        p = sample.pred.ranked
+        p = p[ranks(sample.pred.of_class[p]) < max_detections]
+        of_class = sample.pred.of_class[p]
+        indices = match(overlap[p], of_class, target_class, crowd, ignored, levels)
+        hit = indices != NONE
+        counts = np.where(hit, ~np.append(ignored, True)[indices], ~pred_off[p])
+        kept = counts.any(0)
         return cls(
-            sample.pred.score[p],
-            sample.pred.of_class[p],
-            np.full(len(p), sample.target.order),
-            np.concatenate([*(part[1] for part in parts), none], 1),
-            np.concatenate([*(part[2] for part in parts), none], 1),
-            objects,
+            sample.pred.score[p][kept],
+            of_class[kept],
+            np.full(kept.sum(), sample.target.order),
+            (hit & counts)[:, kept],
+            (~hit & counts)[:, kept],
+            np.bincount(target_class[~ignored], minlength=values.support.shape[1]),
             values.weight.device,
         )
 

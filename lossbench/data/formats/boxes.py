@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,6 +26,11 @@ class Boxes:
     masks: Segmentations | None = None
     order: int = 0  # of its image among all; ranks detections of equal scores
     extent: tuple[int, int] = (0, 0)  # width and height of its image, 0 where nobody says
+
+    @property
+    def ranked(self) -> IntArray:
+        """Indices by class, and within a class from the highest score to the lowest."""
+        return np.lexsort((-self.score, self.of_class))
 
 
 @dataclass(frozen=True)
@@ -66,19 +70,3 @@ class Detections:
         if self.pred.masks is None or self.target.masks is None:
             return np.zeros((len(self.pred.corners), len(self.target.corners)))
         return self.pred.masks.overlap(self.target.masks, self.target.crowd)
-
-
-def by_class(
-    sample: Detections, limit: int | None = None
-) -> Iterator[tuple[int, IntArray, IntArray]]:
-    """Each class of a sample: its detections, best score first, and its objects.
-
-    Args:
-        sample: predicted and true boxes.
-        limit: how many detections of a class count; None for all.
-    """
-    pred, target = sample.pred, sample.target
-    for of_class in np.union1d(pred.of_class, target.of_class).tolist():
-        detections = np.flatnonzero(pred.of_class == of_class)
-        order = np.argsort(-pred.score[detections], kind="stable")
-        yield of_class, detections[order][:limit], np.flatnonzero(target.of_class == of_class)

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lossbench.data.counting.instance_overlap import NOTHING, VOID, InstanceOverlap
-from lossbench.data.formats.boxes import Detections, by_class
+from lossbench.data.formats.boxes import Detections
 from lossbench.data.loading.records import Record
 from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.plan import MATCH, Plan
@@ -230,12 +230,12 @@ def detection_values(plan: Plan, sample: Detections, device: str) -> SampleBatch
     """
     unmatched = np.ones(len(sample.pred.corners), np.bool_)
     partner = np.full(len(sample.target.corners), NONE)
-    for _, p, t in by_class(sample):
-        crowd = sample.target.crowd[t]
-        (matches,) = match(sample.of_boxes[np.ix_(p, t)], crowd, crowd, [MATCH])
-        matched = matches != NONE
-        unmatched[p[matched]] = False
-        partner[t[matches[matched]]] = p[matched]
+    p, crowd = sample.pred.ranked, sample.target.crowd
+    of_class, target_class = sample.pred.of_class[p], sample.target.of_class
+    (matches,) = match(sample.of_boxes[p], of_class, target_class, crowd, crowd, [MATCH])
+    matched = matches != NONE
+    unmatched[p[matched]] = False
+    partner[matches[matched]] = p[matched]
     objects = np.flatnonzero(~sample.target.crowd)
     alarms = np.flatnonzero(unmatched)
     pred = np.append(partner[objects], alarms)
