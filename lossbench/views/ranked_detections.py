@@ -115,18 +115,19 @@ class RankedDetections:
 
         Precision is the highest precision at that recall or a higher one.
         """
-        precision = np.full((len(self.objects), len(self.hit), len(RECALLS)), np.nan)
-        recall = np.full(precision.shape[:2], np.nan)
+        undefined = np.where(self.objects > 0, 0.0, np.nan)[:, None, None]
+        precision = np.tile(undefined, (1, len(self.hit), len(RECALLS)))
+        recall = precision[..., 0].copy()
         ranked = np.lexsort((self.order, -self.score))
-        for of_class in np.flatnonzero(self.objects):
+        for of_class in np.unique(self.of_class[self.hit.any(0)]):  # without a hit both stay 0
             rows = ranked[self.of_class[ranked] == of_class]
             tp, fp = self.hit[:, rows].cumsum(1), self.alarm[:, rows].cumsum(1)
             recalls = tp / self.objects[of_class]
             best = np.maximum.accumulate((tp / (tp + fp + TINY))[:, ::-1], 1)[:, ::-1]
-            recall[of_class] = recalls[:, -1] if len(rows) else 0
-            for level, (level_recalls, level_best) in enumerate(zip(recalls, best, strict=True)):
-                indices = np.searchsorted(level_recalls, RECALLS)
-                precision[of_class, level] = np.append(level_best, 0.0)[indices]
+            best = np.pad(best, ((0, 0), (0, 1)))  # 0 beyond the last recall
+            recall[of_class] = recalls[:, -1]
+            for level in np.flatnonzero(tp[:, -1]):
+                precision[of_class, level] = best[level, recalls[level].searchsorted(RECALLS)]
         return (
             torch.as_tensor(precision, device=self.device)[None],
             torch.as_tensor(recall, device=self.device)[None],

@@ -27,7 +27,7 @@ class Boxes:
     order: int = 0  # of its image among all; ranks detections of equal scores
     extent: tuple[int, int] = (0, 0)  # width and height of its image, 0 where nobody says
 
-    @property
+    @cached_property
     def ranked(self) -> IntArray:
         """Indices by class, and within a class from the highest score to the lowest."""
         return np.lexsort((-self.score, self.of_class))

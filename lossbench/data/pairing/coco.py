@@ -181,7 +181,7 @@ class CocoRecord:
 
 def _finite(value: Any) -> bool:
     """Whether a value is a finite number."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _entries(file: str, kind: str, listed: Iterable[Any], expected: str) -> Iterator[CocoRecord]:
