@@ -17,6 +17,8 @@ from helpers.paths import DATA
 from lossbench_cli import main as edge
 from PIL import Image
 
+pytest_plugins = ["helpers.raised_messages"]
+
 # Tests run side by side, each on small tensors, where torch's threads only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What a shell starts in the background ignores Ctrl-C, which tests send to their processes.
