@@ -13,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 import lossbench
-from lossbench.errors import printable
+from lossbench.errors import either, printable
 from lossbench.output.sections import heading
 from lossbench.results.formats import READABLE
 from lossbench.runtime.allocator import keep_buffers
@@ -154,7 +154,7 @@ def _checked_outputs(settings: Mapping[str, Any], shown: Mapping[str, Any]) -> l
             raise lossbench.SettingError(f"--output {path} is the manifest")
     if settings["shard"] and not any(path.lower().endswith(tuple(READABLE)) for path in outputs):
         raise lossbench.SettingError(
-            f"--shard needs --output with {' or '.join(READABLE)}, for lossbench merge"
+            f"--shard needs --output with {either(READABLE)}, for lossbench merge"
         )
     regular = [path for path in outputs if not os.path.exists(path) or os.path.isfile(path)]
     if shown["resume"] and not regular:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -126,6 +127,16 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
         return ""
     best = max(close, key=lambda each: (similar(word, each), sorted(each) == sorted(word)))
     return f" (did you mean {best!r}?)"
+
+
+def file_beside(path: str) -> str:
+    """` (did you mean 'runs/base.json'?)`, for a path that does not exist."""
+    folder, name = os.path.split(path)
+    try:
+        names = os.listdir(folder or ".")
+    except OSError:
+        return ""
+    return did_you_mean(path, (os.path.join(folder, each) for each in names)) if name else ""
 
 
 def either(words: Iterable[str]) -> str:

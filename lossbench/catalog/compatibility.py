@@ -14,14 +14,22 @@ PER_AXIS = ("spacing",)  # list options with one number per axis
 NOT_PER_CLASS = (*PER_AXIS, "layers", "weights", "iou_thresholds")
 
 
-def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) -> None:
+COLOURS = (
+    "; masks in colour are read once saved in grey, as with Image.convert('L'), or as classes with"
+    " --classes '{road: \"#804080\"}'"
+)
+
+
+def check_task(
+    terms: Iterable[Term], task: str, classes: int, encoding: str, *, is_detected: bool = False
+) -> None:
     """Reject losses that do not fit a task, its classes, or the encoding of the predictions.
 
     A binary task has one class, the foreground.
     """
     for term in terms:
         name, options, entry = term.name, term.options, term.entry
-        check_meaning(term, task)
+        check_meaning(term, task, is_detected=is_detected)
         if "Logits" in entry.inputs.values() and encoding != "logits":
             raise SettingError(
                 f"{name} needs logits, but predictions are read as {encoding}; if they are logits,"
@@ -56,16 +64,18 @@ def check_task(terms: Iterable[Term], task: str, classes: int, encoding: str) ->
                 )
 
 
-def check_meaning(term: Term, task: str) -> None:
+def check_meaning(term: Term, task: str, *, is_detected: bool = False) -> None:
     """Reject a loss that has no meaning on a task."""
     if task in term.entry.all_tasks:
         return
     supported = [each for each in registry.entries() if task in each.all_tasks]
     family = [each.name for each in supported if each.family == term.entry.family]
+    detected = ", as which the files are read" if is_detected else ""
     raise SettingError(
-        f"{term.name} has no meaning on {'an' if task[0] == 'i' else 'a'} {task} task"
+        f"{term.name} has no meaning on {'an' if task[0] == 'i' else 'a'} {task} task{detected}"
         f" (only on {', '.join(term.entry.all_tasks)});"
         f" choose from: {', '.join(family or [each.name for each in supported])}"
+        f"{COLOURS if is_detected and task == 'image' else ''}"
     )
 
 

@@ -16,7 +16,7 @@ from lossbench.config.yaml_source import YamlSource, mapping_items
 from lossbench.config.yaml_values import read_value
 from lossbench.engine.settings import PREFIX, Setting
 from lossbench.engine.value_types import ValueType
-from lossbench.errors import SettingError, did_you_mean, printable
+from lossbench.errors import SettingError, did_you_mean, file_beside, printable
 from lossbench.runtime.limits import GREATEST_YAML, is_too_large
 
 if TYPE_CHECKING:
@@ -186,7 +186,8 @@ def _opened(name: str) -> YamlSource:
         )
     except OSError as error:
         reason = error.strerror or error
-        raise SettingError(printable(f"the config {name} cannot be read: {reason}")) from None
+        message = f"the config {name} cannot be read: {reason}{file_beside(str(name))}"
+        raise SettingError(printable(message)) from None
     except ValueError:
         raise SettingError(printable(f"the config {name} is no text in UTF-8")) from None
 

@@ -75,7 +75,7 @@ def prepare(settings: Settings) -> Run:
     terms = [term for column in columns for term in column.terms]
     terms += [term for each in elsewhere for term in each.column.terms]
     judged = 1 if plan.task == "binary" else len(plan.names)
-    check_task(terms, plan.task, judged, plan.pred.encoding)
+    check_task(terms, plan.task, judged, plan.pred.encoding, is_detected=not settings.task)
     check_maps(terms, inputs)
     if plan.beyond and (open_range := first_open_range(columns)):
         raise SettingError(

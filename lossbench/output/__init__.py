@@ -50,7 +50,7 @@ def check_path(path: str, kind: str) -> None:
     if _is_special(path):
         return
     if not os.path.isdir(folder):
-        raise SettingError(f"--output {path}: the folder {folder} does not exist")
+        raise SettingError(f"--output {path}: the folder {folder} does not exist; create it first")
     try:
         os.unlink(_new_draft(path))
     except OSError as error:
@@ -98,7 +98,10 @@ def _format_of_path(path: str, kind: str) -> Format:
     if _is_special(path):
         return known.get(".json") or next(iter(known.values()))
     endings = ", ".join(known)
-    raise SettingError(f"--output {path}: the ending selects the format; use one of {endings}")
+    page = "; lossbench report RUN -o FILE.html writes a page" if ending == ".html" else ""
+    raise SettingError(
+        f"--output {path}: the ending selects the format; use one of {endings}{page}"
+    )
 
 
 def _writer(format: Format, kind: str, options: Mapping[str, Any]) -> Callable[..., Any]:

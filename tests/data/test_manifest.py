@@ -269,13 +269,18 @@ def test_ids_that_differ_in_their_unicode_form_are_one(place: Path) -> None:
 # Manifests that are none
 
 
+EMPTY = "the manifest pairs.csv is empty; expected a header such as id,pred,gt"
+NO_LINE = "the manifest pairs.csv has no line below its header; expected one for each pair"
+QUOTES = "; put a cell that has the separator in quotes"
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "the manifest pairs.csv is empty"),
-        ("\n \n", "the manifest pairs.csv is empty"),
-        ("id,pred,gt\n", "the manifest pairs.csv has no line below its header"),
-        ("id,pred,gt\n,,\n", "the manifest pairs.csv has no line below its header"),
+        ("", EMPTY),
+        ("\n \n", EMPTY),
+        ("id,pred,gt\n", NO_LINE),
+        ("id,pred,gt\n,,\n", NO_LINE),
         ("a.png,b.png\n", "pairs.csv line 1 has no column 'pred': expected a header such as "
          "id,pred,gt and found a.png, b.png"),
         ("id,perd,gt\n", "pairs.csv line 1 has no column 'pred' (did you mean 'perd'?): expected "
@@ -287,8 +292,11 @@ def test_ids_that_differ_in_their_unicode_form_are_one(place: Path) -> None:
         ("id,pred,pred[a],gt\n", "pairs.csv line 1 has pred both with and without class"),
         ("id,pred[a],pred[b],gt[a]\n", "pairs.csv line 1 has no column gt[b]"),
         ("pred[a],gt[a]\n", "pairs.csv line 1 has a prediction a class and so needs a column 'id'"),
-        ("id,pred,gt\n1,a.png\n", "pairs.csv line 2 has 2 cells where the header has 3"),
-        ("id,pred,gt\n\n1,a.png,b.png,c\n", "pairs.csv line 3 has 4 cells where the header has 3"),
+        ("id,pred,gt\n1,a.png\n", "pairs.csv line 2 has 2 cells where the header has 3" + QUOTES),
+        (
+            "id,pred,gt\n\n1,a.png,b.png,c\n",
+            "pairs.csv line 3 has 4 cells where the header has 3" + QUOTES,
+        ),
         ("id,pred,gt\n ,a.png,b.png\n", "pairs.csv line 2 has no id"),
         ("pred,gt,x\n,,1\n", "pairs.csv line 2 names neither prediction nor truth"),
         ('id,pred,gt\n1,"a.png,b.png\n', "pairs.csv line 2 cannot be read: unexpected end of data"),

@@ -57,7 +57,9 @@ def decode(file: OpenedFile) -> dict[str, StoredArray]:
             if content.startswith(tiff_tags.SIGNATURES):
                 raise mismatch(tiff_tags.refusal(stream)) from None
             start = described(content[:BEGINNING])
-            raise InputError(f"is not an image of any known kind{start}") from None
+            raise InputError(
+                f"is not an image of any known kind{start}; write it again, as PNG or .npy"
+            ) from None
         except Image.DecompressionBombError:
             raise InputError(
                 f"has more than the {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels that this process"

@@ -210,7 +210,8 @@ def _check_colours(
     role, pixels = next((role, loaded[role]) for role in ("pred", "target") if facts[role].colour)
     if any((pixels[0] != channel).any() for channel in pixels[1:]):
         kinds = ("in colour", "grey") if role == "pred" else ("grey", "in colour")
-        raise mismatch(f"is {kinds[0]} where its ground truth is {kinds[1]}", "pred")
+        advice = "convert one of them, as with Image.convert('L') or Image.convert('RGB')"
+        raise mismatch(f"is {kinds[0]} where its ground truth is {kinds[1]}; {advice}", "pred")
 
 
 def _check_grid(
@@ -261,7 +262,8 @@ def _fit(
         count, one_mask = len(loaded[role]), role in plan.masks and plan.task != "multilabel"
         if count != plan.channels or one_mask:
             what = "channels" if plan.task == "image" else "classes"
-            raise mismatch(f"has {count} {what} where the plan reads {plan.channels}", role)
+            advice = "" if what == "channels" else "; if all axes are spatial, give --task binary"
+            raise mismatch(f"has {count} {what} where the plan reads {plan.channels}{advice}", role)
 
 
 def _size_advice(

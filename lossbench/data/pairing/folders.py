@@ -10,7 +10,7 @@ from typing import Any
 from unicodedata import normalize
 
 from lossbench.data.formats.registry import way_out
-from lossbench.data.pairing.pairs import Files, Index, Pairing, ordered_classes
+from lossbench.data.pairing.pairs import LEFT_OUT, Files, Index, Pairing, ordered_classes
 from lossbench.data.pairing.patterns import PLACEHOLDER, matcher
 from lossbench.data.pairing.suggest_pattern import forgotten_patterns, no_match
 from lossbench.data.sources.locations import Empty, LocationIndex, Source, United, label
@@ -107,13 +107,18 @@ def _problem(
             message = f"{label(other)} has no {what} in {folders[role]}"
             if folders[role] is None:  # arrays
                 message = f"{sample!r} has no {role}"
+            if role in LEFT_OUT:
+                message += f"; {LEFT_OUT[role]} leaves it out"
             return PairError(sample, role, file, kind, message)
         names = [of_class for of_class, _ in files]
         if len(set(names)) < len(names):
             repeated = next(name for name in names if names.count(name) > 1)
             same = [str(label(file)) for of_class, file in files if of_class == repeated]
             both = " and ".join(same)
-            message = f"{both} have one id, {sample!r}; remove one, or choose with a pattern"
+            message = f"{both} have one id, {sample!r}; remove one"
+            if not classes:
+                flag = "--pred-pattern" if role == "pred" else "--gt-pattern"
+                message += f", or choose with {flag} '{{id}}{split_ending(same[0])[1]}'"
             return PairError(sample, role, same[0], "duplicate", message)
         for name in classes:
             if name not in names and "" not in names:

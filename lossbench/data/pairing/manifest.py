@@ -14,11 +14,11 @@ from unicodedata import normalize
 from lossbench.data.pairing.groups import GroupNames
 from lossbench.data.pairing.manifest_header import Header, read_header
 from lossbench.data.pairing.manifest_parquet import parquet_rows
-from lossbench.data.pairing.pairs import Pairing, Pairs
+from lossbench.data.pairing.pairs import LEFT_OUT, Pairing, Pairs
 from lossbench.data.sources.locations import LocationIndex, label
 from lossbench.data.sources.remote import Remote, below, is_url, shown, written_path
 from lossbench.data.sources.suffixes import ENDINGS, split_ending
-from lossbench.errors import InputError, PairError, mismatch
+from lossbench.errors import InputError, PairError, file_beside, mismatch
 
 STANDARD_INPUT = "-"
 TABS = (".tsv", ".tab")
@@ -61,6 +61,7 @@ def read_manifest(
             role, column = empty
             kind = "extra" if role == "target" else "missing"
             message = f"{where}: the cell of {header.names[column]!r} is empty"
+            message += f"; {LEFT_OUT[role]} leaves the line out" if role in LEFT_OUT else ""
             unpaired[len(numbers)] = PairError(sample, role, None, kind, message)
             pairs.append(sample, dict.fromkeys(header.files, ("",)))
         else:
@@ -73,12 +74,13 @@ def read_manifest(
         if header.groups:
             groups[sample] = names.of(_group(where, cells, header))
     if not numbers:
-        raise InputError(f"the manifest {name} has no line below its header", kind="missing")
+        message = f"the manifest {name} has no line below its header; expected one for each pair"
+        raise InputError(message, kind="missing")
     pairs = pairs.sorted()
     for indices in pairs.repeated():
         lines = " and ".join(f"{unit} {numbers[index]}" for index in indices)
         sample = pairs.ids[indices[0]]
-        message = f"{name} {lines} have one id, {sample!r}"
+        message = f"{name} {lines} have one id, {sample!r}; give each its own in a column 'id'"
         unpaired |= dict.fromkeys(indices, PairError(sample, "pred", None, "duplicate", message))
     return Pairing(
         pairs.without(unpaired.keys()),
@@ -99,7 +101,7 @@ def _lines(path: str, name: str) -> Iterator[Line]:
                 yield from _rows(TextIOWrapper(file, "utf-8-sig", "surrogateescape", ""), name)
     except OSError as error:
         kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
-        reason = f"the manifest {name} cannot be read: {error.strerror}"
+        reason = f"the manifest {name} cannot be read: {error.strerror}{file_beside(path)}"
         raise InputError(reason, kind=kind) from None
 
 
@@ -123,7 +125,8 @@ def _rows(file: Iterable[str], name: str) -> Iterator[Line]:
         if text.strip():
             break
     else:
-        raise InputError(f"the manifest {name} is empty", kind="missing")
+        message = f"the manifest {name} is empty; expected a header such as id,pred,gt"
+        raise InputError(message, kind="missing")
     separator = "\t"
     if not name.lower().endswith(TABS):  # one of three, which makes the most columns of the header
         separator = max(",\t;", key=lambda each: len(next(csv.reader([text], delimiter=each))))
@@ -147,7 +150,10 @@ def _rows(file: Iterable[str], name: str) -> Iterator[Line]:
 def _check_line(where: str, cells: Sequence[str], header: Header) -> None:
     """Refuse a line that contradicts the header."""
     if len(cells) != len(header.names):
-        raise mismatch(f"{where} has {len(cells)} cells where the header has {len(header.names)}")
+        raise mismatch(
+            f"{where} has {len(cells)} cells where the header has {len(header.names)};"
+            " put a cell that has the separator in quotes"
+        )
     for column, role in header.slips.items():
         if split_ending(cells[column])[1].lower() in ENDINGS:
             raise mismatch(

@@ -17,6 +17,9 @@ Files = tuple[tuple[str, Source], ...]  # each with its class, "" without classe
 Index = dict[str, Files]  # by id
 ListedSegments = dict[int, tuple[int, bool]]  # id -> class, whether it is a crowd
 
+# The settings that leave out an id without a prediction, and one without ground truth.
+LEFT_OUT = {"pred": "--missing skip", "target": "--extra skip"}
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:

@@ -45,6 +45,9 @@ def read_panoptic(pred: str, target: str) -> Pairing:
     """
     files = {"pred": pred, "target": target}
     loaded = {role: load_json(role, file) for role, file in files.items()}
+    if isinstance(loaded["target"], list):
+        message = f"{target} is a list, as COCO's results are; give PRED first, then GT"
+        raise mismatch(message, "target")
     try:
         listed = loaded["target"]["categories"]
         categories = tuple(

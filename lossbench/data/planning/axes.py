@@ -16,12 +16,14 @@ from lossbench.data.planning.evidence import (
     FileFacts,
     without_batch,
 )
-from lossbench.errors import SettingError
+from lossbench.errors import SettingError, either
 
 LONGEST_STACK = 32  # a longer axis is spatial, not one of classes or channels
 CLEARLY_SHORTER = 4  # a last axis so many times shorter than the first may hold classes as well
 COLOURS = 4  # a last axis no longer than this holds the channels of a picture
 ENDS = ("first", "last")
+CHANNELS = ("--channels first", "--channels last")
+OR_VOLUME = (*CHANNELS, "--task binary if all axes are spatial")
 Shape = tuple[int, ...]
 Axes = tuple[str, str]  # of predictions and truth: first, last, or "" where all axes are spatial
 
@@ -101,15 +103,14 @@ def _chosen(
     exclusive = {axes for axes in fitting if _are_exclusive(sides, axes)}
     if len(exclusive) == 1:
         return exclusive.pop()
-    raise _question(sides[0] if any(axis for axis, _ in fitting) else sides[1])
+    raise _question(sides[0] if any(axis for axis, _ in fitting) else sides[1], CHANNELS)
 
 
-def _question(side: Evidence) -> SettingError:
-    """Two axes of an array can hold classes, or none of them does."""
+def _question(side: Evidence, settings: Sequence[str]) -> SettingError:
+    """The error for an array of which two axes fit, with the settings that decide."""
     return SettingError(
         f"which axis holds classes or channels? {side.name or 'An array'} has the shape"
-        f" {'×'.join(map(str, side.files[0].shape))}; give --channels first, --channels last, or"
-        " --task binary if all axes are spatial"
+        f" {'×'.join(map(str, side.files[0].shape))}; give {either(settings)}"
     )
 
 
@@ -145,11 +146,11 @@ def _end_of_stack(shape: Shape, sides: tuple[Evidence, Evidence], tasks: Collect
     if last == 1 and "binary" in tasks:
         return "last"
     if last <= LONGEST_STACK and last * CLEARLY_SHORTER <= min(shape[:-1]):
-        raise _question(sides[0])
+        raise _question(sides[0], OR_VOLUME)
     if first > LONGEST_STACK:
         return ""
     if len(labels | {0}) == 2 and {"binary", "multilabel"} <= set(tasks):
-        raise _question(sides[0])  # slices of a volume, or a mask for each class
+        raise _question(sides[0], OR_VOLUME)  # slices of a volume, or a mask for each class
     return "first"
 
 

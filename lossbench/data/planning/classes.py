@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lossbench.errors import InputError, SettingError
+from lossbench.errors import InputError, SettingError, file_beside
 from lossbench.runtime.limits import GREATEST_YAML, is_too_large
 
 MAX_CLASSES = 4096
+OPTION = "classes"  # as messages name them where they are in no file
 COLOUR = re.compile(r"#([0-9a-fA-F]{6})")
 CVAT = re.compile(r"(?P<label>[^:]+):(?P<colour>\d+,\d+,\d+):[^:]*:[^:]*")
 
@@ -90,39 +91,45 @@ def _read_file(path: str) -> Any:
         with open(path, encoding="utf-8-sig") as file:
             text = file.read()
     except FileNotFoundError:
-        raise InputError("does not exist (classes)", kind="missing", file=path) from None
+        message = f"does not exist (classes){file_beside(path)}"
+        raise InputError(message, kind="missing", file=path) from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no text in UTF-8"
         raise InputError(f"cannot be read (classes): {reason}", file=path) from None
-    return READERS[os.path.splitext(path)[1].lower()](text)
+    return READERS[os.path.splitext(path)[1].lower()](text, path)
 
 
-def _yaml(text: str) -> Any:
+def _yaml(text: str, source: str = OPTION) -> Any:
     import yaml
 
     try:
         root = yaml.compose(text, Loader=yaml.BaseLoader)
         if root is not None and is_too_large(root):
             raise SettingError(
-                f"classes cannot be read: aliases stand for more than {GREATEST_YAML:,} values;"
+                f"{source} cannot be read: aliases stand for more than {GREATEST_YAML:,} values;"
                 " write out what is meant"
             )
         return yaml.load(text, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         problem = getattr(error, "problem", None) or "not YAML"
-        raise SettingError(f"classes cannot be read: {problem}; quote the whole option") from None
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark and source != OPTION else ""
+        advice = "quote the whole option" if source == OPTION else "expected a line such as 0: sky"
+        raise SettingError(f"{source}{where} cannot be read: {problem}; {advice}") from None
     except RecursionError:
-        raise SettingError("classes cannot be read: they are nested too deep") from None
+        raise SettingError(f"{source} cannot be read: classes are nested too deep") from None
 
 
-def _json(text: str) -> Any:
+def _json(text: str, source: str) -> Any:
     try:
         return json.loads(text)
     except (RecursionError, ValueError) as error:
-        raise SettingError(f"classes cannot be read: no JSON ({error})") from None
+        example = '{"0": "sky", "1": "road"}'
+        message = f"{source} cannot be read: no JSON ({error}); expected such as {example}"
+        raise SettingError(message) from None
 
 
-def _lines(text: str) -> Any:
+def _lines(text: str, source: str) -> Any:
     """One name a line, or CVAT's label map, whose lines are `label:color_rgb:parts:actions`."""
     lines = [line.strip() for line in text.splitlines()]
     named = [line for line in lines if line and not line.startswith("#")]
@@ -132,7 +139,7 @@ def _lines(text: str) -> Any:
     return {line["label"]: line["colour"].split(",") for line in mapped if line}
 
 
-READERS: dict[str, Callable[[str], Any]] = {
+READERS: dict[str, Callable[[str, str], Any]] = {
     ".json": _json,
     ".txt": _lines,
     ".yaml": _yaml,

@@ -270,8 +270,10 @@ class InputEncoding:
             finite = sum(np.count_nonzero(np.isfinite(part)) for (part,) in strips(numbers))
             if finite < numbers.size:
                 lost = numbers.size - finite
-                advice = "; --ignore nan leaves their pixels out" if self.role == "target" else ""
-                raise self.unfit(f"holds {lost:,} values that are not finite numbers{advice}")
+                advice = "--ignore nan leaves their pixels out"
+                if self.role != "target":
+                    advice = "replace them first, as with numpy.nan_to_num"
+                raise self.unfit(f"holds {lost:,} values that are not finite numbers; {advice}")
         if stored.dtype.kind in "fi" and self.definition.is_probability:
             for extreme in (numbers.min(), numbers.max()):
                 if not 0 <= extreme <= 1:

@@ -532,6 +532,16 @@ def _task(target: str, pred: str, tasks: Collection[str], foreground: str) -> st
     return common.pop() if len(tasks) == 1 and common else ""
 
 
+ADVICE = (
+    "leave out a setting that contradicts them, or say what they are with --gt-encoding and"
+    " --pred-encoding"
+)
+COLOUR_ADVICE = (
+    "name the colours with --classes if they are classes, as in '{road: \"#804080\"}', compare"
+    " pictures with --task image, or save masks in grey, as with Image.convert('L')"
+)
+
+
 def _question(
     every: Collection[Reading],
     truth: Values,
@@ -544,7 +554,11 @@ def _question(
     if not every:
         sides = zip(("the ground truth", "predictions"), encodings, strict=True)
         wanted = "".join(f", {side} as {name}" for side, name in sides if name)
-        return f"no reading of the files fits {either(sorted(context.tasks))}{wanted}: {seen}"
+        in_colour = not (truth.evidence.files and pred.evidence.files)
+        return (
+            f"no reading of the files fits {either(sorted(context.tasks))}{wanted}: {seen};"
+            f" {COLOUR_ADVICE if in_colour else ADVICE}"
+        )
     side = "target" if len({each.target for each in every}) > 1 else "pred"
     rows = TRUTH if side == "target" else (*FOREGROUND, *LABELS)
     meanings = {row.encoding: row.meaning for row in rows}

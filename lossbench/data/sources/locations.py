@@ -14,7 +14,7 @@ from lossbench.data.sources import remote
 from lossbench.data.sources.archives import NAMED, Archive, Member, archive, members, split_archive
 from lossbench.data.sources.remote import Fetched, Remote
 from lossbench.data.sources.suffixes import split_ending
-from lossbench.errors import InputError
+from lossbench.errors import InputError, file_beside
 
 # Matches every path that leads into an archive or is a URL.
 PERHAPS_AWAY = re.compile(f"{NAMED.pattern}|{re.escape(remote.MARK)}|{remote.CHAIN}", NAMED.flags)
@@ -61,7 +61,8 @@ class LocationIndex:
         try:
             os.stat(path)
         except (FileNotFoundError, NotADirectoryError):
-            message = f"{path} does not exist ({role})"
+            message = f"{path} does not exist ({role}){file_beside(path)}"
+            message += "; expected a folder, a file or an archive"
             raise InputError(message, kind="missing", role=role) from None
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror} ({role})") from None

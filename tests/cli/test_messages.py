@@ -1,0 +1,510 @@
+"""Refusals: each says what is wrong, where, and a way out; then the way out is followed.
+
+A case is a folder, a command that is refused, words of the message, and what the message advises:
+other commands, or the same one over changed files. `pytest --every-message` lists the messages
+that no test makes.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lossbench.networks.architectures import NETWORKS
+from lossbench.networks.extractor import seeded
+
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
+class Case(NamedTuple):
+    """A refused command and its way out."""
+
+    command: str
+    words: tuple[str, ...]  # of the message: what, which file or option, found, expected, advice
+    advised: tuple[str, ...] = ()  # commands; () repeats the refused one
+    files: Mapping[str, Any] = {}  # beside PAIRS; None removes a file
+    mended: Mapping[str, Any] = {}  # files that the advice changes
+    status: int = 2
+    end: int = 0  # status of the advised commands; a gate's is 1
+
+
+MASK = np.pad(np.full((8, 10), 255, np.uint8), 4)
+GREY = np.arange(MASK.size, dtype=np.uint8).reshape(MASK.shape) // 2
+LABELS = np.repeat(np.array([0, 1, 2], np.uint8), 6)[:, None].repeat(16, axis=1).T
+COLOUR = np.dstack([GREY, MASK, GREY])
+SOFT = GREY / np.float32(255)
+PAIRS = {f"{folder}/{name}.png": array
+         for folder, array in (("pred", GREY), ("gt", MASK)) for name in "ab"}  # fmt: skip
+LABELLED = {f"{folder}/{name}.png": LABELS for folder in ("pred", "gt") for name in "ab"}
+COCO: dict[str, Any] = {
+    "images": [{"id": 1, "width": 20, "height": 20}],
+    "categories": [{"id": 7, "name": "cat"}],
+    "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 1, 9, 9],
+                     "area": 81, "iscrowd": 0}],
+}  # fmt: skip
+DETECTION = {"image_id": 1, "category_id": 7, "bbox": [1, 1, 9, 9], "score": 0.9}
+BOXES = {"r.json": [DETECTION], "i.json": COCO}
+MANIFEST = "pred,gt\npred/a.png,gt/a.png\n"
+PLUGIN = "def own(pred, target):\n    return float(abs(pred - target).mean())\n"
+OWN = "eval pred gt --plugin p.py -l own"
+
+
+def sides(pred: Any = None, target: Any = None) -> dict[str, Any]:
+    """Other pictures on one side of PAIRS, or on both."""
+    arrays = {"pred": pred, "gt": target}
+    return {f"{role}/{name}.png": array
+            for role, array in arrays.items() if array is not None for name in "ab"}  # fmt: skip
+
+
+def config(wrong: str, right: str, *words: str) -> Case:
+    """A config that is refused, and one that is not."""
+    return Case("eval pred gt -c c.yaml", ("c.yaml", *words), (), {"c.yaml": wrong},
+                {"c.yaml": right})  # fmt: skip
+
+
+def manifest(wrong: str, *words: str, right: str = MANIFEST) -> Case:
+    """A manifest that is refused, and one that is not."""
+    return Case("eval --manifest m.csv", ("m.csv", *words), (), {"m.csv": wrong},
+                {"m.csv": right}, status=3)  # fmt: skip
+
+
+def detection(change: Mapping[str, Any], *words: str) -> Case:
+    """COCO's files with a change of the detection, or of the ground truth's keys."""
+    truth = {key: value for key, value in change.items() if key in COCO}
+    files = {
+        "r.json": [{**DETECTION, **{key: change[key] for key in change.keys() - truth.keys()}}],
+        "i.json": {**COCO, **truth},
+    }
+    files = json.loads(json.dumps(files))
+    for each in (files["r.json"][0], files["i.json"]):
+        for key in [key for key, value in each.items() if value is None]:
+            del each[key]
+    return Case("eval r.json i.json", words, (), files, BOXES, status=3)
+
+
+def plugin(wrong: str, *words: str, right: str = PLUGIN) -> Case:
+    """A plugin that is refused, and one that is not."""
+    return Case(OWN, ("p.py", *words), (), {"p.py": wrong}, {"p.py": right})
+
+
+def both(name: str, pred: Any, target: Any | None = None) -> dict[str, Any]:
+    """A file of the same name on both sides, in place of PAIRS."""
+    only = dict.fromkeys(PAIRS) | {
+        f"pred/{name}": pred,
+        f"gt/{name}": pred if target is None else target,
+    }
+    return only
+
+
+def write(root: Path, files: Mapping[str, Any]) -> None:
+    """Write files by the ending of their names."""
+    for name, content in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            path.unlink(missing_ok=True)
+        elif isinstance(content, bytes):
+            path.write_bytes(content)
+        elif isinstance(content, str):
+            path.write_text(content)
+        elif path.suffix == ".json":
+            path.write_text(json.dumps(content))
+        elif path.suffix == ".npy":
+            np.save(path, content)
+        elif path.suffix == ".npz":
+            np.savez(path, **content)
+        else:
+            Image.fromarray(content).save(path)
+
+
+RANDOM = np.random.default_rng(0).random((40, 40, 4), np.float32)
+ALPHA = np.dstack([COLOUR, MASK])
+FOLDERS: dict[str, Case] = {
+    "wrong folder": Case(
+        "eval prad gt", ("prad does not exist (pred)", "'pred'", "expected a folder"),
+        ("eval pred gt",), status=3),
+    "wrong folder of the truth": Case(
+        "eval pred gtt", ("gtt does not exist (target)", "'gt'", "expected a folder"),
+        ("eval pred gt",), status=3),
+    "sizes differ": Case(
+        "eval pred gt -l dice", ("pred/a.png is 9×8", "gt/a.png is 18×16", "--resize"),
+        ("eval pred gt -l dice --resize nearest", "eval pred gt -l dice --resize bilinear"),
+        {"pred/a.png": GREY[:8, :9]}, status=3),
+    "volumes differ in length": Case(
+        "eval pred gt -l dice", ("gt/v.npy has 18 classes", "reads 20", "--task binary"),
+        ("eval pred gt -l dice --task binary",),
+        both("v.npy", np.stack([SOFT] * 20), np.stack([MASK] * 18)),
+        {"pred/v.npy": np.stack([SOFT] * 18)}, status=3),
+    "prediction missing": Case(
+        "eval pred gt -l dice", ("gt/a.png has no prediction in pred", "--missing skip"),
+        ("eval pred gt -l dice --missing skip",), {"pred/a.png": None}, status=3),
+    "truth missing": Case(
+        "eval pred gt -l dice", ("pred/a.png has no ground truth in gt", "--extra skip"),
+        ("eval pred gt -l dice --extra skip",), {"gt/a.png": None}, status=3),
+    "two files of an id": Case(
+        "eval pred gt -l dice",
+        ("pred/a.bmp and pred/a.png have one id, 'a'", "--pred-pattern '{id}.bmp'"),
+        ("eval pred gt -l dice --pred-pattern '{id}.png'",), {"pred/a.bmp": GREY}, status=3),
+    "names with an ending": Case(
+        "eval pred gt", ("'a_net'", "here 'a'", "--pred-pattern '{id}_net' (2 would match)"),
+        ("eval pred gt --pred-pattern '{id}_net'",),
+        {**dict.fromkeys(sides(GREY)), "pred/a_net.png": GREY, "pred/b_net.png": GREY}, status=3),
+    "one folder twice": Case(
+        "eval all all", ("--pred-pattern '{id}_pred'", "--gt-pattern '{id}_gt'"),
+        ("eval all all --pred-pattern '{id}_pred' --gt-pattern '{id}_gt'",),
+        {f"all/{name}_{role}.png": array for name in "ab"
+         for role, array in (("pred", GREY), ("gt", MASK))}),
+    "empty folder": Case(
+        "eval e gt", ("e holds no image or array (pred)", "1 × hidden"), (), {"e/.keep": ""},
+        {"e/a.png": GREY, "e/b.png": GREY}, status=3),
+    "another format": Case(
+        "eval e gt", ("e holds no image", "1 × .docx", ".png"), (), {"e/a.docx": "x"},
+        {"e/a.png": GREY, "e/b.png": GREY}, status=3),
+    "OpenEXR": Case(
+        "eval e gt", ("2 × .exr", "numpy.save"), (), {"e/a.exr": "x", "e/b.exr": "x"},
+        {"e/a.npy": SOFT, "e/b.npy": SOFT}, status=3),
+    "text as picture": Case(
+        "eval pred gt", ("pred/a.png is not an image", "'hello'", "write it again"), (),
+        {"pred/a.png": "hello"}, {"pred/a.png": GREY}, status=3),
+    "file and folder": Case(
+        "eval pred/a.png gt", ("gt/b.png has no prediction in pred/a.png", "--missing skip"),
+        ("eval pred/a.png gt/a.png", "eval pred/a.png gt --missing skip"), status=3),
+    "pattern without id": Case(
+        "eval pred gt --pred-pattern '*.png'", ("'*.png'", "expected {id}"),
+        ("eval pred gt --pred-pattern '{id}.png'",)),
+    "groups without braces": Case(
+        "eval pred gt --group-by patient", ("--group-by patient", "--manifest", "'{patient}/"),
+        ("eval pred gt --group-by '{patient}'",)),
+    "groups of other ids": Case(
+        "eval pred gt --group-by '{patient}/{slice}'", ("'a' does not fit --group-by",),
+        ("eval pred gt --group-by '{patient}'",), status=3),
+}  # fmt: skip
+READINGS: dict[str, Case] = {
+    "label without class": Case(
+        "eval pred gt --classes sky,road",
+        ("gt/a.png has value 2 in 96 pixels", "labels {0,1}", "--classes", "--ignore"),
+        ("eval pred gt --classes sky,road,car",), {**sides(LABELS, LABELS)}, status=3),
+    "channels or volume": Case(
+        "eval pred gt -l dice", ("pred/v.npy has the shape 40×40×4", "--channels first"),
+        ("eval pred gt -l dice --channels first", "eval pred gt -l dice --channels last",
+         "eval pred gt -l dice --task binary"),
+        both("v.npy", RANDOM, (RANDOM > 0.5).astype(np.uint8))),
+    "axis of classes": Case(
+        "eval pred gt", ("pred/v.npy has the shape 6×6×6", "--channels first"),
+        ("eval pred gt --channels first", "eval pred gt --channels last"),
+        both("v.npy", 6 * RANDOM[:6, :6].repeat(2, axis=2)[:, :, :6] - 3,
+             np.arange(36, dtype=np.uint8).reshape(6, 6) % 6)),
+    "colour where the truth is a mask": Case(
+        "eval pred gt -l dice", ("dice", "image", "Image.convert('L')", "--classes"), (),
+        sides(COLOUR), sides(GREY)),
+    "alpha": Case(
+        "eval pred gt -l dice", ("0, 255 (gt/a.png)", "colours (pred/a.png)", "alpha channel"),
+        ("eval pred gt -l dice --gt-encoding mask --pred-encoding alpha",), sides(ALPHA)),
+    "colour truth": Case(
+        "eval pred gt -l dice", ("dice", "image", "Image.convert('L')", "--classes"), (),
+        sides(None, COLOUR), sides(None, MASK)),
+    "grey against colour": Case(
+        "eval pred gt", ("pred/a.png is grey", "ground truth is in colour", "convert('L')"), (),
+        sides(None, COLOUR), sides(COLOUR), status=3),
+    "NaN in the truth": Case(
+        "eval pred gt -l l1", ("gt/a.npy holds 80 values that are not finite", "--ignore nan"),
+        ("eval pred gt -l l1 --ignore nan",),
+        both("a.npy", SOFT, np.where(MASK, np.nan, SOFT)), status=3),
+    "NaN in predictions": Case(
+        "eval pred gt -l dice", ("pred/a.npy holds 80 values", "numpy.nan_to_num"), (),
+        both("a.npy", np.where(MASK, np.nan, SOFT), MASK),
+        {"pred/a.npy": np.nan_to_num(np.where(MASK, np.nan, SOFT))}, status=3),
+    "logits as probabilities": Case(
+        "eval pred gt -l dice --pred-encoding probability",
+        ("pred/a.npy holds -4", "0 to 1", "--pred-encoding logits"),
+        ("eval pred gt -l dice --pred-encoding logits",),
+        both("a.npy", SOFT * 8 - 4, MASK), status=3),
+    "12 bits": Case(
+        "eval pred gt -l dice", ("pred/a.npy is uint16", "2032", "--pred-scale 4095"),
+        ("eval pred gt -l dice --pred-scale 4095", "eval pred gt -l dice --pred-scale 65535"),
+        both("a.npy", GREY.astype(np.uint16) * 16, MASK)),
+    "two values of a mask": Case(
+        "eval pred gt -l dice --input ignore=ig", ("ignore", "100, 200", "'ignore=ig@200'"),
+        ("eval pred gt -l dice --input ignore=ig@200",),
+        {"ig/a.png": LABELS * 100, "ig/b.png": LABELS * 100}),
+    "classes of a binary task": Case(
+        "eval pred gt --task binary --classes a,b,c", ("two classes", "3 are named"),
+        ("eval pred gt --task binary --classes a,b",)),
+    "ignored label": Case(
+        "eval pred gt --ignore void", ("'void'", "250-255", "none"),
+        ("eval pred gt --ignore 255", "eval pred gt --ignore none"),),
+    "instances on masks": Case(
+        "eval pred gt -l dice --task binary --things a", ("--things", "binary"),
+        ("eval pred gt -l dice --task binary",)),
+}  # fmt: skip
+LOSSES: dict[str, Case] = {
+    "unknown loss": Case("eval pred gt -l dicee", ("'dicee'", "'dice'"), ("eval pred gt -l dice",)),
+    "unknown option": Case(
+        "eval pred gt -l 'dice(smoth=1)'", ("'smoth'", "'smooth'", "it has"),
+        ("eval pred gt -l 'dice(smooth=1)'",)),
+    "option out of range": Case(
+        "eval pred gt -l 'dice(smooth=-1)'", ("smooth is a number from 0, not -1",),
+        ("eval pred gt -l 'dice(smooth=1)'",)),
+    "loss of another task": Case(
+        "eval pred gt -l dice --task image", ("dice", "an image task", "l1"),
+        ("eval pred gt -l l1 --task image",)),
+    "unknown family": Case(
+        "losses --family overlpa", ("'overlpa'", "'overlap'"), ("losses --family overlap",)),
+    "a role that is needed": Case(
+        "eval pred gt --task image -l cycle", ("cycle needs the role", "--input pred_back=DIR"),
+        ("eval pred gt --task image -l cycle --input pred_back=pred --input target_back=gt",)),
+    "unknown weight map": Case(
+        "eval pred gt -l 'bce(weight_map=unett)'", ("'unett'", "'unet'"),
+        ("eval pred gt -l 'bce(weight_map=unet)'",)),
+    "class weights": Case(
+        "eval pred gt -l 'cross_entropy(class_weights=[1,2])'", ("2 numbers for 3 classes",),
+        ("eval pred gt -l 'cross_entropy(class_weights=[1,2,3])'",), sides(LABELS, LABELS)),
+    "maps of pos_weight": Case(
+        "eval pred gt -l 'bce(pos_weight=role)'", ("--input pos_weight=DIR",),
+        ("eval pred gt -l 'bce(pos_weight=role)' --input pos_weight=gt",)),
+    "unused pos_weight": Case(
+        "eval pred gt -l bce --input pos_weight=gt", ("try bce(pos_weight=role)",),
+        ("eval pred gt -l 'bce(pos_weight=role)' --input pos_weight=gt",)),
+    "unused instances": Case(
+        "eval pred gt -l bce --input instances=gt", ("try bce(weight_map=unet)",),
+        ("eval pred gt -l 'bce(weight_map=unet)' --input instances=gt",)),
+    "unknown role": Case(
+        "eval pred gt --input wieght=gt", ("'wieght'", "'weight'"),
+        ("eval pred gt --input weight=gt",)),
+    "unused role": Case(
+        "eval pred gt -l dice --input negative=gt", ("role negative", "triplet"),
+        ("eval pred gt -l dice",)),
+    "two losses of one name": Case(
+        "eval pred gt -l x=dice -l x=bce", ("'x'", "different names"),
+        ("eval pred gt -l x=dice -l y=bce",)),
+    "unknown convention": Case(
+        "eval pred gt --convention moani", ("'moani'", "'monai'"),
+        ("eval pred gt --convention monai",)),
+    "gradient of a task": Case(
+        "gradcheck dice --task image", ("dice", "image", "binary"),
+        ("gradcheck dice --task binary",)),
+    "sort by a column": Case(
+        "eval pred gt -l dice --sort iou", ("'iou'", "dice"),
+        ("eval pred gt -l dice --sort dice",)),
+}  # fmt: skip
+GATES: dict[str, Case] = {
+    "no comparison": Case(
+        "eval pred gt --gate dice.mean", ("expected <",), ("eval pred gt --gate 'dice.mean<=1'",)),
+    "reversed": Case(
+        "eval pred gt --gate 'dice.mean>=0.2'", ("better when lower", "write `<=`"),
+        ("eval pred gt --gate 'dice.mean<=0.2'",), end=1),
+    "reversed for a score": Case(
+        "eval pred gt --gate 'iou.mean<=0.8'", ("better when higher", "write `>=`"),
+        ("eval pred gt --gate 'iou.mean>=0.8'",), end=1),
+    "no aggregate": Case(
+        "eval pred gt --gate 'dice<=1'", ("expected an aggregate", "dice.mean"),
+        ("eval pred gt --gate 'dice.mean<=1'",)),
+    "unknown aggregate": Case(
+        "eval pred gt --gate 'dice.medan<=1'", ("'medan'", "'median'"),
+        ("eval pred gt --gate 'dice.median<=1'",)),
+    "no baseline": Case(
+        "eval pred gt --gate 'dice.mean<=baseline'", ("dice.mean", "needs --baseline RUN"),
+        ("eval pred gt --gate 'dice.mean<=baseline' --baseline base.json",)),
+    "no groups": Case(
+        "eval pred gt --gate 'dice.group_mean<=1'", ("needs --group-by PATTERN",),
+        ("eval pred gt --gate 'dice.group_mean<=1' --group-by '{id}'",)),
+    "class of a binary task": Case(
+        "eval pred gt --gate 'iou[x].mean>=0'", ("no class columns here", "without [x]"),
+        ("eval pred gt --gate 'iou.mean>=0'",)),
+    "unknown class": Case(
+        "eval pred gt --classes sky,road,car --gate 'iou[rod].mean>=0'", ("'rod'", "'road'"),
+        ("eval pred gt --classes sky,road,car --gate 'iou[road].mean>=0'",),
+        sides(LABELS, LABELS)),
+    "baseline that is not there": Case(
+        "eval pred gt --gate 'dice.mean<=baseline' --baseline bas.json",
+        ("baseline bas.json cannot be read", "'base.json'"),
+        ("eval pred gt --gate 'dice.mean<=baseline' --baseline base.json",), status=3),
+    "baseline of another loss": Case(
+        "eval pred gt -l l1 --task image --gate 'l1.mean<=baseline' --baseline base.json",
+        ("no l1.mean", "dice"),
+        ("eval pred gt -l dice --gate 'dice.mean<=baseline' --baseline base.json",)),
+    "damaged baseline": Case(
+        "eval pred gt --gate 'dice.mean<=baseline' --baseline bad.json",
+        ("baseline bad.json cannot be read", "write it again"),
+        ("eval pred gt --gate 'dice.mean<=baseline' --baseline base.json",), {"bad.json": "{"},
+        status=3),
+    "baseline as output": Case(
+        "eval pred gt -l dice --gate 'dice.mean<=baseline' --baseline base.json -o base.json",
+        ("base.json is the baseline", "--force"),
+        ("eval pred gt -l dice --gate 'dice.mean<=baseline' --baseline base.json -o base.json"
+         " --force",)),
+}  # fmt: skip
+SETTINGS: dict[str, Case] = {
+    "unknown preset": Case(
+        "eval pred gt -c binry", ("'binry'", "'binary'"), ("eval pred gt -c binary",)),
+    "unknown key": config("loses: [dice]\n", "losses: [dice]\n", "1:1", "'loses'", "'losses'"),
+    "key of a section": config(
+        "workers: 2\n", "run: {workers: 2}\n", "1:1", "'workers'", "'run.workers'"),
+    "value of a key": config(
+        "run:\n  workers: many\n", "run: {workers: 2}\n", "2:12", "auto or a whole", "'many'"),
+    "half a list": config("losses: [dice\n", "losses: [dice]\n", "2:1", "expected ',' or ']'"),
+    "key twice": config(
+        "losses: [dice]\nlosses: [iou]\n", "losses: [dice, iou]\n", "2:1", "twice", "line 1"),
+    "list as config": config("- dice\n", "losses: [dice]\n", "1:1", "`losses: [dice]`", "a list"),
+    "config that is not there": Case(
+        "eval pred gt -c ./c.yaml", ("config ./c.yaml cannot be read", "'./cc.yaml'"),
+        ("eval pred gt -c ./cc.yaml",), {"cc.yaml": "losses: [dice]\n"}),
+    "classes that are not there": Case(
+        "eval pred gt --classes c.yaml", ("c.yaml does not exist", "'cc.yaml'"),
+        ("eval pred gt --classes cc.yaml",),
+        {**sides(LABELS, LABELS), "cc.yaml": "{0: a, 1: b, 2: c}\n"}, status=3),
+    "damaged classes in YAML": Case(
+        "eval pred gt --classes c.yaml", ("c.yaml, line 2", "expected ',' or '}'", "0: sky"), (),
+        {**sides(LABELS, LABELS), "c.yaml": "{0: a\n"}, {"c.yaml": "0: a\n1: b\n2: c\n"}),
+    "damaged classes in JSON": Case(
+        "eval pred gt --classes c.json", ("c.json", "no JSON", '{"0": "sky"'), (),
+        {**sides(LABELS, LABELS), "c.json": "{0: a"}, {"c.json": {"0": "a", "1": "b", "2": "c"}}),
+    "unquoted classes": Case(
+        "eval pred gt --classes '{0: a,'", ("classes cannot be read", "quote the whole option"),
+        ("eval pred gt --classes '{0: a, 1: b, 2: c}'",), sides(LABELS, LABELS)),
+    "unknown weights": Case(
+        "eval pred gt -l dice --weights vgg=x.pth", ("'vgg'", "vgg16"), ("eval pred gt -l dice",)),
+    "shard out of range": Case(
+        "eval pred gt -l dice --shard 3/2 -o s.json", ("'3/2'", "I from 1 to N"),
+        ("eval pred gt -l dice --shard 2/2 -o s.json",)),
+    "shard without output": Case(
+        "eval pred gt -l dice --shard 1/2", ("--shard needs --output", ".json"),
+        ("eval pred gt -l dice --shard 1/2 --output s.json",)),
+    "resume without output": Case(
+        "eval pred gt -l dice --resume", ("--resume needs the --output",),
+        ("eval pred gt -l dice --resume --output r.json",)),
+    "output of no format": Case(
+        "eval pred gt -o r.docx", ("r.docx", "ending", ".json"), ("eval pred gt -o r.json",)),
+    "output as a page": Case(
+        "eval pred gt -o r.html", ("r.html", "lossbench report RUN -o FILE.html"),
+        ("report base.json -o r.html",)),
+    "output in no folder": Case(
+        "eval pred gt -o new/r.json", ("new/r.json", "new does not exist", "create it"), (), {},
+        {"new/.keep": ""}),
+    "page of a table": Case(
+        "report run.csv", ("run.csv", "no result is read from .csv", "-o run.json"),
+        ("report base.json",), {"run.csv": "id,dice\na,1\n"}, status=3),
+    "one result to compare": Case(
+        "compare base.json", ("two results or more",), ("compare base.json base.json",)),
+    "a loss that no result has": Case(
+        "compare base.json base.json -l dise", ("'dise'", "'dice'"),
+        ("compare base.json base.json -l dice",)),
+    "pictures as a result": Case(
+        "report base.json base.json", ("base.json is a second result", "lossbench compare"),
+        ("compare base.json base.json",)),
+}  # fmt: skip
+MANIFESTS: dict[str, Case] = {
+    "other columns": manifest(
+        "image,truth\npred/a.png,gt/a.png\n", "line 1", "'pred'", "id,pred,gt", "image, truth"),
+    "empty manifest": manifest("", "is empty", "id,pred,gt"),
+    "header alone": manifest("pred,gt\n", "no line below its header", "one for each pair"),
+    "short line": manifest("pred,gt\npred/a.png\n", "line 2 has 1 cells", "header has 2"),
+    "comma in a name": manifest(
+        "pred,gt\npred/a,1.png,gt/a.png\n", "line 2 has 3 cells", "in quotes",
+        right='pred,gt\n"pred/a.png",gt/a.png\n'),
+    "two lines of an id": manifest(
+        "id,pred,gt\na,pred/a.png,gt/a.png\na,pred/b.png,gt/b.png\n", "line 2 and line 3", "'a'",
+        "column 'id'", right="id,pred,gt\na,pred/a.png,gt/a.png\nb,pred/b.png,gt/b.png\n"),
+    "column twice": manifest(
+        "pred,pred,gt\npred/a.png,pred/a.png,gt/a.png\n", "line 1", "two columns", "'pred'"),
+    "a cell without text": Case(
+        "eval --manifest m.csv", ("m.csv line 3", "'pred' is empty", "--missing skip"),
+        ("eval --manifest m.csv --missing skip",), {"m.csv": MANIFEST + ",gt/b.png\n"}, status=3),
+    "a file that is not there": Case(
+        "eval --manifest m.csv", ("pred/z.png does not exist",), (),
+        {"m.csv": MANIFEST.replace("d/a", "d/z")}, {"m.csv": MANIFEST}, status=3),
+    "manifest and folders": Case(
+        "eval pred gt --manifest m.csv", ("give PRED and GT or --manifest",),
+        ("eval pred gt", "eval --manifest m.csv"), {"m.csv": MANIFEST}),
+    "unknown column of groups": Case(
+        "eval --manifest m.csv --group-by patint", ("m.csv line 1", "patint", "'patient'"),
+        ("eval --manifest m.csv --group-by patient",),
+        {"m.csv": "pred,gt,patient\npred/a.png,gt/a.png,1\n"}),
+    "manifest that is not there": Case(
+        "eval --manifest n.csv", ("n.csv cannot be read", "'m.csv'"), ("eval --manifest m.csv",),
+        {"m.csv": MANIFEST}, status=3),
+}  # fmt: skip
+DETECTIONS: dict[str, Case] = {
+    "no score": detection(
+        {"score": None}, "r.json: detection 1 (image_id 1) has no score", "category_id, score"),
+    "no list of categories": detection({"categories": None}, "i.json", "'categories'"),
+    "another category": detection({"category_id": 1}, "r.json", "category_id 1", "it has 7"),
+    "another image": detection({"image_id": 9}, "r.json", "image_id 9", "ids are 1"),
+    "negative width": detection({"bbox": [1, 1, -2, 3]}, "r.json", "[1, 1, -2, 3]", "below 0"),
+    "three numbers of a box": detection({"bbox": [1, 1, 2]}, "r.json", "x, y, width, height"),
+    "swapped": Case(
+        "eval i.json r.json", ("r.json is a list", "PRED first, then GT"),
+        ("eval r.json i.json",), BOXES, status=3),
+    "no JSON": Case(
+        "eval r.json i.json", ("r.json cannot be read", "no JSON"), (), {**BOXES, "r.json": "[{"},
+        BOXES, status=3),
+    "one folder and one JSON": Case(
+        "eval pred i.json", ("both JSON files", "results.json"), ("eval r.json i.json",), BOXES),
+    "classes beside COCO's": Case(
+        "eval r.json i.json --classes cat", ("leave out --classes",), ("eval r.json i.json",),
+        BOXES),
+}  # fmt: skip
+PLUGINS: dict[str, Case] = {
+    "syntax": plugin("def own(pred, target)\n    return 1\n", "line 1", "expected ':'"),
+    "no loss": plugin("x = 1\n", "no loss", "def my_loss(pred, target)"),
+    "plugin that is not there": Case(
+        OWN, ("p.py cannot be read", "No such file"), (), {}, {"p.py": PLUGIN}),
+    "array returned": Case(
+        OWN, ("own", "expected one number"), (),
+        {"p.py": "def own(pred, target):\n    return abs(pred - target)\n"}, {"p.py": PLUGIN},
+        status=3),
+}  # fmt: skip
+TABLES = (FOLDERS, READINGS, LOSSES, GATES, SETTINGS, MANIFESTS, DETECTIONS, PLUGINS)
+CASES = {name: case for table in TABLES for name, case in table.items()}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_way_out_of_a_refusal_works(
+    name: str, tmp_path: Path, lossbench_command: Command
+) -> None:
+    case = CASES[name]
+
+    def run(command: str) -> subprocess.CompletedProcess[str]:
+        return lossbench_command(*shlex.split(command), cwd=tmp_path)
+
+    write(tmp_path, PAIRS)
+    if "base.json" in " ".join((case.command, *case.advised)):
+        assert run("eval pred gt -l dice -o base.json").returncode == 0
+    write(tmp_path, case.files)
+    refused = run(case.command)
+    assert "Traceback" not in refused.stderr
+    assert refused.returncode == case.status, refused.stderr
+    assert [each for each in case.words if each not in refused.stderr] == [], refused.stderr
+    new = {each for command in case.advised for each in shlex.split(command)}
+    flags = {each for each in new - set(shlex.split(case.command)) if each.startswith("--")}
+    assert [each for each in flags if each not in refused.stderr] == [], refused.stderr
+    write(tmp_path, case.mended)
+    for command in case.advised or (case.command,):
+        done = run(command)
+        assert done.returncode == case.end, f"{command}: {done.stderr}"
+
+
+def test_weights_that_are_nowhere_are_given_as_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lossbench_command: Command
+) -> None:
+    for variable in ("LOSSBENCH_CACHE", "TORCH_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    write(tmp_path, PAIRS)
+    loss = "perceptual(network=squeezenet, layers=[relu1])"
+    command = ("eval", "pred", "gt", "--task", "image", "-l", loss, "--offline")
+    refused = lossbench_command(*command, cwd=tmp_path)
+    assert refused.returncode == 3
+    assert "the weights squeezenet are needed" in refused.stderr
+    assert "--weights squeezenet=FILE" in refused.stderr
+    torch.save(dict(seeded(NETWORKS["squeezenet"])), tmp_path / "w.pth")
+    done = lossbench_command(*command, "--weights", "squeezenet=w.pth", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
