@@ -463,7 +463,124 @@ PLUGINS: dict[str, Case] = {
         {"p.py": "def own(pred, target):\n    return abs(pred - target)\n"}, {"p.py": PLUGIN},
         status=3),
 }  # fmt: skip
-TABLES = (FOLDERS, READINGS, LOSSES, GATES, SETTINGS, MANIFESTS, DETECTIONS, PLUGINS)
+ONE = np.zeros((8, 8, 3), np.uint8) + np.array([1, 0, 0], np.uint8)
+SEGMENTS = {
+    "images": [{"id": 1, "file_name": "a.png"}],
+    "annotations": [{"image_id": 1, "file_name": "a.png",
+                     "segments_info": [{"id": 1, "category_id": 7, "iscrowd": 0}]}],
+    "categories": [{"id": 7, "name": "cat", "isthing": 1}],
+}  # fmt: skip
+PANOPTIC = {"p.json": SEGMENTS, "t.json": SEGMENTS, "p/a.png": ONE, "t/a.png": ONE}
+VECTORS = {**dict.fromkeys(PAIRS), **{f"{role}/{name}.npy": np.arange(3.0) + len(role)
+                                      for name in "ab" for role in ("pred", "gt")}}  # fmt: skip
+ALIASES = f"x: &a [{'1,' * 10}]\ny: &b [{'*a,' * 100}]\nlosses: [{'*b,' * 200}]\n"
+THIRDS = np.random.default_rng(0).random((3, 16, 18), np.float32)
+EMBEDDED = "eval pred gt --task vectors -l contrastive --input same=same"
+SAME = {"same/a.npy": np.array([1]), "same/b.npy": np.array([0])}
+TRUE_BOXES = {"boxes": np.array([[1.0, 1, 5, 5]]), "labels": np.array([0])}
+RATED = {**TRUE_BOXES, "scores": np.array([0.5])}
+BOX_FILES = {**dict.fromkeys(PAIRS), "pred/a.npz": RATED, "gt/a.npz": TRUE_BOXES,
+             "pred/b.npz": RATED, "gt/b.npz": {**TRUE_BOXES, "labels": np.array([1])}}  # fmt: skip
+RARE: dict[str, Case] = {
+    "manifest as output": Case(
+        "eval --manifest m.csv -o m.csv", ("--output m.csv is the manifest",),
+        ("eval --manifest m.csv -o r.csv",), {"m.csv": MANIFEST}),
+    "option of a plugin": plugin(
+        "def own(pred, target, *, k):\n    return 1.0\n", "k has no default"),
+    "aliases in a config": config(ALIASES, "losses: [dice]\n", "more than 100,000 values"),
+    "aliases in classes": Case(
+        "eval pred gt --classes c.yaml", ("c.yaml", "more than 100,000 values"), (),
+        {**sides(LABELS, LABELS), "c.yaml": ALIASES}, {"c.yaml": "[a, b, c]"}),
+    "classes too deep": Case(
+        "eval pred gt --classes c.yaml", ("c.yaml", "nested too deep"), (),
+        {**sides(LABELS, LABELS), "c.yaml": "[" * 20000}, {"c.yaml": "[a, b, c]"}),
+    "two names of a colour": Case(
+        "eval pred gt --classes '{a: \"#00ff00\", b: \"#00ff00\"}'",
+        ("one stored value", "two names"),
+        ("eval pred gt --classes '{a: \"#00ff00\", b: \"#00ffff\"}'",),
+        sides(np.zeros_like(COLOUR) + np.array([0, 255, 0], np.uint8),
+              np.zeros_like(COLOUR) + np.array([0, 255, 0], np.uint8))),
+    "two truths": Case(
+        "eval i.json i.json --task detection", ("i.json", "no list", "COCO's results format"),
+        ("eval r.json i.json",), BOXES, status=3),
+    "no images": Case(
+        "eval r.json i.json", ("i.json has no images",), (),
+        {"r.json": [], "i.json": {**COCO, "images": [], "annotations": []}}, BOXES, status=3),
+    "JSON far away": Case(
+        "eval memory://p.json memory://t.json", ("memory://p.json is a URL", "copy it"),
+        ("eval p.json t.json",), PANOPTIC, status=3),
+    "classes beside panoptic JSON": Case(
+        "eval p.json t.json --classes cat", ("leave out --classes",), ("eval p.json t.json",),
+        PANOPTIC),
+    "threshold of labels": Case(
+        "eval pred gt -l dice --gt-threshold 0.5 --gt-encoding labels",
+        ("--gt-threshold", "read as labels", "--gt-encoding probability"),
+        ("eval pred gt -l dice --gt-threshold 0.5 --gt-encoding probability",)),
+    "too many labels": Case(
+        "eval pred gt --gt-encoding labels --pred-encoding labels",
+        ("labels go up to 5,000", "4,096", "--classes", "--gt-encoding image"),
+        ("eval pred gt --classes '{0: a, 5000: b}' --gt-encoding labels --pred-encoding labels",),
+        both("a.npy", np.where(MASK, np.uint16(5000), np.uint16(0)))),
+    "classes of arrays": Case(
+        "eval pred gt --classes a,b", ("2 classes are named, arrays hold 3", "name each"),
+        ("eval pred gt --classes a,b,c",),
+        both("v.npy", THIRDS, np.arange(16 * 18, dtype=np.uint8).reshape(16, 18) % 3)),
+    "colours with a divisor": Case(
+        "eval pred gt -l pq --divisor 1000",
+        ("colours as labels need their classes", "--classes '{24: person"),
+        ("eval pred gt -l pq --divisor 1000 --classes '{0: a}'",), sides(ONE, ONE)),
+    "a name too long": Case(
+        f"eval {'x' * 300} gt", ("xxx cannot be read: File name too long (pred)",),
+        ("eval pred gt",), status=3),
+    "a URL that needs a package": Case(
+        "eval gs://b/p gs://b/t", ("gs://b/p needs a package", "gcsfs"), ("eval pred gt",),
+        status=3),
+    "no such GPU": Case(
+        "eval pred gt -l dice --device cuda:77", ("'cuda:77' cannot be used", "--device cpu"),
+        ("eval pred gt -l dice --device cpu",)),
+    "a result too deep": Case(
+        "report x.json", ("x.json cannot be read", "nested too deep"), ("report base.json",),
+        {"x.json": "[" * 200000}, status=3),
+    "classes of two sizes": Case(
+        "eval pred gt --pred-pattern '{id}_{class}.png' --gt-pattern '{id}_{class}.png'",
+        ("pred/a_y.png is 18×8, other classes are 18×16",), (),
+        {**dict.fromkeys(PAIRS), "pred/a_x.png": GREY, "pred/a_y.png": GREY[:8],
+         "gt/a_x.png": MASK, "gt/a_y.png": MASK}, {"pred/a_y.png": GREY}, status=3),
+    "weights in colour": Case(
+        "eval pred gt -l bce --input weight=w", ("w/a.png is a colour picture", "in grey"), (),
+        {"w/a.png": COLOUR, "w/b.png": COLOUR}, {"w/a.png": GREY, "w/b.png": GREY}, status=3),
+    "a style": Case(
+        "eval pred gt --task image -l 'gram(network=tiny_seeded, layers=[relu1_2], against=style)'",
+        ("role style", "--input style=DIR"),
+        ("eval pred gt --task image -l 'gram(network=tiny_seeded, layers=[relu1_2], against=style)'"
+         " --input style=gt",)),
+    "identity": Case(
+        "eval pred gt --task image -l identity --input target_back=gt",
+        ("identity needs the role", "--input pred_back=DIR"),
+        ("eval pred gt --task image -l identity --input pred_back=pred --input target_back=gt",)),
+    "a file of weights that is not there": Case(
+        "eval pred gt --task image -l 'content(network=squeezenet, layers=[relu1])'"
+        " --weights squeezenet=w.pth",
+        ("--weights squeezenet=w.pth", "no such file"),
+        ("eval pred gt --task image -l 'perceptual(network=tiny_seeded)'",), status=3),
+    "no thresholds of boxes": Case(
+        "eval r.json i.json -l 'average_precision_boxes(iou_thresholds=[])'",
+        ("iou_thresholds=[] has no threshold", "none"),
+        ("eval r.json i.json -l 'average_precision_boxes(iou_thresholds=none)'",), BOXES),
+    "vectors of no length": Case(
+        EMBEDDED, ("pred/b.npy holds no number",), (),
+        {**VECTORS, **SAME, **{name: np.zeros(0) for name in VECTORS if name.endswith("npy")}},
+        VECTORS, status=3),
+    "labels of boxes with fractions": Case(
+        "eval pred gt --task detection", ("gt/b.npz", "labels that are not finite"), (),
+        {**BOX_FILES, "gt/b.npz": {**TRUE_BOXES, "labels": np.array([np.nan])}}, BOX_FILES,
+        status=3),
+    "boxes without labels": Case(
+        "eval pred gt --task detection", ("pred/b.npz has no labels", "several classes"), (),
+        {**BOX_FILES, "pred/b.npz": {key: RATED[key] for key in ("boxes", "scores")}}, BOX_FILES,
+        status=3),
+}  # fmt: skip
+TABLES = (RARE, FOLDERS, READINGS, LOSSES, GATES, SETTINGS, MANIFESTS, DETECTIONS, PLUGINS)
 CASES = {name: case for table in TABLES for name, case in table.items()}
 
 

@@ -168,7 +168,7 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, FileFacts]:
         try:
             picture = read(source)
             if not reading and (picture.colour or picture.mode == "LA"):
-                numbers = f"where role {role} has one number a pixel"
+                numbers = f"where role {role} has one number a pixel; save it in grey"
                 raise mismatch(f"is a colour picture ({picture.mode}) {numbers}")
             planes.append(reading.plane(picture) if reading else picture.array)
             if planes[-1].size == 0:

@@ -105,7 +105,9 @@ def load_json(role: str, file: str) -> Any:
         InputError: it cannot be read.
     """
     if is_url(file):
-        raise InputError(f"{label(file)} is a URL; JSON files are read from local folders")
+        raise InputError(
+            f"{label(file)} is a URL; JSON files are read from local folders, so copy it"
+        )
     try:
         return json.loads(Path(file).read_bytes())  # UTF-8 or UTF-16, also with a byte-order mark
     except FileNotFoundError:

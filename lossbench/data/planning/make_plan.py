@@ -192,7 +192,8 @@ def _set_encodings(settings: ReadingSettings) -> tuple[str | None, str | None]:
         return settings.gt_encoding, settings.pred_encoding
     if settings.gt_encoding not in (None, "probability"):
         raise SettingError(
-            f"--gt-threshold makes a graded ground truth hard; it is read as {settings.gt_encoding}"
+            f"--gt-threshold makes a graded ground truth hard, which is --gt-encoding"
+            f" probability; it is read as {settings.gt_encoding}"
         )
     return "probability", settings.pred_encoding
 

@@ -274,7 +274,10 @@ def name_classes(
     lengths = {side.evidence.leading for side in sides if side.has_planes}
     if classes:
         for length in lengths - {len(classes.names)}:
-            raise SettingError(f"{len(classes.names)} classes are named, arrays hold {length}")
+            raise SettingError(
+                f"{len(classes.names)} classes are named, arrays hold {length}; name each of them"
+                " with --classes"
+            )
         return classes
     maps = [side for side in sides if side.is_label_map]
     if any(side.evidence.colour for side in maps):
@@ -288,5 +291,8 @@ def name_classes(
         return Classes.of(sorted(label for label in labels if label >= 0))
     count = max(lengths, default=0) or max(2, largest + 1)
     if count > MAX_CLASSES:
-        raise SettingError(f"labels go up to {count - 1:,}, {MAX_CLASSES:,} classes are the most")
+        raise SettingError(
+            f"labels go up to {count - 1:,}, {MAX_CLASSES:,} classes are the most; name those that"
+            " occur with --classes, or read levels with --gt-encoding image"
+        )
     return Classes.of(range(count))
