@@ -7,10 +7,17 @@ that no test makes.
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import shlex
 import subprocess
+import sys
+import tarfile
+import zipfile
 from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +26,12 @@ import pytest
 import torch
 from PIL import Image
 
+import lossbench
+from lossbench.catalog import plugins
+from lossbench.data.loading import sample
 from lossbench.networks.architectures import NETWORKS
 from lossbench.networks.extractor import seeded
+from lossbench.runtime import limits
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -329,8 +340,8 @@ GATES: dict[str, Case] = {
         ("baseline bas.json cannot be read", "'base.json'"),
         ("eval pred gt --gate 'dice.mean<=baseline' --baseline base.json",), status=3),
     "baseline of another loss": Case(
-        "eval pred gt -l l1 --task image --gate 'l1.mean<=baseline' --baseline base.json",
-        ("no l1.mean", "dice"),
+        "eval pred gt -l iou --gate 'iou.mean>=baseline' --baseline base.json",
+        ("base.json", "iou.mean", "dice"),
         ("eval pred gt -l dice --gate 'dice.mean<=baseline' --baseline base.json",)),
     "damaged baseline": Case(
         "eval pred gt --gate 'dice.mean<=baseline' --baseline bad.json",
@@ -608,6 +619,176 @@ def test_the_way_out_of_a_refusal_works(
     for command in case.advised or (case.command,):
         done = run(command)
         assert done.returncode == case.end, f"{command}: {done.stderr}"
+
+
+# Annotations that a plugin wrongly uses on a binary task: what they import, and the message.
+FORMS = {
+    "boxes: BoxPairs": ("views.boxes import BoxPairs", "needs boxes: --task detection"),
+    "pred: Label, target: Label": ("plugin_api import Label", "one number per sample"),
+    "pred: Tensors, target: Tensors": ("plugin_api import Tensors", "--task records"),
+    "found: RankedDetections": ("views.ranked_detections import RankedDetections", "detections"),
+    "matched: Segments": ("views.segments import Segments", "needs instance maps"),
+    "triplets: TripletSums": ("views.vectors import TripletSums", "--task vectors"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_form_of_another_task_is_refused(
+    form: str, tmp_path: Path, lossbench_command: Command
+) -> None:
+    module, message = FORMS[form]
+    text = f"""from lossbench.plugin_api import PerSample, loss
+from lossbench.{module}
+
+@loss(tasks=['binary'])
+def own({form}) -> PerSample:
+    return 1
+"""
+    write(tmp_path, PAIRS | {"p.py": text})
+    refused = lossbench_command(*shlex.split(OWN), cwd=tmp_path)
+    assert refused.returncode == 2, refused.stderr
+    assert message in refused.stderr
+    write(tmp_path, {"p.py": PLUGIN})
+    assert lossbench_command(*shlex.split(OWN), cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["b.npz", "b.nii.gz", "b.tar.gz", "b.zip"])
+def test_a_bomb_is_not_unpacked(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lossbench_command: Command
+) -> None:
+    monkeypatch.setattr(limits, "ALWAYS", 1000)
+    zeros = bytes(1 << 22)
+    path = tmp_path / "pred" / name
+    path.parent.mkdir()
+    if name.endswith(".nii.gz"):
+        path.write_bytes(gzip.compress(zeros))
+    elif name.endswith(".tar.gz"):
+        with tarfile.open(path, "w:gz") as archive:
+            member = tarfile.TarInfo("b.npy")
+            member.size = len(zeros)
+            archive.addfile(member, BytesIO(zeros))
+    else:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr("b.npy", zeros)
+    pred = f"pred/{name}" if "tar" in name or "zip" in name else "pred"
+    write(tmp_path, {"gt/b.png": MASK})
+    refused = lossbench_command("eval", pred, "gt", cwd=tmp_path)
+    assert refused.returncode == 3
+    assert f"pred/{name}" in refused.stderr
+    assert "unpacks to" in refused.stderr
+    assert "unpack it beforehand" in refused.stderr
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path, lossbench_command: Command) -> None:
+    write(tmp_path, PAIRS | {"m.csv": MANIFEST.replace("pred/a.png", "p.png")})
+    os.mkfifo(tmp_path / "p.png")
+    for command in ("eval --manifest m.csv", "eval p.png gt/a.png"):
+        refused = lossbench_command(*command.split(), cwd=tmp_path)
+        assert refused.returncode == 3
+        assert "p.png is a pipe or device; copy it into a file" in refused.stderr
+    (tmp_path / "p.png").unlink()
+    write(tmp_path, {"p.png": GREY})
+    for command in ("eval --manifest m.csv", "eval p.png gt/a.png"):
+        assert lossbench_command(*command.split(), cwd=tmp_path).returncode == 0
+
+
+def test_a_manifest_names_only_files_that_are_read(
+    tmp_path: Path, lossbench_command: Command
+) -> None:
+    text = MANIFEST.replace("pred/a.png", "pred/a.mha")
+    write(tmp_path, PAIRS | {"m.csv": text, "pred/a.mha": "x"})
+    refused = lossbench_command("eval", "--manifest", "m.csv", cwd=tmp_path)
+    assert refused.returncode == 3
+    assert "pred/a.mha is of a format that is not read" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (MemoryError(), "pred/a.bmp cannot be read: memory did not suffice; fewer --workers"),
+        (
+            PermissionError(13, "Permission denied"),
+            "pred/ cannot be read: Permission denied; allow",
+        ),
+        (KeyError("x"), "pair a could not be read (KeyError: 'x'): this is a fault of lossbench"),
+    ],
+    ids=["memory", "permission", "fault"],
+)
+def test_what_the_machine_refuses(
+    error: Exception,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lossbench_command: Command,
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    write(tmp_path, dict.fromkeys(PAIRS) | {"pred/a.bmp": GREY, "gt/a.bmp": MASK})
+    owner, name = {
+        MemoryError: (Image, "open"),
+        PermissionError: (os, "scandir"),
+        KeyError: (sample, "_load"),
+    }[type(error)]
+    with monkeypatch.context() as during:
+        during.setattr(owner, name, fail)
+        refused = lossbench_command("eval", "pred", "gt", "--workers", "1", cwd=tmp_path)
+    assert refused.returncode == 3, refused.stderr
+    assert words in refused.stderr
+    assert lossbench_command("eval", "pred", "gt", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "extra"),
+    [
+        ("fsspec", "eval memory://a memory://b", "pip install 'lossbench[remote]'"),
+        ("safetensors", "eval pred gt --task image --weights squeezenet=w.safetensors -l"
+         " 'content(network=squeezenet, layers=[relu1])'", "pip install 'lossbench[safetensors]'"),
+    ],
+)  # fmt: skip
+def test_a_package_that_is_absent_is_named_with_its_extra(
+    package: str,
+    command: str,
+    extra: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    lossbench_command: Command,
+) -> None:
+    write(tmp_path, PAIRS | {"w.safetensors": "x"})
+    for name in [each for each in sys.modules if each.split(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    refused = lossbench_command(*shlex.split(command), cwd=tmp_path)
+    assert refused.returncode in (2, 3)
+    assert extra in refused.stderr
+
+
+def test_plugins_that_packages_offer_are_modules(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value, words in (
+        ("json:loads", "expected a module without :loads"),
+        ("no_such_module", "'no_such_module', which does not exist"),
+    ):
+        point = EntryPoint("x", value, plugins.GROUP)
+        with pytest.raises(lossbench.SettingError, match=words):
+            plugins._offered(point)
+
+
+def test_python_names_what_it_expects() -> None:
+    half = torch.full((2, 1, 4, 4), 0.5)
+    with pytest.raises(lossbench.SettingError, match="there are config, result"):
+        lossbench.schema("reslt")
+    with pytest.raises(lossbench.SettingError, match="pred goes from 2 to 2; expected"):
+        lossbench.loss("bce")(half * 4, half)
+
+
+def test_weights_are_verified_only_where_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lossbench_command: Command
+) -> None:
+    for variable in ("LOSSBENCH_CACHE", "TORCH_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    refused = lossbench_command("weights", "verify", "squeezenet")
+    assert refused.returncode == 3
+    assert "squeezenet is in no cache; run lossbench weights fetch squeezenet" in refused.stderr
 
 
 def test_weights_that_are_nowhere_are_given_as_a_file(
