@@ -14,7 +14,6 @@ from textwrap import dedent
 from typing import Any
 
 from lossbench.catalog.grammar import parse_call
-from lossbench.errors import SettingError, did_you_mean
 
 DEFAULT = "lossbench"
 ALL = "all"
@@ -128,16 +127,6 @@ class Convention:
         meanings = {loss: rule.meanings for loss, rule in rules.items() if rule.meanings}
         options = {loss: rule.options for loss, rule in rules.items()}
         return {**options, **({MEANINGS: meanings} if meanings else {})}
-
-
-def find(name: str) -> Convention:
-    """The preset with a name; an unknown name is an error with a suggestion."""
-    if not isinstance(name, str) or name not in CONVENTIONS:
-        raise SettingError(
-            f"no convention is called {name!r}{did_you_mean(str(name), (*CONVENTIONS, ALL))};"
-            f" there are {', '.join(CONVENTIONS)}, and all"
-        )
-    return CONVENTIONS[name]
 
 
 PRESETS = (

@@ -379,7 +379,7 @@ class Settings:
     def preset(self) -> conventions.Convention:
         """The convention of the columns; with `all`, our own."""
         name = self.convention
-        return conventions.find(conventions.DEFAULT if name == conventions.ALL else name)
+        return conventions.CONVENTIONS[conventions.DEFAULT if name == conventions.ALL else name]
 
     def defaults(self, preset: conventions.Convention, task: str | None) -> Defaults:
         """Options that an expression leaves open: those of the run, then those of a convention."""

@@ -1161,8 +1161,9 @@ def test_a_dry_run_says_which_convention_it_would_be(lossbench_command) -> None:
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("monia", "'monai'"), ("Torch", "'torch'"), ("al", "'all'"), ("", "there are lossbench"),
-     ("[red]", "there are lossbench"), ("nn-unet", "'nnunet'")],
+    [("monia", "'monai'"), ("Torch", "'torch'"), ("al", "'all'"),
+     ("", "convention is lossbench, torch"), ("[red]", "convention is lossbench, torch"),
+     ("nn-unet", "'nnunet'")],
 )  # fmt: skip
 def test_an_unknown_convention_offers_the_nearest(lossbench_command, name, nearest) -> None:
     done = lossbench_command("eval", "no/pred", "no/gt", "--convention", name)

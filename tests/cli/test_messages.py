@@ -492,6 +492,13 @@ TRUE_BOXES = {"boxes": np.array([[1.0, 1, 5, 5]]), "labels": np.array([0])}
 RATED = {**TRUE_BOXES, "scores": np.array([0.5])}
 BOX_FILES = {**dict.fromkeys(PAIRS), "pred/a.npz": RATED, "gt/a.npz": TRUE_BOXES,
              "pred/b.npz": RATED, "gt/b.npz": {**TRUE_BOXES, "labels": np.array([1])}}  # fmt: skip
+SEGM = "eval pred gt --task detection -l 'average_precision_boxes(iou_type=segm)'"
+TINY = "network=tiny_seeded, layers=[relu1_2]"
+RECORDS_PLUGIN = """from lossbench.plugin_api import PerSample, Tensors, loss
+@loss(tasks=['records'])
+def own(pred: Tensors, target: Tensors) -> PerSample:
+    return (pred['x'] - target['x']).mean(1)
+"""
 RARE: dict[str, Case] = {
     "manifest as output": Case(
         "eval --manifest m.csv -o m.csv", ("--output m.csv is the manifest",),
@@ -586,6 +593,68 @@ RARE: dict[str, Case] = {
         "eval pred gt --task detection", ("gt/b.npz", "labels that are not finite"), (),
         {**BOX_FILES, "gt/b.npz": {**TRUE_BOXES, "labels": np.array([np.nan])}}, BOX_FILES,
         status=3),
+    "option of a formal plugin": plugin(
+        "from lossbench.plugin_api import PerSample, Probability\n"
+        "def own(pred: Probability, target: Probability, *, k: float) -> PerSample: ...\n",
+        "line 2", "k has no default"),
+    "a third value of a mask": Case(
+        "eval pred gt -l pq --gt-encoding mask --pred-encoding mask",
+        ("pred/b.png has value 128", "mask {0,255}"), (),
+        {**sides(MASK, MASK), "pred/b.png": np.where(MASK, np.uint8(128), np.uint8(0)),
+         "pred/c.png": MASK, "gt/c.png": MASK},
+        {"pred/b.png": MASK}, status=3),
+    "a label among many classes": Case(
+        "eval pred gt --classes 3000 --gt-encoding labels --pred-encoding labels",
+        ("pred/a.npy has value 3500", "--classes"),
+        ("eval pred gt --classes 3501 --gt-encoding labels --pred-encoding labels",),
+        both("a.npy", np.where(MASK, np.uint16(3500), np.uint16(0)), LABELS.astype(np.uint16)),
+        status=3),
+    "a predicted label at distances": Case(
+        "eval pred gt -l hd95 --classes 3 --gt-encoding labels --pred-encoding labels",
+        ("pred/a.png has values 5, 6, 7", "--classes"),
+        ("eval pred gt -l hd95 --classes 8 --gt-encoding labels --pred-encoding labels",),
+        {**sides(LABELS, LABELS), "pred/a.png": LABELS + 5}, status=3),
+    "a true label at distances": Case(
+        "eval pred gt -l hd95 --classes 3 --gt-encoding labels --pred-encoding labels",
+        ("gt/a.png has values 5, 6, 7", "--classes"),
+        ("eval pred gt -l hd95 --classes 8 --gt-encoding labels --pred-encoding labels",),
+        {**sides(LABELS, LABELS), "gt/a.png": LABELS + 5}, status=3),
+    "masks of two sizes": Case(
+        SEGM, ("pred/a.npz has masks of 8×8", "9×9"), (),
+        {**BOX_FILES, "pred/a.npz": {**RATED, "masks": np.ones((1, 8, 8), np.uint8)},
+         "gt/a.npz": {**TRUE_BOXES, "masks": np.ones((1, 9, 9), np.uint8)}, "pred/b.npz": None,
+         "gt/b.npz": None},
+        {"pred/a.npz": {**RATED, "masks": np.ones((1, 9, 9), np.uint8)}}, status=3),
+    "labels of boxes without end": Case(
+        "eval pred gt --task detection", ("boxes have 5,000 labels", "4,096"), (),
+        {**BOX_FILES, "gt/a.npz": {"boxes": np.ones((5000, 4)), "labels": np.arange(5000)}},
+        BOX_FILES),
+    "nothing in records": Case(
+        "eval pred gt --task records -l own --plugin p.py", ("nothing to read (pred)",), (),
+        {**dict.fromkeys(PAIRS), "p.py": RECORDS_PLUGIN, "pred/a.npz": {}, "gt/a.npz": {}},
+        {"pred/a.npz": {"x": np.ones(3)}, "gt/a.npz": {"x": np.ones(3)}}, status=3),
+    "a divisor too small": Case(
+        "eval pred gt -l pq --divisor 2", ("class · 2 + instance", "is the divisor right?"),
+        ("eval pred gt -l pq --divisor 100000",),
+        {**dict.fromkeys(PAIRS), **{
+            f"{role}/{n}.npy": (np.arange(1 << 14) + 100_000 + (n << 14)).reshape(128, 128)
+            for n in range(4) for role in ("pred", "gt")}}),
+    "a style of another size": Case(
+        f"eval pred gt --task image -l 'content({TINY}, against=style)' --input style=s",
+        ("differs in size", "gram"),
+        (f"eval pred gt --task image -l 'gram({TINY}, against=style)' --input style=s",),
+        {f"s/{name}.png": GREY.repeat(2, axis=0).repeat(2, axis=1) for name in "ab"}, status=3),
+    "subpixels of four axes": Case(
+        "eval pred gt -l 'hd95(surface=subpixel)' --task binary", ("2 or 3 axes", "has 4"),
+        ("eval pred gt -l hd95 --task binary",),
+        both("a.npy", np.ones((8, 8, 8, 8), np.uint8))),
+    "gradient of a plugin": Case(
+        "gradcheck own --plugin p.py", ("no such thing",), (), {
+            "p.py": "from lossbench.plugin_api import SettingError\n"
+            "import torch\ndef own(pred: torch.Tensor, target: torch.Tensor):\n"
+            "    raise SettingError('no such thing')\n"},
+        {"p.py": "import torch\ndef own(pred: torch.Tensor, target: torch.Tensor):\n"
+         "    return (pred - target).square().mean()\n"}),
     "boxes without labels": Case(
         "eval pred gt --task detection", ("pred/b.npz has no labels", "several classes"), (),
         {**BOX_FILES, "pred/b.npz": {key: RATED[key] for key in ("boxes", "scores")}}, BOX_FILES,
@@ -628,7 +697,7 @@ FORMS = {
     "pred: Tensors, target: Tensors": ("plugin_api import Tensors", "--task records"),
     "found: RankedDetections": ("views.ranked_detections import RankedDetections", "detections"),
     "matched: Segments": ("views.segments import Segments", "needs instance maps"),
-    "triplets: TripletSums": ("views.vectors import TripletSums", "--task vectors"),
+    "pool: Gallery": ("interface.annotations import Gallery", "--task vectors"),
 }
 
 
@@ -677,6 +746,17 @@ def test_a_bomb_is_not_unpacked(
     assert f"pred/{name}" in refused.stderr
     assert "unpacks to" in refused.stderr
     assert "unpack it beforehand" in refused.stderr
+
+
+def test_a_size_that_a_file_forges_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lossbench_command: Command
+) -> None:
+    monkeypatch.setattr(limits, "ALWAYS", 1000)
+    packed = gzip.compress(bytes(1 << 22))
+    write(tmp_path, {"gt/b.png": MASK, "pred/b.nii.gz": packed[:-4] + bytes(4)})
+    refused = lossbench_command("eval", "pred", "gt", cwd=tmp_path)
+    assert refused.returncode == 3
+    assert "pred/b.nii.gz unpacks to" in refused.stderr
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path, lossbench_command: Command) -> None:
@@ -777,8 +857,18 @@ def test_python_names_what_it_expects() -> None:
     half = torch.full((2, 1, 4, 4), 0.5)
     with pytest.raises(lossbench.SettingError, match="there are config, result"):
         lossbench.schema("reslt")
-    with pytest.raises(lossbench.SettingError, match="pred goes from 2 to 2; expected"):
+    with pytest.raises(lossbench.SettingError, match="pred goes from 2 to 2"):
         lossbench.loss("bce")(half * 4, half)
+    with pytest.raises(lossbench.SettingError, match="pos_weight=role needs maps; give a"):
+        lossbench.loss("bce")(half, half, pos_weight="role")
+    with pytest.raises(lossbench.SettingError, match="2 numbers for 3 classes"):
+        lossbench.loss("dice")(half.repeat(1, 3, 1, 1), half.repeat(1, 3, 1, 1), task="multilabel",
+                               class_weights=[1, 2])  # fmt: skip
+    with pytest.raises(lossbench.SettingError, match=r"target is \(3, 3\) where pred is \(2, 3\)"):
+        lossbench.loss("contrastive")(torch.ones(2, 3), torch.ones(3, 3), same=torch.ones(2))
+    with pytest.raises(lossbench.SettingError, match="needs the role style"):
+        lossbench.loss("gram")(*[half] * 2, task="image", network="tiny_seeded", layers=["relu1_2"],
+                               against="style")  # fmt: skip
 
 
 def test_weights_are_verified_only_where_they_are(

@@ -13,6 +13,7 @@ from lossbench.data.planning.plan import Plan
 from lossbench.runtime.array_types import AnyArray, BoolArray, IntArray
 
 NOTHING, VOID = -1, -2  # in place of a segment
+SHOWN = 8  # classes that a message lists
 Listed = Mapping[int, tuple[int, bool]]  # stored number -> class, whether it is a crowd
 
 
@@ -147,9 +148,10 @@ def _divided(plan: Plan, reading: InputEncoding, ids: IntArray) -> SegmentMap:
     classes = np.array([values.get(value, NOTHING) for value in stored.tolist()], np.int64)
     unknown = (classes == NOTHING) & ~void & ~nothing
     if unknown.any():
+        known = ", ".join(map(str, list(values)[:SHOWN])) + ", …" * (len(values) > SHOWN)
         raise reading.unfit(
             f"holds label {ids[unknown][0]}, of class {stored[unknown][0]}, where the plan reads"
-            f" {', '.join(map(str, values))}; name all classes with --classes, or --ignore a value"
+            f" {known}; name all classes with --classes, or --ignore a value"
         )
     crowd = alone & thing[classes]
     both = set(stored[alone & ~void & ~nothing].tolist()) & set(stored[~alone].tolist())
