@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 import lossbench.interface.annotations as vocabulary
-from lossbench.errors import SettingError
 from lossbench.interface.annotations import Decibels, NonNegative, PerPixel, RootMean
 from lossbench.interface.sample_batch import SampleBatch
 from lossbench.interface.stable_math import alike, power, ratio, root, total
@@ -227,10 +226,6 @@ def _of_targets(value: Tensor, weight: Tensor, joint: Tensor) -> Tensor:
 
 def _weights(class_weights: Any, like: Tensor) -> Tensor:
     """Class weights as a tensor."""
-    if len(class_weights) != like.shape[1]:
-        raise SettingError(
-            f"class_weights has {len(class_weights)} numbers for {like.shape[1]} classes"
-        )
     return torch.as_tensor(class_weights, dtype=like.dtype, device=like.device)
 
 

@@ -133,8 +133,6 @@ class Features:
         """
         if against == "content" and content is None:
             against = "target"
-        if against == "style" and style is None:
-            raise SettingError("against=style needs the role style: --input style=DIR")
         return cls(compared(values, Recipe(network), tuple(layers), against))
 
 

@@ -8,6 +8,7 @@ that no test makes.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import os
 import shlex
@@ -16,22 +17,32 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import EntryPoint
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from lossbench_cli import main
 from PIL import Image
 
 import lossbench
 from lossbench.catalog import plugins
 from lossbench.data.loading import sample
+from lossbench.data.loading.records import read_tensors
+from lossbench.data.pairing.pairs import Pair
+from lossbench.engine import reader_pool
+from lossbench.interface import weight_maps
+from lossbench.interface.sample_batch import Input
 from lossbench.networks.architectures import NETWORKS
 from lossbench.networks.extractor import seeded
 from lossbench.runtime import limits
+from lossbench.views import features
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -114,6 +125,19 @@ def both(name: str, pred: Any, target: Any | None = None) -> dict[str, Any]:
         f"gt/{name}": pred if target is None else target,
     }
     return only
+
+
+def packed(files: Mapping[str, Any]) -> bytes:
+    """A compressed archive of pictures."""
+    out = BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        for name, array in files.items():
+            picture = BytesIO()
+            Image.fromarray(array).save(picture, "PNG")
+            member = tarfile.TarInfo(name)
+            member.size = picture.tell()
+            archive.addfile(member, BytesIO(picture.getvalue()))
+    return out.getvalue()
 
 
 def write(root: Path, files: Mapping[str, Any]) -> None:
@@ -485,7 +509,7 @@ PANOPTIC = {"p.json": SEGMENTS, "t.json": SEGMENTS, "p/a.png": ONE, "t/a.png": O
 VECTORS = {**dict.fromkeys(PAIRS), **{f"{role}/{name}.npy": np.arange(3.0) + len(role)
                                       for name in "ab" for role in ("pred", "gt")}}  # fmt: skip
 ALIASES = f"x: &a [{'1,' * 10}]\ny: &b [{'*a,' * 100}]\nlosses: [{'*b,' * 200}]\n"
-THIRDS = np.random.default_rng(0).random((3, 16, 18), np.float32)
+THIRDS = np.full((3, 16, 18), 1 / 3, np.float32)
 EMBEDDED = "eval pred gt --task vectors -l contrastive --input same=same"
 SAME = {"same/a.npy": np.array([1]), "same/b.npy": np.array([0])}
 TRUE_BOXES = {"boxes": np.array([[1.0, 1, 5, 5]]), "labels": np.array([0])}
@@ -619,6 +643,10 @@ RARE: dict[str, Case] = {
         ("gt/a.png has values 5, 6, 7", "--classes"),
         ("eval pred gt -l hd95 --classes 8 --gt-encoding labels --pred-encoding labels",),
         {**sides(LABELS, LABELS), "gt/a.png": LABELS + 5}, status=3),
+    "an archive that Dask's workers cannot read": Case(
+        "eval a.tar.gz/pred a.tar.gz/gt -l dice --engine tcp://127.0.0.1:1",
+        ("a.tar.gz is unpacked on this machine", "a .zip or a .tar"),
+        ("eval a.tar.gz/pred a.tar.gz/gt -l dice",), {"a.tar.gz": packed(PAIRS)}),
     "masks of two sizes": Case(
         SEGM, ("pred/a.npz has masks of 8×8", "9×9"), (),
         {**BOX_FILES, "pred/a.npz": {**RATED, "masks": np.ones((1, 8, 8), np.uint8)},
@@ -822,6 +850,7 @@ def test_what_the_machine_refuses(
     ("package", "command", "extra"),
     [
         ("fsspec", "eval memory://a memory://b", "pip install 'lossbench[remote]'"),
+        ("pycocotools", "eval r.json i.json", "pip install 'lossbench[detection]'"),
         ("safetensors", "eval pred gt --task image --weights squeezenet=w.safetensors -l"
          " 'content(network=squeezenet, layers=[relu1])'", "pip install 'lossbench[safetensors]'"),
     ],
@@ -834,7 +863,9 @@ def test_a_package_that_is_absent_is_named_with_its_extra(
     monkeypatch: pytest.MonkeyPatch,
     lossbench_command: Command,
 ) -> None:
-    write(tmp_path, PAIRS | {"w.safetensors": "x"})
+    runs = {**DETECTION, "segmentation": {"size": [20, 20], "counts": [0, 400]}}
+    del runs["bbox"]
+    write(tmp_path, PAIRS | {"w.safetensors": "x", "r.json": [runs], "i.json": COCO})
     for name in [each for each in sys.modules if each.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, package, None)
@@ -871,6 +902,72 @@ def test_python_names_what_it_expects() -> None:
                                against="style")  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: Input(torch.zeros(1, 1, 4), "binary").shape, "needs images"),
+        (lambda: Input(torch.zeros(1, 1, 4), "binary").logit, "needs logits"),
+        (lambda: features.source(SimpleNamespace(features=None)), "needs a network"),
+        (lambda: weight_maps._weighted(BATCH, "unet"), "needs images"),
+    ],
+)
+def test_an_input_without_what_a_loss_needs(call: Callable[[], Any], words: str) -> None:
+    with pytest.raises(lossbench.SettingError, match=words):
+        call()
+
+
+BATCH: Any = SimpleNamespace(inputs={"target": SimpleNamespace(space=None)})
+
+
+def test_a_file_that_a_task_has_no_use_for() -> None:
+    plan: Any = SimpleNamespace(reading=lambda _: None, task="vectors")
+    with pytest.raises(lossbench.InputError, match="of no use on a vectors task"):
+        read_tensors(plan, Pair("a", {"pred": ("p.npy",)}))
+
+
+def test_processes_that_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool = object.__new__(reader_pool.ReaderPool)
+    pool.started = Future()
+    pool.started.set_exception(BrokenProcessPool())
+    plan: Any = None
+    with pytest.raises(lossbench.LossbenchError, match="__main__"):
+        pool.load(plan, [])
+
+    def crash(*_: Any) -> None:
+        raise BrokenProcessPool
+
+    monkeypatch.setattr(reader_pool, "ReaderPool", lambda *_: SimpleNamespace(load=crash))
+    batch = reader_pool._load_singly(plan, [Pair("a", {"pred": ("p.png",), "target": ("t.png",)})])
+    assert [each.message for each in batch.errors] == [
+        "p.png or its ground truth ends the process that reads it"
+    ]
+
+
+def test_a_full_disk_behind_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as during:
+        during.setattr(main, "_silence", lambda _: None)
+        during.setattr(sys, "stdout", SimpleNamespace(write=fail))
+        with pytest.raises(lossbench.OutputError, match="could not be written: No space left"):
+            main.write("x")
+
+
+def test_a_page_of_a_manifest_from_stdin_has_no_pictures(
+    tmp_path: Path, lossbench_command: Command
+) -> None:
+    write(tmp_path, PAIRS | {"m.csv": MANIFEST})
+    run = ("eval", "--manifest", "m.csv", "-l", "dice", "-o", "r.json")
+    assert lossbench_command(*run, cwd=tmp_path).returncode == 0
+    result = json.loads((tmp_path / "r.json").read_text())
+    result["run"]["settings"]["manifest"] = "-"
+    write(tmp_path, {"r.json": result})
+    page = lossbench_command("report", "r.json", cwd=tmp_path)
+    assert page.returncode == 0
+    assert "the run read its manifest from stdin" in page.stdout + page.stderr
+
+
 def test_weights_are_verified_only_where_they_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lossbench_command: Command
 ) -> None:
@@ -879,6 +976,16 @@ def test_weights_are_verified_only_where_they_are(
     refused = lossbench_command("weights", "verify", "squeezenet")
     assert refused.returncode == 3
     assert "squeezenet is in no cache; run lossbench weights fetch squeezenet" in refused.stderr
+    file = Path(lossbench_command("weights", "path", "squeezenet").stdout.strip())
+    write(tmp_path, {str(file.relative_to(tmp_path)): "x"})
+
+    def fail(*_: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(hashlib, "file_digest", fail)
+    refused = lossbench_command("weights", "verify", "squeezenet")
+    assert refused.returncode == 3
+    assert f"{file} cannot be read: Permission denied" in refused.stderr
 
 
 def test_weights_that_are_nowhere_are_given_as_a_file(
