@@ -19,6 +19,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from importlib.metadata import EntryPoint
 from io import BytesIO
 from pathlib import Path
@@ -36,7 +37,7 @@ from lossbench.catalog import plugins
 from lossbench.data.loading import sample
 from lossbench.data.loading.records import read_tensors
 from lossbench.data.pairing.pairs import Pair
-from lossbench.engine import reader_pool
+from lossbench.engine import dask_engine, reader_pool
 from lossbench.interface import weight_maps
 from lossbench.interface.sample_batch import Input
 from lossbench.networks.architectures import NETWORKS
@@ -941,6 +942,28 @@ def test_processes_that_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [each.message for each in batch.errors] == [
         "p.png or its ground truth ends the process that reads it"
     ]
+
+
+def test_pairs_that_end_every_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lossbench_command: Command
+) -> None:
+    distributed = pytest.importorskip("distributed")
+    from distributed.scheduler import KilledWorker
+
+    def fail() -> None:
+        raise KilledWorker("lossbench 0-x", None, 3)
+
+    future = SimpleNamespace(key="lossbench 0-x", result=fail)
+    client = SimpleNamespace(nthreads=lambda: {"worker": 1}, submit=lambda *_, **__: future)
+    write(tmp_path, PAIRS)
+    with monkeypatch.context() as during:
+        during.setattr(dask_engine, "_client", lambda _: nullcontext(client))
+        during.setattr(distributed, "as_completed", iter)
+        refused = lossbench_command("eval", "pred", "gt", "--engine", "dask", cwd=tmp_path)
+    assert refused.returncode == 3, refused.stderr
+    assert "pairs from number 1 on end every worker" in refused.stderr
+    assert "without --engine" in refused.stderr
+    assert lossbench_command("eval", "pred", "gt", cwd=tmp_path).returncode == 0
 
 
 def test_a_full_disk_behind_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
