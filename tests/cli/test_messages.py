@@ -478,7 +478,7 @@ DETECTIONS: dict[str, Case] = {
     "negative width": detection({"bbox": [1, 1, -2, 3]}, "r.json", "[1, 1, -2, 3]", "below 0"),
     "three numbers of a box": detection({"bbox": [1, 1, 2]}, "r.json", "x, y, width, height"),
     "swapped": Case(
-        "eval i.json r.json", ("r.json is a list", "PRED first, then GT"),
+        "eval i.json r.json", ("r.json is of another kind", "a list", "PRED first, then GT"),
         ("eval r.json i.json",), BOXES, status=3),
     "no JSON": Case(
         "eval r.json i.json", ("r.json cannot be read", "no JSON"), (), {**BOXES, "r.json": "[{"},

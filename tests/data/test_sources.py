@@ -440,7 +440,7 @@ def test_one_file_twice_in_an_archive_is_a_duplicate(tmp_path: Path) -> None:
 def test_an_archive_that_is_not_there_is_missing(tmp_path: Path) -> None:
     for lost in (tmp_path / "x.tar", tmp_path / "x.zip" / "pred"):
         message = refused(lossbench.plan, lost, SAMPLES / "binary" / "gt", "dice")
-        assert message == f"{lost} does not exist (pred)"
+        assert message == f"{lost} does not exist (pred); expected a folder, a file or an archive"
 
 
 def test_nothing_is_left_of_what_was_unpacked(
@@ -623,7 +623,8 @@ def test_paths_in_parquet_are_relative_to_it_and_rows_are_named(tmp_path: Path) 
     (pair,) = found.pairs
     assert pair.sources["pred"] == (f"{tmp_path}/a.png",)
     (problem,) = found.unpaired
-    assert problem.message == f"{given} row 2: the cell of 'pred' is empty"
+    empty = "the cell of 'pred' is empty; --missing skip leaves the line out"
+    assert problem.message == f"{given} row 2: {empty}"
 
 
 def test_a_parquet_manifest_is_read_in_batches(
@@ -643,7 +644,8 @@ def test_what_is_no_parquet_manifest_is_one_sentence(
         read_manifest, str(tmp_path / "text.parquet"), ROLES
     )
     lost = refused(read_manifest, str(tmp_path / "lost.parquet"), ROLES)
-    assert lost == f"the manifest {tmp_path}/lost.parquet cannot be read: No such file or directory"
+    reason = f"No such file or directory (did you mean '{tmp_path}/text.parquet'?)"
+    assert lost == f"the manifest {tmp_path}/lost.parquet cannot be read: {reason}"
     other = parquet(tmp_path / "other.parquet", x=[1])
     assert "has no column 'pred'" in refused(read_manifest, other, ROLES)
     empty = parquet(tmp_path / "empty.parquet", pred=[], gt=[])

@@ -46,8 +46,8 @@ def read_panoptic(pred: str, target: str) -> Pairing:
     files = {"pred": pred, "target": target}
     loaded = {role: load_json(role, file) for role, file in files.items()}
     if isinstance(loaded["target"], list):
-        message = f"{target} is a list, as COCO's results are; give PRED first, then GT"
-        raise mismatch(message, "target")
+        what = "is of another kind: it is a list, as COCO's results are; give PRED first, then GT"
+        raise mismatch(f"{target} {what}; {EXPECTED}", "target")
     try:
         listed = loaded["target"]["categories"]
         categories = tuple(
