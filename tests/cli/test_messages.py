@@ -480,6 +480,9 @@ DETECTIONS: dict[str, Case] = {
     "swapped": Case(
         "eval i.json r.json", ("r.json is of another kind", "a list", "PRED first, then GT"),
         ("eval r.json i.json",), BOXES, status=3),
+    "boxes on another task": Case(
+        "eval r.json i.json --task binary -l dice", ("a detection task, not for binary",),
+        ("eval r.json i.json --task detection",), BOXES),
     "no JSON": Case(
         "eval r.json i.json", ("r.json cannot be read", "no JSON"), (), {**BOXES, "r.json": "[{"},
         BOXES, status=3),
