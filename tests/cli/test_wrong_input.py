@@ -44,7 +44,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "hidden" / ".a.png").write_bytes((root / "gt" / "a.png").read_bytes())
     (root / "foreign").mkdir()
     (root / "foreign" / "notes.txt").write_text("no image")
-    (root / "base.json").write_text('{"aggregate": {"dice": {"mean": 0.5}}, "run": {}}')
+    lossbench.save(lossbench.evaluate(root / "pred", root / "gt", "dice"), root / "base.json")
     (root / "list.json").write_text("[1, 2]")
     (root / "classes.yaml").write_text("{0: sky\n")
     (root / "latin.yaml").write_bytes(b"0: caf\xe9\n")
@@ -107,12 +107,8 @@ USAGE = {
         ["numbers and the word baseline"],
     ),
     "quantity that the baseline lacks": (
-        "pred gt --baseline base.json --gate dice.max<=baseline",
-        ["baseline has no dice.max"],
-    ),
-    "count that the baseline lacks": (
-        "pred gt --baseline base.json --gate errors<=baseline",
-        ["baseline has no errors"],
+        "pred gt --baseline base.json --gate iou.min>=baseline",
+        ["the baseline has no iou.min", "base.json has dice"],
     ),
     "count without baseline": ("pred gt --gate errors<=baseline", ["--baseline"]),
     "output in no folder": ("pred gt -o nowhere/r.json", ["nowhere/r.json", "not exist"]),

@@ -623,7 +623,7 @@ def test_row38_loosened_runs(
     if config:
         (tmp_path / "lossbench.yaml").write_text(config)
     (tmp_path / "below").mkdir()
-    settings = ["eval", *sides, "-l", "iou", *quiet]
+    settings = ["eval", *sides, "-l", "iou", "--accept", "oriented", *quiet]
     where = {"cwd": tmp_path / "below", "env": {**os.environ, **variables}}
     done = lossbench_command(*settings, **where)
     assert done.returncode == 0, done.stderr
@@ -652,7 +652,15 @@ def test_row38_other_settings_are_not_named(
 ) -> None:
     (tmp_path / "lossbench.yaml").write_text(config or "losses: [iou]")
     done = lossbench_command(
-        "eval", *sides, "-l", "iou", "-q", cwd=tmp_path, env={**os.environ, **variables}
+        "eval",
+        *sides,
+        "-l",
+        "iou",
+        "--accept",
+        "oriented",
+        "-q",
+        cwd=tmp_path,
+        env={**os.environ, **variables},
     )
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -51,7 +51,7 @@ def judge(drawn: Drawn) -> Verdict:
         return Verdict(drawn, "crash", f"{type(error).__name__}: {error}")
     if faults := [each.message for each in result.failed if "fault of lossbench" in each.message]:
         return Verdict(drawn, "crash", faults[0])
-    doubts = tuple(each["kind"] for each in result.run.get("doubts") or ())
+    doubts = tuple(each.kind for each in result.doubts)
     difference = find_difference(drawn, result)
     if difference:
         why = f"{difference}; plan: {result.run['plan']['text']}"

@@ -194,7 +194,7 @@ def test_workers_change_no_bit_of_pixels(task):
         name, (stored, truth) = str(number), made(task, number, big=True)
         noise = np.random.default_rng(number).normal(size=(4, *stored.shape[:2]))
         if task == "image":
-            pred[name], target[name] = stored / 255 + noise[:3].transpose(1, 2, 0) / 9, truth / 255
+            pred[name], target[name] = stored / 255 + noise[:3].transpose(1, 2, 0) / 30, truth / 255
         else:
             logits = noise * 3 if task == "multiclass" else stored / 64 - 2 + noise[0]
             pred[name], target[name] = logits, truth

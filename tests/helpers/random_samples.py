@@ -212,7 +212,7 @@ def store_pred(
     if stored == "bytes":
         numbers = levels
         if task == "multiclass":  # the probabilities of a pixel sum to 1 but for rounding
-            numbers = np.round(255 * levels / np.maximum(1, levels.sum(0))).astype(np.uint8)
+            numbers = np.round(255.0 * levels / np.maximum(1, levels.sum(0))).astype(np.uint8)
         pred = numbers / 255
     elif stored == "grey":
         return levels[0], shares, None

@@ -902,7 +902,7 @@ def test_json_and_other_inputs_do_not_mix(tmp_path: Path) -> None:
         (files, {"inputs": {"weight": folder}}, "are for folders"),
         (files, {"classes": "a,b"}, "COCO's instances name the categories"),
         (files, {"threshold": 0.3}, "--threshold has no meaning"),
-        (files, {"task": "binary"}, "COCO's results are for a detection task"),
+        (files, {"task": "binary"}, "giou has no meaning on a binary task"),
         (files, {"ignore": "255"}, "--ignore has no meaning"),
     ):
         with pytest.raises(lossbench.SettingError, match=message):

@@ -67,6 +67,7 @@ ALLOWED_TO_CLI = {
     "lossbench.output.sections",  # tables of commands without a model
     "lossbench.output.table",
     "lossbench.results.formats",
+    "lossbench.results.reader",
     "lossbench.runtime.allocator",  # settings of the process are the command's
     "lossbench.runtime.pillow_limit",
 }

@@ -386,10 +386,10 @@ def _pixels(plan: Plan, loaded: dict[str, AnyArray], spacing: tuple[float, ...] 
     }
     sums = dict[str, float]()
     if plan.task == "multiclass":
-        values = {"pred": pred} | {role: each.stored for role, each in others.items()}
         readings = [each for each in (plan.pred, *plan.roles) if each.definition.is_probability]
         for each in readings:
-            if (far := farthest_sum(values[each.role], weight, each.scale)) is not None:
+            rows = _rows(loaded[each.role], each)
+            if (far := farthest_sum(rows, weight, each.scale)) is not None:
                 sums[each.role] = far
     return Pixels(pred, target, weight, space, positive, spacing, instances, others, sums)
 
@@ -398,13 +398,13 @@ def farthest_sum(rows: AnyArray, weight: AnyArray, scale: float) -> float | None
     """The sum of a pixel that is farthest from 1; None where rounding explains every sum.
 
     Args:
-        rows: (C, N) probabilities of the classes.
+        rows: (C, N) stored probabilities of the classes.
         weight: (C or 1, N), 0 where a pixel does not count.
         scale: the stored number that means 1; 1 of floats, which are not rounded.
     """
     if rows.shape[1] != weight.shape[1]:
         return None
-    sums = np.where((weight > 0).any(0), rows.sum(0, dtype=np.float64), 1.0)
+    sums = np.where((weight > 0).any(0), rows.sum(0, dtype=np.float64) / scale, 1.0)
     far = sums[np.abs(sums - 1).argmax()] if sums.size else 1.0
     rounding = len(rows) / (2 * scale) if scale != 1 else 0.0
     return float(far) if abs(far - 1) > SUM_TOLERANCE + rounding else None

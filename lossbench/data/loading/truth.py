@@ -47,7 +47,10 @@ def counts_of_pixels(classes: int, codes: AnyArray, weight: AnyArray) -> IntArra
     """The same of class indices (C, N) and weights, which are 0 where pixels are not valid."""
     rows = list(codes)
     if weight.strides[-1] or not weight.flat[0]:  # not one weight for all pixels
-        valid = np.broadcast_to(weight != 0, codes.shape)
+        valid = weight != 0
+        if len(valid) > len(codes):  # a weight of each class, and one code
+            valid = valid.any(0)[None]
+        valid = np.broadcast_to(valid, codes.shape)
         rows = [row[some] for row, some in zip(codes, valid, strict=True)]
     return np.concatenate([_count(row, classes) for row in rows])
 

@@ -100,6 +100,8 @@ def _chosen(
             return axis, axis
         axis = axis or "".join(ends[:1])
         return (axis, "") if longer is pred else ("", axis)
+    if set(tasks) == {"image"}:
+        return max(fitting)  # channels are last
     exclusive = {axes for axes in fitting if _are_exclusive(sides, axes)}
     if len(exclusive) == 1:
         return exclusive.pop()
