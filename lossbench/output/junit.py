@@ -31,19 +31,18 @@ def render_result(result: Result) -> str:
     for name, value in _facts(result).items():
         Xml.SubElement(properties, "property", {"name": name, "value": printable(value)})
     for decision in result.decisions:
-        case, message = _add_case(suite, GATES, decision.gate), printable(str(decision))
-        if decision.failed:
-            Xml.SubElement(case, "failure", {"type": "gate", "message": message}).text = message
-        else:
-            warning = "" if decision.passed else "warning: "
-            Xml.SubElement(case, "system-out").text = warning + message
+        case, warning = (
+            _add_case(suite, GATES, decision.gate),
+            "" if decision.passed else "warning: ",
+        )
+        _add_verdict(case, "gate", str(decision), decision.failed, warning)
     for doubt in result.doubts:
-        case, message = _add_case(suite, DOUBTS, doubt.kind), printable(doubt.message)
-        if result.strict and not doubt.accepted:
-            Xml.SubElement(case, "failure", {"type": "doubt", "message": message}).text = message
-        else:
-            accepted = "accepted: " if doubt.accepted else "doubt: "
-            Xml.SubElement(case, "system-out").text = accepted + message
+        case, remark = (
+            _add_case(suite, DOUBTS, doubt.kind),
+            "accepted: " if doubt.accepted else "doubt: ",
+        )
+        has_failed = result.strict and not doubt.accepted
+        _add_verdict(case, "doubt", doubt.message, has_failed, remark)
     for failed in result.failed:
         case, message = _add_case(suite, PAIRS, failed.id), printable(failed.message)
         Xml.SubElement(case, "error", {"type": failed.kind, "message": message}).text = message
@@ -60,6 +59,15 @@ def _facts(result: Result) -> dict[str, str]:
     }
     counts = {name: str(count) for name, count in result.counts.items()}
     return {"plan": result.run.get("plan", {}).get("text", ""), **counts, **means}
+
+
+def _add_verdict(case: Xml.Element, kind: str, text: str, has_failed: bool, remark: str) -> None:
+    """Add a failure, or the output of a case that passed with a remark."""
+    message = printable(text)
+    if has_failed:
+        Xml.SubElement(case, "failure", {"type": kind, "message": message}).text = message
+    else:
+        Xml.SubElement(case, "system-out").text = remark + message
 
 
 def _add_case(suite: Xml.Element, kind: str, name: str) -> Xml.Element:

@@ -11,6 +11,7 @@ import sysconfig
 import tomllib
 import venv
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -145,6 +146,13 @@ def test_the_public_surface_is_this_list() -> None:
     offered = {name for name in vars(lossbench) if not name.startswith("_")}
     own = {name for name in offered if not inspect.ismodule(getattr(lossbench, name))}
     assert own <= set(PUBLIC)
+
+
+def test_no_class_name_means_two_things() -> None:
+    files = [*(REPOSITORY / "lossbench").rglob("*.py"), *(REPOSITORY / "cli").rglob("*.py")]
+    nodes = (node for file in files for node in ast.parse(file.read_text("utf-8")).body)
+    names = Counter(node.name for node in nodes if isinstance(node, ast.ClassDef))
+    assert {name for name, count in names.items() if count > 1 and name[0] != "_"} == set()
 
 
 @pytest.mark.parametrize("name", PUBLIC)

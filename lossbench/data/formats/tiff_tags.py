@@ -6,9 +6,12 @@ import json
 import math
 import os
 import re
+import struct
 from collections.abc import Mapping
 from typing import IO, Any, Literal
 
+# What Pillow's parser raises on damaged tags.
+DAMAGES = (OSError, SyntaxError, ValueError, TypeError, LookupError, struct.error)
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 BIG = 43  # the version for files of more than 4 GiB
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, DESCRIPTION, SAMPLES = 256, 257, 258, 262, 270, 277
@@ -72,7 +75,7 @@ def refusal(stream: IO[bytes]) -> str:
         return (
             f"is a TIFF of {several}{bits(tags)}-bit {kind} a pixel, unknown to Pillow; {CONVERT}"
         )
-    except Exception:  # tags that cannot be parsed, whatever is wrong with them
+    except DAMAGES:
         return "is a TIFF whose tags are damaged"
 
 

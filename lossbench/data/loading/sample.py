@@ -40,7 +40,7 @@ from lossbench.runtime.array_types import AnyArray
 FEW_ROWS = 2  # by which a network changes the size of a picture
 
 
-class FileFacts(NamedTuple):
+class LoadedFile(NamedTuple):
     """What a file says beside its numbers."""
 
     grid: VoxelGrid | None
@@ -113,7 +113,7 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
             truth = hash_truth(pair, boxes.target.corners.shape, content)
             seen_boxes = glance_at_boxes(*boxes.sides) if is_sampled else None
             return Sample(1, None, boxes, truth, seen_boxes)
-        loaded, facts = dict[str, AnyArray](), dict[str, FileFacts]()
+        loaded, facts = dict[str, AnyArray](), dict[str, LoadedFile]()
         for role in pair.sources:
             loaded[role], facts[role] = _load(plan, role, pair)
         spacing = _spacing(plan, facts, pair)
@@ -157,7 +157,7 @@ def _unexpected(error: Exception, pair: Pair) -> PairError:
     return PairError(pair.id, "pred", label(pair.sources["pred"][0]), "unreadable", message)
 
 
-def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, FileFacts]:
+def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, LoadedFile]:
     """The stored numbers of one role, classes or channels first, and facts of its file.
 
     Files of several classes share one grid.
@@ -185,10 +185,10 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, FileFacts]:
     array = np.stack(planes) if len(planes) > 1 or one_a_file else planes[0]
     in_colour = picture.colour or bool(reading and reading.holds_channels(picture))
     array = reading.merged(array) if reading else array
-    return array, FileFacts(grid, in_colour, picture.turned)
+    return array, LoadedFile(grid, in_colour, picture.turned)
 
 
-def _spacing(plan: Plan, facts: Mapping[str, FileFacts], pair: Pair) -> tuple[float, ...] | None:
+def _spacing(plan: Plan, facts: Mapping[str, LoadedFile], pair: Pair) -> tuple[float, ...] | None:
     """The spacing of the ground truth, whose grid all inputs with a grid have to share."""
     target = facts["target"].grid
     name = label(pair.sources["target"][0]) or "its ground truth"
@@ -202,7 +202,7 @@ def _spacing(plan: Plan, facts: Mapping[str, FileFacts], pair: Pair) -> tuple[fl
 
 
 def _check_colours(
-    plan: Plan, loaded: Mapping[str, AnyArray], facts: Mapping[str, FileFacts]
+    plan: Plan, loaded: Mapping[str, AnyArray], facts: Mapping[str, LoadedFile]
 ) -> None:
     """Refuse a grey and a colour picture as one pair, unless the channels of both are equal."""
     if plan.task != "image" or facts["pred"].colour == facts["target"].colour:
@@ -227,7 +227,7 @@ def _check_grid(
 
 
 def _fit(
-    plan: Plan, loaded: dict[str, AnyArray], facts: Mapping[str, FileFacts], pair: Pair
+    plan: Plan, loaded: dict[str, AnyArray], facts: Mapping[str, LoadedFile], pair: Pair
 ) -> None:
     """Bring every role to the ground truth's size, or refuse."""
     target = loaded["target"]

@@ -18,7 +18,7 @@ from lossbench.data.loading.sample import Sample
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import Away, Source
-from lossbench.results.doubts.evidence import SUMS, Evidence
+from lossbench.results.doubts.evidence import SUMS, DoubtEvidence
 from lossbench.runtime.array_types import AnyArray, IntArray
 
 OUTSIDE = 0.1  # share of its size by which a box reaches beyond its picture, at least
@@ -26,9 +26,11 @@ FIELDS = ("pred", "target", "counts")  # arrays of a glance
 FACTS = ("shape", "pred_hash", "target_hash", "is_flat", "is_off", "objects")
 
 
-def gather(plan: Plan, pairs: Sequence[Pair], samples: Sequence[Sample], tables: Any) -> Evidence:
+def gather(
+    plan: Plan, pairs: Sequence[Pair], samples: Sequence[Sample], tables: Any
+) -> DoubtEvidence:
     """The evidence of some pairs that were read, in their order, and of their tables."""
-    evidence = Evidence(len(samples), sum(map(_is_same, pairs)))
+    evidence = DoubtEvidence(len(samples), sum(map(_is_same, pairs)))
     for pair, sample in zip(pairs, samples, strict=True):
         if sample.glance:
             evidence.glances[pair.id] = sample.glance
@@ -60,7 +62,7 @@ def _is_one(pred: Source, target: Source) -> bool:
     return pred == target or (bool(one.st_ino) and os.path.samestat(one, other))
 
 
-def _add_boxes(evidence: Evidence, sample: Detections) -> None:
+def _add_boxes(evidence: DoubtEvidence, sample: Detections) -> None:
     """Add what the boxes of one picture show."""
     pred, target = sample.pred, sample.target
     corners, extent = pred.corners, np.array(pred.extent or target.extent)
@@ -126,7 +128,7 @@ def _cut(plan: Plan) -> int:
     return 1 if plan.pred.is_hard else int(np.ceil(plan.threshold * plan.pred.scale))
 
 
-def pack(evidence: Evidence) -> AnyArray:
+def pack(evidence: DoubtEvidence) -> AnyArray:
     """Evidence as bytes, compressed."""
     state: dict[str, Any] = {name: getattr(evidence, name) for name in (*SUMS, "farthest")}
     state["objects"] = sorted(evidence.objects.items())
@@ -143,12 +145,12 @@ def pack(evidence: Evidence) -> AnyArray:
     return np.frombuffer(target.getvalue(), np.uint8)
 
 
-def unpack(packed: AnyArray) -> Evidence:
+def unpack(packed: AnyArray) -> DoubtEvidence:
     """Restore packed evidence."""
     with np.load(io.BytesIO(packed.tobytes()), allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     state = json.loads(arrays["state"].tobytes())
-    evidence = Evidence(
+    evidence = DoubtEvidence(
         **{name: state[name] for name in (*SUMS, "farthest")},
         class_files=arrays["class_files"],
         class_pixels=arrays["class_pixels"],

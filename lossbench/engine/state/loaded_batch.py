@@ -22,7 +22,7 @@ from lossbench.data.sources.locations import Source
 from lossbench.data.sources.remote import Remote, fetch
 from lossbench.engine.state.doubt_evidence import gather
 from lossbench.errors import PairError
-from lossbench.results.doubts.evidence import Evidence
+from lossbench.results.doubts.evidence import DoubtEvidence
 
 FETCHED = 16  # pairs whose remote files are fetched concurrently
 
@@ -38,7 +38,8 @@ class LoadedBatch:
     sizes: NDArray[np.int64]  # pixels of each sample
     errors: tuple[PairError, ...]  # the pairs that could not be read
     truths: tuple[int, ...] = ()  # of each sample, the hash of its id and ground truth
-    evidence: Evidence = field(default_factory=Evidence)  # of all pairs that could be read
+    # Of all pairs that could be read.
+    evidence: DoubtEvidence = field(default_factory=DoubtEvidence)
 
     @classmethod
     def joined(cls, batches: Sequence[LoadedBatch], counts: Sequence[int]) -> LoadedBatch:
@@ -47,7 +48,7 @@ class LoadedBatch:
         tables = [each.tables for each in batches if each.tables is not None]
         whole = [each for each in tables if isinstance(each, np.ndarray)]
         cells = tuple(each for some in tables if isinstance(some, tuple) for each in some)
-        evidence = Evidence()
+        evidence = DoubtEvidence()
         for each in batches:
             evidence.extend(each.evidence)
         return cls(

@@ -22,7 +22,7 @@ from lossbench.engine.state.group_accumulators import GroupAccumulators, Groupin
 from lossbench.engine.state.loaded_batch import LoadedBatch
 from lossbench.engine.state.scores import BatchScores, DeferredTerms, Unfinished
 from lossbench.errors import PairError
-from lossbench.results.doubts.evidence import Evidence
+from lossbench.results.doubts.evidence import DoubtEvidence
 from lossbench.runtime.array_types import FloatArray, IntArray
 
 JSON = "words"  # name of the array that holds everything else, as JSON
@@ -43,7 +43,7 @@ class PartialResult:
     pools: Accumulators = field(default_factory=Accumulators)
     # By index, samples for terms that need all samples at once.
     samples: dict[int, Record] = field(default_factory=dict)
-    evidence: Evidence = field(default_factory=Evidence)  # for doubts
+    evidence: DoubtEvidence = field(default_factory=DoubtEvidence)  # for doubts
     truth: int = 0  # sum of the hashes of ids and ground truths, modulo MODULUS
     files: str = ""  # digest of the fingerprints of all files, if there is a checkpoint
 

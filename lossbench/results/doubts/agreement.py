@@ -33,7 +33,7 @@ def far_better(before: float, after: float, kind: str = "classes", pairs: int = 
 
 
 @dataclass(frozen=True)
-class Points:
+class GridPoints:
     """The points of all pairs that were glanced at.
 
     Attributes:
@@ -51,7 +51,7 @@ class Points:
     classes: int
 
     @classmethod
-    def of(cls, glances: dict[str, Glance], classes: int) -> Points | None:
+    def of(cls, glances: dict[str, Glance], classes: int) -> GridPoints | None:
         """The points of glances, if there are any; `classes` is 0 of pictures."""
         known = {id: glances[id] for id in sorted(glances) if glances[id].pred.size}
         if len({each.pred.shape for each in known.values()}) != 1:

@@ -14,7 +14,7 @@ TRUE, PREDICTED, VALID = range(3)  # rows of counts of classes
 
 
 @dataclass
-class Evidence:
+class DoubtEvidence:
     """What pairs that could be read show; that of several ranges adds up in any order.
 
     Attributes:
@@ -49,7 +49,7 @@ class Evidence:
     objects: Counter[int] = field(default_factory=Counter)
     glances: dict[str, Glance] = field(default_factory=dict)
 
-    def extend(self, other: Evidence) -> None:
+    def extend(self, other: DoubtEvidence) -> None:
         """Add the evidence of other pairs."""
         for name in SUMS:
             setattr(self, name, getattr(self, name) + getattr(other, name))

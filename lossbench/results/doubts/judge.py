@@ -18,7 +18,7 @@ from lossbench.results.doubts.agreement import (
     CORRELATED,
     FEW,
     MAX_LABELS,
-    Points,
+    GridPoints,
     confusion,
     correlation,
     crossed_ious,
@@ -26,7 +26,7 @@ from lossbench.results.doubts.agreement import (
     matched,
     mean_iou,
 )
-from lossbench.results.doubts.evidence import PREDICTED, TRUE, VALID, Evidence
+from lossbench.results.doubts.evidence import PREDICTED, TRUE, VALID, DoubtEvidence
 from lossbench.results.gates import Check
 from lossbench.runtime.array_types import FloatArray
 
@@ -61,7 +61,7 @@ class Case:
     """
 
     plan: Plan
-    evidence: Evidence
+    evidence: DoubtEvidence
     result: Result
     checks: Sequence[Check] = ()
     shared: SharedPairs | None = None
@@ -76,14 +76,14 @@ class Case:
         )
 
     @cached_property
-    def points(self) -> Points | None:
+    def points(self) -> GridPoints | None:
         """The points of the pairs that were glanced at; None of very many classes."""
         if len(self.plan.names) > MAX_LABELS:
             return None
         codes = {"image": 0, "multiclass": len(self.plan.names)}
         if self.plan.task == "multilabel":
             codes["multilabel"] = 2 * min(len(self.plan.names), self._planes)
-        return Points.of(self.evidence.glances, codes.get(self.plan.task, 2))
+        return GridPoints.of(self.evidence.glances, codes.get(self.plan.task, 2))
 
     @property
     def _planes(self) -> int:
@@ -399,7 +399,7 @@ def _stand_out(table: FloatArray, partners: Sequence[int], moved: Sequence[int])
     return float(np.median((1 - best) / (1 - others.max(1)))) <= STANDING_OUT
 
 
-def _alike(points: Points, usable: Any, partners: Sequence[int], moved: Sequence[int]) -> bool:
+def _alike(points: GridPoints, usable: Any, partners: Sequence[int], moved: Sequence[int]) -> bool:
     """Whether pictures resemble the ground truths that they were matched with."""
     rows = usable[list(moved)]
     others = usable[[partners[row] for row in moved]]
@@ -547,7 +547,7 @@ EFFECTS = {
 }
 
 
-def _measure(points: Points) -> str:
+def _measure(points: GridPoints) -> str:
     return "mean IoU" if points.classes else "1 − l1"
 
 
