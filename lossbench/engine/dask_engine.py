@@ -65,7 +65,7 @@ def evaluate_range(
     if job.any_size:
         lift_pixel_limit()
     options = {term: term.options for term in job.terms}
-    groups = grouped(job.plan, of, sizes, options, lambda: pipeline.device.result())
+    groups = grouped(job.plan, of, sizes, options)
     pipeline = Pipeline(job.plan, job.terms, job.settings, groups)
     whole = PartialResult.empty(first, first + len(pairs), groups)
     whole.files = sha256(stamp(pairs)).hexdigest() if job.stamped else ""

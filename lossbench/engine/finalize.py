@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from lossbench.catalog.columns import Term
 from lossbench.data.loading.truth import BYTES
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.vocabulary import EMPTY
+from lossbench.engine.backend import of_column
 from lossbench.engine.convention_columns import table
 from lossbench.engine.run_spec import RunSpec
 from lossbench.engine.state.accumulators import Accumulators
@@ -25,11 +26,11 @@ from lossbench.results.result import ColumnValues, Result, combine
 Options = dict[Term, dict[str, Any]]
 
 
-def grouping(run: RunSpec, options: Options, device: Callable[[], str]) -> Grouping | None:
+def grouping(run: RunSpec, options: Options) -> Grouping | None:
     """The groups of a run, or None without --group-by."""
     of = run.pairing.groups
     sizes = Counter(of[each] for each in run.pairing.pairs.named()) if of else {}
-    return grouped(run.plan, of, sizes, options, device)
+    return grouped(run.plan, of, sizes, options)
 
 
 def grouped(
@@ -37,17 +38,16 @@ def grouped(
     of: Mapping[str, str],
     sizes: Mapping[str, int],
     options: Options,
-    device: Callable[[], str],
 ) -> Grouping | None:
     """The groups of samples by id, with their sizes in the whole run; None without groups.
 
-    Automatic options are read, and the device is asked for, when a group is complete.
+    Automatic options are read when a group is complete.
     """
 
     def value(pools: Accumulators) -> Pooled:
         from lossbench.engine.compute.pooled import pooled
 
-        return pooled(plan, options, device(), pools)
+        return pooled(plan, options, pools)
 
     wait = any(term.automatic for term in options)
     return Grouping(of, sizes, value, wait) if of else None
@@ -62,8 +62,8 @@ def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) 
 
     plan, pairs, pairing = run.plan, run.pairing.pairs[whole.start : whole.stop], run.pairing
     _gather(run, whole, device)
-    _compute_deferred(run, whole, options, device)
-    of_all = pooled(plan, options, device, whole.pools)
+    _compute_deferred(run, whole, options)
+    of_all = pooled(plan, options, whole.pools)
     _spread(whole, of_all, plan.by_class)
     undefined = (math.nan, [math.nan] * len(plan.names))
     empty = np.full(len(pairs), math.nan)
@@ -105,6 +105,7 @@ def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) 
         groups=[pairing.groups[each] for each in ids] if whole.groups else None,
         group_pooled=group_pooled,
         conventions=table(run.elsewhere, others, plan.task),
+        backends={column.name: of_column(plan, column) for column in run.columns},
     )
 
 
@@ -126,7 +127,7 @@ def _gather(run: RunSpec, whole: PartialResult, device: str) -> None:
         whole.pools.sums.add({name: state for name, state in rows.states.items() if name})
 
 
-def _compute_deferred(run: RunSpec, whole: PartialResult, options: Options, device: str) -> None:
+def _compute_deferred(run: RunSpec, whole: PartialResult, options: Options) -> None:
     """Compute the terms with automatic options, which follow from all samples."""
     if not whole.deferred:
         return
@@ -134,7 +135,7 @@ def _compute_deferred(run: RunSpec, whole: PartialResult, options: Options, devi
 
     deferred = DeferredTerms.joined(whole.deferred)
     for term in deferred.results:
-        values, classes, numbers = finish_balanced(term, deferred, run.plan, device)
+        values, classes, numbers = finish_balanced(term, deferred, run.plan)
         options[term] = {**options[term], **numbers}
         whole.values[term] = np.full(len(whole.good), math.nan)
         whole.values[term][whole.good] = values

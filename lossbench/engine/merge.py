@@ -38,10 +38,10 @@ class Merge:
         Raises:
             InputError: a shard is damaged.
         """
-        run, device = self.run, "cpu"
+        run = self.run
         with using(run.settings.plugins):
             options = {term: term.options for term in run.terms}
-            groups = grouping(run, options, lambda: device)
+            groups = grouping(run, options)
             whole = PartialResult.empty(0, len(run.pairing.pairs), groups)
             for model in self.models:
                 shard = model["shard"]
@@ -51,7 +51,7 @@ class Merge:
                 except ValueError as error:
                     number = f"{shard['index']}/{shard['of']}"
                     raise InputError(f"shard {number} is damaged: {error}; run it again") from None
-            result = run.conclude(whole, options, device)
+            result = run.conclude(whole, options, "cpu")
         first = self.models[0]
         result.run = {name: each for name, each in first["run"].items() if name not in COMPUTED}
         sessions = [model["session"] for model in self.models]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import chain, islice
@@ -16,6 +16,7 @@ from lossbench.catalog.feature_needs import required_features
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import label
+from lossbench.engine.backend import backend
 from lossbench.engine.batching import PairRange, ReadBatch, Scored, join_batches, split_ranges
 from lossbench.engine.fingerprints import stamp
 from lossbench.engine.progress import ProgressReporter
@@ -73,7 +74,7 @@ class Pipeline:
         add_part: AddPart,
         reporter: ProgressReporter | None = None,
     ) -> PassInfo:
-        """Read while torch is being imported, then evaluate the batches as they arrive.
+        """Read while torch is imported where a loss needs it, then evaluate batches as they arrive.
 
         Partial results are added in their order, also those before an error.
         """
@@ -101,12 +102,10 @@ class Pipeline:
             results = in_order(read_batch, tasks, threads, sizes.ahead)
             try:
                 first_result = list(islice(results, 1))  # starts the readers before the import
-                from lossbench.engine.compute.device import one_thread, pick_device
                 from lossbench.engine.compute.evaluate import import_losses
 
                 import_losses(self.terms)
-                with one_thread():
-                    device = pick_device(self.settings.device)
+                with self._computing() as device:
                     self.extraction = self._extraction(device)
                     self.device.set_result(device)
                     batches = join_batches(chain(first_result, results), sizes.evaluate, sizes.read)
@@ -121,6 +120,17 @@ class Pipeline:
                 self.device.cancel()  # wakes threads that wait for a device that was not found
                 results.close()
                 builder.end_part()
+
+    @contextmanager
+    def _computing(self) -> Iterator[str]:
+        """The device, with torch prepared for it where a loss needs torch."""
+        if not any(backend(self.plan, term) == "torch" for term in self.terms):
+            yield "cpu"
+            return
+        from lossbench.engine.compute.device import one_thread, pick_device
+
+        with one_thread():
+            yield pick_device(self.settings.device)
 
     def _batch_sizes(self) -> BatchSizes:
         """Batches that keep the readers busy and fit into memory."""

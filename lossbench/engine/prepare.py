@@ -161,18 +161,18 @@ def _what_is_kept(
 ) -> tuple[Plan, Settings]:
     """The plan with tables of counts for losses that can do with them, pixels for the others.
 
-    Tables alone are computed on the CPU: they are done before a GPU has started.
+    Tables are always computed on the CPU: they are done before a GPU has started.
     """
     counted = [plan.countable and term.countable(plan.task) for term in terms]
     plan = replace(plan, counted=any(counted), pixels=not all(counted))
     notes = [*plan.notes, *more]
-    if not plan.pixels and settings.device == "auto":
+    if not plan.pixels:
+        if settings.device not in ("auto", "cpu"):
+            notes.append(
+                "every loss follows from counts of pixels, which are evaluated on the CPU;"
+                f" --device {settings.device} changes nothing"
+            )
         settings = replace(settings, device="cpu")
-    elif not plan.pixels and settings.device != "cpu":
-        notes.append(
-            f"readers count every pair, which {settings.device} does not make faster;"
-            " --device cpu does without its start"
-        )
     if any((needs := required_features(term)) and needs[0].network == SEEDED for term in terms):
         notes.append(RANDOM)
     return replace(plan, notes=tuple(notes)), settings

@@ -56,10 +56,8 @@ class Run(RunSpec):
         """
         started, clock = datetime.now(UTC), time.perf_counter()
         local = self.settings.engine == LOCAL
-        # A cluster's driver has what workers counted and added up, and needs no GPU for the rest.
-        device = self._chosen_device if local else lambda: "cpu"
         options = {term: term.options for term in self.terms}
-        groups = grouping(self, options, device)
+        groups = grouping(self, options)
         whole = PartialResult.empty(*self.share, groups)
         ranges = self._resume(checkpoint, whole, groups)
 
@@ -87,7 +85,8 @@ class Run(RunSpec):
             run["weights"] = ended.weights
         shard = self.settings.shard
         state = shard and as_shard(shard, whole, self.plan, self.pairing, self.settings.losses)
-        result = self.conclude(whole, options, device())
+        # A cluster's driver has what workers counted and added up, and needs no GPU for the rest.
+        result = self.conclude(whole, options, ended.device if local else "cpu")
         result.run, result.shard = run, state or None
         result.session = {
             "lossbench": __version__,
@@ -136,12 +135,6 @@ class Run(RunSpec):
         labels = {label for each in whole.failed for label in each.labels}
         usual = {label for label in labels if 0 <= label < MAX_CLASSES} - {IGNORED_LABEL}
         return max(usual, default=0) if self.plan.has_open_labels else 0
-
-    def _chosen_device(self) -> str:
-        """Where this process computes; this imports torch."""
-        from lossbench.engine.compute.device import pick_device
-
-        return pick_device(self.settings.device)
 
     def _resume(
         self, checkpoint: Checkpoint | None, whole: PartialResult, groups: Grouping | None

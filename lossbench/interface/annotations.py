@@ -9,34 +9,39 @@ distinct value pairs. K classes of a pixel sum to one; a binary task has two of 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeAlias
 
-from torch import Tensor
+if TYPE_CHECKING:  # of torch or of NumPy, whose operators are the same; see `stable_math`
+    from torch import Tensor
 
-Probability = Annotated[Tensor, "probability"]  # (B, C, N) in [0, 1]; 0 or 1 for label maps
-Distribution = Annotated[Tensor, "distribution"]  # (B, K, N) summing to 1 over the K classes
-Shares = Annotated[Tensor, "shares"]  # (B, K, N) the same, also of numbers that have another sum
-LogProbability = Annotated[Tensor, "log_probability"]  # (B, K, N), −100 to 0
-Logits = Annotated[Tensor, "logit"]  # (B, C, N); probabilities are rejected
-Stored = Annotated[Tensor, "stored"]  # (B, C, N) numbers as stored in the file
-Decision = Annotated[Tensor, "half"]  # (B, C, N) 0 or 1: p ≥ ½, or the most likely class
+    Array: TypeAlias = Tensor
+else:
+    Array = Any
+
+Probability = Annotated[Array, "probability"]  # (B, C, N) in [0, 1]; 0 or 1 for label maps
+Distribution = Annotated[Array, "distribution"]  # (B, K, N) summing to 1 over the K classes
+Shares = Annotated[Array, "shares"]  # (B, K, N) the same, also of numbers that have another sum
+LogProbability = Annotated[Array, "log_probability"]  # (B, K, N), −100 to 0
+Logits = Annotated[Array, "logit"]  # (B, C, N); probabilities are rejected
+Stored = Annotated[Array, "stored"]  # (B, C, N) numbers as stored in the file
+Decision = Annotated[Array, "half"]  # (B, C, N) 0 or 1: p ≥ ½, or the most likely class
 
 # Properties of prediction and target together, or of the sample.
-Difference = Annotated[Tensor, "difference"]  # (B, C, N) prediction − target
-Weight = Annotated[Tensor, "weight"]  # (B, C or 1, N) number of pixels an element stands for
-PositiveWeight = Annotated[Tensor, "positive"]  # (B, C or 1, N) role `pos_weight`, default 1
-Mass = Annotated[Tensor | None, "mass"]  # (B, C, N) fraction of the pixel in a class; None: 1
+Difference = Annotated[Array, "difference"]  # (B, C, N) prediction − target
+Weight = Annotated[Array, "weight"]  # (B, C or 1, N) number of pixels an element stands for
+PositiveWeight = Annotated[Array, "positive"]  # (B, C or 1, N) role `pos_weight`, default 1
+Mass = Annotated[Array | None, "mass"]  # (B, C, N) fraction of the pixel in a class; None: 1
 
 # Images, in which the position of a pixel is known: *space is (height, width) or (depth, …).
-Image = Annotated[Tensor, "image"]  # (B, C, *space)
-Valid = Annotated[Tensor, "valid"]  # (B, C or 1, *space), whether a pixel counts
+Image = Annotated[Array, "image"]  # (B, C, *space)
+Valid = Annotated[Array, "valid"]  # (B, C or 1, *space), whether a pixel counts
 Spacing = Annotated[tuple[float, ...] | None, "spacing"]  # size of a pixel along each axis
 
 # Inputs other than images.
-Vector = Annotated[Tensor, "vector"]  # (B, D)
-Scores = Annotated[Tensor, "scores"]  # (B, N) numbers, flattened
-Label = Annotated[Tensor, "label"]  # (B,) one number per sample
-Tensors = Annotated[Mapping[str, Tensor], "tensors"]  # by name, each (B, …) as in the file
+Vector = Annotated[Array, "vector"]  # (B, D)
+Scores = Annotated[Array, "scores"]  # (B, N) numbers, flattened
+Label = Annotated[Array, "label"]  # (B,) one number per sample
+Tensors = Annotated[Mapping[str, Array], "tensors"]  # by name, each (B, …) as in the file
 
 # Types of options with restricted values, which are checked when expressions are resolved.
 NonNegative = Annotated[float, "0 or more"]
@@ -52,8 +57,8 @@ WeightMap = Annotated[str, "a call such as unet(w0=10, sigma=5)"]
 class BinaryLogs(NamedTuple):
     """Logarithms log p and log(1 − p), each (B, C, N), computed from logits where possible."""
 
-    yes: Tensor
-    no: Tensor
+    yes: Array
+    no: Array
 
 
 LogPair = Annotated[BinaryLogs, "log_pair"]
@@ -67,8 +72,8 @@ class Chances(NamedTuple):
     no.
     """
 
-    chance: Tensor
-    log: Tensor
+    chance: Array
+    log: Array
 
 
 Outcomes = Annotated[Chances, "outcomes"]
@@ -77,9 +82,9 @@ Outcomes = Annotated[Chances, "outcomes"]
 class Gathered(NamedTuple):
     """The vectors of all M samples of a run, and the rows of the batch's B samples among them."""
 
-    pred: Tensor  # (M, D)
-    target: Tensor  # (M, D), or (M, 1) labels
-    rows: Tensor  # (B,)
+    pred: Array  # (M, D)
+    target: Array  # (M, D), or (M, 1) labels
+    rows: Array  # (B,)
 
 
 Gallery = Annotated[Gathered, "gallery"]
@@ -91,11 +96,11 @@ class PerPixel(NamedTuple):
     Without a mass every element counts 1; a mass sums to 1 over the classes of a pixel.
     """
 
-    value: Tensor
-    mass: Tensor | None = None
+    value: Array
+    mass: Array | None = None
 
 
 RootMean = Annotated[PerPixel, "root of the mean"]
 Decibels = Annotated[PerPixel, "−10·log10 of the mean"]
-PerClass = Annotated[Tensor, "per_class"]  # (B, C), nan where undefined
-PerSample = Annotated[Tensor, "per_sample"]  # (B,), nan where undefined
+PerClass = Annotated[Array, "per_class"]  # (B, C), nan where undefined
+PerSample = Annotated[Array, "per_sample"]  # (B,), nan where undefined

@@ -12,13 +12,11 @@ alone or in a batch, on any processor. Only the sum of the few pieces, smallest 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lossbench.interface.sample_batch import SampleBatch
 from lossbench.runtime.array_types import FloatArray
@@ -73,9 +71,9 @@ class Matrix(NamedTuple):
     """Fields of views as rows of numbers, one number per cell."""
 
     views: Views
-    rows: Tensor  # index of the distinct row of each number of each field
-    indices: list[Tensor]  # distinct rows with a first piece, with a second piece, …
-    pieces: Tensor  # all first pieces, all second pieces, …, (pieces, cells)
+    rows: NDArray[np.int64]  # index of the distinct row of each number of each field
+    indices: Sequence[NDArray[np.int64]]  # distinct rows with a first piece, with a second piece, …
+    pieces: FloatArray  # all first pieces, all second pieces, …, (pieces, cells)
 
     @classmethod
     def of(cls, views: Views) -> Matrix:
@@ -85,40 +83,39 @@ class Matrix(NamedTuple):
         rows = [
             known.setdefault(row.tobytes(), len(known))
             for field in fields
-            for row in field.reshape(len(field), -1).T.cpu().numpy()
+            for row in field.reshape(len(field), -1).T
         ]
         distinct = np.frombuffer(b"".join(known)).reshape(len(known), -1)
         indices, pieces = zip(*split_exactly(distinct), strict=True)
-
-        def tensor(array: Any) -> Tensor:
-            return torch.as_tensor(array, device=fields[0].device)
-
-        return cls(views, tensor(rows), [*map(tensor, indices)], tensor(np.concatenate(pieces)))
+        return cls(views, np.array(rows), indices, np.concatenate(pieces))
 
     def times(self, values: SampleBatch) -> Views:
         """The views of samples, from their counts."""
         products = self.pieces @ values.cached(Matrix, lambda: _counts(values))
-        first, *others = products.split([len(index) for index in self.indices])
-        sums = torch.zeros_like(first)
+        edges = np.cumsum([len(index) for index in self.indices])[:-1]
+        first, *others = np.split(products, edges)
+        sums = np.zeros_like(first)
         for index, product in zip(self.indices[:0:-1], others[::-1], strict=True):
-            sums.index_add_(0, index, product)
+            sums[index] += product
         sums = (first + sums)[self.rows]
         views, start = {}, 0
         for key, view in self.views.items():
             fields = []
             for field in view:
-                stop = start + field[0].numel()
-                fields.append(sums[start:stop].T.reshape(-1, *field.shape[1:]).contiguous())
+                stop = start + field[0].size
+                fields.append(
+                    np.ascontiguousarray(sums[start:stop].T).reshape(-1, *field.shape[1:])
+                )
                 start = stop
             views[key] = type(view)(*fields)
         return views
 
 
-def _counts(values: SampleBatch) -> Tensor:
+def _counts(values: SampleBatch) -> FloatArray:
     """Pixels in each cell and, in a last row, ignored pixels, (cells + 1, B)."""
-    counts = values.weight[:, 0]
+    counts: Any = values.weight[:, 0]
     ignored = values.pixels - counts.sum(-1)
-    return torch.cat([counts, ignored[:, None]], -1).T
+    return np.ascontiguousarray(np.concatenate([counts, ignored[:, None]], -1).T)
 
 
 def split_exactly(rows: FloatArray) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:

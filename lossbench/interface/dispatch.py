@@ -8,18 +8,16 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-import torch
-from torch import Tensor
-
 from lossbench.catalog.registry import OF_BATCH, Entry
-from lossbench.interface.plain_functions import adapted
+from lossbench.interface.annotations import Array
 from lossbench.interface.reduction import AFTER, FINISHERS, PIXEL_KINDS, Finished, Sums
 from lossbench.interface.row_list import RowList
 from lossbench.interface.sample_batch import Input, SampleBatch
+from lossbench.interface.stable_math import is_numpy, library
 from lossbench.interface.weight_maps import weighted
 
 Options = Mapping[str, Any]
-Support = Callable[[], Tensor]  # pixels of the target in each class, (B, C)
+Support = Callable[[], Array]  # pixels of the target in each class, (B, C)
 # Forms that depend on the weights.
 OF_WEIGHTS = ("weight", "positive", "valid")
 
@@ -28,6 +26,8 @@ def loss_function(entry: Entry) -> Callable[..., Any]:
     """The function of a loss, for `raw` and `finish`; plain functions of arrays are adapted."""
     if not entry.plain:
         return entry.function
+    from lossbench.interface.plain_functions import adapted
+
     own = (option.name for option in entry.options.values() if option.owner == entry.name)
     return adapted(entry.function, entry.name, tuple(entry.inputs.items()), tuple(own))
 
@@ -173,7 +173,7 @@ def _elementwise(function: Callable[..., Any]) -> bool:
 
 
 def raw_of_each(
-    function: Callable[..., Any], values: SampleBatch, options: Options, name: str, rows: Tensor
+    function: Callable[..., Any], values: SampleBatch, options: Options, name: str, rows: Array
 ) -> list[Any]:
     """The result of `raw` with each of P rows (P, K) as the value of an option."""
     if call_signature(function).returns in PIXEL_KINDS:
@@ -181,12 +181,12 @@ def raw_of_each(
     values = _with_weight_map(function, values, options)
     arguments, own = _arguments(function, values, options).values(), _own(function, options)
 
-    def with_row(row: Tensor) -> Any:
+    def with_row(row: Array) -> Any:
         return function(*arguments, **{**own, name: row})
 
-    if values.cell_cache is not None:  # cells are few, and the first vmap takes 0.2 s
+    if is_numpy(rows):
         return [with_row(row) for row in rows]
-    return list(torch.vmap(with_row)(rows))
+    return list(library(rows).vmap(with_row)(rows))
 
 
 def finish(

@@ -11,19 +11,33 @@ Args:
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
 
 import lossbench.interface.annotations as vocabulary
-from lossbench.interface.annotations import Decibels, NonNegative, PerPixel, RootMean
+from lossbench.interface.annotations import Array, Decibels, NonNegative, PerPixel, RootMean
 from lossbench.interface.sample_batch import SampleBatch
-from lossbench.interface.stable_math import alike, power, ratio, root, total
+from lossbench.interface.stable_math import (
+    broadcast,
+    concatenate,
+    decibels,
+    is_defined,
+    library,
+    numbers,
+    power,
+    ratio,
+    root,
+    total,
+    where,
+    zeros_like,
+)
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-Finished = tuple[Tensor, Tensor | None]
+Finished = tuple[Array, Array | None]
 FINISHERS: dict[Any, Callable[..., Finished]] = {}
 PIXEL_KINDS = (PerPixel, RootMean, Decibels)
 
@@ -36,11 +50,11 @@ class Sums(NamedTuple):
     included, counted 1; every (B,), the same with every class of a pixel counting 1.
     """
 
-    top: Tensor
-    mass: Tensor
-    of_class: Tensor
-    elements: Tensor
-    every: Tensor
+    top: Array
+    mass: Array
+    of_class: Array
+    elements: Array
+    every: Array
 
     @classmethod
     def over(cls, result: PerPixel, values: SampleBatch) -> Sums:
@@ -50,9 +64,9 @@ class Sums(NamedTuple):
         channels = value.shape[1]
         every = values.pixels * channels
         if mass is None:  # every class or channel has its own loss
-            return cls(top, values.total_weight.expand(-1, channels), top, every, every)
+            return cls(top, broadcast(values.total_weight, top.shape), top, every, every)
         if values.joint is None:
-            of_class = total(mass * value.sum(1, keepdim=True), values.weight)
+            of_class = total(mass * value.sum(1)[:, None], values.weight)
         else:
             of_class = _of_targets(value[0], values.weight, values.joint)
         return cls(top, total(mass, values.weight), of_class, values.pixels, every)
@@ -71,22 +85,15 @@ def finishes(*, kinds: Sequence[str], weighs: bool = False) -> Callable[[Functio
     return register
 
 
-def decibels(mean: Tensor) -> Tensor:
-    """Decibels −10·log10 of a mean; infinite for a mean of 0."""
-    positive = mean > 0
-    result = -10 * alike(torch.log10, mean.where(positive, 1.0))
-    return result.where(positive, torch.inf + mean)
-
-
 # Functions applied to the mean or the sum of the elements.
-AFTER: dict[Any, Callable[[Tensor], Tensor]] = {RootMean: root}
+AFTER: dict[Any, Callable[[Array], Array]] = {RootMean: root}
 
 
 @finishes(kinds=["PerPixel", "RootMean"], weighs=True)
 def finish_pixels(
     sums: Sums,
-    support: Callable[[], Tensor],
-    then: Callable[[Tensor], Tensor] = torch.positive,
+    support: Callable[[], Array],
+    then: Callable[[Array], Array] = operator.pos,
     *,
     reduction: Literal["mean", "sum"] = "mean",
     over: Literal["valid", "all", "classes"] = "valid",
@@ -104,18 +111,18 @@ def finish_pixels(
     present = mass > 0
     weighted = [top, mass]
     if class_weights is not None:
-        weights = _weights(class_weights, top)
+        weights = numbers(class_weights, top)
         weighted = [top * weights, mass * weights]
     sample, divisor = (x.sum(-1) for x in weighted)
     if over == "classes":
-        classes = (every / elements).to(top)
+        classes = numbers(every / elements, top)
         mass, divisor = mass * classes[:, None], divisor * classes
     if reduction == "sum":
-        of_class = of_class.where(present, torch.nan)
-        sample = sample.where(present.any(-1), torch.nan)
+        of_class = where(present, of_class, math.nan)
+        sample = where(present.any(-1), sample, math.nan)
     elif over == "all":
         of_class = ratio(of_class, mass)
-        sample = ratio(sample, elements.to(top)).where(present.any(-1), torch.nan)
+        sample = where(present.any(-1), ratio(sample, numbers(elements, top)), math.nan)
     else:
         of_class, sample = ratio(of_class, mass), ratio(sample, divisor)
     return _fill(then(sample), empty), _fill(then(of_class), empty)
@@ -124,7 +131,7 @@ def finish_pixels(
 @finishes(kinds=["Decibels"], weighs=True)
 def finish_decibels(
     sums: Sums,
-    support: Callable[[], Tensor],
+    support: Callable[[], Array],
     *,
     cap: float | None = None,
     reduction: Literal["mean", "sum"] = "mean",
@@ -141,8 +148,8 @@ def finish_decibels(
             or, with `classes`, also the classes of a pixel, where these share one loss.
     """
 
-    def capped(mean: Tensor) -> Tensor:
-        return decibels(mean) if cap is None else decibels(mean).clamp(max=cap)
+    def capped(mean: Array) -> Array:
+        return decibels(mean) if cap is None else decibels(mean).clip(max=cap)
 
     return finish_pixels(
         sums,
@@ -157,8 +164,8 @@ def finish_decibels(
 
 @finishes(kinds=["PerClass"])
 def finish_classes(
-    values: Tensor,
-    support: Callable[[], Tensor],
+    values: Array,
+    support: Callable[[], Array],
     *,
     class_reduction: Literal["mean", "sum", "weighted", "none"] = "mean",
     class_weights: Sequence[NonNegative] | Literal["auto", "median_frequency"] | None = None,
@@ -178,57 +185,52 @@ def finish_classes(
         exponent: power applied to a sample's value after the class reduction, keeping its sign.
     """
     if absent is not None:
-        values = values.where(support() > 0, torch.nan if isinstance(absent, str) else absent)
+        values = where(support() > 0, values, math.nan if isinstance(absent, str) else absent)
     values = _fill(values, empty)
-    weight = (~values.isnan()).to(values)
+    weight = numbers(is_defined(values), values)
     if class_weights is not None:
-        weight = weight * _weights(class_weights, values)
+        weight = weight * numbers(class_weights, values)
     if class_reduction == "weighted":
         weight = weight * support()
     if not background:
-        weight = torch.cat([torch.zeros_like(weight[:, :1]), weight[:, 1:]], 1)
+        weight = concatenate([zeros_like(weight[:, :1]), weight[:, 1:]], 1)
     counts = weight > 0
-    sample = (values.where(counts, 0.0) * weight).sum(-1)
+    sample = (where(counts, values, 0.0) * weight).sum(-1)
     if class_reduction == "none":
-        return torch.full_like(sample, torch.nan), values
+        return zeros_like(sample) + math.nan, values
     if class_reduction == "sum":
-        sample = sample.where(counts.any(-1), torch.nan)
+        sample = where(counts.any(-1), sample, math.nan)
     else:
         sample = ratio(sample, weight.sum(-1))
     if exponent != 1:
-        sample = sample.sign() * power(sample.abs(), exponent)
+        sample = library(sample).sign(sample) * power(abs(sample), exponent)
     return _fill(sample, empty), values
 
 
 @finishes(kinds=["PerSample"])
 def finish_samples(
-    values: Tensor, support: Callable[[], Tensor], *, empty: float | Literal["skip"] = "skip"
+    values: Array, support: Callable[[], Array], *, empty: float | Literal["skip"] = "skip"
 ) -> Finished:
     """Values per sample, with nothing left to reduce."""
     return _fill(values, empty), None
 
 
-def _of_targets(value: Tensor, weight: Tensor, joint: Tensor) -> Tensor:
+def _of_targets(value: Array, weight: Array, joint: Array) -> Array:
     """The whole loss of the pixels of each class, (B, K), from cells (K, 4) and their counts.
 
     For every class other than its true and predicted class, a pixel has the true negative's value.
     """
-    tn, fn, fp, tp = value.unbind(-1)
-    _, fn_count, _, tp_count = weight.unbind(-1)
+    tn, fn, fp, tp = (value[..., cell] for cell in range(4))
+    fn_count, tp_count = weight[..., 1], weight[..., 3]
     base = tn.sum()
     sums = tp_count * (base + tp - tn) + fn_count * (base + fn - tn)
     excess = fp - tn
     if (excess == excess[0]).all():
         return sums + fn_count * excess[0]
-    others = excess.expand(len(excess), -1) * (1 - torch.eye(len(excess)).to(excess))
+    others = excess * numbers(1 - np.eye(len(excess)), excess)
     return sums + (joint * others).sum(-1)
 
 
-def _weights(class_weights: Any, like: Tensor) -> Tensor:
-    """Class weights as a tensor."""
-    return torch.as_tensor(class_weights, dtype=like.dtype, device=like.device)
-
-
-def _fill(values: Tensor, empty: float | str) -> Tensor:
+def _fill(values: Array, empty: float | str) -> Array:
     """Replace undefined values, unless they are skipped."""
-    return values if isinstance(empty, str) else values.where(~values.isnan(), empty)
+    return values if isinstance(empty, str) else where(is_defined(values), values, empty)

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from lossbench.catalog.registry import EACH_SUFFIX
 from lossbench.errors import InputError, SettingError, did_you_mean
-from lossbench.interface.annotations import BinaryLogs, Chances, Gathered
-from lossbench.interface.stable_math import logarithm
+from lossbench.interface.annotations import Array, BinaryLogs, Chances, Gathered
+from lossbench.interface.stable_math import (
+    concatenate,
+    is_float,
+    library,
+    log_sigmoid,
+    logarithm,
+    numbers,
+    ones_like,
+    stack,
+    where,
+)
+from lossbench.runtime.array_types import FloatArray, IntArray
 
 if TYPE_CHECKING:
     from lossbench.data.formats.boxes import Detections
@@ -47,13 +56,13 @@ class Input:
     by name.
     """
 
-    values: Tensor
+    values: Array
     task: Task
     logits: bool = False
     cells: bool = False
     space: tuple[int, ...] | None = None
     labelled: int = 0
-    named: Mapping[str, Tensor] | None = None
+    named: Mapping[str, Array] | None = None
 
     @property
     def count(self) -> int:
@@ -68,15 +77,16 @@ class Input:
         return self.space
 
     @cached_property
-    def stored(self) -> Tensor:
+    def stored(self) -> Array:
         if not self.labelled:
-            return self.values if self.values.is_floating_point() else self.values.double()
+            return self.values if is_float(self.values) else self.values.double()
         shape = (len(self.values), self.labelled, self.values.shape[1])
-        one_hot = torch.zeros(shape, dtype=torch.float64, device=self.values.device)
+        torch = library(self.values)
+        one_hot: Array = torch.zeros(shape, dtype=torch.float64, device=self.values.device)
         return one_hot.scatter_(1, self.values[:, None].long(), 1.0)
 
     @cached_property
-    def probability(self) -> Tensor:
+    def probability(self) -> Array:
         if not self.logits:
             return self.stored
         return self.stored.softmax(1) if self.task == "multiclass" else self.stored.sigmoid()
@@ -84,7 +94,7 @@ class Input:
     @cached_property
     def log_pair(self) -> BinaryLogs:
         if self.task == "detection" and ((self.stored < 0) | (self.stored > 1)).any():
-            low, high = (float(end) for end in torch.aminmax(self.stored))
+            low, high = float(self.stored.min()), float(self.stored.max())
             raise InputError(
                 f"has scores from {low:.4g} to {high:.4g}; expected probabilities from 0 to 1",
                 kind="mismatch",
@@ -94,29 +104,30 @@ class Input:
         return binary_logs(self.stored if logits else self.probability, logits)
 
     @cached_property
-    def distribution(self) -> Tensor:
+    def distribution(self) -> Array:
         """Probabilities of all classes: on a binary task background and foreground."""
         if self.task != "binary":
             return self.probability
-        return torch.cat([1 - self.probability, self.probability], 1)
+        return concatenate([1 - self.probability, self.probability], 1)
 
     @cached_property
-    def shares(self) -> Tensor:
+    def shares(self) -> Array:
         """How much of each pixel is in each class: equal shares where it is in none."""
-        is_exact = self.cells or not self.values.is_floating_point()
+        is_exact = self.cells or not is_float(self.values)
         if self.task == "binary" or is_exact:
             return self.distribution
-        every = self.distribution.sum(1, keepdim=True)
-        return (self.distribution / every.where(every > 0, 1.0)).where(every > 0, 1 / self.count)
+        every = self.distribution.sum(1)[:, None]
+        shares = self.distribution / where(every > 0, every, 1.0)
+        return where(every > 0, shares, 1 / self.count)
 
     @cached_property
-    def log_probability(self) -> Tensor:
+    def log_probability(self) -> Array:
         if self.task == "binary":
-            return torch.cat([self.log_pair.no, self.log_pair.yes], 1)
+            return concatenate([self.log_pair.no, self.log_pair.yes], 1)
         return self.stored.log_softmax(1) if self.logits else logarithm(self.probability)
 
     @property
-    def logit(self) -> Tensor:
+    def logit(self) -> Array:
         if not self.logits:
             raise SettingError("this loss needs logits, not probabilities")
         return self.stored
@@ -125,7 +136,7 @@ class Input:
     def one_vs_rest(self) -> BinaryLogs:
         if self.task == "binary":  # background and foreground
             yes, no = self.log_pair
-            return BinaryLogs(torch.cat([no, yes], 1), torch.cat([yes, no], 1))
+            return BinaryLogs(concatenate([no, yes], 1), concatenate([yes, no], 1))
         return binary_logs(self.stored, self.logits)
 
     @cached_property
@@ -133,32 +144,32 @@ class Input:
         if self.task == "multiclass":
             return Chances(self.probability[None], self.log_probability[None])
         probability, log = self.probability, self.log_pair
-        return Chances(torch.stack([probability, 1 - probability]), torch.stack([log.yes, log.no]))
+        return Chances(stack([probability, 1 - probability], 0), stack([log.yes, log.no], 0))
 
     @property
-    def channels(self) -> Tensor:
+    def channels(self) -> Array:
         return self.stored if self.task == "image" else self.probability
 
     @property
-    def image(self) -> Tensor:
+    def image(self) -> Array:
         return self.channels.reshape(*self.channels.shape[:2], *self.shape)
 
     @property
-    def vector(self) -> Tensor:
+    def vector(self) -> Array:
         return self.stored.flatten(1)
 
     @property
-    def scores(self) -> Tensor:
+    def scores(self) -> Array:
         return self.stored.flatten(1)
 
     @property
-    def label(self) -> Tensor:
-        if (count := self.values[0].numel()) != 1:
+    def label(self) -> Array:
+        if (count := math.prod(self.values.shape[1:])) != 1:
             raise SettingError(f"this loss needs one number per sample, not {count}")
         return self.stored.flatten()
 
     @property
-    def tensors(self) -> Mapping[str, Tensor]:
+    def tensors(self) -> Mapping[str, Array]:
         if self.named is None:
             raise SettingError("this loss needs records: --task records")
         return self.named
@@ -166,7 +177,7 @@ class Input:
     def masks(self, sample: int, threshold: float) -> list[NDArray[np.bool_]]:
         """Hard mask of each class of one sample, (*space)."""
         if self.task != "multiclass":
-            if self.values.is_floating_point() or threshold == 0:
+            if is_float(self.values) or threshold == 0:
                 masks = (self.probability[sample] >= threshold).cpu().numpy()
             else:  # 0 and 1
                 masks = self.values[sample].cpu().numpy().view(np.bool_)
@@ -176,39 +187,39 @@ class Input:
         return [label_map == label for label in range(self.count)]
 
     @property
-    def labels(self) -> Tensor:
+    def labels(self) -> Array:
         """Most likely class of each pixel, (B, N); the first class on ties."""
         return self.values.long() if self.labelled else self.stored.argmax(1)
 
     @property
-    def half(self) -> Tensor:
+    def half(self) -> Array:
         return self.decision(0.5)
 
-    def decision(self, threshold: float) -> Tensor:
+    def decision(self, threshold: float) -> Array:
         """Hard decision, 0 or 1: p ≥ threshold, or the most likely class of a multiclass pixel."""
         if self.task == "multiclass":
             if self.cells:  # label maps, which are hard already
                 return self.probability
-            one_hot = functional.one_hot(self.labels, self.count)
-            return one_hot.movedim(-1, 1).to(self.stored)
-        return (self.probability >= threshold).to(self.stored)
+            one_hot = library(self.labels).nn.functional.one_hot(self.labels, self.count)
+            return numbers(one_hot.movedim(-1, 1), self.stored)
+        return numbers(self.probability >= threshold, self.stored)
 
 
-def binary_logs(x: Tensor, logits: bool) -> BinaryLogs:
+def binary_logs(x: Array, logits: bool) -> BinaryLogs:
     """Logarithms log p and log(1 − p), from logits or probabilities."""
     if logits:
-        return BinaryLogs(functional.logsigmoid(x), functional.logsigmoid(-x))
+        return BinaryLogs(log_sigmoid(x), log_sigmoid(-x))
     return BinaryLogs(logarithm(x), logarithm(1 - x))
 
 
-class NamedTensors(dict[str, Tensor]):
+class NamedTensors(dict[str, Array]):
     """Tensors of a record; a missing name is an error that lists the existing ones."""
 
-    def __init__(self, role: str, tensors: Mapping[str, Tensor]) -> None:
+    def __init__(self, role: str, tensors: Mapping[str, Array]) -> None:
         super().__init__(tensors)
         self.role = role
 
-    def __missing__(self, name: str) -> Tensor:
+    def __missing__(self, name: str) -> Array:
         raise InputError(
             f"has no tensor {name!r}{did_you_mean(name, self)}; it has {', '.join(self) or 'none'}",
             kind="mismatch",
@@ -216,7 +227,7 @@ class NamedTensors(dict[str, Tensor]):
         )
 
 
-def check_tensor(tensors: Mapping[str, Tensor], name: str, shape: Sequence[int | None]) -> Tensor:
+def check_tensor(tensors: Mapping[str, Array], name: str, shape: Sequence[int | None]) -> Array:
     """A tensor of a record, checked to have a shape, in which None is any length.
 
     Raises:
@@ -239,23 +250,23 @@ def check_tensor(tensors: Mapping[str, Tensor], name: str, shape: Sequence[int |
 class AlignedBoxes(NamedTuple):
     """N matched pairs of boxes or unmatched boxes per sample, as x1, y1, x2, y2."""
 
-    pred: Tensor  # (B, N, 4)
-    target: Tensor  # (B, N, 4)
-    has_pred: Tensor  # (B, N) whether there is a detection
-    has_target: Tensor  # (B, N) whether there is an object
-    of_class: Tensor  # (B, C, N) 1 in the class of the box, 0 elsewhere
+    pred: Array  # (B, N, 4)
+    target: Array  # (B, N, 4)
+    has_pred: Array  # (B, N) whether there is a detection
+    has_target: Array  # (B, N) whether there is an object
+    of_class: Array  # (B, C, N) 1 in the class of the box, 0 elsewhere
 
 
 class SegmentPairs(NamedTuple):
     """Shared pixels of N pairs of segments of one sample, with P predicted and T true segments."""
 
-    shared: Tensor  # (N,) number of pixels
-    pred: Tensor  # (N,) predicted segment, −1 for none
-    target: Tensor  # (N,) true segment, −1 for none, −2 where the target is void
-    pred_class: Tensor  # (P, C) 1 in the class of the segment, 0 elsewhere
-    target_class: Tensor  # (T, C)
-    crowd: Tensor  # (T,) whether it is a crowd: a group of objects annotated as one
-    things: Tensor | None  # (C,) whether a class has instances, if known
+    shared: FloatArray  # (N,) number of pixels
+    pred: IntArray  # (N,) predicted segment, −1 for none
+    target: IntArray  # (N,) true segment, −1 for none, −2 where the target is void
+    pred_class: FloatArray  # (P, C) 1 in the class of the segment, 0 elsewhere
+    target_class: FloatArray  # (T, C)
+    crowd: NDArray[np.bool_]  # (T,) whether it is a crowd: a group of objects annotated as one
+    things: NDArray[np.bool_] | None  # (C,) whether a class has instances, if known
 
 
 class FeatureSource(Protocol):
@@ -263,10 +274,10 @@ class FeatureSource(Protocol):
 
     def maps(
         self, values: SampleBatch, role: str, recipe: Recipe, layers: Sequence[str]
-    ) -> list[Tensor]:
+    ) -> list[Array]:
         """Features of one input, one tensor per layer."""
 
-    def numbers(self, name: str, like: Tensor) -> Mapping[str, Tensor]:
+    def numbers(self, name: str, like: Array) -> Mapping[str, Array]:
         """Published parameters by name, such as the heads of LPIPS."""
 
 
@@ -282,12 +293,12 @@ class SampleBatch:
     """Samples as weighted elements: an ignored pixel has weight 0, n equal pixels weight n."""
 
     inputs: dict[str, Input]  # by role: pred, target, and further roles that losses name
-    weight: Tensor  # (B, C or 1, N)
-    pixels: Tensor  # (B,) number of pixels of each sample, ignored pixels included
-    joint: Tensor | None = None  # (B, K, K) joint histogram of label maps, target by prediction
-    differences: Tensor | None = None  # (1, C, N) p − y, where only the difference was counted
-    emphasis: Tensor | None = None  # (B, C or 1, N) role `pos_weight`
-    instances: Tensor | None = None  # (B, C or 1, N) role `instances`, 0 for background
+    weight: Array  # (B, C or 1, N)
+    pixels: Array  # (B,) number of pixels of each sample, ignored pixels included
+    joint: Array | None = None  # (B, K, K) joint histogram of label maps, target by prediction
+    differences: Array | None = None  # (1, C, N) p − y, where only the difference was counted
+    emphasis: Array | None = None  # (B, C or 1, N) role `pos_weight`
+    instances: Array | None = None  # (B, C or 1, N) role `instances`, 0 for background
     spacing: tuple[float, ...] | None = None  # along each axis of the space, in mm; None: unknown
     segments: SegmentPairs | None = None  # of one sample of instance maps
     boxes: AlignedBoxes | None = None
@@ -302,14 +313,14 @@ class SampleBatch:
         return self.inputs["target"].task
 
     @property
-    def difference(self) -> Tensor:
+    def difference(self) -> Array:
         if self.differences is not None:
             return self.differences
         return self.inputs["pred"].channels - self.inputs["target"].channels
 
     @property
-    def positive(self) -> Tensor:
-        return torch.ones_like(self.weight[:1, :1, :1]) if self.emphasis is None else self.emphasis
+    def positive(self) -> Array:
+        return ones_like(self.weight[:1, :1, :1]) if self.emphasis is None else self.emphasis
 
     @property
     def gallery(self) -> Gathered:
@@ -318,23 +329,23 @@ class SampleBatch:
         return self.gathered
 
     @property
-    def mass(self) -> Tensor | None:
+    def mass(self) -> Array | None:
         return self.inputs["target"].shares if self.task == "multiclass" else None
 
     @property
-    def valid(self) -> Tensor:
+    def valid(self) -> Array:
         space = self.inputs["target"].space or (-1,)
         constant = self.weight.stride(-1) == 0  # one weight for all pixels
         valid = (self.weight[..., :1] > 0).expand_as(self.weight) if constant else self.weight > 0
         return valid.reshape(*self.weight.shape[:2], *space)
 
     @cached_property
-    def total_weight(self) -> Tensor:
+    def total_weight(self) -> Array:
         """Total weight of the elements, (B, C or 1)."""
         return self.weight.sum(-1)
 
     @cached_property
-    def support(self) -> Tensor:
+    def support(self) -> Array:
         """Pixels of the target in each class, (B, C); 1 on tasks without pixels."""
         if self.task in RECORDS:
             return self.total_weight
@@ -342,7 +353,8 @@ class SampleBatch:
         if not target.labelled or self.weight.shape[1] > 1:
             return (target.probability * self.weight).sum(-1)
         rows = zip(target.values.long(), self.weight[:, 0], strict=True)
-        return torch.stack([torch.bincount(*row, minlength=target.labelled) for row in rows])
+        torch = library(self.weight)
+        return stack([torch.bincount(*row, minlength=target.labelled) for row in rows], 0)
 
     def input(self, parameter: str) -> Input | None:
         """The input that a parameter names; None if the run does not have it."""

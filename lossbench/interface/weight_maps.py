@@ -11,15 +11,14 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lossbench.catalog.grammar import parse_call
 from lossbench.errors import SettingError
 from lossbench.geometry.distance_transform import bounding_box
-from lossbench.interface.annotations import NonNegative, Positive, WeightMap
+from lossbench.interface.annotations import Array, NonNegative, Positive, WeightMap
 from lossbench.interface.sample_batch import SampleBatch
+from lossbench.interface.stable_math import numbers
 from lossbench.runtime.array_types import FloatArray
 
 BEYOND = 1e9  # longer than any image
@@ -156,7 +155,7 @@ def _weighted(values: SampleBatch, text: str) -> SampleBatch:
     call = parse_call(text)
     planes = [MAPS[call.name](plane, **call.options) for plane in _planes(values, space)]
     weight = values.weight
-    maps = torch.as_tensor(np.stack(planes), dtype=weight.dtype, device=weight.device)
+    maps = numbers(np.stack(planes), weight)
     return replace(values, weight=weight * maps.reshape(len(weight), -1, weight.shape[-1]))
 
 
@@ -170,13 +169,13 @@ def _planes(values: SampleBatch, space: tuple[int, ...]) -> Iterator[Plane]:
     rows = _rows(classes)
     instances = values.instances
     instance_rows = [None] * len(rows) if instances is None else _rows(instances.expand_as(classes))
-    for row, numbers in zip(rows, instance_rows, strict=True):
+    for row, own in zip(rows, instance_rows, strict=True):
         plane = row.reshape(space)
-        renumbered = components(plane) if numbers is None else _renumbered(plane, numbers)
+        renumbered = components(plane) if own is None else _renumbered(plane, own)
         yield Plane(plane, renumbered, values.spacing)
 
 
-def _rows(tensor: Tensor) -> NDArray[Any]:
+def _rows(tensor: Array) -> NDArray[Any]:
     """Reshape (B, C, N) to an array (B·C, N)."""
     rows: NDArray[Any] = tensor.flatten(0, 1).cpu().numpy()
     return rows

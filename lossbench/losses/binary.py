@@ -10,14 +10,12 @@ Args:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
 from lossbench.interface.annotations import (
+    Array,
     Logits,
     LogPair,
     NonNegative,
@@ -28,22 +26,29 @@ from lossbench.interface.annotations import (
     Share,
     Weight,
 )
-from lossbench.interface.stable_math import by_class, power, ratio, total
+from lossbench.interface.stable_math import (
+    by_class,
+    exponential,
+    log_sigmoid,
+    ones_like,
+    power,
+    ratio,
+    total,
+    where,
+)
 from lossbench.losses import loss
 
 # Facts of every loss of this module that does not state others.
 SHARED_FACTS = {"tasks": ["binary", "multilabel"]}
 
 
-def smoothed(target: Tensor, label_smoothing: float, prior: Sequence[float] | None) -> Tensor:
+def smoothed(target: Array, label_smoothing: float, prior: Sequence[float] | None) -> Array:
     """Smoothed target (1 − ε)·y + ε·u, where u is the prior of each label or ½."""
     uniform = 0.5 if prior is None else by_class(prior, target)
     return target + label_smoothing * (uniform - target)
 
 
-def weighted(
-    pos_weight: float | Sequence[float] | str, maps: Tensor, like: Tensor
-) -> float | Tensor:
+def weighted(pos_weight: float | Sequence[float] | str, maps: Array, like: Array) -> float | Array:
     """Positive weight w⁺: a number, one per label, or the maps of role `pos_weight`."""
     return maps if isinstance(pos_weight, str) else by_class(pos_weight, like)
 
@@ -107,7 +112,7 @@ def bce_with_logits(
     """
     soft = smoothed(target, label_smoothing, prior)
     factor = weighted(pos_weight, positive, target)
-    positive_loss, negative_loss = -functional.logsigmoid(pred), -functional.logsigmoid(-pred)
+    positive_loss, negative_loss = -log_sigmoid(pred), -log_sigmoid(-pred)
     return PerPixel(factor * soft * positive_loss + (1 - soft) * negative_loss)
 
 
@@ -129,12 +134,12 @@ def balanced_bce(pred: LogPair, target: Probability, weight: Weight) -> PerClass
     Note:
         β is a property of the sample, so there is no pooled value.
     """
-    pixels = total(torch.ones_like(target), weight)
+    pixels = total(ones_like(target), weight)
     positives = total(target, weight)
     numerator = (pixels - positives) * total(-target * pred.yes, weight)
     numerator = numerator + positives * total(-(1 - target) * pred.no, weight)
     both_classes = (positives > 0) & (positives < pixels)
-    return ratio(numerator, pixels**2).where(both_classes, torch.nan)
+    return where(both_classes, ratio(numerator, pixels**2), math.nan)
 
 
 @loss(
@@ -164,8 +169,8 @@ def binary_focal(
     Note:
         alpha=none with gamma=0 is `bce`.
     """
-    yes = power(pred.no.exp(), gamma) * target * pred.yes
-    no = power(pred.yes.exp(), gamma) * (1 - target) * pred.no
+    yes = power(exponential(pred.no), gamma) * target * pred.yes
+    no = power(exponential(pred.yes), gamma) * (1 - target) * pred.no
     if alpha is None or isinstance(alpha, str):
         return PerPixel(-(yes + no))
     positive_weight = by_class(alpha, target)
@@ -188,7 +193,7 @@ def soft_margin(pred: Logits, target: Probability) -> PerPixel:
     Note:
         For hard targets this equals `bce_with_logits`.
     """
-    return PerPixel(-functional.logsigmoid((2 * target - 1) * pred))
+    return PerPixel(-log_sigmoid((2 * target - 1) * pred))
 
 
 @loss(
@@ -204,7 +209,7 @@ def hinge(pred: Logits, target: Probability) -> PerPixel:
     Returns:
         Loss of each element, (B, C, N), 0 or more.
     """
-    return PerPixel((1 - (2 * target - 1) * pred).clamp(min=0))
+    return PerPixel((1 - (2 * target - 1) * pred).clip(min=0))
 
 
 @loss(
@@ -226,5 +231,5 @@ def asymmetric_focal(
     Returns:
         Loss of each element, (B, C, N), in [0, 100].
     """
-    no = power(pred.yes.exp(), gamma) * (1 - target) * pred.no
+    no = power(exponential(pred.yes), gamma) * (1 - target) * pred.no
     return PerPixel(-(delta * target * pred.yes + (1 - delta) * no))

@@ -6,19 +6,25 @@ with (y, 1−y). Logarithms are natural.
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from lossbench.interface.annotations import Chances, Difference, Mass, Outcomes, PerPixel, Share
+from lossbench.interface.annotations import (
+    Array,
+    Chances,
+    Difference,
+    Mass,
+    Outcomes,
+    PerPixel,
+    Share,
+)
 from lossbench.interface.stable_math import logarithm
 from lossbench.losses import loss
 
 
-def divergence(q: Tensor, log_q: Tensor, log_r: Tensor) -> Tensor:
+def divergence(q: Array, log_q: Array, log_r: Array) -> Array:
     """Divergence Σ q·(log q − log r) over the outcomes."""
     return (q * (log_q - log_r)).sum(0)
 
 
-def log_mixture(pred: Chances, target: Chances, alpha: float) -> Tensor:
+def log_mixture(pred: Chances, target: Chances, alpha: float) -> Array:
     """Logarithm of the mixture α·p + (1−α)·y."""
     if alpha == 1:
         return pred.log

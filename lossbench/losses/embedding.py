@@ -6,7 +6,7 @@ import torch
 
 from lossbench.errors import InputError
 from lossbench.interface.annotations import Gallery, Label, PerSample, Positive, Vector
-from lossbench.interface.stable_math import ratio
+from lossbench.interface.stable_math import ratio, where
 from lossbench.losses import loss
 from lossbench.views.vectors import TripletSums, cosine_of, direction, distance, non_zero
 
@@ -151,4 +151,4 @@ def triplet_mining(mined: TripletSums) -> PerSample:
         The pooled value is the mean over all triplets of the run, as Hermans et al. define
         batch_all; for batch_hard it is the mean over anchors.
     """
-    return ratio(mined.loss, mined.active.where(mined.active > 0, mined.triplets))
+    return ratio(mined.loss, where(mined.active > 0, mined.active, mined.triplets))

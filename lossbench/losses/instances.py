@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lossbench.interface.annotations import PerClass
-from lossbench.interface.stable_math import ratio
+from lossbench.interface.stable_math import ratio, where
 from lossbench.losses import loss
 from lossbench.views.segments import Segments
 
@@ -58,7 +58,7 @@ def segmentation_quality(segments: Segments) -> PerClass:
         The mean over classes counts classes without a match as 0, as panopticapi does.
     """
     tp, fp, fn, iou = segments
-    return ratio(iou, tp.where(tp > 0, fp + fn))
+    return ratio(iou, where(tp > 0, tp, fp + fn))
 
 
 @loss(

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
 from lossbench.interface.annotations import (
+    Array,
     Count,
     Distribution,
     Logits,
@@ -23,7 +20,19 @@ from lossbench.interface.annotations import (
     Shares,
     Weight,
 )
-from lossbench.interface.stable_math import by_class, power, ratio, total
+from lossbench.interface.stable_math import (
+    by_class,
+    exponential,
+    largest,
+    least,
+    library,
+    log_sigmoid,
+    numbers,
+    power,
+    ratio,
+    sort_by,
+    total,
+)
 from lossbench.losses import loss
 
 # Facts of every loss of this module that does not state others.
@@ -126,7 +135,7 @@ def perceptron(pred: Logits, target: Distribution, target_each: Shares) -> PerPi
     Returns:
         Each class's contribution to each pixel's loss, and y_c/Σy as its mass, each (B, C, N).
     """
-    return PerPixel(target * (pred.amax(1, keepdim=True) - pred), mass=target_each)
+    return PerPixel(target * (largest(pred, 1) - pred), mass=target_each)
 
 
 @loss(
@@ -165,11 +174,11 @@ def focal(
     exponent = by_class(gamma, target)
     factor = 1.0 if alpha is None or isinstance(alpha, str) else by_class(alpha, target)
     if not one_vs_all:
-        hard = power(1 - pred.exp(), exponent)
+        hard = power(1 - exponential(pred), exponent)
         return PerPixel(-factor * hard * target * pred, mass=target_each)
     rest_factor = 1.0 if alpha is None or isinstance(alpha, str) else 1 - factor
-    yes = factor * power(pred_each.no.exp(), exponent) * target * pred_each.yes
-    no = rest_factor * power(pred_each.yes.exp(), exponent) * (1 - target) * pred_each.no
+    yes = factor * power(exponential(pred_each.no), exponent) * target * pred_each.yes
+    no = rest_factor * power(exponential(pred_each.yes), exponent) * (1 - target) * pred_each.no
     return PerPixel(-(yes + no), mass=target_each)
 
 
@@ -190,7 +199,7 @@ def multilabel_soft_margin(pred: Logits, target: Probability) -> PerPixel:
     Note:
         With class weights torch divides Σ_c w_c·l_c by C, over=all; this divides by Σ_c w_c.
     """
-    positive_loss, negative_loss = -functional.logsigmoid(pred), -functional.logsigmoid(-pred)
+    positive_loss, negative_loss = -log_sigmoid(pred), -log_sigmoid(-pred)
     return PerPixel(target * positive_loss + (1 - target) * negative_loss)
 
 
@@ -213,7 +222,7 @@ def poly1(
     Returns:
         Each class's contribution to each pixel's loss, and y_c/Σy as its mass, each (B, C, N).
     """
-    return PerPixel(target * (epsilon * (1 - pred.exp()) - pred), mass=target_each)
+    return PerPixel(target * (epsilon * (1 - exponential(pred)) - pred), mass=target_each)
 
 
 @loss(
@@ -247,10 +256,10 @@ def ohem_cross_entropy(
         Pixels are selected within each sample, not over a batch.
     """
     losses = -(target * pred).sum(1)
-    probability = (target * pred.exp()).sum(1)
+    probability = (target * exponential(pred)).sum(1)
     weight = (target * weight).sum(1)
-    hard = total((probability < threshold).to(weight), weight)
-    return mean_of_first(losses, probability, weight, hard.clamp(min=min_kept))
+    hard = total(numbers(probability < threshold, weight), weight)
+    return mean_of_first(losses, probability, weight, hard.clip(min=min_kept))
 
 
 @loss(
@@ -276,17 +285,16 @@ def bootstrapped_cross_entropy(
     """
     losses = -(target * pred).sum(1)
     weight = (target * weight).sum(1)
-    amount = torch.ceil(fraction * weight.sum(-1) - 1e-9)
+    amount = library(weight).ceil(fraction * weight.sum(-1) - 1e-9)
     return mean_of_first(losses, -losses, weight, amount)
 
 
-def mean_of_first(losses: Tensor, rank: Tensor, weight: Tensor, amount: Tensor) -> Tensor:
+def mean_of_first(losses: Array, rank: Array, weight: Array, amount: Array) -> Array:
     """Mean (B,) of the losses that come first; of all losses if they weigh less than `amount`.
 
     Losses and their sort keys, `rank`, are (B or 1, N), weights (B, N), and amounts (B,).
     """
-    order = rank.argsort(dim=-1, stable=True)
-    ordered = weight.gather(-1, order.expand_as(weight))
-    before = ordered.cumsum(-1) - ordered
-    taken = (amount[:, None] - before).clamp(min=0).minimum(ordered)
-    return ratio(total(losses.gather(-1, order), taken), taken.sum(-1))
+    _, ordered, weights = sort_by(rank, losses, weight)
+    before = weights.cumsum(-1) - weights
+    taken = least((amount[:, None] - before).clip(min=0), weights)
+    return ratio(total(ordered, taken), taken.sum(-1))

@@ -10,14 +10,13 @@ Args:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from lossbench.errors import SettingError
 from lossbench.interface.annotations import (
+    Array,
     Distribution,
     LogProbability,
     NonNegative,
@@ -26,7 +25,20 @@ from lossbench.interface.annotations import (
     Share,
     Weight,
 )
-from lossbench.interface.stable_math import by_class, logarithm, power, ratio, root, total
+from lossbench.interface.stable_math import (
+    TINY,
+    by_class,
+    concatenate,
+    largest,
+    logarithm,
+    mean_defined,
+    power,
+    ratio,
+    root,
+    total,
+    where,
+    zeros_like,
+)
 from lossbench.losses import loss
 from lossbench.views.overlap import Overlap, Powers, SoftCounts, SquaredErrors
 from lossbench.views.ranking import Errors
@@ -36,12 +48,12 @@ SHARED_FACTS = {"range": (0, 1)}
 
 
 def smoothed(
-    numerator: Tensor,
-    denominator: Tensor,
+    numerator: Array,
+    denominator: Array,
     smooth: float,
     smooth_nr: float | None,
     smooth_dr: float | None,
-) -> Tensor:
+) -> Array:
     """Smoothed coefficient: `smooth` unless the numerator or denominator has its own number."""
     return ratio(
         numerator + (smooth if smooth_nr is None else smooth_nr),
@@ -49,7 +61,7 @@ def smoothed(
     )
 
 
-def as_loss(coefficient: Tensor, log: bool, negative: bool) -> Tensor:
+def as_loss(coefficient: Array, log: bool, negative: bool) -> Array:
     """Loss of a coefficient c: 1 − c, −log c clamped at 100, or −c."""
     if log and negative:
         raise SettingError("log and negative are mutually exclusive; set only one of them")
@@ -188,9 +200,9 @@ def generalized_dice(
     )
     exponent = {"square": 2, "simple": 1, "uniform": 0}[class_weights]
     present = target > 0
-    weight = 1 / target.where(present, 1.0) ** exponent
-    largest = weight.where(present, 0.0).amax(1, keepdim=True)
-    weight = weight.where(present, largest.where(largest > 0, fallback))
+    weight = 1 / where(present, target, 1.0) ** exponent
+    most = largest(where(present, weight, 0.0), 1)
+    weight = where(present, weight, where(most > 0, most, fallback))
     numerator, denominator = 2 * (weight * both).sum(1), (weight * area).sum(1)
     return 1 - smoothed(numerator, denominator, smooth, smooth_nr, smooth_dr)
 
@@ -230,7 +242,7 @@ def focal_tversky(
     errors = by_class(alpha, overlap.both) * false_positive
     errors = errors + by_class(beta, overlap.both) * false_negative
     index = ratio(overlap.both + smooth, overlap.both + errors + smooth)
-    return power((1 - index).clamp(min=0), by_class(gamma, index))
+    return power((1 - index).clip(min=0), by_class(gamma, index))
 
 
 @loss(
@@ -365,12 +377,12 @@ def lovasz(errors: Errors, *, classes: Literal["present", "all"] = "present") ->
     positives, negatives = errors.positive.cumsum(-1), errors.negative.cumsum(-1)
     all_positives = positives[..., -1:]
     union = all_positives + negatives
-    jaccard_loss = (positives + negatives) / union.clamp(min=torch.finfo(union.dtype).tiny)
-    previous = torch.cat([torch.zeros_like(all_positives), jaccard_loss[..., :-1]], -1)
+    jaccard_loss = (positives + negatives) / union.clip(min=TINY)
+    previous = concatenate([zeros_like(all_positives), jaccard_loss[..., :-1]], -1)
     value = total(errors.error, jaccard_loss - previous)
     valid = (all_positives + negatives[..., -1:])[..., 0] > 0
     defined = valid if errors.hinge or classes == "all" else all_positives[..., 0] > 0
-    return value.where(defined, torch.nan)
+    return where(defined, value, math.nan)
 
 
 @loss(
@@ -408,7 +420,7 @@ def exp_log(
         Loss per sample, (B,), 0 or more; undefined without a valid pixel.
     """
     coefficient = smoothed(2 * overlap.both, overlap.pred + overlap.target, smooth, None, None)
-    dice_term = power(-logarithm(coefficient), gamma).nanmean(1)
+    dice_term = mean_defined(power(-logarithm(coefficient), gamma))
     weights = 1.0 if class_weights is None or isinstance(class_weights, str) else class_weights
     losses = total(target * power(-pred, gamma), weight)
     sums = (by_class(weights, coefficient) * losses).sum(1)

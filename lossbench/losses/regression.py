@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch.nn import functional
-
 from lossbench.interface.annotations import (
     Decibels,
     Difference,
@@ -15,6 +12,7 @@ from lossbench.interface.annotations import (
     Positive,
     RootMean,
 )
+from lossbench.interface.stable_math import library, square_root, where
 from lossbench.losses import loss
 
 # Facts of every loss of this module that does not state others.
@@ -38,7 +36,7 @@ def l1(difference: Difference) -> PerPixel:
     Note:
         8-bit images are compared in [0, 1], so one grey level is 1/255.
     """
-    return PerPixel(difference.abs())
+    return PerPixel(abs(difference))
 
 
 @loss(
@@ -103,9 +101,9 @@ def huber(difference: Difference, *, delta: NonNegative = 1.0) -> PerPixel:
         With δ = 1, differences of images and probabilities in [0, 1] stay in the quadratic part:
         the loss is half of `l2`. It always is δ times `smooth_l1(beta=δ)`.
     """
-    magnitude = difference.abs()
+    magnitude = abs(difference)
     square = 0.5 * difference**2
-    return PerPixel(square.where(magnitude <= delta, delta * magnitude - 0.5 * delta**2))
+    return PerPixel(where(magnitude <= delta, square, delta * magnitude - 0.5 * delta**2))
 
 
 @loss(
@@ -124,11 +122,11 @@ def smooth_l1(difference: Difference, *, beta: NonNegative = 1.0) -> PerPixel:
     Returns:
         Loss of each element, (B, C, N), 0 or more.
     """
-    magnitude = difference.abs()
+    magnitude = abs(difference)
     if not beta:
         return PerPixel(magnitude)
     square = 0.5 * difference**2 / beta
-    return PerPixel(square.where(magnitude < beta, magnitude - 0.5 * beta))
+    return PerPixel(where(magnitude < beta, square, magnitude - 0.5 * beta))
 
 
 @loss(
@@ -149,10 +147,11 @@ def log_cosh(difference: Difference) -> PerPixel:
         Computed as log(1 + 2·sinh²(d/2)) for |d| < 1 and as |d| + log(1 + e^(−2|d|)) − log 2
         elsewhere: the first would overflow for large d, the second loses precision near zero.
     """
-    magnitude = difference.abs()
-    small = torch.log1p(2 * torch.sinh(magnitude.clamp(max=1) / 2) ** 2)
-    large = magnitude + functional.softplus(-2 * magnitude) - math.log(2)
-    return PerPixel(small.where(magnitude < 1, large))
+    magnitude = abs(difference)
+    lib = library(magnitude)
+    small = lib.log1p(2 * lib.sinh(magnitude.clip(max=1) / 2) ** 2)
+    large = magnitude + lib.log1p(lib.exp(-2 * magnitude)) - math.log(2)
+    return PerPixel(where(magnitude < 1, small, large))
 
 
 @loss(
@@ -175,7 +174,7 @@ def pseudo_huber(difference: Difference, *, delta: Positive = 1.0, scaled: bool 
     Note:
         Computed as d² / (1 + √(1 + (d/δ)²)), which is precise near zero.
     """
-    value = difference**2 / (1 + torch.sqrt(1 + (difference / delta) ** 2))
+    value = difference**2 / (1 + square_root(1 + (difference / delta) ** 2))
     return PerPixel(value if scaled else value / delta**2)
 
 
@@ -198,7 +197,7 @@ def charbonnier(difference: Difference, *, eps: Positive = 1e-3) -> PerPixel:
     Note:
         Identical images cost ε, not 0.
     """
-    return PerPixel(torch.sqrt(difference**2 + eps**2))
+    return PerPixel(square_root(difference**2 + eps**2))
 
 
 @loss(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+import math
 
-from lossbench.interface.annotations import NonNegative, PerClass, PerSample
-from lossbench.interface.stable_math import ratio, root
+from lossbench.interface.annotations import Array, NonNegative, PerClass, PerSample
+from lossbench.interface.stable_math import TINY, mean_defined, ratio, root, where
 from lossbench.losses import loss
 from lossbench.views.confusion import Confusion, Counts
 from lossbench.views.ranking import Calibration, Ranking
@@ -63,7 +62,7 @@ def precision(counts: Counts) -> PerClass:
         Score per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask.
     """
     all_missed = (counts.tp + counts.fp == 0) & (counts.fn > 0)
-    return ratio(counts.tp, counts.tp + counts.fp).masked_fill(all_missed, 0.0)
+    return where(all_missed, 0.0, ratio(counts.tp, counts.tp + counts.fp))
 
 
 @loss(
@@ -209,7 +208,7 @@ def fbeta(counts: Counts, *, beta: NonNegative = 1.0) -> PerClass:
     """
     hits = (1 + beta**2) * counts.tp
     all_missed = (counts.tp + counts.fp == 0) & (counts.fn > 0)
-    return ratio(hits, hits + beta**2 * counts.fn + counts.fp).masked_fill(all_missed, 0.0)
+    return where(all_missed, 0.0, ratio(hits, hits + beta**2 * counts.fn + counts.fp))
 
 
 @loss(
@@ -225,15 +224,15 @@ def volume_similarity(counts: Counts) -> PerClass:
     Returns:
         Score per sample and class, (B, C), in [0, 1]; undefined where a class is in neither mask.
     """
-    return 1 - ratio((counts.fp - counts.fn).abs(), 2 * counts.tp + counts.fp + counts.fn)
+    return 1 - ratio(abs(counts.fp - counts.fn), 2 * counts.tp + counts.fp + counts.fn)
 
 
-def of_valid(pixels: Tensor, counts: Counts) -> Tensor:
+def of_valid(pixels: Array, counts: Counts) -> Array:
     """A pixel count; undefined where no pixel is valid."""
-    return pixels.where(counts.tp + counts.fp + counts.fn + counts.tn > 0, torch.nan)
+    return where(counts.tp + counts.fp + counts.fn + counts.tn > 0, pixels, math.nan)
 
 
-def unions(confusion: Confusion) -> Tensor:
+def unions(confusion: Confusion) -> Array:
     """Intersection over union of each class, (B, G, K); undefined if a class is in neither mask."""
     return ratio(confusion.tp, confusion.tp + confusion.fp + confusion.fn)
 
@@ -253,7 +252,7 @@ def balanced_accuracy(confusion: Confusion) -> PerSample:
         Score per sample, (B,), in [0, 1]; undefined without a valid pixel. On a multilabel task,
         the mean over the labels.
     """
-    return ratio(confusion.tp, confusion.target).nanmean(-1).nanmean(-1)
+    return mean_defined(mean_defined(ratio(confusion.tp, confusion.target)))
 
 
 @loss(
@@ -275,7 +274,7 @@ def mean_iou(confusion: Confusion) -> PerSample:
     Note:
         On a multiclass task this equals `iou`; on a binary task `iou` covers the foreground only.
     """
-    return unions(confusion).nanmean(-1).nanmean(-1)
+    return mean_defined(mean_defined(unions(confusion)))
 
 
 @loss(
@@ -294,8 +293,8 @@ def freq_weighted_iou(confusion: Confusion) -> PerSample:
         the mean over the labels.
     """
     pixels = confusion.target
-    weighted = (pixels * unions(confusion).where(pixels > 0, 0.0)).sum(-1)
-    return ratio(weighted, pixels.sum(-1)).nanmean(-1)
+    weighted = (pixels * where(pixels > 0, unions(confusion), 0.0)).sum(-1)
+    return mean_defined(ratio(weighted, pixels.sum(-1)))
 
 
 @loss(
@@ -323,7 +322,7 @@ def mcc(confusion: Confusion) -> PerSample:
     spread_pred = ((tp + fp) * (fn + tn)).sum(-1)  # s² − Σ p_k² without cancellation
     spread_target = ((tp + fn) * (fp + tn)).sum(-1)
     coefficient = ratio((tp * tn - fp * fn).sum(-1), root(spread_pred) * root(spread_target))
-    return coefficient.nanmean(-1)
+    return mean_defined(coefficient)
 
 
 @loss(
@@ -348,7 +347,7 @@ def kappa(confusion: Confusion) -> PerSample:
     pred_varies, target_varies = (
         (pixels > 0).sum(-1) > 1 for pixels in (confusion.pred, confusion.target)
     )
-    return agreement.where(pred_varies & target_varies, torch.nan).nanmean(-1)
+    return mean_defined(where(pred_varies & target_varies, agreement, math.nan))
 
 
 @loss(
@@ -395,14 +394,14 @@ def average_precision(ranking: Ranking) -> PerClass:
         Pooled like `auc`. The trapezoidal area under the same curve is larger.
     """
     positives, negatives = (
-        weight.sum(-1, keepdim=True) for weight in (ranking.positive, ranking.negative)
+        weight.sum(-1)[..., None] for weight in (ranking.positive, ranking.negative)
     )
     true_positives = positives - ranking.positive_below
     predicted = true_positives + negatives - ranking.negative_below
-    precision = true_positives / predicted.clamp(min=torch.finfo(predicted.dtype).tiny)
+    precision = true_positives / predicted.clip(min=TINY)
     sums = (ranking.positive * precision).sum(-1)
     both_classes = ((positives > 0) & (negatives > 0))[..., 0]
-    return ratio(sums, positives[..., 0]).where(both_classes, torch.nan)
+    return where(both_classes, ratio(sums, positives[..., 0]), math.nan)
 
 
 @loss(
@@ -422,5 +421,5 @@ def ece(calibration: Calibration) -> PerSample:
         Error per sample, (B,), in [0, 1]; undefined without a valid pixel. On a multilabel task,
         the mean over the labels.
     """
-    gap = (calibration.predicted - calibration.true).abs().sum(-1)
-    return ratio(gap, calibration.pixels.sum(-1)).nanmean(-1)
+    gap = abs(calibration.predicted - calibration.true).sum(-1)
+    return mean_defined(ratio(gap, calibration.pixels.sum(-1)))

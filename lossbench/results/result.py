@@ -99,6 +99,7 @@ class Result:
         group_pooled: column -> pooled value of each group, in the order of `group_indices`.
         conventions: convention -> column -> reported value, for the convention "all".
         shard: everything that `merge` needs, for one shard of a run.
+        backends: column -> the library that computed it: numpy, torch or mixed.
     """
 
     ids: list[str]
@@ -119,6 +120,7 @@ class Result:
     group_pooled: dict[str, ColumnValues] = field(default_factory=dict)
     conventions: dict[str, dict[str, ConventionValue]] = field(default_factory=dict)
     shard: dict[str, Any] | None = None
+    backends: dict[str, str] = field(default_factory=dict)
 
     @property
     def exit_status(self) -> int:
@@ -211,6 +213,11 @@ class Result:
         table = classes[name][of_class] if of_class else columns[name]
         return table[OVER_GROUPS.get(aggregate, aggregate)]
 
+    def _describe(self, column: Column) -> dict[str, Any]:
+        """A column and how it was computed."""
+        how = {"backend": self.backends[column.name]} if self.backends else {}
+        return {**describe_column(column), **how}
+
     def as_json(self, per_class: bool = True, *, samples: bool = True) -> dict[str, Any]:
         """The result file, with or without samples; nan is null, infinities are strings."""
         model = {
@@ -220,7 +227,7 @@ class Result:
                 **jsonable(self.run),
                 "classes": list(self.class_names),
                 "pairs": {"digest": self.digest, "truth": self.truth, **self.counts},
-                "losses": [describe_column(column) for column in self.columns],
+                "losses": [self._describe(column) for column in self.columns],
                 "doubts": [each.as_json() for each in self.doubts],
             },
             "aggregate": self._aggregate(per_class),

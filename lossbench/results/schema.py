@@ -62,6 +62,7 @@ def result_schema() -> dict[str, Any]:
         "definition": TEXT,
         "terms": _list(_object({"loss": TEXT, "options": ANYTHING})),
     }
+    backend = {"enum": ["numpy", "torch", "mixed"]}
     run = {
         "pred": MAYBE_TEXT,
         "target": MAYBE_TEXT,
@@ -71,7 +72,10 @@ def result_schema() -> dict[str, Any]:
         "convention": TEXT,
         "classes": _list(TEXT),
         "pairs": _object({"digest": TEXT, **dict.fromkeys(COUNTS, WHOLE)}, truth=TEXT),
-        "losses": {**_list(_object(loss)), "minItems": 1},
+        "losses": {
+            **_list(_object(loss, backend={"enum": ["numpy", "torch", "mixed"]})),
+            "minItems": 1,
+        },
     }
     doubt = {
         "kind": {"enum": list(DOUBTS)},

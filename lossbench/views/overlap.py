@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-import torch
-from torch import Tensor
-
 from lossbench.catalog.tasks import target_threshold
-from lossbench.interface.annotations import NonNegative, Probability, Share, Weight
+from lossbench.interface.annotations import Array, NonNegative, Probability, Share, Weight
+from lossbench.interface.stable_math import least, numbers, total
 from lossbench.interface.stable_math import power as raised
-from lossbench.interface.stable_math import total
 
 
 class Overlap(NamedTuple):
     """Soft sums of each class, each (B, C): both = Σpy, pred = Σp, target = Σy; additive."""
 
-    both: Tensor
-    pred: Tensor
-    target: Tensor
+    both: Array
+    pred: Array
+    target: Array
 
     @classmethod
     def of(
@@ -41,9 +38,9 @@ class Overlap(NamedTuple):
             threshold: compare the hard masks p ≥ threshold and y ≥ threshold, y > 0.
         """
         if threshold is not None:
-            pred = (pred >= threshold).to(pred)
-            target = (target >= target_threshold(threshold)).to(target)
-        both = pred * target if intersection == "product" else torch.minimum(pred, target)
+            pred = numbers(pred >= threshold, pred)
+            target = numbers(target >= target_threshold(threshold), target)
+        both = pred * target if intersection == "product" else least(pred, target)
         if squared == "elements":
             tp, fp, fn = (total(x**2, weight) for x in (both, pred - both, target - both))
             return cls(tp, tp + fp, tp + fn)
@@ -54,10 +51,10 @@ class Overlap(NamedTuple):
 class SoftCounts(NamedTuple):
     """Soft true and false positives and negatives of each class, each (B, C); additive."""
 
-    tp: Tensor
-    fp: Tensor
-    fn: Tensor
-    tn: Tensor
+    tp: Array
+    fp: Array
+    fn: Array
+    tn: Array
 
     @classmethod
     def of(cls, pred: Probability, target: Probability, weight: Weight) -> SoftCounts:
@@ -74,9 +71,9 @@ class SoftCounts(NamedTuple):
 class Powers(NamedTuple):
     """Soft sums of each class with powers, each (B, C): Σpy, Σp^q, Σy^q; additive."""
 
-    both: Tensor
-    pred: Tensor
-    target: Tensor
+    both: Array
+    pred: Array
+    target: Array
 
     @classmethod
     def of(
@@ -94,10 +91,10 @@ class Powers(NamedTuple):
 class SquaredErrors(NamedTuple):
     """Squared errors inside and outside the target, with their pixels, each (B, C); additive."""
 
-    on: Tensor
-    on_pixels: Tensor
-    off: Tensor
-    off_pixels: Tensor
+    on: Array
+    on_pixels: Array
+    off: Array
+    off_pixels: Array
 
     @classmethod
     def of(cls, pred: Probability, target: Probability, weight: Weight) -> SquaredErrors:

@@ -104,10 +104,10 @@ class RankedDetections:
         return RowList({**keys, **rows}, {"objects": self.objects})
 
     @classmethod
-    def joined(cls, listed: RowList, device: str) -> RankedDetections:
+    def joined(cls, listed: RowList) -> RankedDetections:
         """Concatenate samples."""
         rows = {name: array for name, array in listed.rows.items() if name != "rank"}
-        return cls(**rows, **listed.totals, device=torch.device(device))
+        return cls(**rows, **listed.totals, device=torch.device("cpu"))
 
     @cached_property
     def curves(self) -> tuple[Tensor, Tensor]:

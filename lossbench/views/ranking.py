@@ -6,13 +6,21 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from lossbench.interface.annotations import Count, Decision, Probability, Weight
+from lossbench.interface.annotations import Array, Count, Decision, Probability, Weight
 from lossbench.interface.row_list import RowList
 from lossbench.interface.sample_batch import Input, SampleBatch
-from lossbench.interface.stable_math import total
+from lossbench.interface.stable_math import (
+    bin_indices,
+    broadcast,
+    largest,
+    numbers,
+    sort_by,
+    stack,
+    sum_below,
+    to_numpy,
+    total,
+)
 
 COLUMNS = ("number", "one", "other")  # of stored rows: score or error, positives, negatives
 
@@ -24,11 +32,11 @@ class Ranking:
     `…_below` counts the pixels with a lower score. Samples are concatenated, not added.
     """
 
-    score: Tensor
-    positive: Tensor
-    negative: Tensor
-    positive_below: Tensor
-    negative_below: Tensor
+    score: Array
+    positive: Array
+    negative: Array
+    positive_below: Array
+    negative_below: Array
 
     @classmethod
     def of(cls, pred: Probability, target: Decision, weight: Weight) -> Ranking:
@@ -37,20 +45,18 @@ class Ranking:
         return cls._of_sorted(score, target * weight, (1 - target) * weight)
 
     @classmethod
-    def _of_sorted(cls, score: Tensor, positive: Tensor, negative: Tensor) -> Ranking:
-        score = score.contiguous()
-        first = torch.searchsorted(score, score).expand(positive.shape)  # index of the first tie
-        below = (_sum_before(weight, first) for weight in (positive, negative))
-        return cls(score.expand(positive.shape), positive, negative, *below)
+    def _of_sorted(cls, score: Array, positive: Array, negative: Array) -> Ranking:
+        below = (sum_below(score, weight) for weight in (positive, negative))
+        return cls(broadcast(score, positive.shape), positive, negative, *below)
 
     def listed(self) -> RowList:
         """Distinct scores of each class with the weights of positives and negatives."""
         return distinct_rows(self.score, self.positive, self.negative)
 
     @classmethod
-    def joined(cls, listed: RowList, device: str) -> Ranking:
+    def joined(cls, listed: RowList) -> Ranking:
         """Concatenate samples."""
-        return cls._of_sorted(*sort_by(*padded(listed, device)))
+        return cls._of_sorted(*sort_by(*padded(listed)))
 
 
 @dataclass(frozen=True)
@@ -62,9 +68,9 @@ class Errors:
     """
 
     hinge: bool
-    error: Tensor
-    positive: Tensor
-    negative: Tensor
+    error: Array
+    positive: Array
+    negative: Array
 
     @classmethod
     def of(
@@ -77,47 +83,37 @@ class Errors:
                 value to each of them.
         """
         hinge = pred.logits and pred.task != "multiclass"
-        errors = (target - pred.probability).abs()
+        errors = abs(target - pred.probability)
         if hinge:
-            errors = (1 - (2 * target - 1) * pred.stored).clamp(min=0)
+            errors = (1 - (2 * target - 1) * pred.stored).clip(min=0)
         shape = np.broadcast_shapes(errors.shape, weight.shape)
         inputs = [errors, target, weight]
         if not per_image:  # (1, C, B·N)
-            inputs = [x.expand(shape).transpose(0, 1).flatten(1)[None] for x in inputs]
+            inputs = [broadcast(x, shape).swapaxes(0, 1).reshape(1, shape[1], -1) for x in inputs]
         errors, target, weight = sort_by(*inputs, descending=True)
         fields = [errors, target * weight, (1 - target) * weight]
         if not per_image:
-            fields = [x.expand(shape[0], -1, -1) for x in fields]
+            fields = [broadcast(x, (shape[0], *x.shape[1:])) for x in fields]
         return cls(hinge, *fields)
 
     def listed(self) -> RowList:
         """Distinct errors of each class with the weights of positives and negatives."""
-        errors = self.error.expand(self.positive.shape)
+        errors = broadcast(self.error, self.positive.shape)
         listed = distinct_rows(errors, self.positive, self.negative)
         return RowList(listed.rows, {**listed.totals, "hinge": np.array(int(self.hinge))})
 
     @classmethod
-    def joined(cls, listed: RowList, device: str) -> Errors:
+    def joined(cls, listed: RowList) -> Errors:
         """Concatenate samples."""
-        fields = sort_by(*padded(listed, device), descending=True)
+        fields = sort_by(*padded(listed), descending=True)
         return cls(bool(listed.totals["hinge"]), *fields)
 
 
-def sort_by(number: Tensor, *others: Tensor, descending: bool = False) -> list[Tensor]:
-    """Sort the numbers of each class, and other tensors in the same order."""
-    number, order = number.contiguous().sort(dim=-1, descending=descending, stable=True)
-    result = [number]
-    for other in others:
-        shape = np.broadcast_shapes(other.shape, order.shape)
-        result.append(other.expand(shape).gather(-1, order.expand(shape)))
-    return result
-
-
-def distinct_rows(number: Tensor, positive: Tensor, negative: Tensor) -> RowList:
+def distinct_rows(number: Array, positive: Array, negative: Array) -> RowList:
     """Distinct numbers (1, C, N) of each class with the sums of both weights."""
     rows: list[list[Any]] = []
     for of_class, tensors in enumerate(zip(number[0], positive[0], negative[0], strict=True)):
-        values, *weights = (tensor.detach().cpu().double().numpy() for tensor in tensors)
+        values, *weights = map(to_numpy, tensors)
         valid = (weights[0] > 0) | (weights[1] > 0)
         distinct, index = np.unique(values[valid], return_inverse=True)
         sums = (np.bincount(index, weight[valid], len(distinct)) for weight in weights)
@@ -127,7 +123,7 @@ def distinct_rows(number: Tensor, positive: Tensor, negative: Tensor) -> RowList
     return RowList(columns, {"classes": np.zeros(len(rows))})
 
 
-def padded(listed: RowList, device: str) -> list[Tensor]:
+def padded(listed: RowList) -> list[Any]:
     """Numbers and both weights, each (1, C, N), padded with weight 0 where a class has fewer."""
     rows, classes = listed.rows, len(listed.totals["classes"])
     counts = np.bincount(rows["of_class"], minlength=classes)
@@ -136,13 +132,7 @@ def padded(listed: RowList, device: str) -> list[Tensor]:
         own = rows["of_class"] == of_class
         for array, name in zip(arrays, COLUMNS, strict=True):
             array[0, of_class, : counts[of_class]] = rows[name][own]
-    return [torch.as_tensor(array, device=device) for array in arrays]
-
-
-def _sum_before(weight: Tensor, index: Tensor) -> Tensor:
-    """Sum of the weights of all elements before an index."""
-    sums = torch.cat([torch.zeros_like(weight[..., :1]), weight.cumsum(-1)], -1)
-    return sums.gather(-1, index)
+    return arrays
 
 
 class Calibration(NamedTuple):
@@ -152,9 +142,9 @@ class Calibration(NamedTuple):
     that of the most likely class (G = 1).
     """
 
-    pixels: Tensor
-    predicted: Tensor
-    true: Tensor
+    pixels: Array
+    predicted: Array
+    true: Array
 
     @classmethod
     def of(cls, values: SampleBatch, *, bins: Count = 15) -> Calibration:
@@ -165,17 +155,15 @@ class Calibration(NamedTuple):
         """
         if values.joint is not None:  # label maps have probability 1
             correct, pixels = values.weight[..., -1].sum(-1), values.weight[:, 0].sum(-1)
-            last = torch.zeros(bins, dtype=pixels.dtype, device=pixels.device)
-            last[-1] = 1
+            last = numbers([0.0] * (bins - 1) + [1.0], pixels)
             return cls(*(sums[:, None, None] * last for sums in (pixels, pixels, correct)))
         pred, target = (values.inputs[role].probability for role in ("pred", "target"))
         if values.task == "multiclass":
             target = target.gather(1, values.inputs["pred"].labels[:, None])
-            pred = pred.amax(1, keepdim=True)
-        edges = torch.tensor([k / bins for k in range(1, bins)], dtype=torch.float64)
-        indices = torch.bucketize(pred.contiguous().double(), edges.to(pred.device))
+            pred = largest(pred, 1)
+        indices = bin_indices(pred, [k / bins for k in range(1, bins)])
         bin_sums = []
         for index in range(bins):
-            inside = (indices == index).to(pred)
+            inside = numbers(indices == index, pred)
             bin_sums.append([total(x * inside, values.weight) for x in (inside, pred, target)])
-        return cls(*(torch.stack(sums, -1) for sums in zip(*bin_sums, strict=True)))
+        return cls(*(stack(sums, -1) for sums in zip(*bin_sums, strict=True)))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from lossbench.errors import SettingError
+from lossbench.interface.annotations import Array
 from lossbench.interface.sample_batch import SampleBatch, SegmentPairs
+from lossbench.runtime.array_types import FloatArray, IntArray
 
 VOID = -2  # number of void pixels, instead of a true segment's
 
@@ -16,10 +18,10 @@ VOID = -2  # number of void pixels, instead of a true segment's
 class Segments(NamedTuple):
     """TP, FP and FN segments of each class, and Σ IoU of the TP, each (B, C); additive."""
 
-    tp: Tensor
-    fp: Tensor
-    fn: Tensor
-    iou: Tensor
+    tp: Array
+    fp: Array
+    fn: Array
+    iou: Array
 
     @classmethod
     def of(
@@ -39,7 +41,7 @@ class Segments(NamedTuple):
         joint = values.segments
         if joint is None:
             raise SettingError("this loss needs instance maps, which `lossbench.evaluate` reads")
-        counts = [count[None] for count in _matched(joint, void == "both")]
+        counts: list[Any] = [count[None] for count in _matched(joint, void == "both")]
         if only != "all":
             if joint.things is None:
                 raise SettingError(f"only={only}: name the classes with instances with --things")
@@ -48,15 +50,14 @@ class Segments(NamedTuple):
         return cls(*counts)
 
 
-def _matched(joint: SegmentPairs, both_void: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _matched(joint: SegmentPairs, both_void: bool) -> tuple[FloatArray, ...]:
     """tp, fp, fn and Σ IoU per class, each (C,)."""
     shared, pred, target, pred_class, target_class, crowd, _ = joint
     in_pred, in_target = pred >= 0, target >= 0
 
-    def areas(pairs: Tensor, segments: Tensor, count: int) -> Tensor:
+    def areas(pairs: NDArray[np.bool_], segments: IntArray, count: int) -> FloatArray:
         """Pixels of each segment in the selected pairs; whole numbers, exact in any order."""
-        sums = torch.zeros(count, dtype=torch.float64, device=shared.device)
-        return sums.index_add(0, segments[pairs], shared[pairs])
+        return np.bincount(segments[pairs], shared[pairs], count).astype(np.float64)
 
     pred_void = areas(in_pred & (target == VOID), pred, len(pred_class))
     target_void = areas(in_target & ~in_pred, target, len(target_class)) * both_void
@@ -68,7 +69,7 @@ def _matched(joint: SegmentPairs, both_void: bool) -> tuple[Tensor, Tensor, Tens
     union = pred_area[p] - pred_void[p] + target_area[t] - target_void[t] - overlap
     matched = same_class & ~crowd[t] & (2 * overlap > union)
     in_crowd = same_class & crowd[t]
-    excluded = pred_void.index_add(0, p[in_crowd], overlap[in_crowd])
+    excluded = pred_void + np.bincount(p[in_crowd], overlap[in_crowd], len(pred_class))
     false_positive = 2 * excluded <= pred_area
     false_positive[p[matched]] = False
     false_negative = (2 * target_void <= target_area) & (target_area > 0) & ~crowd

@@ -253,7 +253,7 @@ def test_a_measured_loss_has_a_value(name: str, monkeypatch: pytest.MonkeyPatch)
     size = 176 if name == "ms_ssim" else 24
     times = losses.trained(entry, task, size, "cpu", 1, {})
     assert (times["forward_ms"] is None) == (name == "weighted_bce")  # needs a data set
-    on_tables = losses.on_tables(entry, task, "cpu", 1)
+    on_tables = losses.on_tables(entry, task, 1)
     if name in LOSSES:
         assert on_tables is not None
     losses.tables.cache_clear()

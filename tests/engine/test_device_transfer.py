@@ -17,7 +17,7 @@ from helpers.tolerances import TABLES, check_close
 import lossbench
 from lossbench.engine import batching, pipeline
 from lossbench.engine.compute import device as device_module
-from lossbench.engine.compute import evaluate, streaming
+from lossbench.engine.compute import streaming
 from lossbench.engine.compute.device_transfer import moved
 
 PROCESSOR = "cpu:0"
@@ -103,7 +103,7 @@ def test_a_sample_that_cannot_be_read_takes_none_along(monkeypatch, device):
 def test_samples_that_memory_cannot_hold_together_come_alone(monkeypatch, device):
     wanted = run("binary", ["dice", "bce"])
     sizes = watched(monkeypatch, device)
-    real = evaluate.add_parts
+    real = streaming.add_parts
 
     def narrow(plan: Any, terms: Any, samples: Any, device: str) -> Any:
         found = real(plan, terms, samples, device)
@@ -111,7 +111,7 @@ def test_samples_that_memory_cannot_hold_together_come_alone(monkeypatch, device
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
         return found
 
-    monkeypatch.setattr(evaluate, "add_parts", narrow)
+    monkeypatch.setattr(streaming, "add_parts", narrow)
     check_same(run("binary", ["dice", "bce"]), wanted)
     assert sizes.count(1) == len(SIZES)
 
@@ -131,8 +131,8 @@ def test_a_gpu_for_what_is_counted_is_told_to_be_of_no_use():
     notes = [lossbench.plan(masks, masks, "dice", device=d).plan.notes for d in ("cuda:1", "cpu")]
     assert notes == [
         (
-            "readers count every pair, which cuda:1 does not make faster; --device cpu does"
-            " without its start",
+            "every loss follows from counts of pixels, which are evaluated on the CPU;"
+            " --device cuda:1 changes nothing",
         ),
         (),
     ]
@@ -171,14 +171,14 @@ def run(task: str, losses: list[str], sizes: Sequence[Any] = SIZES, **how: Any) 
 def watched(monkeypatch: pytest.MonkeyPatch, device: str) -> list[int]:
     """Compute there from now on, twelve pairs at a time; how many samples come together."""
     sizes: list[int] = []
-    real = evaluate.add_parts
+    real = streaming.add_parts
 
     def seen(plan: Any, terms: Any, samples: Any, device: str) -> Any:
         sizes.append(len(samples))
         return real(plan, terms, samples, device)
 
     monkeypatch.setattr(device_module, "pick_device", lambda wanted: device)
-    monkeypatch.setattr(evaluate, "add_parts", seen)
+    monkeypatch.setattr(streaming, "add_parts", seen)
     monkeypatch.setattr(
         pipeline.Pipeline, "_batch_sizes", lambda self: pipeline.BatchSizes(12, 2, 0)
     )

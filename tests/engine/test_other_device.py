@@ -53,7 +53,7 @@ def test_the_example_of_every_loss_is_the_same_there(monkeypatch, entry):
     wanted = lossbench.evaluate(**example(entry))
     with other_device(monkeypatch) as seen:
         found = lossbench.evaluate(**example(entry))
-    assert seen.operations
+    assert bool(seen.operations) == (set(found.backends.values()) != {"numpy"})
     # A network sees images together there, which float32 rounds otherwise than one by one.
     check_alike(found, wanted, SINGLE if entry.family == "deep" else TABLES)
     check_kernels(seen.operations)

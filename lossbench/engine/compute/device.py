@@ -68,6 +68,13 @@ def one_thread() -> Iterator[None]:
 
 
 @contextmanager
+def computing(device: str) -> Iterator[None]:
+    """Compute without gradients, and turn a lack of device memory into an error of the sample."""
+    with torch.inference_mode(), out_of_memory(device):
+        yield
+
+
+@contextmanager
 def out_of_memory(device: str) -> Iterator[None]:
     """Turn a lack of device memory into an InputError, after which samples are retried singly."""
     try:

@@ -1,34 +1,34 @@
-"""Losses on chunks of samples: the part of a run that needs torch."""
+"""Losses on chunks of samples: tables by NumPy, pixels by torch, which is imported for them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from lossbench.catalog.columns import Term
+from lossbench.data.counting.instance_overlap import InstanceOverlap
 from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.plan import Plan
+from lossbench.engine.backend import backend, is_plugin, on_tables
 from lossbench.engine.compute.class_weights import probe_numbers, probes
-from lossbench.engine.compute.device import out_of_memory
-from lossbench.engine.compute.streaming import Added, add_parts, in_parts, stackable_groups
-from lossbench.engine.compute.tensors import counted_values, pixel_values, sample_values
+from lossbench.engine.compute.tables import counted_values, segment_values
 from lossbench.engine.state.loaded_batch import LoadedBatch
 from lossbench.engine.state.scores import BatchScores
 from lossbench.errors import InputError, LossbenchError
 from lossbench.interface import dispatch
+from lossbench.interface.annotations import Array
 from lossbench.interface.dispatch import loss_function
 from lossbench.interface.reduction import Sums
 from lossbench.interface.sample_batch import SampleBatch
+from lossbench.interface.stable_math import broadcast, concatenate, numbers, to_numpy
 from lossbench.runtime.array_types import FloatArray
 
 if TYPE_CHECKING:
     from lossbench.engine.compute.feature_batches import Extraction
+    from lossbench.engine.compute.streaming import Added
 
 
 def import_losses(terms: Sequence[Term]) -> None:
@@ -67,17 +67,24 @@ def evaluate_parts(
 
     Features are computed for several samples together.
     """
-    if extraction is None or not chunk.pixels:
-        parts = [chunk]
-        if plan.sparse:
-            parts = chunk.split()
-        elif len(chunk.pixels) > 1:
-            on_pixels = [term for term in terms if not on_tables(plan, term)]
-            parts = chunk.split(stackable_groups(on_pixels, chunk.pixels, device))
-        with out_of_memory(device):
+    if not any(backend(plan, term) == "torch" for term in terms):
+        parts = chunk.split() if plan.sparse or len(chunk.pixels) > 1 else [chunk]
+        with np.errstate(all="ignore"):  # 0/0 is undefined, log 0 clamped
             return [(part, evaluate_batch(plan, terms, device, part)) for part in parts]
-    failed, *parts = chunk.split()
-    with torch.inference_mode(), out_of_memory(device):
+    from lossbench.engine.compute.device import computing
+    from lossbench.engine.compute.streaming import stackable_groups
+    from lossbench.engine.compute.tensors import pixel_values
+
+    with computing(device):
+        if extraction is None or not chunk.pixels:
+            parts = [chunk]
+            if plan.sparse:
+                parts = chunk.split()
+            elif len(chunk.pixels) > 1:
+                on_pixels = [term for term in terms if not on_tables(plan, term)]
+                parts = chunk.split(stackable_groups(on_pixels, chunk.pixels, device))
+            return [(part, evaluate_batch(plan, terms, device, part)) for part in parts]
+        failed, *parts = chunk.split()
         values = [
             pixel_values(plan, [each], device) for each in chunk.pixels if isinstance(each, Pixels)
         ]
@@ -102,30 +109,56 @@ def evaluate_batch(
     are never padded, and a value does not depend on its neighbours.
     """
     rows = BatchScores()
-    with torch.inference_mode():
-        if chunk.tables is not None:
-            counted = [term for term in terms if on_tables(plan, term)]
-            make = partial(counted_values, plan, chunk.tables, chunk.sizes, device)
-            for term in filter(is_plugin, counted):
-                evaluate_terms(rows, make(shared=False), plan, [term])
-            evaluate_terms(rows, make(), plan, [term for term in counted if not is_plugin(term)])
-        for term in terms:
-            for sample in chunk.pixels:
-                _check_sums(term, sample)
-        if chunk.pixels:
-            others = [term for term in terms if not (on_tables(plan, term) or term.gathers)]
-            pixels = [each for each in chunk.pixels if isinstance(each, Pixels)]
-            if pixels and (adding := list(filter(in_parts, others))):
-                _evaluate_added(rows, add_parts(plan, adding, pixels, device), plan)
-                others = [term for term in others if not in_parts(term)]
-                if not others:
-                    return rows
-            (sample,) = chunk.pixels
-            if values is None:
-                values = sample_values(plan, sample, int(chunk.sizes[0]), device)
-            evaluate_terms(rows, values, plan, others)
-            add_states(rows, values, others)
+    if chunk.tables is not None:
+        counted = [term for term in terms if on_tables(plan, term)]
+        for term in filter(is_plugin, counted):
+            evaluate_terms(rows, own_tables(plan, chunk.tables, chunk.sizes), plan, [term])
+        shared = [term for term in counted if not is_plugin(term)]
+        evaluate_terms(rows, counted_values(plan, chunk.tables, chunk.sizes), plan, shared)
+    for term in terms:
+        for sample in chunk.pixels:
+            _check_sums(term, sample)
+    others = [term for term in terms if not (on_tables(plan, term) or term.gathers)]
+    if chunk.pixels:
+        _evaluate_samples(rows, plan, others, device, chunk, values)
     return rows
+
+
+def own_tables(plan: Plan, tables: Any, sizes: Any) -> SampleBatch:
+    """Tables as tensors for a user's own loss, which may change them in place."""
+    from lossbench.engine.compute.tensors import as_tensors
+
+    values: SampleBatch = as_tensors(counted_values(plan, tables, sizes, shared=False))
+    return values
+
+
+def _evaluate_samples(
+    rows: BatchScores,
+    plan: Plan,
+    terms: Sequence[Term],
+    device: str,
+    chunk: LoadedBatch,
+    values: SampleBatch | None,
+) -> None:
+    """Terms on samples that are not counted: one sample, or pixels of one size."""
+    pixels = [each for each in chunk.pixels if isinstance(each, Pixels)]
+    if pixels:
+        from lossbench.engine.compute.streaming import add_parts, in_parts
+
+        if adding := list(filter(in_parts, terms)):
+            _evaluate_added(rows, add_parts(plan, adding, pixels, device), plan)
+            terms = [term for term in terms if not in_parts(term)]
+            if not terms:
+                return
+    (sample,) = chunk.pixels
+    if isinstance(sample, InstanceOverlap):
+        values = segment_values(plan, sample, int(chunk.sizes[0]))
+    elif values is None:
+        from lossbench.engine.compute.tensors import sample_values
+
+        values = sample_values(plan, sample, device)
+    evaluate_terms(rows, values, plan, terms)
+    add_states(rows, values, terms)
 
 
 def _check_sums(term: Term, sample: Any) -> None:
@@ -144,16 +177,6 @@ def _check_sums(term: Term, sample: Any) -> None:
             raise error
 
 
-def is_plugin(term: Term) -> bool:
-    """Whether a loss is a user's own, which may change its inputs in place."""
-    return term.entry.plugin is not None
-
-
-def on_tables(plan: Plan, term: Term) -> bool:
-    """Whether a term is computed from tables of counts."""
-    return plan.counted and term.countable(plan.task)
-
-
 def evaluate_terms(
     rows: BatchScores, values: SampleBatch, plan: Plan, terms: Sequence[Term]
 ) -> None:
@@ -170,8 +193,8 @@ def evaluate_terms(
     for group in alike.values():
         _finish(rows, values, plan, *zip(*group, strict=True))
     if rows.unfinished:
-        rows.support = to_array(values.support)
-        rows.valid = to_array(values.total_weight.expand_as(values.support))
+        rows.support = to_numpy(values.support)
+        rows.valid = to_numpy(broadcast(values.total_weight, values.support.shape))
 
 
 def _finishing(term: Term, result: Any, plan: Plan) -> Any:
@@ -188,12 +211,12 @@ def _finish(
     """Finish terms of one kind and options together, as if they were more samples of the first."""
     first, count, stacked = terms[0], len(terms), results[0]
     if count > 1 and isinstance(stacked, Sums):
-        stacked = Sums(*(torch.cat(fields) for fields in zip(*results, strict=True)))
+        stacked = Sums(*(concatenate(fields, 0) for fields in zip(*results, strict=True)))
     elif count > 1:
-        stacked = torch.cat(results)
+        stacked = concatenate(results, 0)
 
-    def support() -> Tensor:
-        return values.support.repeat(count, 1)
+    def support() -> Array:
+        return concatenate([values.support] * count, 0)
 
     function = loss_function(first.entry)
     with as_sample_error(first):
@@ -202,15 +225,15 @@ def _finish(
         classes = None
     if is_plugin(first):
         _check_shapes(first, values, sample, classes)
-    rows.values |= zip(terms, to_array(sample).reshape(count, -1), strict=True)
+    rows.values |= zip(terms, to_numpy(sample).reshape(count, -1), strict=True)
     if classes is not None:
-        of_terms = to_array(classes).reshape(count, -1, classes.shape[-1])
+        of_terms = to_numpy(classes).reshape(count, -1, classes.shape[-1])
         rows.classes |= zip(terms, of_terms, strict=True)
 
 
 def _evaluate_added(rows: BatchScores, added: Added, plan: Plan) -> None:
     """Evaluate terms from the additive states of samples, and keep the states."""
-    rows.states[""] = {"support": to_array(added.support)}
+    rows.states[""] = {"support": to_numpy(added.support)}
     for term, states in added.states.items():
         function = loss_function(term.entry)
         rows.states[term.key] = _fields(states)
@@ -224,11 +247,11 @@ def _evaluate_added(rows: BatchScores, added: Added, plan: Plan) -> None:
         support, options = added.support.clone, term.options
         with as_sample_error(term):
             sample, classes = dispatch.conclude(function, states[0], support, options, plan.task)
-        rows.values[term] = to_array(sample)
+        rows.values[term] = to_numpy(sample)
         if plan.by_class and classes is not None:
-            rows.classes[term] = to_array(classes)
+            rows.classes[term] = to_numpy(classes)
     if rows.unfinished:
-        rows.support, rows.valid = to_array(added.support), to_array(added.valid)
+        rows.support, rows.valid = to_numpy(added.support), to_numpy(added.valid)
 
 
 def _probed(term: Term, values: SampleBatch) -> list[Any]:
@@ -237,13 +260,13 @@ def _probed(term: Term, values: SampleBatch) -> list[Any]:
     if not term.inside:
         return [dispatch.raw(function, values, options)]
     (name,) = term.inside
-    rows = torch.as_tensor(probe_numbers(term, values.task, values.support.shape[1]))
-    return dispatch.raw_of_each(function, values, options, name, rows.to(values.weight.device))
+    rows = numbers(probe_numbers(term, values.task, values.support.shape[1]), values.support)
+    return dispatch.raw_of_each(function, values, options, name, rows)
 
 
 def _numbers(result: Any) -> tuple[FloatArray, ...]:
     """The result of a loss for each sample, as arrays."""
-    return tuple(map(to_array, result if isinstance(result, Sums) else (result,)))
+    return tuple(map(to_numpy, result if isinstance(result, Sums) else (result,)))
 
 
 def _check_shapes(term: Term, values: SampleBatch, sample: Any, classes: Any) -> None:
@@ -256,7 +279,7 @@ def _check_shapes(term: Term, values: SampleBatch, sample: Any, classes: Any) ->
 
 def add_states(rows: BatchScores, values: SampleBatch, terms: Sequence[Term]) -> None:
     """Add the additive states of one sample, those of probes along the second axis."""
-    rows.states[""] = {"support": to_array(values.support)}
+    rows.states[""] = {"support": to_numpy(values.support)}
     for term in terms:
         function = loss_function(term.entry)
         if dispatch.joins(function):
@@ -276,13 +299,8 @@ def _fields(states: Sequence[Mapping[str, Any]]) -> dict[str, FloatArray]:
     """The fields of views by name, those of several probes along the second axis."""
     return {
         f"{name}.{quantity}": np.stack(
-            [to_array(getattr(each[name], quantity)) for each in states], 1
+            [to_numpy(getattr(each[name], quantity)) for each in states], 1
         )
         for name, view in states[0].items()
         for quantity in view._fields
     }
-
-
-def to_array(tensor: Tensor) -> FloatArray:
-    array: FloatArray = tensor.to("cpu", torch.float64).numpy()
-    return array

@@ -12,13 +12,13 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
-from torch import Tensor
 
 from lossbench.catalog.columns import Term
 from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.compute.class_weights import probes
 from lossbench.engine.compute.tensors import once, pixel_values
+from lossbench.interface.annotations import Array
 from lossbench.interface.dispatch import loss_function, state, sums_parts
 
 # Numbers that a part has in all its classes: few stay in a processor's cache, a GPU takes many.
@@ -30,8 +30,8 @@ class Added(NamedTuple):
     """The additive states of samples."""
 
     states: Mapping[Term, Sequence[Mapping[str, Any]]]  # by term, one for each of its probes
-    support: Tensor  # (B, C) pixels of the target in each class
-    valid: Tensor  # (B, C) pixels that each class could have
+    support: Array  # (B, C) pixels of the target in each class
+    valid: Array  # (B, C) pixels that each class could have
 
 
 def in_parts(term: Term) -> bool:
@@ -100,10 +100,10 @@ def _parts(samples: Sequence[Pixels], length: int) -> Iterator[list[Pixels]]:
 
 
 def _sum(one: Any, other: Any) -> Any:
-    """Two states of one structure, added tensor by tensor."""
-    if isinstance(one, Tensor):
-        return one + other
+    """Two states of one structure, added array by array."""
     if isinstance(one, Mapping):
         return {key: _sum(each, other[key]) for key, each in one.items()}
+    if not isinstance(one, tuple | list):
+        return one + other
     each = map(_sum, one, other)
     return list(each) if isinstance(one, list) else type(one)(*each)

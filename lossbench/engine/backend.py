@@ -1,0 +1,28 @@
+"""Which library computes a term: NumPy tables of counts, torch all others."""
+
+from __future__ import annotations
+
+from lossbench.catalog.columns import Column, Term
+from lossbench.data.planning.plan import Plan
+
+
+def is_plugin(term: Term) -> bool:
+    """Whether a loss is a user's own, which may change its inputs in place and gets tensors."""
+    return term.entry.plugin is not None
+
+
+def on_tables(plan: Plan, term: Term) -> bool:
+    """Whether a term is computed from tables of counts."""
+    return plan.counted and term.countable(plan.task)
+
+
+def of_column(plan: Plan, column: Column) -> str:
+    """The library that computes a column: numpy, torch or mixed."""
+    backends = {backend(plan, term) for term in column.terms}
+    return "mixed" if len(backends) > 1 else next(iter(backends), "numpy")
+
+
+def backend(plan: Plan, term: Term) -> str:
+    """The library that computes a term, numpy or torch."""
+    counts = on_tables(plan, term) or plan.task == "instances"
+    return "numpy" if counts and not is_plugin(term) else "torch"
