@@ -1,7 +1,8 @@
 """All that the author of a loss imports: the decorator, annotations, views, stable operations.
 
-A plugin that imports from here alone keeps working when the inside of `lossbench` moves. See
-docs/plugins.md for an example and `lossbench explain NAME` for how shipped losses use each name.
+A plugin that imports from here alone keeps working when the inside of `lossbench` moves, and is
+computed by NumPy where the shipped losses are. See docs/plugins.md for an example, and `lossbench
+explain NAME` for how shipped losses use each name.
 `NAME as NAME` marks a name as public for type checkers.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from lossbench.errors import InputError as InputError, SettingError as SettingError
 from lossbench.interface.annotations import (
+    Array as Array,
     Count as Count,
     Decibels as Decibels,
     Decision as Decision,
@@ -43,11 +45,21 @@ from lossbench.interface.annotations import (
 )
 from lossbench.interface.stable_math import (
     by_class as by_class,
+    concatenate as concatenate,
+    exponential as exponential,
+    is_defined as is_defined,
+    largest as largest,
+    least as least,
     logarithm as logarithm,
+    mean_defined as mean_defined,
+    ones_like as ones_like,
     power as power,
     ratio as ratio,
     root as root,
+    square_root as square_root,
     total as total,
+    where as where,
+    zeros_like as zeros_like,
 )
 from lossbench.losses import Expression as Expression, loss as loss
 from lossbench.views.confusion import Confusion as Confusion, Counts as Counts, Masks as Masks

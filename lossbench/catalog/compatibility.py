@@ -87,9 +87,9 @@ def check_roles(terms: Iterable[Term], roles: Iterable[str]) -> None:
         for role, form in term.roles.items():
             if role not in roles and (uses_style or not form.endswith(registry.MAYBE)):
                 raise SettingError(f"{term.name} needs the role {role}: --input {role}=DIR")
-    used = {role for term in terms for role in term.roles}
-    for role, losses in registry.roles().items():
-        if role in roles and role not in used:
+    unused = roles - {"pred", "target"} - {role for term in terms for role in term.roles}
+    for role, losses in registry.roles().items() if unused else ():
+        if role in unused:
             raise SettingError(
                 f"no loss of this run uses the role {role}; losses that do: {', '.join(losses)}"
             )

@@ -65,6 +65,36 @@ FACTS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }  # fmt: skip
 
 
+# What a loss that gets arrays of NumPy as well as tensors may import and call.
+NEUTRAL_IMPORTS = ("__future__", "collections.abc", "lossbench.plugin_api", "math", "typing")
+NEUTRAL_METHODS = {"any", "all", "clip", "cumsum", "reshape", "sum"}  # with positions, min, max
+DEVICE = {"data", "device", "dtype", "grad", "requires_grad", "size"}  # of tensors, or another's
+
+
+def is_neutral(tree: ast.Module) -> bool:
+    """Whether a file is written against `lossbench.plugin_api` alone.
+
+    Its losses then compute with whatever arrays they get. A file that imports another library, or
+    calls a method that only tensors have, gets tensors.
+    """
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                if any(each.name not in NEUTRAL_IMPORTS for each in names):
+                    return False
+            case ast.ImportFrom(module=module):
+                if module not in NEUTRAL_IMPORTS:
+                    return False
+            case ast.Call(func=ast.Attribute(value=owner, attr=method), keywords=keywords):
+                of_module = isinstance(owner, ast.Name) and owner.id in NEUTRAL_IMPORTS
+                options = {each.arg for each in keywords}
+                if not of_module and (method not in NEUTRAL_METHODS or options - {"min", "max"}):
+                    return False
+            case ast.Attribute(attr=name) if name in DEVICE:
+                return False
+    return True
+
+
 def losses_of(tree: ast.Module, path: Path, module: str) -> list[Entry]:
     """All losses of a file, in order.
 

@@ -41,6 +41,7 @@ class Plugin:
     path: Path
     text: bytes = field(repr=False)
     module: str | None = None  # of an installed package, imported by Python's own import system
+    neutral: bool = False  # whether its losses compute with arrays of NumPy as well as tensors
 
     @property
     def digest(self) -> str:
@@ -166,7 +167,7 @@ def _content(path: Path) -> bytes:
 
 def read(path: Path, module: str | None = None) -> list[Entry]:
     """All losses of a file, in order; a file without any is an error."""
-    from lossbench.catalog.plugin_parser import losses_of
+    from lossbench.catalog.plugin_parser import is_neutral, losses_of
 
     try:
         plugin = Plugin(path, path.read_bytes(), module)
@@ -182,6 +183,7 @@ def read(path: Path, module: str | None = None) -> list[Entry]:
             f"the plugin {path} has no loss; expected a function such as"
             " `def my_loss(pred, target):`, whose name does not begin with _"
         )
+    plugin = replace(plugin, neutral=is_neutral(tree))
     return [replace(entry, plugin=plugin) for entry in losses]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
@@ -76,6 +76,9 @@ class PluginFile(Protocol):
 
     @property
     def digest(self) -> str: ...
+
+    @property
+    def neutral(self) -> bool: ...
 
     def function(self, entry: Entry) -> Callable[..., Any]: ...
 
@@ -172,19 +175,36 @@ class Entry(Signature):
 @cache
 def builtin() -> Mapping[str, Entry]:
     """The shipped catalogue by name, one family after another."""
-    common = common_options()
-    entries = [
-        entry_of(
-            signature,
-            f"lossbench.losses.{path.stem}",
-            common,
-            shared_facts(path) | signature.marks["loss"],
-        )
-        for path in sorted((HERE / "losses").glob("[!_]*.py"))
+    entries = [entry for path in _modules() for entry in _entries_of(path)]
+    return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.family)}
+
+
+def _modules() -> list[Path]:
+    """The source files of the shipped losses."""
+    return sorted((HERE / "losses").glob("[!_]*.py"))
+
+
+@cache
+def _entries_of(path: Path) -> Sequence[Entry]:
+    """The losses of one module, in order."""
+    common, module = common_options(), f"lossbench.losses.{path.stem}"
+    return [
+        entry_of(signature, module, common, shared_facts(path) | signature.marks["loss"])
         for signature in functions(path)
         if "loss" in signature.marks
     ]
-    return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.family)}
+
+
+@cache
+def _shipped(name: str) -> Entry | None:
+    """The shipped loss with a name or alias; only modules whose text has the name are parsed."""
+    for path in _modules():
+        text = path.read_text("utf-8")
+        if f"def {name}(" in text or f'"{name}"' in text:
+            for entry in _entries_of(path):
+                if name in (entry.name, *entry.aliases):
+                    return entry
+    return None
 
 
 def shared_facts(path: Path) -> dict[str, Any]:
@@ -203,16 +223,16 @@ _added: ContextVar[Mapping[str, Entry] | None] = ContextVar("added", default=Non
 @contextmanager
 def with_added(entries: Iterable[Entry]) -> Iterator[None]:
     """Add losses to the shipped ones within a context; a name that is taken is an error."""
-    known, further = dict(_by_name()), dict[str, Entry]()
+    further: dict[str, Entry] = {}
     for entry in entries:
         for name in (entry.name, *entry.aliases):
-            if name in known:
+            if other := further.get(name) or _shipped(name):
                 raise SettingError(
-                    f"two losses are called {name!r}: in {known[name].location}, and in"
+                    f"two losses are called {name!r}: in {other.location}, and in"
                     f" {entry.location}; rename one (or, if it is only a helper, begin its name"
                     " with _)"
                 )
-            known[name] = further[name] = entry
+            further[name] = entry
     with restored(further):
         yield
 
@@ -240,13 +260,13 @@ def entries() -> list[Entry]:
 
 def find(name: str) -> Entry:
     """The loss with a name or alias; an unknown name is an error with a suggestion."""
-    known = {**_by_name(), **added()}
-    if name not in known:
+    entry = added().get(name) or _shipped(name)
+    if entry is None:
         raise SettingError(
-            f"no loss is called {name!r}{_suggested(name, known)};"
+            f"no loss is called {name!r}{_suggested(name, {**_by_name(), **added()})};"
             f" `lossbench losses` lists them all"
         )
-    return known[name]
+    return entry
 
 
 def _suggested(name: str, known: Mapping[str, Entry]) -> str:

@@ -116,6 +116,7 @@ def signature_of(node: ast.FunctionDef, path: Path, owner: str, tree: ast.Module
     )
 
 
+@cache
 def documented(node: ast.FunctionDef | ast.Module) -> tuple[str, dict[str, str]]:
     """A docstring, and its description of each parameter."""
     doc = ast.get_docstring(node) or ""

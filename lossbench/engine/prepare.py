@@ -43,7 +43,8 @@ def prepare(settings: Settings) -> Run:
     for term in [term for column in columns for term in column.terms if settings.task]:
         check_meaning(term, settings.task or "")
     reading = ReadingSettings(**vars(settings))
-    pairing = pair_inputs(settings.pred, settings.target, reading, known_roles())
+    further = known_roles() if settings.manifest is not None else ()
+    pairing = pair_inputs(settings.pred, settings.target, reading, further)
     inputs = pairing.pairs[0].sources
     terms = [term for column in columns for term in column.terms]
     check_roles(terms, inputs)

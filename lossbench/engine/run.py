@@ -10,14 +10,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import PIL
 
 from lossbench.data.planning.classes import MAX_CLASSES
 from lossbench.data.planning.evidence import IGNORED_LABEL
+from lossbench.engine.backend import backend
 from lossbench.engine.batching import PairRange
 from lossbench.engine.checkpoint import Checkpoint, unchanged
 from lossbench.engine.dask_engine import LOCAL, go_on_cluster
@@ -94,7 +95,7 @@ class Run(RunSpec):
             "seconds": round(time.perf_counter() - clock, 3),
             "device": ended.device,
             "workers": self.settings.readers,
-            "versions": _versions(),
+            "versions": self._versions,
         }
         return result
 
@@ -180,10 +181,19 @@ class Run(RunSpec):
             "groups": digest(self.pairing.groups.values()),
             "device": self.settings.likely_device,
             "weights": {name: file_digest(Path(at)) for name, at in self.settings.weights.items()},
-            "versions": {"lossbench": __version__, **_versions()},
+            "versions": {"lossbench": __version__, **self._versions},
         }
 
+    @property
+    def _versions(self) -> dict[str, str]:
+        """Versions of what reads and computes the run."""
+        versions = {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "pillow": PIL.__version__,
+        }
+        if any(backend(self.plan, term) == "torch" for term in self.terms):
+            from importlib.metadata import version  # slow to import: it loads the email package
 
-def _versions() -> dict[str, str]:
-    installed = {name: version(name) for name in ("torch", "numpy", "pillow")}
-    return {"python": platform.python_version(), **installed}
+            versions["torch"] = version("torch")
+        return versions

@@ -72,10 +72,7 @@ def result_schema() -> dict[str, Any]:
         "convention": TEXT,
         "classes": _list(TEXT),
         "pairs": _object({"digest": TEXT, **dict.fromkeys(COUNTS, WHOLE)}, truth=TEXT),
-        "losses": {
-            **_list(_object(loss, backend={"enum": ["numpy", "torch", "mixed"]})),
-            "minItems": 1,
-        },
+        "losses": {**_list(_object(loss, backend=backend)), "minItems": 1},
     }
     doubt = {
         "kind": {"enum": list(DOUBTS)},

@@ -73,13 +73,34 @@ def _count(
 ) -> CountTable | None:
     """The joint table, (classes, levels); None if a value has no class."""
     if plan.pred.is_hard or pred.size < LARGE:
-        return _count_codes(plan, pred, target, ignored)
+        masks = _count_masks(plan, pred, target) if ignored is None else None
+        return _count_codes(plan, pred, target, ignored) if masks is None else masks
     table = _count_few(plan, pred, target) if ignored is None else None
     if table is not None:
         return table
     classes = _classes(plan, target, ignored)
     table = np.stack([_histogram_of(pred, classes == row) for row in range(plan.target.classes)])
     return None if (classes > plan.target.classes).any() else table
+
+
+def _count_masks(plan: Plan, pred: AnyArray, target: AnyArray) -> CountTable | None:
+    """The joint table of masks of 0 and one odd number, eight pixels at once; None of others."""
+    bits = []
+    for encoding, stored in ((plan.target, target), (plan.pred, pred)):
+        values = dict(encoding.values)
+        number = max(values, default=0)
+        one = values == {0: 0, number: 1} and number % 2 and not encoding.ignore
+        if not one or stored.dtype != np.uint8 or stored.size % WORD:
+            return None
+        words = np.ascontiguousarray(stored).reshape(-1).view(np.uint64)
+        lowest = words & EVERY_BYTE
+        if (lowest * np.uint64(number) != words).any():
+            return None
+        bits.append(lowest.view(np.bool_))
+    true, predicted = bits
+    both, right, left = map(np.count_nonzero, (true & predicted, true, predicted))
+    table = [[pred.size - right - left + both, left - both], [right - both, both]]
+    return np.array(table, np.int64)
 
 
 def _count_few(plan: Plan, pred: AnyArray, target: AnyArray) -> CountTable | None:

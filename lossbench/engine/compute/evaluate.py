@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from lossbench.catalog.columns import Term
 from lossbench.data.counting.instance_overlap import InstanceOverlap
 from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.plan import Plan
-from lossbench.engine.backend import backend, is_plugin, on_tables
+from lossbench.engine.backend import backend, is_plugin, needs_tensors, on_tables
 from lossbench.engine.compute.class_weights import probe_numbers, probes
 from lossbench.engine.compute.tables import counted_values, segment_values
 from lossbench.engine.state.loaded_batch import LoadedBatch
@@ -112,7 +113,8 @@ def evaluate_batch(
     if chunk.tables is not None:
         counted = [term for term in terms if on_tables(plan, term)]
         for term in filter(is_plugin, counted):
-            evaluate_terms(rows, own_tables(plan, chunk.tables, chunk.sizes), plan, [term])
+            own = own_tables(plan, term, chunk.tables, chunk.sizes)
+            evaluate_terms(rows, own, plan, [term])
         shared = [term for term in counted if not is_plugin(term)]
         evaluate_terms(rows, counted_values(plan, chunk.tables, chunk.sizes), plan, shared)
     for term in terms:
@@ -124,12 +126,15 @@ def evaluate_batch(
     return rows
 
 
-def own_tables(plan: Plan, tables: Any, sizes: Any) -> SampleBatch:
-    """Tables as tensors for a user's own loss, which may change them in place."""
+def own_tables(plan: Plan, term: Term, tables: Any, sizes: Any) -> SampleBatch:
+    """Tables as arrays of a user's own loss, which may change them in place."""
+    values = counted_values(plan, tables, sizes, shared=False)
+    if not needs_tensors(term):
+        return deepcopy(values)
     from lossbench.engine.compute.tensors import as_tensors
 
-    values: SampleBatch = as_tensors(counted_values(plan, tables, sizes, shared=False))
-    return values
+    tensors: SampleBatch = as_tensors(values)
+    return tensors
 
 
 def _evaluate_samples(

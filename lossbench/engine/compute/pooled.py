@@ -14,7 +14,7 @@ from lossbench.catalog.compatibility import class_count
 from lossbench.data.counting.sparse_histogram import Cells
 from lossbench.data.loading.records import Record
 from lossbench.data.planning.plan import Plan
-from lossbench.engine.backend import is_plugin, on_tables
+from lossbench.engine.backend import is_plugin, needs_tensors, on_tables
 from lossbench.engine.compute.class_weights import Numbers, linear, resolve_automatic_options
 from lossbench.engine.compute.evaluate import (
     add_states,
@@ -76,7 +76,7 @@ def pooled(
             if not on_tables(plan, term):
                 added, support = rebuild_views(pools, term, options)
             elif whole is not None:
-                values = own_tables(plan, *whole) if is_plugin(term) else ours
+                values = own_tables(plan, term, *whole) if is_plugin(term) else ours
                 added = state(loss_function(term.entry), values, options, whole=True)
                 support = values.support
             if added is not None:
@@ -111,7 +111,7 @@ def finish_balanced(
     if class_count(term, plan.task, support.shape[1]) > support.shape[1]:
         support = np.concatenate([valid - support, support], 1)
     of_loss: Any = support
-    if is_plugin(term):
+    if needs_tensors(term):
         from lossbench.engine.compute.tensors import as_tensors
 
         result, of_loss = as_tensors(result), as_tensors(support)
@@ -145,7 +145,7 @@ def rebuild_views(
         added = {name: forms[name].joined(each) for name, each in lists.items() if each}
         if len(added) < len(forms):
             return None, support
-    if is_plugin(term):
+    if needs_tensors(term):
         from lossbench.engine.compute.tensors import as_tensors
 
         return as_tensors(added), as_tensors(support)

@@ -295,7 +295,7 @@ def _inverted(case: Case) -> Found:
     if points is None or case.plan.task == "multiclass":
         return None
     if points.classes:
-        if len(set(np.unique(points.target).tolist()) - {-1}) < points.classes:
+        if len(set(points.target.ravel().tolist()) - {-1}) < points.classes:
             return None  # a class that does not occur tells nothing
         changed = np.where(points.pred >= 0, points.pred ^ 1, points.pred)
     else:
