@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import replace
 
 from lossbench.catalog import registry
@@ -48,14 +48,15 @@ def prepare(settings: Settings) -> Run:
     inputs = pairing.pairs[0].sources
     terms = [term for column in columns for term in column.terms]
     check_roles(terms, inputs)
-    task = "detection" if holds_boxes(pairing) else settings.task or _only_task(terms, inputs)
+    common = _common_tasks(terms)
+    task = "detection" if holds_boxes(pairing) else settings.task or _only_task(common, inputs)
     plan = plan_inputs(
         pairing,
         reading,
         task,
         asks=((term.name, *each) for term in terms for each in term.entry.named_inputs),
         role_forms=_role_forms(terms),
-        tasks=_common_tasks(terms),
+        tasks=common or set(USUAL),
         of_pictures=any(term.entry.tasks[0] == "image" for term in terms),
         masks=any(term.options.get("iou_type") == "segm" for term in terms),
     )
@@ -117,21 +118,20 @@ def columns_and_checks(
     return columns, [check(gate, columns, defaults, **context) for gate in gates]
 
 
-def _only_task(terms: Sequence[Term], inputs: Iterable[str]) -> str | None:
+def _common_tasks(terms: Sequence[Term]) -> set[str]:
+    """The tasks on which every loss has a meaning; none where losses exclude each other."""
+    return set(USUAL).intersection(*(term.entry.all_tasks for term in terms))
+
+
+def _only_task(common: Set[str], inputs: Iterable[str]) -> str | None:
     """The task that is never guessed from files, where the losses have a meaning on no other.
 
     Scores are judged beside images where they have inputs of their own.
     """
-    shared = set(USUAL).intersection(*(term.entry.all_tasks for term in terms)) if terms else set()
-    if shared == {"scores", "image"}:
+    if common == {"scores", "image"}:
         return "image" if "d_fake" in inputs else "scores"
-    (only,) = shared if len(shared) == 1 else ("",)
+    (only,) = common if len(common) == 1 else ("",)
     return only if only in ("instances", *TASKS_WITHOUT_PIXELS) else None
-
-
-def _common_tasks(terms: Sequence[Term]) -> set[str]:
-    """The tasks on which every loss has a meaning; all of them where none is common."""
-    return set(USUAL).intersection(*(term.entry.all_tasks for term in terms)) or set(USUAL)
 
 
 def _role_forms(terms: Sequence[Term]) -> dict[str, str]:

@@ -22,12 +22,7 @@ from lossbench.data.planning.ignored import Ranges, colour_of, parse_ignore
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.mask_values import find_mask_values
 from lossbench.data.planning.plan import Plan
-from lossbench.data.planning.readings import (
-    Context,
-    Values,
-    choose,
-    guess_instances,
-)
+from lossbench.data.planning.readings import Context, choose, guess_instances
 from lossbench.data.planning.sides import (
     Side,
     beyond_one,
@@ -36,6 +31,7 @@ from lossbench.data.planning.sides import (
     holds_indices,
     name_classes,
 )
+from lossbench.data.planning.values import Values
 from lossbench.data.planning.vocabulary import MAPS, MASKS
 from lossbench.errors import SettingError, did_you_mean
 

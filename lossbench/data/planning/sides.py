@@ -14,7 +14,7 @@ from lossbench.data.planning.encoding import ENCODINGS, Encoding
 from lossbench.data.planning.evidence import SMALL, WHITE, Evidence, without
 from lossbench.data.planning.ignored import Ranges
 from lossbench.data.planning.input_encoding import SCALE, InputEncoding
-from lossbench.data.planning.readings import MARGIN
+from lossbench.data.planning.values import MARGIN
 from lossbench.errors import SettingError, sized
 
 SIDES = {"pred": "predictions", "target": "the ground truth"}
