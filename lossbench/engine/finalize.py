@@ -81,13 +81,17 @@ def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) 
     ids = [each for each, good in zip(pairs.named(), whole.good, strict=True) if good]
     found = len(pairs) - sum(each.kind == "missing" for each in whole.failed)
     by_policy = _by_policy(run, whole.failed)
+    failed = {
+        each.id for each in whole.failed
+    }  # pairs that lack a single loss are in `ids` as well
+    evaluated = sum(each not in failed for each in ids)
     worst = [each.id for each in by_policy["worst"]]
     group_pooled = _group_columns(run, whole, ids, worst)
     if worst:
         ids = _add_worst(run, ids, [*columns.values(), *others], worst)
     counts = {
         "found": found,
-        "evaluated": int(whole.good.sum()),
+        "evaluated": evaluated,
         "missing": len(pairs) - found + pairing.count("missing"),
         "extra": pairing.count("extra"),
         "errors": len(by_policy["error"]),
@@ -129,19 +133,21 @@ def _gather(run: RunSpec, whole: PartialResult, device: str) -> None:
 
 def _compute_deferred(run: RunSpec, whole: PartialResult, options: Options) -> None:
     """Compute the terms with automatic options, which follow from all samples."""
-    if not whole.deferred:
-        return
-    from lossbench.engine.compute.pooled import finish_balanced
+    deferred = DeferredTerms.joined(whole.deferred) if whole.deferred else None
+    for term in [term for term in options if term.automatic and not term.together]:
+        if deferred is None or term not in deferred.results:
+            del options[term]  # no pair has a value, so that the options have no numbers
+            continue
+        from lossbench.engine.compute.pooled import finish_balanced
 
-    deferred = DeferredTerms.joined(whole.deferred)
-    for term in deferred.results:
         values, classes, numbers = finish_balanced(term, deferred, run.plan)
         options[term] = {**options[term], **numbers}
+        indices = deferred.indices - whole.start
         whole.values[term] = np.full(len(whole.good), math.nan)
-        whole.values[term][whole.good] = values
+        whole.values[term][indices] = values
         if classes is not None:
             whole.classes[term] = np.full((len(whole.good), classes.shape[1]), math.nan)
-            whole.classes[term][whole.good] = classes
+            whole.classes[term][indices] = classes
 
 
 def _spread(whole: PartialResult, pooled: Mapping[Term, Any], by_class: bool) -> None:

@@ -178,10 +178,12 @@ class Pipeline:
             pair = pairs[index]
             role = error.role if error.role in pair.sources else "pred"
             error.located(role, label(pair.sources[role][0]))
+            if lost := sorted({term.name for term in failed} - {error.loss}):
+                error.message += f"; the pair has no {', '.join(lost)} either"
             errors = (*batch.errors, PairError.of(error, pair.id))
-            if not others or any(term.automatic for term in failed):
-                lost = LoadedBatch((), None, (), batch.sizes[:0], errors, evidence=batch.evidence)
-                return [(lost, BatchScores())]
+            if not others:
+                none = LoadedBatch((), None, (), batch.sizes[:0], errors, evidence=batch.evidence)
+                return [(none, BatchScores())]
             *first, (part, scores) = evaluate_parts(
                 self.plan, others, device, replace(batch, errors=()), self.extraction
             )

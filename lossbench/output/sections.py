@@ -130,7 +130,8 @@ def _classes(result: Result) -> Section:
 def _counts(result: Result) -> str:
     """How many pairs and groups are aggregated, and how many pairs are left out."""
     failed = Counter(each.kind for each in result.failed)
-    parts = [f"{len(result.ids)} pairs"]
+    incomplete = {each.id for each in result.failed}.intersection(result.ids)
+    parts = [f"{len(result.ids) - len(incomplete)} pairs"]
     if result.groups is not None:
         parts.append(f"{len(result.group_indices)} groups")
     left_out = {kind: result.counts[kind] - failed[kind] for kind in ("missing", "extra")}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
@@ -193,3 +194,39 @@ def test_balance_without_a_positive_is_an_error(task):
     empty = [np.zeros((2, 3, 4), np.uint8)] * 2
     with pytest.raises(lossbench.InputError, match="class_weights=auto"):
         lossbench.evaluate(empty, empty, "dice(class_weights=auto)", task=task)
+
+
+def test_a_pair_that_a_loss_refuses_blanks_that_loss_alone(folder, lossbench_command):
+    """The weights follow from the other pairs, and the counts of pairs add up."""
+    rng, losses = np.random.default_rng(0), ("cross_entropy(class_weights=auto)", "dice")
+    gt = {f"{i}.png": rng.integers(0, 3, (8, 9)).astype(np.uint8) for i in range(4)}
+    odds = {f"{i}.npy": np.exp(rng.normal(size=(3, 8, 9))) for i in range(4)}
+    pred = {name: odd / odd.sum(0) for name, odd in odds.items()}
+    without = {name: each for name, each in pred.items() if name != "2.npy"}
+    pred["2.npy"] *= 0.8  # which dice takes
+
+    def run(name, files):
+        sides = folder(f"{name}/pred", files), folder(f"{name}/gt", gt)
+        flags = [word for loss in losses for word in ("-l", loss)]
+        done = lossbench_command("eval", *sides, *flags, "--missing", "skip", "-f", "json")
+        return done.returncode, json.loads(done.stdout)
+
+    (status, result), (_, others) = run("all", pred), run("others", without)
+    balanced, dice = result["aggregate"].values()
+    assert (balanced["count"], balanced["undefined"], dice["count"]) == (3, 1, 4)
+    for aggregate in ("mean", "pooled"):
+        of_others = others["aggregate"][losses[0]][aggregate]
+        assert balanced[aggregate] == pytest.approx(of_others, rel=1e-12)
+    pairs = result["run"]["pairs"]
+    assert (pairs["found"], pairs["evaluated"], pairs["errors"]) == (4, 3, 1)
+    assert (status, len(result["errors"])) == (3, 1)
+
+
+def test_automatic_weights_of_no_pair_at_all_leave_other_losses(folder, lossbench_command):
+    rng = np.random.default_rng(1)
+    gt = folder("gt", {"0.png": rng.integers(0, 3, (8, 9)).astype(np.uint8)})
+    pred = folder("pred", {"0.npy": np.full((3, 8, 9), 0.2)})
+    flags = ("-l", "cross_entropy(class_weights=auto)", "-l", "dice", "-f", "json")
+    done = lossbench_command("eval", pred, gt, *flags)
+    balanced, dice = json.loads(done.stdout)["aggregate"].values()
+    assert (done.returncode, balanced["count"], dice["count"]) == (3, 0, 1)

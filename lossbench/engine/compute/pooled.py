@@ -98,11 +98,15 @@ def finish_balanced(
 ) -> tuple[FloatArray, FloatArray | None, dict[str, Numbers]]:
     """A term with options that follow from the whole data set, now that all of it is known.
 
+    The ground truth of a sample without a value of the term counts nowhere in these options.
+
     Returns:
         Values (n,), class values (n, K) or None, and the options' numbers.
     """
     support, valid = deferred.support, deferred.valid
-    numbers = resolve_automatic_options(term, support, valid, plan.task)
+    fields_of_all = [each for fields in deferred.results[term] for each in fields]
+    lacks = np.all([np.isnan(_flat(each)).all(1) for each in fields_of_all], 0)
+    numbers = resolve_automatic_options(term, support[~lacks], valid[~lacks], plan.task)
     probed: list[Any] = [
         Sums(*arrays) if len(arrays) > 1 else arrays[0]  # type: ignore[arg-type]
         for arrays in deferred.results[term]
@@ -120,6 +124,11 @@ def finish_balanced(
         sample, classes = finish(function, result, lambda: of_loss, options, plan.task)
     by_class = to_numpy(classes) if plan.by_class and classes is not None else None
     return to_numpy(sample), by_class, numbers
+
+
+def _flat(field: FloatArray) -> FloatArray:
+    """A field (n, …) as (n, m)."""
+    return field.reshape(len(field), -1)
 
 
 def rebuild_views(

@@ -128,6 +128,7 @@ class PartialResult:
         if self.deferred:
             deferred = DeferredTerms.joined(self.deferred)
             arrays |= {"support": deferred.support, "valid": deferred.valid}
+            arrays["pending places"] = deferred.indices
             arrays |= {
                 f"pending/{term.key}/{probe}/{number}": each
                 for term, results in deferred.results.items()
@@ -168,7 +169,8 @@ class PartialResult:
             partial.evidence = unpack(arrays["evidence"])
             if "support" in arrays:
                 results = _results(within(arrays, "pending"), known)
-                indices = partial.start + np.flatnonzero(partial.good)
+                of_all = partial.start + np.flatnonzero(partial.good)
+                indices = arrays.get("pending places", of_all)
                 partial.deferred = [
                     DeferredTerms(indices, results, arrays["support"], arrays["valid"])
                 ]

@@ -53,20 +53,34 @@ class DeferredTerms:
 
     @classmethod
     def joined(cls, parts: Sequence[DeferredTerms]) -> DeferredTerms:
-        """Join the deferred terms of several ranges, in the order of the pairs."""
+        """Join the deferred terms of several ranges, in the order of the pairs.
+
+        Samples that have no value of a term, which another term of the run has, get nan.
+        """
         indices = np.concatenate([part.indices for part in parts])
         order = np.argsort(indices)
+        known = {term: probes for part in parts for term, probes in part.results.items()}
 
         def joined(arrays: Sequence[FloatArray]) -> FloatArray:
             return np.concatenate(arrays)[order]
 
         def fields(term: Term) -> list[tuple[FloatArray, ...]]:
-            of_parts = zip(*(part.results[term] for part in parts), strict=True)
+            of_parts = zip(
+                *(part.results.get(term) or part.undefined(known[term]) for part in parts),
+                strict=True,
+            )
             return [tuple(map(joined, zip(*probe, strict=True))) for probe in of_parts]
 
         return cls(
             indices[order],
-            {term: fields(term) for term in parts[0].results},
+            {term: fields(term) for term in known},
             joined([part.support for part in parts]),
             joined([part.valid for part in parts]),
         )
+
+    def undefined(self, like: list[tuple[FloatArray, ...]]) -> list[tuple[FloatArray, ...]]:
+        """Fields of a term that these samples have no value of, with the axes of others."""
+        count = len(self.indices)
+        return [
+            tuple(np.full((count, *field.shape[1:]), np.nan) for field in fields) for fields in like
+        ]
