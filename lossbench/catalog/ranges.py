@@ -10,7 +10,6 @@ from lossbench.catalog.grammar import ARITHMETIC, fold
 
 Range = tuple[float, float]
 UNKNOWN: Range = (-math.inf, math.inf)
-CLAMP = 100  # of the logarithms of probabilities, an end that those of logits go beyond
 
 
 def value_range(column: Column, *, of_class: bool = False) -> Range:
@@ -23,7 +22,10 @@ def _of_term(term: Term, of_class: bool) -> Range:
     options = term.known
     if options.get("over") == "all" or options.get("power", 2) > 2 or _is_uneven(term):
         return UNKNOWN
-    ends = _with(_of_coefficient(term.entry.range, options), options.get("absent"))
+    low, high = _of_coefficient(term.entry.range, options)
+    if isinstance(cap := options.get("cap"), int | float):
+        high = min(high, cap)
+    ends = _with((low, high), options.get("absent"))
     sums = ("reduction",) if of_class else ("reduction", "class_reduction")
     if any(options.get(name) == "sum" for name in sums):
         ends = summed(ends)
@@ -44,8 +46,6 @@ def _is_uneven(term: Term) -> bool:
 def _of_coefficient(ends: Range, options: dict[str, Any]) -> Range:
     """The range of 1 − c, −log c or −c of a coefficient c, from that of 1 − c."""
     low, high = ends
-    if high == CLAMP:
-        high = math.inf
     parts = [options.get(name) for name in ("smooth_nr", "smooth_dr")]
     numerator, denominator = (options.get("smooth", 0) if x is None else x for x in parts)
     if numerator > denominator:  # c is larger than 1

@@ -73,7 +73,7 @@ def bce(
     mean −[w⁺·y·log p + (1−y)·log(1−p)], with logarithms clamped at −100.
 
     Returns:
-        Cross-entropy of each element, (B, C, N), in [0, 100·max(1, w⁺)].
+        Cross-entropy of each element, (B, C, N), in [0, 100·max(1, w⁺)] of probabilities.
 
     Note:
         A hard predicted mask has probabilities 0 and 1, so each wrong pixel costs 100. With role
@@ -118,7 +118,6 @@ def bce_with_logits(
 
 @loss(
     use="thin structures such as edges, whose proportion varies between images",
-    range=(0, 100),
     sources=["Xie & Tu 2015, HED"],
     example="balanced_bce(empty=0)",
 )
@@ -128,8 +127,9 @@ def balanced_bce(pred: LogPair, target: Probability, weight: Weight) -> PerClass
     mean −[β·y·log p + (1−β)·(1−y)·log(1−p)], with β = 1 − mean y of the sample.
 
     Returns:
-        Loss per sample and label, (B, C), in [0, 100]; undefined where the target is all positive
-        or all negative, because any prediction would then have loss 0.
+        Loss per sample and label, (B, C), in [0, 100] of probabilities and [0, ∞) of logits;
+        undefined where the target is all positive or all negative, because any prediction would
+        then have loss 0.
 
     Note:
         β is a property of the sample, so there is no pooled value.
@@ -164,7 +164,7 @@ def binary_focal(
         gamma: γ ≥ 0, how strongly easy pixels are down-weighted.
 
     Returns:
-        Loss of each element, (B, C, N), in [0, 100].
+        Loss of each element, (B, C, N), in [0, 100] of probabilities and [0, ∞) of logits.
 
     Note:
         alpha=none with gamma=0 is `bce`.
@@ -229,7 +229,7 @@ def asymmetric_focal(
         gamma: γ ≥ 0, how strongly easy background is down-weighted.
 
     Returns:
-        Loss of each element, (B, C, N), in [0, 100].
+        Loss of each element, (B, C, N), in [0, 100] of probabilities and [0, ∞) of logits.
     """
     no = power(exponential(pred.yes), gamma) * (1 - target) * pred.no
     return PerPixel(-(delta * target * pred.yes + (1 - delta) * no))

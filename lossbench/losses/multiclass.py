@@ -228,7 +228,6 @@ def poly1(
 @loss(
     use="training on the pixels that are still wrong (online hard example mining)",
     couples=True,
-    range=(0, 100),
     sources=["Shrivastava et al. 2016"],
     example="ohem_cross_entropy(threshold=0.5, min_kept=1000)",
     revision=2,
@@ -250,7 +249,8 @@ def ohem_cross_entropy(
         min_kept: minimum number of pixels per sample.
 
     Returns:
-        Loss per sample, (B,), in [0, 100]; undefined without a valid pixel.
+        Loss per sample, (B,), in [0, 100] of probabilities and [0, ∞) of logits; undefined without
+        a valid pixel.
 
     Note:
         Pixels are selected within each sample, not over a batch.
@@ -265,7 +265,6 @@ def ohem_cross_entropy(
 @loss(
     use="the hardest fraction of each image",
     couples=True,
-    range=(0, 100),
     sources=["Wu, Shen & van den Hengel 2016", "Pohlen et al. 2017"],
     example="bootstrapped_cross_entropy(fraction=0.1)",
     revision=2,
@@ -281,7 +280,8 @@ def bootstrapped_cross_entropy(
         fraction: fraction of the valid pixels that counts.
 
     Returns:
-        Loss per sample, (B,), in [0, 100]; undefined without a valid pixel.
+        Loss per sample, (B,), in [0, 100] of probabilities and [0, ∞) of logits; undefined without
+        a valid pixel.
     """
     losses = -(target * pred).sum(1)
     weight = (target * weight).sum(1)

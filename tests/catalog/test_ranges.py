@@ -29,8 +29,10 @@ def range_of(expression: str, *, of_class: bool = False) -> Range:
         ("dice", (0, 1)),
         ("mcc", (-1, 1)),
         ("brier", (0, 2)),
-        ("balanced_bce", (0, INF)),  # 100 is the end for probabilities, not for logits
+        ("balanced_bce", (0, INF)),
         ("psnr", (-INF, INF)),
+        ("psnr(cap=40)", (-INF, 40)),
+        ("psnr(cap=40, empty=50)", (-INF, 50)),
         ("dice(log=true)", (0, INF)),
         ("dice(negative=true)", (-1, 0)),
         ("dice(smooth=1)", (0, 1)),
