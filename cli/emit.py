@@ -42,6 +42,8 @@ def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
             note(f"doubt: {doubt.message}")
         elif not shown["quiet"]:
             note(f"accepted doubt: {doubt.message}")
+    for remark in () if shown["quiet"] else result.notes:
+        note(printable(f"note: {remark}"))
     if result.shard and (run.checks or not shown["quiet"]):
         number = f"{result.shard['index']}/{result.shard['of']}"
         note(f"note: shard {number} judges no doubts and no gates; lossbench merge judges them")

@@ -110,6 +110,11 @@ def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) 
         group_pooled=group_pooled,
         conventions=table(run.elsewhere, others, plan.task),
         backends={column.name: of_column(plan, column) for column in run.columns},
+        notes=[
+            f"{file} {text}"
+            for text, file in sorted(whole.evidence.notes.items())
+            if not any(each.endswith(text) for each in plan.notes)
+        ],
     )
 
 

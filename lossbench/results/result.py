@@ -100,6 +100,7 @@ class Result:
         conventions: convention -> column -> reported value, for the convention "all".
         shard: everything that `merge` needs, for one shard of a run.
         backends: column -> the library that computed it: numpy, torch or mixed.
+        notes: what files beyond the sample of the plan say of themselves; in no output.
     """
 
     ids: list[str]
@@ -121,6 +122,7 @@ class Result:
     conventions: dict[str, dict[str, ConventionValue]] = field(default_factory=dict)
     shard: dict[str, Any] | None = None
     backends: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def exit_status(self) -> int:

@@ -29,6 +29,7 @@ SIXTEEN = re.compile(";16[BLN]$")  # the end of a raw mode of 16 bits a number; 
 JPEG2000_SIZE = b"\xff\x4f\xff\x51"  # the markers that come before the size of a picture
 JPEG2000_BITS = 42  # bytes from there to the bits of a number less 1
 IS_JPEG = "is a JPEG: its compression changes the values of a mask"
+CONVERTED = "is {mode}; its colours are converted to RGB as Pillow does"
 WHITE_IS_0 = "says that 0 is white; a mask or labels are read as their numbers are stored"
 
 
@@ -90,10 +91,13 @@ def _checked(image: Image.Image, content: bytes) -> StoredArray:
     if turned:
         image = ImageOps.exif_transpose(image)
     turned |= tags.get(ORIENTATION, 1) != 1  # which Pillow does
+    converted: tuple[str, ...] = ()
     if image.mode in COLOUR and image.mode not in ("RGB", "RGBA"):
+        converted = () if image.mode == "RGBX" else (CONVERTED.format(mode=image.mode),)
         image = image.convert("RGB")
     colours = bytes(image.getpalette("RGB") or ()) if image.mode == "P" else b""
     stored = _stored_array(image, kind, colours, turned=turned)
+    stored = replace(stored, colour_notes=converted) if converted else stored
     if kind == "TIFF":
         return _tiff_numbers(stored, tags, bits)
     return _netpbm_numbers(stored, largest) if largest else stored

@@ -30,6 +30,7 @@ class StoredArray:
         slices: how many slices of a volume the colours of a picture may be; 0 of colours alone.
         turned: the file says how to turn its picture upright, which is done.
         notes: what a user of its numbers as a mask or as labels should know.
+        colour_notes: what a user of its colours should know.
     """
 
     array: AnyArray
@@ -41,6 +42,7 @@ class StoredArray:
     slices: int = 0
     turned: bool = False
     notes: tuple[str, ...] = ()
+    colour_notes: tuple[str, ...] = ()
 
     @property
     def brightness(self) -> AnyArray:

@@ -40,12 +40,20 @@ from lossbench.runtime.array_types import AnyArray
 FEW_ROWS = 2  # by which a network changes the size of a picture
 
 
+class Note(NamedTuple):
+    """What a file says of itself, and its name."""
+
+    file: str
+    text: str
+
+
 class LoadedFile(NamedTuple):
     """What a file says beside its numbers."""
 
     grid: VoxelGrid | None
     colour: bool
     turned: bool  # by its EXIF orientation
+    notes: tuple[Note, ...] = ()
 
 
 SUM_TOLERANCE = 1e-2  # how far probabilities of several classes sum to another number than 1
@@ -95,6 +103,7 @@ class Sample:
     pixels: Pixels | InstanceOverlap | Record | Detections | None
     truth: int  # the hash of the pair's id and ground truth
     glance: Glance | None = None  # of a pair that doubts are judged from
+    notes: tuple[Note, ...] = ()  # what its files say of themselves
 
 
 def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
@@ -134,6 +143,7 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
             pixels,
             hash_truth(pair, target.shape, _content(plan, target, table, pixels)),
             _glance(plan, pair, loaded) if is_sampled else None,
+            tuple(note for each in facts.values() for note in each.notes),
         )
     except InputError as error:
         role = error.role or "pred"
@@ -163,7 +173,7 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, LoadedFile]:
     Files of several classes share one grid.
     """
     reading = plan.reading(role)
-    planes, grid = list[AnyArray](), None
+    planes, grid, notes = list[AnyArray](), None, list[Note]()
     for source in pair.sources[role]:
         try:
             picture = read(source)
@@ -171,6 +181,10 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, LoadedFile]:
                 numbers = f"where role {role} has one number a pixel; save it in grey"
                 raise mismatch(f"is a colour picture ({picture.mode}) {numbers}")
             planes.append(reading.plane(picture) if reading else picture.array)
+            if reading:
+                own = reading.notes_of(picture.notes, picture.colour_notes)
+                texts = filter(None, (*own, reading.odd_palette(picture)))
+                notes += [Note(label(source) or "", text) for text in texts]
             if planes[-1].size == 0:
                 raise mismatch("holds no pixel")
             if planes[-1].shape != planes[0].shape:
@@ -185,7 +199,7 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, LoadedFile]:
     array = np.stack(planes) if len(planes) > 1 or one_a_file else planes[0]
     in_colour = picture.colour or bool(reading and reading.holds_channels(picture))
     array = reading.merged(array) if reading else array
-    return array, LoadedFile(grid, in_colour, picture.turned)
+    return array, LoadedFile(grid, in_colour, picture.turned, tuple(notes))
 
 
 def _spacing(plan: Plan, facts: Mapping[str, LoadedFile], pair: Pair) -> tuple[float, ...] | None:
@@ -270,6 +284,8 @@ def _size_advice(
     role: str, shape: tuple[int, ...], space: tuple[int, ...], file: str, turned: Set[str]
 ) -> str:
     """The way out for an input of another size than its ground truth's `space`."""
+    if len(shape) != len(space):
+        return f"; it has {len(shape)} axes, where one number a pixel is read: save it like others"
     only = turned & {role, "target"}
     if len(only) == 1 and _nearly(shape[::-1], space):
         upright, other = (file, "this file") if only == {"target"} else ("this file", file)

@@ -66,7 +66,7 @@ def _channels_first(colours: AnyArray) -> AnyArray:
     return colours.transpose(-1, *range(colours.ndim - 1))
 
 
-NAME_CLASSES = "name all classes with --classes, or --ignore a value"
+NAME_CLASSES = "name all classes with --classes"
 
 # fmt: off
 ENCODINGS = {
@@ -78,7 +78,8 @@ ENCODINGS = {
         Encoding(
             "mask", (*CLASS_TASKS, "instances"),
             is_hard=True, is_mask=True, ignored_above=1,
-            advice="for grey levels give {flag} probability",
+            advice="if every number above 0 is foreground, give {flag} nonzero; for grey levels"
+            " give {flag} probability",
         ),
         Encoding(
             "nonzero", ("binary", "multilabel", "instances"),

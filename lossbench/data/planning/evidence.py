@@ -17,7 +17,7 @@ from lossbench.data.formats.voxel_grid import shown
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.encoding import colour_codes
 from lossbench.data.planning.ignored import Ranges
-from lossbench.data.planning.input_encoding import rounded
+from lossbench.data.planning.input_encoding import indices_with_colours, rounded
 from lossbench.data.sources.locations import Source, is_lost, label
 from lossbench.data.sources.read import read
 from lossbench.errors import InputError
@@ -65,6 +65,9 @@ class Evidence:
     palette: int = 1 << 8  # the fewest colours of a palette; 0 if a picture has no palette
     images: bool = False  # some are image files, in place of arrays
     notes: dict[str, str] = field(default_factory=dict)  # what files say, by the first of each
+    colour_notes: dict[str, str] = field(default_factory=dict)  # the same of their colours
+    index_colours: dict[int, tuple[int, str]] = field(default_factory=dict)  # and a file with it
+    repainted: str = ""  # two files in whose palettes an index has different colours
     is_truth: bool = False  # they are the ground truth
     dtype: str = ""  # how numbers are stored
     shape: tuple[int, ...] = (0, 0)  # of the first file, as `axes` has arranged it
@@ -164,8 +167,12 @@ class Evidence:
         self.spacings.add(shown(spacing) if spacing else "")
         for note in picture.notes:
             self.notes.setdefault(note, label(source) or "")
+        for note in picture.colour_notes:
+            self.colour_notes.setdefault(note, label(source) or "")
         palette = picture.palette
         shades = 0 if palette is None else len(np.unique(palette, axis=0))
+        if palette is not None:
+            self._add_palette(picture.array, palette, label(source) or "")
         self.palette = min(self.palette, shades)
         if picture.transparent:
             self.transparent = label(source) or ""
@@ -188,6 +195,16 @@ class Evidence:
             values, ends = self._add_numbers(np.atleast_1d(array), label(source) or "")
             equal = max(_equal_neighbours(array, axis) for axis in range(array.ndim or 1))
         self.files.append(FileFacts(source, array.shape, picture.places, values, ends, equal))
+
+    def _add_palette(self, array: AnyArray, palette: AnyArray, name: str) -> None:
+        """Take the colours of the indices that occur into account."""
+        for index, colour in zip(*indices_with_colours(array, palette), strict=True):
+            known, first = self.index_colours.setdefault(index, (colour, name))
+            if known != colour and not self.repainted:
+                self.repainted = (
+                    f"index {index} of the palette is #{colour:06x} in {name} and #{known:06x} in"
+                    f" {first}"
+                )
 
     def _add_numbers(self, array: AnyArray, name: str) -> tuple[frozenset[int], float]:
         """Whole numbers of an array, and the share of pixels at the ends of its type."""

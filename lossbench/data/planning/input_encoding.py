@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lossbench.data.arrays.byte_histogram import histogram
 from lossbench.data.arrays.strips import strips
 from lossbench.data.formats.stored_array import StoredArray
 from lossbench.data.planning.encoding import ENCODINGS, NUMBERS, Encoding, colour_codes
@@ -19,6 +21,7 @@ from lossbench.runtime.array_types import AnyArray, BoolArray
 
 SCALE = {"pred": "--pred-scale", "target": "--gt-scale"}
 FLAG = {"pred": "--pred-encoding", "target": "--gt-encoding"}
+SMALLER = {1: "mask", 255: "file of 8 bits"}  # what a file of more bits may have been made from
 LEVELS = {"uint8": 1 << 8, "uint16": 1 << 16}
 SHOWN = 5  # values that a message lists
 FEW_VALUES = 4  # up to this number, comparing is faster than looking up
@@ -48,6 +51,9 @@ class InputEncoding:
     one_hot: int | None = None  # the foreground of masks of which each pixel is in one
     cut: float | None = None  # the level from which a graded mask is foreground
     bounds: tuple[float, float] | None = None  # of pictures in floats that are read as 0 … 1
+    is_guessed: bool = field(default=False, compare=False)  # no setting gives encoding or scale
+    # Of palette pictures in the sample whose indices are classes: index -> colour 0xRRGGBB.
+    index_colours: tuple[tuple[int, int], ...] = field(default=(), compare=False)
     seen: str = field(default="", compare=False)  # size and range of values in the sample
 
     @property
@@ -69,6 +75,17 @@ class InputEncoding:
     def is_countable(self) -> bool:
         """Whether stored numbers are codes that a table can count."""
         return self.is_hard or self.scale != 1
+
+    def odd_palette(self, picture: StoredArray) -> str:
+        """A note on a palette picture among files without a palette; "" of all others."""
+        is_odd = picture.palette is not None and not self.index_colours
+        return "has a palette; its indices are the classes" if is_odd and self.is_hard else ""
+
+    def notes_of(self, notes: Collection[str], colour_notes: Collection[str]) -> Collection[str]:
+        """The notes of files that concern this reading: of their numbers, or of their colours."""
+        if self.definition.has_channels:
+            return colour_notes
+        return notes if self.is_hard or self.role == "target" else ()
 
     @cached_property
     def levels(self) -> int:
@@ -140,9 +157,14 @@ class InputEncoding:
         if picture.palette is not None and self.is_hard and self.colours:
             return colour_codes(picture.palette)[picture.array]
         if picture.palette is not None and self.definition.palette == "refused":
-            raise self.unfit(f"has a palette where the plan reads {self}")
+            raise self.unfit(
+                f"has a palette where the plan reads {self}; save it in grey, as with"
+                " Image.convert('L')"
+            )
         if picture.palette is not None and self.definition.palette == "colours":
             return self._from_colours(picture.palette[picture.array])
+        if picture.palette is not None and self.is_guessed and self.index_colours:
+            self._check_palette(picture.array, picture.palette)
         if picture.colour and (self.definition.from_colours or self.colours):
             return self._from_colours(picture.array[..., :3])
         array = picture.grey
@@ -159,7 +181,17 @@ class InputEncoding:
         array = self._typed(array)
         if picture.mode == "array":
             array = self._arranged(array)
-        return self._pictured(array) if self.definition.has_channels else array
+        return self._pictured(array, picture) if self.definition.has_channels else array
+
+    def _check_palette(self, indices: AnyArray, palette: AnyArray) -> None:
+        """Refuse a palette in which an index has another colour than in the sampled files."""
+        known = dict(self.index_colours)
+        for index, colour in zip(*indices_with_colours(indices, palette), strict=True):
+            if known.get(index, colour) != colour:
+                raise self.unfit(
+                    f"has a palette with #{colour:06x} at index {index}, where other files have"
+                    f" #{known[index]:06x}; {repainted_advice(self._flag, self.encoding)}"
+                )
 
     def _as_meant(self, picture: StoredArray) -> StoredArray:
         """A picture with its brightness for levels, and with whole numbers for classes."""
@@ -184,10 +216,16 @@ class InputEncoding:
         is_last = self.axis == "last" and array.ndim == self.dimensions
         return np.moveaxis(array, -1, 0) if is_last else array
 
-    def _pictured(self, array: AnyArray) -> AnyArray:
+    def _pictured(self, array: AnyArray, picture: StoredArray) -> AnyArray:
         """A picture with channels first; a grey one among colour pictures has equal channels."""
         if not self.axis and array.ndim == (self.places or 2):
             array = array[None]
+        elif not self.axis and self.dimensions == 3 and picture.mode == "array":
+            raise self.unfit(
+                f"is an array of shape {picture.array.shape} where other files are pictures, so"
+                " that no file shows which axis has the channels; save it as a picture, or all"
+                " files as arrays"
+            )
         return np.repeat(array, self.channels, 0) if len(array) == 1 < self.channels else array
 
     def holds_channels(self, picture: StoredArray) -> bool:
@@ -293,12 +331,15 @@ class InputEncoding:
 
     def refuse(self, stored: AnyArray, codes: AnyArray) -> InputError:
         """The error for stored values that are no class, as their codes show."""
+        stored = stored.astype(np.bool_).astype(np.uint8) if stored.dtype == np.bool_ else stored
         strange, counts = np.unique(stored[codes > self.classes], return_counts=True)
         form = "#{:06x}" if self.colours else "{:g}" if strange.dtype.kind == "f" else "{}"
         shown = [form.format(value) for value in strange[:SHOWN]]
         more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
         what = "colour" if self.colours else "value"
         advice = self.definition.advice.format(flag=self._flag)
+        if self.role == "target" and self.definition.is_label_map:
+            advice += ", or --ignore a value"
         whole = strange.dtype.kind in "ui" or bool((strange == np.floor(strange)).all())
         if not whole:
             advice = f"classes are whole numbers: resample labels by nearest neighbour, or {advice}"
@@ -351,7 +392,18 @@ class InputEncoding:
         """The same array; levels of another type would have another meaning."""
         both_float = array.dtype.kind == "f" and self.dtype.startswith("float")
         if self.definition.is_soft and array.dtype != self.dtype and not both_float:
-            raise self.unfit(f"holds {array.dtype} where the plan reads {self}")
+            raise self.unfit(
+                f"holds {array.dtype} where the plan reads {self}; save it as {self.dtype}, as the"
+                " other files are"
+            )
+        if self.is_guessed and self.definition.is_probability and array.dtype.kind == "u":
+            largest = int(array.max(initial=0))
+            if largest in SMALLER and largest < self.scale:
+                raise self.unfit(
+                    f"ends at {largest}, the largest number of a {SMALLER[largest]}, where the plan"
+                    f" reads {self}; save it with {self.scale:g} for 1, or give {self._flag}"
+                    f" {self.encoding} if its numbers are that small"
+                )
         return array
 
 
@@ -361,3 +413,17 @@ def rounded(array: AnyArray) -> AnyArray:
     with np.errstate(invalid="ignore"):  # of infinite numbers
         nearly = np.abs(array - whole) <= NEARLY
     return array if (nearly <= (array == whole)).all() else np.where(nearly, whole, array)
+
+
+def indices_with_colours(array: AnyArray, palette: AnyArray) -> tuple[list[int], list[int]]:
+    """The indices that occur in a palette picture, and the colour of each as 0xRRGGBB."""
+    indices = np.flatnonzero(histogram(array))
+    return indices.tolist(), colour_codes(palette[indices]).tolist()
+
+
+def repainted_advice(flag: str, encoding: str) -> str:
+    """The way out where an index has different colours in the palettes of one side."""
+    return (
+        "where the colours are the classes, name them with --classes, as in"
+        f" '{{road: \"#804080\"}}'; {flag} {encoding} takes the indices as they are"
+    )

@@ -119,12 +119,16 @@ def make_plan(
     if may_have_void and max(truth.labels) <= (true.ignored_above or 0):
         ranges = ((IGNORED_LABEL, IGNORED_LABEL),)
         notes.append("gt value 255 is taken for ignored; --ignore none makes it a class")
-    for evidence, is_read in ((target, task != "image"), (pred, guessed.is_hard)):
-        notes += [f"{name} {note}" for note, name in evidence.notes.items() if is_read]
     if task == "image" and any(0 < side.in_colour < side.pictures for side in (pred, target)):
         notes.append("grey pictures among colour pictures are read as three equal channels")
     make_side = partial(Side, task=task, class_files=bool(class_files))
-    of_pred = make_side("pred", guessed, pred, given_scale=settings.pred_scale)
+    of_pred = make_side(
+        "pred",
+        guessed,
+        pred,
+        given_scale=settings.pred_scale,
+        is_set=settings.pred_encoding is not None,
+    )
     of_target = make_side(
         "target",
         true,
@@ -132,6 +136,7 @@ def make_plan(
         ignore=ranges,
         given_scale=settings.gt_scale,
         cut=settings.gt_threshold,
+        is_set=settings.gt_encoding is not None,
     )
     sides = (of_pred, of_target)
     for side in sides:
@@ -160,10 +165,16 @@ def make_plan(
     )
     roles = pairs[0].sources
     masks = tuple(role for role in MASKS if role in roles)
+    pred_reading = of_pred.reading(named, indices=indices, channels=channels)
+    target_reading = of_target.reading(named, channels=channels)
+    for reading, evidence in ((target_reading, target), (pred_reading, pred)):
+        files = {**evidence.notes, **evidence.colour_notes}
+        own = reading.notes_of(evidence.notes, evidence.colour_notes)
+        notes += [f"{files[note]} {note}" for note in own]
     return Plan(
         task,
-        of_pred.reading(named, indices=indices, channels=channels),
-        of_target.reading(named, channels=channels),
+        pred_reading,
+        target_reading,
         named.names,
         channels or {"binary": 1}.get(task, len(named.names)),
         masks,

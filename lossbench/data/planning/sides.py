@@ -13,7 +13,12 @@ from lossbench.data.planning.classes import MAX_CLASSES, Classes
 from lossbench.data.planning.encoding import ENCODINGS, Encoding
 from lossbench.data.planning.evidence import SMALL, WHITE, Evidence, without
 from lossbench.data.planning.ignored import Ranges
-from lossbench.data.planning.input_encoding import SCALE, InputEncoding
+from lossbench.data.planning.input_encoding import (
+    FLAG,
+    SCALE,
+    InputEncoding,
+    repainted_advice,
+)
 from lossbench.data.planning.values import MARGIN
 from lossbench.errors import SettingError, sized
 
@@ -33,6 +38,7 @@ class Side:
         class_files: whether each class has a file of its own.
         given_scale: the stored number that means 1, if the user gives it.
         cut: the level from which a graded ground truth is foreground, if the user gives it.
+        is_set: whether the user gives the encoding, which is not questioned then.
     """
 
     role: str
@@ -43,6 +49,7 @@ class Side:
     class_files: bool = False
     given_scale: float | None = None
     cut: float | None = None
+    is_set: bool = False
 
     @property
     def has_planes(self) -> bool:
@@ -150,8 +157,24 @@ class Side:
             one_hot=self._foreground() if self.is_one_hot else None,
             cut=self.cut,
             bounds=self._bounds,
+            is_guessed=not (self.is_set or self.given_scale),
+            index_colours=() if colours else self._index_colours(encoding),
             seen=self._seen(encoding),
         )
+
+    def _index_colours(self, encoding: Encoding) -> tuple[tuple[int, int], ...]:
+        """The colours of the indices of palettes, where indices are classes.
+
+        Raises:
+            SettingError: an index has different colours in two files.
+        """
+        evidence = self.evidence
+        if not encoding.is_hard or encoding.any_foreground:
+            return ()
+        if evidence.repainted and not self.is_set:
+            advice = repainted_advice(FLAG.get(self.role, FLAG["pred"]), encoding.name)
+            raise SettingError(f"{evidence.repainted}; {advice}")
+        return tuple((index, colour) for index, (colour, _) in evidence.index_colours.items())
 
     def _foreground(self) -> int:
         """The stored value of a mask's foreground, in most files."""

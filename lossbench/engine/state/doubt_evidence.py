@@ -34,6 +34,8 @@ def gather(
     for pair, sample in zip(pairs, samples, strict=True):
         if sample.glance:
             evidence.glances[pair.id] = sample.glance
+        for note in sample.notes:
+            evidence.add_note(note.text, note.file)
         if isinstance(sample.pixels, Detections):
             _add_boxes(evidence, sample.pixels)
     if plan.task not in ("binary", "multiclass", "multilabel"):
@@ -131,7 +133,7 @@ def _cut(plan: Plan) -> int:
 def pack(evidence: DoubtEvidence) -> AnyArray:
     """Evidence as bytes, compressed."""
     state: dict[str, Any] = {name: getattr(evidence, name) for name in (*SUMS, "farthest")}
-    state["objects"] = sorted(evidence.objects.items())
+    state |= {"objects": sorted(evidence.objects.items()), "notes": evidence.notes}
     state["glances"] = {
         id: [getattr(each, name) for name in FACTS] for id, each in evidence.glances.items()
     }
@@ -155,6 +157,7 @@ def unpack(packed: AnyArray) -> DoubtEvidence:
         class_files=arrays["class_files"],
         class_pixels=arrays["class_pixels"],
         objects=Counter(dict(state["objects"])),
+        notes=state.get("notes", {}),
     )
     for number, (id, facts) in enumerate(state["glances"].items()):
         fields = {name: arrays.get(f"{number}/{name}") for name in FIELDS}

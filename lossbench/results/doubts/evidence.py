@@ -32,6 +32,7 @@ class DoubtEvidence:
         farthest: the largest coordinate of a true box.
         objects: by number of objects of one class in a pair, how many pairs have as many.
         glances: by id, the pairs that were glanced at.
+        notes: what files say of themselves, with the first file that does.
     """
 
     files: int = 0
@@ -48,6 +49,7 @@ class DoubtEvidence:
     farthest: float = 0.0
     objects: Counter[int] = field(default_factory=Counter)
     glances: dict[str, Glance] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
 
     def extend(self, other: DoubtEvidence) -> None:
         """Add the evidence of other pairs."""
@@ -59,6 +61,12 @@ class DoubtEvidence:
         self.farthest = max(self.farthest, other.farthest)
         self.objects += other.objects
         self.glances |= other.glances
+        for text, file in other.notes.items():
+            self.add_note(text, file)
+
+    def add_note(self, text: str, file: str) -> None:
+        """Add what a file says of itself."""
+        self.notes[text] = min(file, self.notes.get(text, file))
 
     def add_counts(self, counts: IntArray, known: int = 0) -> None:
         """Add the pixels of each class of some pairs (n, 3, K).

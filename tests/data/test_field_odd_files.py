@@ -1,0 +1,185 @@
+"""One odd file that the sample of the reading plan misses: read right, noted, or an error."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lossbench.data.planning.evidence import SAMPLE
+
+COUNT = 20
+SAMPLED = {round(index) for index in np.linspace(0, COUNT - 1, SAMPLE)}
+(ODD, *_) = sorted(set(range(COUNT)) - SAMPLED)
+Y, X = np.mgrid[:24, :28]
+GREYS = [level for index in range(256) for level in (index,) * 3]
+VOC = [0, 0, 0, 128, 0, 0, 0, 128, 0]
+Folder = dict[str, Any]
+
+
+def disk(index: int, column: int = 0) -> np.ndarray:
+    return (Y - 9 - index % 5) ** 2 + (X - 11 - index % 7 - column) ** 2 < 36
+
+
+def levels(index: int) -> np.ndarray:
+    """A map of probabilities in 8 bits, beside its mask."""
+    noise = np.random.default_rng(index).integers(0, 60, Y.shape)
+    return np.where(disk(index, 2), 255 - noise, noise).astype(np.uint8)
+
+
+def labels(index: int) -> np.ndarray:
+    return np.where(disk(index), 1 + (X > 13), 0).astype(np.uint8)
+
+
+def picture(index: int) -> np.ndarray:
+    ramp = np.stack([X * 8 + index, Y * 9, (X + Y) * 4 + index], -1)
+    return ramp.astype(np.uint8)
+
+
+def paletted(indices: np.ndarray, colours: list[int]) -> Image.Image:
+    image = Image.fromarray(indices.astype(np.uint8), "P")
+    image.putpalette(colours)
+    return image
+
+
+def side(of: Callable[[int], Any], odd: Any = None, ending: str = "png") -> Folder:
+    """The files of one side, with an odd one that is not sampled."""
+    files = {f"{index:02}.png": of(index) for index in range(COUNT)}
+    if odd is not None:
+        del files[f"{ODD:02}.png"]
+        files[f"{ODD:02}.{ending}"] = odd
+    return files
+
+
+@pytest.fixture
+def run(folder: Any, lossbench_command: Any) -> Callable[..., Any]:
+    """Write both folders and run the command: its status, its samples and what it says."""
+    numbers = count()
+
+    def command(pred: Folder, gt: Folder, *flags: str) -> Any:
+        name = str(next(numbers))
+        sides = folder(f"{name}/p", pred), folder(f"{name}/g", gt)
+        done = lossbench_command("eval", *sides, *flags, "-f", "json")
+        result = json.loads(done.stdout) if done.stdout else {"samples": []}
+        return done.returncode, result["samples"], done.stderr
+
+    return command
+
+
+def mask(index: int) -> np.ndarray:
+    return disk(index).astype(np.uint8) * 255
+
+
+MAP, MASK, ONE = levels(ODD), disk(ODD, 2), np.ones((24, 28, 1), np.uint8)
+ODD_MAPS = {
+    "three equal channels": (np.dstack([MAP] * 3), "png", ""),
+    "a grey palette": (paletted(MAP, GREYS), "png", ""),
+    "full alpha": (Image.fromarray(np.dstack([MAP, ONE * 255]), "LA"), "png", ""),
+    "colours": (np.dstack([MAP, MAP // 2, MAP]), "png", "is a colour picture (RGB)"),
+    "alpha": (Image.fromarray(np.dstack([MAP] * 4)), "png", "has transparent pixels"),
+    "16 bits": (MAP.astype(np.uint16) * 257, "png", "holds uint16 where"),
+    "1 bit": (MASK, "png", "holds bool where"),
+    "floats": (MAP / 255, "npy", "save it as uint8, as the other files are"),
+    "a palette": (paletted(MASK, VOC), "png", "save it in grey, as with Image.convert('L')"),
+    "a mask of 0 and 1": (MASK.astype(np.uint8), "png", "give --pred-encoding probability if"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_MAPS)
+def test_an_odd_map(kind, run):
+    odd, ending, message = ODD_MAPS[kind]
+    gt = side(mask)
+    _, expected, _ = run(side(levels), gt, "-l", "iou")
+    status, samples, stderr = run(side(levels, odd, ending), gt, "-l", "iou")
+    assert status == (3 if message else 0), stderr
+    assert message in stderr
+    others = [each for each in expected if each["id"] != f"{ODD:02}"]
+    assert samples == (others if message else expected)
+
+
+def test_a_map_whose_numbers_are_that_small_is_read_with_the_setting(run):
+    pred, gt = side(levels, MASK.astype(np.uint8)), side(mask)
+    status, samples, _ = run(pred, gt, "-l", "iou", "--pred-encoding", "probability")
+    assert (status, samples[ODD]["iou"]) == (0, 0.0)
+
+
+def test_a_file_of_8_bits_among_maps_of_16(run):
+    of_8_bits = MAP.astype(np.uint16)
+    of_8_bits[0, 0] = 255
+    wide = side(lambda index: levels(index).astype(np.uint16) * 257, of_8_bits)
+    status, samples, stderr = run(wide, side(mask), "-l", "iou")
+    assert (status, len(samples)) == (3, COUNT - 1)
+    assert "ends at 255, the largest number of a file of 8 bits" in stderr
+
+
+ODD_PICTURES = {
+    "CMYK": (
+        Image.fromarray(picture(ODD)).convert("CMYK"),
+        "tif",
+        "note: ",
+        "is CMYK; its colours",
+    ),
+    "full alpha": (np.dstack([picture(ODD), ONE * 255]), "png", "", ""),
+    "a palette": (Image.fromarray(picture(ODD)).quantize(256), "png", "", ""),
+    "grey": (picture(ODD)[..., 0], "png", "error: ", "is grey where its ground truth is in colour"),
+    "an array": (picture(ODD), "npy", "error: ", "save it as a picture, or all files as arrays"),
+    "16 bits": (MAP.astype(np.uint16), "png", "error: ", "save it as uint8"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_PICTURES)
+def test_an_odd_picture(kind, run):
+    odd, ending, word, message = ODD_PICTURES[kind]
+    gt, pred = side(picture), side(lambda index: picture(index) ^ 1, odd, ending)
+    status, samples, stderr = run(pred, gt, "-l", "l1")
+    assert (status, len(samples)) == ((3, COUNT - 1) if word == "error: " else (0, COUNT)), stderr
+    assert any(line.startswith(word) and message in line for line in stderr.splitlines())
+    if word != "error: ":
+        (value,) = (each["l1"] for each in samples if each["id"] == f"{ODD:02}")
+        assert value == pytest.approx(0, abs=0.02)
+
+
+ODD_LABELS = {
+    "a palette": (paletted(labels(ODD), VOC), "png", "note: ", "has a palette; its indices"),
+    "a JPEG": (labels(ODD), "jpg", "note: ", "is a JPEG: its compression changes"),
+    "16 bits": (labels(ODD).astype(np.uint16), "png", "", ""),
+    "floats": (labels(ODD).astype(np.float64), "npy", "", ""),
+    "-1": (labels(ODD).astype(np.int8) - 1, "npy", "error: ", "name all classes with --classes"),
+    "one-hot": (np.eye(3)[labels(ODD)], "npy", "error: ", "where one number a pixel is read"),
+    "stretched": (labels(ODD) * 127, "png", "doubt: ", "continued_labels"),
+}
+
+
+@pytest.mark.parametrize("kind", ODD_LABELS)
+def test_odd_labels(kind, run):
+    odd, ending, word, message = ODD_LABELS[kind]
+    status, samples, stderr = run(side(labels, odd, ending), side(labels), "-l", "accuracy")
+    assert (status, len(samples)) == ((3, COUNT - 1) if word == "error: " else (0, COUNT)), stderr
+    assert any(line.startswith(word) and message in line for line in stderr.splitlines())
+    assert "--resize" not in stderr
+    if not word or (ending == "png" and word == "note: "):
+        assert all(each["accuracy"] == 1 for each in samples)
+
+
+@pytest.mark.parametrize("odd_index", [ODD, min(SAMPLED)], ids=["beyond the sample", "in it"])
+def test_a_palette_in_which_the_classes_have_other_indices(odd_index, run):
+    """As writers leave palettes that sort colours by their number of pixels."""
+    swapped = paletted(np.array([1, 0, 2])[labels(odd_index)], [*VOC[3:6], *VOC[:3], *VOC[6:]])
+    gt = side(lambda index: paletted(labels(index), VOC))
+    pred = gt | {f"{odd_index:02}.png": swapped}
+    status, samples, stderr = run(pred, gt, "-l", "accuracy")
+    assert status == (3 if odd_index == ODD else 2)
+    assert "#000000" in stderr
+    assert "#800000" in stderr
+    assert "--pred-encoding palette takes the indices as they are" in stderr
+    as_indices = run(pred, gt, "-l", "accuracy", "--pred-encoding", "palette")
+    assert as_indices[0] == 0
+    assert as_indices[1][odd_index]["accuracy"] < 0.6
+    colours = "{a: '#000000', b: '#800000', c: '#008000'}"
+    status, samples, _ = run(pred, gt, "-l", "accuracy", "--classes", colours)
+    assert (status, {each["accuracy"] for each in samples}) == (0, {1.0})
