@@ -216,6 +216,28 @@ def test_labels_far_beyond_the_sample_continue(doubts: Any) -> None:
     assert not doubts(labels(60, 1.0), target)
 
 
+def test_labels_that_both_sides_have_beyond_the_sample_are_a_rare_class(doubts: Any) -> None:
+    target, pred = dict(labels(60)), dict(labels(60, 1.0))
+    for side in (pred, target):
+        side["001.png"] = side["001.png"].copy()
+        side["001.png"][:3, :3] = 40
+    assert not doubts(pred, target)
+    del target["001.png"], pred["001.png"]
+    pred["002.png"] = pred["002.png"].copy()
+    pred["002.png"][:3, :3] = 40
+    assert "continued_labels" in doubts(pred, target)
+
+
+def test_predicted_labels_that_go_on_beyond_the_true_ones_are_a_doubt(doubts: Any) -> None:
+    """Numbers of objects among classes; a model that takes one class for another has no such."""
+    target, pred = labels(10), dict(labels(10, 1.0))
+    for index in (1, 2, 3):
+        pred[f"{index:03}.png"] = np.where(pred[f"{index:03}.png"] > 0, 4 + index, 0).astype("u1")
+    assert doubts(pred, target)["continued_labels"]["count"] == 1
+    of_one = {name: np.where(each == 7, 1, each) for name, each in pred.items()}
+    assert "continued_labels" not in doubts(of_one, target)
+
+
 def test_a_gate_on_an_infinite_mean_is_a_doubt(doubts: Any) -> None:
     pred = {**GOOD_PHOTOS, "000.png": PHOTOS["000.png"]}
     found = doubts(pred, PHOTOS, "-l", "psnr", "--gate", "psnr.mean >= 30")

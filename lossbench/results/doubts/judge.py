@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 HALF = 0.5  # of the files: from this share on, something is no exception
 RARE = 0.01  # of all pixels: a class with fewer says little
 FARTHER = 1.5  # a label this many times the largest of the sample is no rare class
+CONTINUED = 3  # predicted labels so far beyond the true ones, at least
 OUTSIDE = 0.05  # share of the boxes that reach beyond their picture, at least
 STANDING_OUT = 0.7  # disagreement with the best ground truth, as a share of that with the next
 LISTED = 3  # names in a message
@@ -201,15 +202,34 @@ def _class_never_predicted(case: Case) -> Found:
 
 
 def _continued_labels(case: Case) -> Found:
-    """Labels far beyond those that the plan was made from."""
-    plan, count = case.plan, case.evidence.beyond
-    largest = len(plan.names) - 1
-    if not count or not plan.known_labels or largest <= FARTHER * (plan.known_labels - 1):
+    """Labels of one side that go on far beyond those that the plan was made from, or the true ones.
+
+    Beyond the sample a single label in a file is enough, beyond the true ones several are needed,
+    which a model does not predict by mistake.
+    """
+    if not case.has_classes or case.plan.task != "multiclass" or case.has_named_classes:
         return None
+    files, pixels = case.evidence.class_files, case.evidence.class_pixels
+    known, labels = case.plan.known_labels, np.arange(files.shape[1])
+    of_both = (files[TRUE] > 0) & (files[PREDICTED] > 0)
+    odd = files[:VALID].any(0) & ~of_both & (labels >= known)
+    if known and (largest := labels[odd].max(initial=0)) > FARTHER * (known - 1):
+        count, end = case.evidence.beyond, f"the sample of the reading plan ends at {known - 1}"
+    else:
+        last = int(np.flatnonzero(files[TRUE]).max(initial=0))
+        odd = (files[PREDICTED] > 0) & (labels > FARTHER * last)
+        share = pixels[PREDICTED, odd].sum() / max(1, pixels[VALID].max(initial=0))
+        if odd.sum() < CONTINUED or share < RARE:
+            return None
+        largest, count = labels[odd].max(), int(files[PREDICTED, odd].max())
+        end = f"no ground truth has one beyond {last}"
+    is_true = files[TRUE, odd].any()
+    advice = (
+        "--ignore the values that are none" if is_true else "check how predictions were written"
+    )
     return (
-        f"{_of(count, case.evidence.files)} have labels up to {largest}, where the sample of the"
-        f" reading plan ends at {plan.known_labels - 1}; name the classes with --classes, or"
-        " --ignore the values that are none",
+        f"{_of(count, case.evidence.files)} have labels up to {largest}, where {end}; {advice}, or"
+        " name the classes with --classes",
         count,
     )
 
