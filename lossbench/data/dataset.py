@@ -40,7 +40,9 @@ def pair_inputs(pred: Any, target: Any, settings: ReadingSettings, roles: Sequen
     if settings.manifest is not None:
         if sides:
             raise SettingError(f"give {' and '.join(sides)} or --manifest, not both")
-        pairing = read_manifest(settings.manifest, roles, classes, columns)
+        pairing = read_manifest(
+            settings.manifest, roles, classes, columns, empty=settings.missing == EMPTY
+        )
     elif len(sides) < 2:
         raise SettingError("give PRED and GT, or --manifest with both in its columns")
     elif is_json(pred) or is_json(target):
@@ -54,10 +56,11 @@ def pair_inputs(pred: Any, target: Any, settings: ReadingSettings, roles: Sequen
             classes,
             empty=settings.missing == EMPTY,
         )
-    if settings.missing == EMPTY and not (pairing.classes and settings.manifest is None):
+    if settings.missing == EMPTY and not pairing.classes:
         raise SettingError(
             "--missing empty is for classes with files of their own: give --pred-pattern and"
-            " --gt-pattern with {class}, such as '{id}_{class}.png'"
+            " --gt-pattern with {class}, such as '{id}_{class}.png', or a manifest with columns"
+            " such as pred[car]"
         )
     if settings.group_by is not None and not columns:
         ids = list(pairing.pairs.named())
@@ -95,11 +98,11 @@ def plan_inputs(
         SettingError: a setting has no meaning on the task, or the files do not tell their meaning.
     """
     if task is None or task not in TASKS_WITHOUT_PIXELS:
-        return plan_roles(
-            make_plan(pairing, settings, task, tasks, of_pictures=of_pictures),
-            pairing.pairs,
-            role_forms,
-        )
+        try:
+            plan = make_plan(pairing, settings, task, tasks, of_pictures=of_pictures)
+            return plan_roles(plan, pairing.pairs, role_forms)
+        except InputError as error:
+            raise pairing.with_line(error) from None
     _refuse_pixel_settings(pairing, settings, task)
     if task in RECORD_TASKS:
         return plan_records(task, pairing.pairs, asks)

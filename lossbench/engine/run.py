@@ -81,6 +81,7 @@ class Run(RunSpec):
             if checkpoint:
                 checkpoint.begin(again.identity)
             return again.evaluate(progress, checkpoint, start_method)
+        whole.failed = self.pairing.with_lines(whole.failed)
         run = self.describe()
         if ended.weights is not None:
             run["weights"] = ended.weights

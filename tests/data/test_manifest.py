@@ -567,3 +567,49 @@ def test_a_dry_run_of_a_manifest_names_it(lossbench_command: Command, tmp_path: 
     assert done.returncode == 0
     assert "12 pairs" in done.stdout
     assert f"--manifest       {path}" in done.stdout
+
+
+@pytest.fixture
+def command(tmp_path: Path, lossbench_command: Any) -> Any:
+    """Write masks and a manifest, and run the command on it."""
+
+    def run(text: str, *flags: str) -> Any:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir(exist_ok=True)
+            for file, rows in (("x", slice(2)), ("y", slice(3))):
+                mask = np.zeros((6, 7), np.uint8)
+                mask[rows] = 255
+                Image.fromarray(mask).save(tmp_path / name / f"{file}.png")
+        (tmp_path / "pairs.csv").write_text(text)
+        manifest = ("--manifest", tmp_path / "pairs.csv")
+        return lossbench_command("eval", *manifest, "-l", "iou", "-f", "json", *flags)
+
+    return run
+
+
+def test_a_file_that_does_not_exist_is_named_with_its_line(command: Any) -> None:
+    done = command("pred,gt\na/x.png,b/x.png\n\na/nowhere.png,b/y.png\n")
+    assert done.returncode == 3
+    line = "pairs.csv line 4 names it; correct the path"
+    assert done.stderr.rstrip().endswith(line)
+    assert line in str(json.loads(done.stdout)["errors"])
+    alone = command("pred,gt\n\n\na/nowhere.png,b/y.png\n")
+    assert (alone.returncode, line in alone.stderr) == (3, True)
+
+
+def test_an_empty_cell_of_a_class_can_stand_for_no_pixel(command: Any) -> None:
+    table = "id,pred[cat],pred[dog],gt[cat],gt[dog]\n1,a/x.png,a/y.png,b/x.png,\n"
+    table += "2,a/x.png,a/y.png,b/x.png,b/y.png\n"
+    refused = command(table)
+    assert refused.returncode == 3
+    assert "--missing empty takes it for a class without a pixel" in refused.stderr
+    done = command(table, "--missing", "empty")
+    assert done.returncode == 0
+    samples = json.loads(done.stdout)["samples"]
+    assert [each["classes"]["iou"] for each in samples] == [
+        {"cat": 1.0, "dog": 0.0}, {"cat": 1.0, "dog": 1.0},
+    ]  # fmt: skip
+    without = command(table.replace("b/x.png,\n", ",\n"), "--missing", "empty")
+    assert (without.returncode, "'gt[cat]' is empty" in without.stderr) == (3, True)
+    plain = command("pred,gt\na/x.png,\n", "--missing", "empty")
+    assert (plain.returncode, "columns such as pred[car]" in plain.stderr) == (2, True)

@@ -14,8 +14,8 @@ from unicodedata import normalize
 from lossbench.data.pairing.groups import GroupNames
 from lossbench.data.pairing.manifest_header import Header, read_header
 from lossbench.data.pairing.manifest_parquet import parquet_rows
-from lossbench.data.pairing.pairs import LEFT_OUT, Pairing, Pairs
-from lossbench.data.sources.locations import LocationIndex, label
+from lossbench.data.pairing.pairs import LEFT_OUT, Lines, Pairing, Pairs
+from lossbench.data.sources.locations import Empty, LocationIndex, Source, label
 from lossbench.data.sources.remote import Remote, below, is_url, shown, written_path
 from lossbench.data.sources.suffixes import ENDINGS, split_ending
 from lossbench.errors import InputError, PairError, file_beside, mismatch
@@ -27,14 +27,20 @@ Line = tuple[int, list[str]]  # its number, and its cells
 
 
 def read_manifest(
-    path: str, roles: Sequence[str], classes: Sequence[str] = (), group_by: Sequence[str] = ()
+    path: str,
+    roles: Sequence[str],
+    classes: Sequence[str] = (),
+    group_by: Sequence[str] = (),
+    *,
+    empty: bool = False,
 ) -> Pairing:
     """The pairs that a manifest names, in the order of their ids.
 
     A manifest is a file of comma or tab separated values with a header, a Parquet file, a URL of
     either, or "-" for the standard input. Paths in it are relative to its folder, in the standard
     input to the working directory. `roles` are further roles that may have a column, `classes`
-    gives the order of columns such as `pred[liver]`, `group_by` names the columns of groups.
+    gives the order of columns such as `pred[liver]`, `group_by` names the columns of groups. With
+    `empty`, an empty cell of a class beside cells of other classes is a class without a pixel.
 
     Raises:
         InputError: it cannot be read, or is no such table.
@@ -56,19 +62,23 @@ def read_manifest(
         where = f"{name} {unit} {number}"
         _check_line(where, cells, header)
         sample = _id(where, cells, header)
-        empty = next((each for each in header.checked if not cells[each[1]]), None)
-        if empty:
-            role, column = empty
+        lacking = _lacking(cells, header, empty=empty)
+        if lacking:
+            role, column = lacking
             kind = "extra" if role == "target" else "missing"
             message = f"{where}: the cell of {header.names[column]!r} is empty"
             message += f"; {LEFT_OUT[role]} leaves the line out" if role in LEFT_OUT else ""
+            if header.classes and role in LEFT_OUT:
+                message += ", --missing empty takes it for a class without a pixel"
             unpaired[len(numbers)] = PairError(sample, role, None, kind, message)
             pairs.append(sample, dict.fromkeys(header.files, ("",)))
         else:
-            sources = {
-                role: tuple([locations.file(joined(cells[column])) for column in columns.values()])
-                for role, columns in header.files.items()
-            }
+            sources = dict[str, tuple[Source, ...]]()
+            for role, columns in header.files.items():
+                written = [cells[column] for column in columns.values()]
+                files = [locations.file(joined(each)) if each else None for each in written]
+                like = next(filter(None, files), "")
+                sources[role] = tuple([each or Empty(like) for each in files])
             pairs.append(sample, sources)
         numbers.append(number)
         if header.groups:
@@ -88,6 +98,15 @@ def read_manifest(
         classes=header.classes,
         groups=groups,
         confined=locations.confined,
+        lines=Lines(f"{name} {unit}", numbers),
+    )
+
+
+def _lacking(cells: Sequence[str], header: Header, *, empty: bool) -> tuple[str, int] | None:
+    """The role and column of an empty cell that stands for no class without a pixel, if any."""
+    filled = {role for role, column in header.checked if cells[column]} if empty else set()
+    return next(
+        (each for each in header.checked if not cells[each[1]] and each[0] not in filled), None
     )
 
 

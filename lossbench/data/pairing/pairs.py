@@ -5,11 +5,11 @@ from __future__ import annotations
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
-from lossbench.data.sources.locations import Source
+from lossbench.data.sources.locations import Source, label
 from lossbench.errors import InputError, PairError
 from lossbench.runtime.string_list import StringList
 
@@ -130,6 +130,17 @@ class Category:
     thing: bool
 
 
+class Lines(NamedTuple):
+    """The lines of a table that name the pairs."""
+
+    of: str  # what they are lines of
+    numbers: Sequence[int]  # of each pair as it was appended
+
+    def naming(self, index: int) -> str:
+        """The end of a message on a file of a pair."""
+        return f": {self.of} {self.numbers[index]} names it; correct the path"
+
+
 @dataclass
 class Pairing:
     """Pairs in the order of their ids, and the ids that cannot be paired."""
@@ -142,9 +153,33 @@ class Pairing:
     categories: tuple[Category, ...] = ()  # from a panoptic file
     notes: tuple[str, ...] = ()  # remarks for the user
     confined: bool = False  # only this process can read some of the files
+    lines: Lines | None = None  # where a table names the pairs
 
     def count(self, kind: str) -> int:
         return sum(each.kind == kind for each in self.unpaired)
+
+    def with_lines(self, errors: Sequence[PairError]) -> list[PairError]:
+        """Errors of pairs; those of files that do not exist with the line that names the file."""
+        lost = {each.id for each in errors if each.kind == "missing"} if self.lines else set()
+        if not lost or not self.lines:
+            return list(errors)
+        places = zip(self.pairs.named(), self.pairs.order, strict=True)
+        named = {id: self.lines.naming(at) for id, at in places if id in lost}
+        return [
+            replace(each, message=each.message + named[each.id])
+            if each.id in named and each.kind == "missing"
+            else each
+            for each in errors
+        ]
+
+    def with_line(self, error: InputError) -> InputError:
+        """An error of a file that does not exist, with the first line that names the file."""
+        for pair, at in zip(self.pairs, self.pairs.order, strict=True) if self.lines else ():
+            names = {label(each) for sources in pair.sources.values() for each in sources}
+            if error.kind == "missing" and error.file in names and self.lines:
+                error.message += self.lines.naming(at)
+                break
+        return error
 
 
 def ordered_classes(names: set[str], order: Sequence[str]) -> tuple[str, ...]:
