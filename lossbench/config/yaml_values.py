@@ -211,7 +211,7 @@ NAMED = {"propertyNames": {"pattern": rf"^{NAME.pattern}$"}}
 WARNING = {"gate": TEXT, "warn": {"type": "boolean"}}
 SCHEMAS: dict[str, dict[str, Any]] = {  # of the kinds whose schema is more than that of a scalar
     "flag": {"type": "boolean"},
-    "labels": {"anyOf": [{"type": "integer"}, {"type": "string", "pattern": "none|nan|[0-9]"}]},
+    "labels": {"anyOf": [{"type": "number"}, {"type": "string", "pattern": "none|nan|[0-9]"}]},
     "roles": _mapping(TEXT, properties=dict.fromkeys(ROLES, TEXT)),
     "weights": _mapping(False, properties=dict.fromkeys(PUBLISHED, TEXT)),
     "classes": {

@@ -143,8 +143,8 @@ class Settings:
     )
     ignore: Any = setting(
         None, types.LABELS,
-        "Ground-truth values whose pixels are left out of every sum: 255, a range 250-255,"
-        " a colour '#000000', nan, several of them, or none.",
+        "Ground-truth values whose pixels are left out of every sum: 255, nodata such as -9999,"
+        " a range 250-255, a colour '#000000', nan, inf, several of them, or none.",
         metavar="LABELS", key="target.ignore", loosens=(ANY,),
     )
     threshold: float = setting(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
+from lossbench.data.planning.ignored import STORED_NUMBER
 from lossbench.data.planning.vocabulary import ROLES as FURTHER_ROLES
 from lossbench.errors import did_you_mean, either
 
@@ -117,10 +118,10 @@ FLAG = ValueType("flag", "true or false", ("true", "false"))
 LOSSES = ValueType("loss", "an expression, or name: expression", many="repeated")
 GATE = "a gate such as dice.mean <= 0.15, or {gate: ..., warn: true}"
 GATES = ValueType("gate", GATE, many="repeated")
-LABEL = r"(-?\d+(\s*-\s*-?\d+)?|#[0-9a-fA-F]{6}|\.?(?i:nan))"
+LABEL = rf"({STORED_NUMBER}(\s*-\s*{STORED_NUMBER})?|#[0-9a-fA-F]{{6}}|\.?(?i:nan))"
 LABELS = ValueType(
     "labels",
-    "a label, a range 250-255, a colour '#000000', nan, or none",
+    "a number, a range 250-255, a colour '#000000', nan, inf, or none",
     pattern=rf"(?i:none)|{LABEL}(\s*,\s*{LABEL})*",
     many="commas",
 )

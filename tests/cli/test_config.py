@@ -266,7 +266,8 @@ LOSS = "; `lossbench losses` lists them all"
          f" there are {', '.join(known_roles())}"),
         ("inputs: weight=x", "1:9: expected a mapping of roles to folders, found 'weight=x'"),
         ("target: {ignore: [255, x]}",
-         "1:24: expected a label, a range 250-255, a colour '#000000', nan, or none, found 'x'"),
+         "1:24: expected a number, a range 250-255, a colour '#000000', nan, inf, or none,"
+         " found 'x'"),
         ("target: {classes: [a, a]}", "1:19: classes name one class twice"),
         ("target: {classes: {a: b}}", "1:19: class 'a': 'b' is neither a name for a stored value"
          " nor an RGB colour such as [128, 64, 128] or #804080"),

@@ -376,3 +376,52 @@ def test_the_plan_line_shows_channels_sizes_and_ranges(folder: Any, lossbench_co
     assert "4 × 20×3" in done.stderr
     done = lossbench_command("eval", *sides, "-l", "l1", "--channels", "first")
     assert "3 × 4×20" in done.stderr
+
+
+NODATA = {
+    "-3.4028235e38": float(np.finfo(np.float32).min), "-9999": -9999.0, "1e20": 1e20,
+    "-32768": -32768.0,
+}  # fmt: skip
+UNDEFINED = {"nan": np.nan, "inf": np.inf, "-inf": -np.inf}
+HEIGHTS = 20 * SOFT + ROOM.normal(size=G.shape)
+
+
+@pytest.mark.parametrize("written", [*NODATA, *UNDEFINED])
+@pytest.mark.parametrize("kind", ["mask", "heights"])
+def test_nodata_is_asked_for_and_ignored(kind, written, evaluate):
+    truth = (G if kind == "mask" else HEIGHTS).astype(np.float32)
+    pred = (P if kind == "mask" else HEIGHTS + 0.5).astype(np.float32)
+    truth[:20] = (NODATA | UNDEFINED)[written]
+    loss = "iou" if kind == "mask" else "l1"
+    result = evaluate(pred, truth, "-l", loss, "--ignore", written)
+    expected = 0.5 if kind == "heights" else (G & P)[20:].sum() / (G | P)[20:].sum()
+    assert value(result, loss) == pytest.approx(expected, rel=1e-5)
+    if written in UNDEFINED:
+        (error,) = evaluate(pred, truth, "-l", loss, wanted=3)["errors"]
+        assert f"--ignore {written} leaves these pixels out" in str(error)
+        return
+    stderr = evaluate(pred, truth, "-l", loss, wanted=2)
+    assert "is this nodata?" in stderr
+    assert "a.npy holds" in stderr
+    advice = stderr.split("far from its other values; ")[1].split()[1]
+    assert value(evaluate(pred, truth, "-l", loss, "--ignore", advice), loss) == value(result, loss)
+
+
+def test_nodata_of_both_sides_is_ignored_where_the_truth_has_it(evaluate):
+    truth, pred = HEIGHTS.astype(np.float32), (HEIGHTS + 0.5).astype(np.float32)
+    truth[:9] = pred[:9] = -9999
+    result = evaluate(pred, truth, "-l", "l1", "--ignore", "-9999")
+    assert value(result, "l1") == pytest.approx(0.5, rel=1e-5)
+    pred[9] = -9999
+    (error,) = evaluate(pred, truth, "-l", "l1", "--ignore", "-9999", wanted=3)["errors"]
+    assert "holds -9999 in 56 pixels that count" in str(error)
+    kept = evaluate(pred, truth, "-l", "l1", "--ignore", "none")
+    assert value(kept, "l1") == pytest.approx(np.abs(pred - truth).mean(), rel=1e-5)
+
+
+def test_numbers_that_are_no_nodata_ask_nothing(evaluate):
+    """A usual number of nodata among others of its size, and logits of a class that is left out."""
+    wide = np.linspace(-9999, 9999, G.size).reshape(G.shape).astype(np.float32)
+    assert value(evaluate(wide + 1, wide, "-l", "l1"), "l1") == pytest.approx(1, rel=1e-4)
+    logits = np.where(P, 3.0, -1e30).astype(np.float32)
+    assert value(evaluate(logits, G.astype(np.int64), "-l", "iou")) == pytest.approx(IOU)

@@ -145,7 +145,8 @@ def _coded(
 def _grey(reading: InputEncoding, picture: AnyArray) -> AnyArray:
     """The mean of all channels."""
     grey: AnyArray = picture.mean(0, dtype=np.float32) / reading.scale
-    return grey.astype(np.float16)[None]
+    with np.errstate(over="ignore"):
+        return grey.astype(np.float16)[None]
 
 
 def _codes(plan: Plan, reading: InputEncoding, planes: AnyArray) -> AnyArray:

@@ -16,7 +16,7 @@ from lossbench.data.arrays.strips import strips
 from lossbench.data.formats.voxel_grid import shown
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.encoding import colour_codes
-from lossbench.data.planning.ignored import Ranges
+from lossbench.data.planning.ignored import Ranges, are_inside, beyond_labels, bounds, nodata_in
 from lossbench.data.planning.input_encoding import indices_with_colours, rounded
 from lossbench.data.sources.locations import Source, is_lost, label
 from lossbench.data.sources.read import read
@@ -69,6 +69,9 @@ class Evidence:
     index_colours: dict[int, tuple[int, str]] = field(default_factory=dict)  # and a file with it
     repainted: str = ""  # two files in whose palettes an index has different colours
     is_truth: bool = False  # they are the ground truth
+    ignore: Ranges = ()  # stored values that take a pixel of the ground truth out
+    nodata: str = ""  # a file with a number far from all others, and the number
+    nodata_value: float = 0.0  # the number
     dtype: str = ""  # how numbers are stored
     shape: tuple[int, ...] = (0, 0)  # of the first file, as `axes` has arranged it
     colour_shape: tuple[int, ...] = ()  # of the last colour picture, channels first
@@ -208,10 +211,21 @@ class Evidence:
 
     def _add_numbers(self, array: AnyArray, name: str) -> tuple[frozenset[int], float]:
         """Whole numbers of an array, and the share of pixels at the ends of its type."""
-        if array.dtype.kind == "f" and (undefined := np.isnan(array)).any():
-            array = array[~undefined]  # --ignore nan takes the others out, or they are refused
+        if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+            array = array[finite]  # --ignore nan,inf takes the others out, or they are refused
             if not array.size:
                 return frozenset(), 1.0
+        gone = self.ignore if self.is_truth and array.dtype.kind == "f" else ()
+        if gone := gone or beyond_labels(self.ignore):
+            array = array[~are_inside(array, gone)]
+            if not array.size:
+                return frozenset(), 1.0
+        if not self.nodata and (nodata := nodata_in(array)) is not None:
+            count = np.count_nonzero(array == nodata)
+            self.nodata_value, self.nodata = (
+                nodata,
+                f"{name} holds {nodata:.9g} in {count:,} pixels",
+            )
         low, high = array.min(), array.max()
         full = np.iinfo(array.dtype).max if array.dtype.kind in "ui" else 1
         planes = array.reshape(without_batch(array.shape))
@@ -259,7 +273,8 @@ def without_batch(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def without(values: Iterable[int], ranges: Ranges) -> set[int]:
     """The values outside all ranges."""
-    return {v for v in values if not any(low <= v <= high for low, high in ranges)}
+    ends = list(map(bounds, ranges))
+    return {v for v in values if not any(low <= v <= high for low, high in ends)}
 
 
 def _whole(numbers: AnyArray) -> bool:
@@ -295,13 +310,13 @@ def _has_areas(array: AnyArray) -> bool:
     return True
 
 
-def examine(pairs: Sequence[Pair], role: str) -> Evidence:
-    """What a sample of the files of one role shows.
+def examine(pairs: Sequence[Pair], role: str, ignore: Ranges = ()) -> Evidence:
+    """What a sample of the files of one role shows, without ignored values that are no labels.
 
     Raises:
         InputError: no file of the sample can be read.
     """
-    evidence = Evidence(is_truth=role == "target")
+    evidence = Evidence(is_truth=role == "target", ignore=ignore)
     read_sample(pairs, role, evidence.add)
     _decide_colours(evidence)
     return evidence

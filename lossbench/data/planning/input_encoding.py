@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +16,14 @@ from lossbench.data.arrays.byte_histogram import histogram
 from lossbench.data.arrays.strips import strips
 from lossbench.data.formats.stored_array import StoredArray
 from lossbench.data.planning.encoding import ENCODINGS, NUMBERS, Encoding, colour_codes
-from lossbench.data.planning.ignored import NAN, describe_ranges
+from lossbench.data.planning.ignored import (
+    Ranges,
+    are_inside,
+    bounds,
+    describe_ranges,
+    nodata_in,
+    undefined_in,
+)
 from lossbench.errors import InputError, mismatch
 from lossbench.runtime.array_types import AnyArray, BoolArray
 
@@ -40,7 +48,7 @@ class InputEncoding:
     values: tuple[tuple[int, int], ...] = ()  # stored value -> class, of hard encodings
     classes: int = 0  # how many classes those values have
     colours: bool = False  # stored values are colours, 0xRRGGBB; of instances, R + 256·G + 65536·B
-    ignore: tuple[tuple[int, int], ...] = ()  # ranges, both ends included, that take a pixel out
+    ignore: Ranges = ()  # ranges, both ends included, that take a pixel out
     stacked: bool = False  # classes or channels come along the first axis, or one file a class
     places: int | None = None  # how many axes of an image are spatial; None where each array tells
     length: int = 0  # how many numbers a vector has; 0 for all else
@@ -51,6 +59,7 @@ class InputEncoding:
     one_hot: int | None = None  # the foreground of masks of which each pixel is in one
     cut: float | None = None  # the level from which a graded mask is foreground
     bounds: tuple[float, float] | None = None  # of pictures in floats that are read as 0 … 1
+    asks_nodata: bool = field(default=False, compare=False)  # whether nodata is refused
     is_guessed: bool = field(default=False, compare=False)  # no setting gives encoding or scale
     # Of palette pictures in the sample whose indices are classes: index -> colour 0xRRGGBB.
     index_colours: tuple[tuple[int, int], ...] = field(default=(), compare=False)
@@ -283,19 +292,14 @@ class InputEncoding:
         nearest = np.searchsorted(keys[:, 0], stored).clip(max=len(keys) - 1)
         codes = np.where(keys[nearest, 0] == stored, keys[nearest, 1], self._other_code)
         if self.definition.any_foreground and stored.dtype.kind == "f":
-            codes[np.isnan(stored)] = self.classes + 1
+            codes[~np.isfinite(stored)] = self.classes + 1
         if self.ignore:
             codes[self.ignored(stored)] = self.classes
         return codes.astype(self._lookup.dtype)
 
     def ignored(self, stored: AnyArray) -> BoolArray:
         """Where a stored value takes the pixel out."""
-        inside = np.zeros(stored.shape, np.bool_)
-        for low, high in self.ignore:
-            inside |= (stored >= low) & (stored <= high)
-        if NAN in self.ignore and stored.dtype.kind == "f":
-            inside |= np.isnan(stored)
-        return inside
+        return are_inside(stored, self.ignore)
 
     def numbers(self, stored: AnyArray) -> AnyArray:
         """Stored numbers as probabilities, logits or image values.
@@ -308,7 +312,7 @@ class InputEncoding:
             finite = sum(np.count_nonzero(np.isfinite(part)) for (part,) in strips(numbers))
             if finite < numbers.size:
                 lost = numbers.size - finite
-                advice = "--ignore nan leaves their pixels out"
+                advice = f"--ignore {undefined_in(numbers)} leaves these pixels out"
                 if self.role != "target":
                     advice = "replace them first, as with numpy.nan_to_num"
                 raise self.unfit(f"holds {lost:,} values that are not finite numbers; {advice}")
@@ -319,6 +323,12 @@ class InputEncoding:
                         f"holds {extreme:.4g}, outside the probabilities 0 to 1; if these are"
                         f" logits, give {self._flag} logits"
                     )
+        if self.asks_nodata and (nodata := nodata_in(numbers)) is not None:
+            count = np.count_nonzero(numbers == nodata)
+            raise self.unfit(
+                f"holds {nodata * self.scale:.9g} in {count:,} pixels that count, far from its"
+                f" other values; {nodata_advice(self.role, nodata * self.scale)}"
+            )
         if self.bounds and numbers.size:
             low, high = self.bounds
             for extreme in (numbers.min(), numbers.max()):
@@ -340,6 +350,9 @@ class InputEncoding:
         advice = self.definition.advice.format(flag=self._flag)
         if self.role == "target" and self.definition.is_label_map:
             advice += ", or --ignore a value"
+        lost = strange[~np.isfinite(strange)] if strange.dtype.kind == "f" else strange[:0]
+        if len(lost) and self.role == "target":
+            advice = f"--ignore {undefined_in(lost)} leaves these pixels out; {advice}"
         whole = strange.dtype.kind in "ui" or bool((strange == np.floor(strange)).all())
         if not whole:
             advice = f"classes are whole numbers: resample labels by nearest neighbour, or {advice}"
@@ -384,8 +397,9 @@ class InputEncoding:
         for value, index in self.values:
             if 0 <= value < len(table):
                 table[value] = index
-        for low, high in self.ignore:
-            table[max(low, 0) : max(high + 1, 0)] = self.classes
+        for low, high in map(bounds, self.ignore):
+            first, last = np.clip((low, high), -1, len(table))
+            table[math.ceil(max(first, 0)) : math.floor(last) + 1] = self.classes
         return table
 
     def _typed(self, array: AnyArray) -> AnyArray:
@@ -426,4 +440,15 @@ def repainted_advice(flag: str, encoding: str) -> str:
     return (
         "where the colours are the classes, name them with --classes, as in"
         f" '{{road: \"#804080\"}}'; {flag} {encoding} takes the indices as they are"
+    )
+
+
+def nodata_advice(role: str, number: float) -> str:
+    """The way out for a number that stands where nothing was measured."""
+    keep = "--ignore none keeps it as a value"
+    if role == "target":
+        return f"--ignore {number:.9g} leaves these pixels out, {keep}"
+    return (
+        "write a number there, or leave the pixels out in the ground truth with"
+        f" --ignore {number:.9g} or --input valid=DIR; {keep}"
     )

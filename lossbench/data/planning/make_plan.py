@@ -19,7 +19,7 @@ from lossbench.data.planning.evidence import (
     without,
 )
 from lossbench.data.planning.ignored import Ranges, colour_of, parse_ignore
-from lossbench.data.planning.input_encoding import InputEncoding
+from lossbench.data.planning.input_encoding import InputEncoding, nodata_advice
 from lossbench.data.planning.mask_values import find_mask_values
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.readings import Context, choose, guess_instances
@@ -78,8 +78,10 @@ def make_plan(
         SettingError: settings contradict each other or the files, or several readings fit.
     """
     pairs, class_files, classes = pairing.pairs, pairing.classes, settings.named_classes
+    ranges = parse_ignore(settings.ignore) or ()
     with ThreadPoolExecutor(2) as side_by_side:
-        pred, target = side_by_side.map(partial(examine, pairs), ("pred", "target"))
+        look = partial(examine, pairs, ignore=ranges)
+        pred, target = side_by_side.map(look, ("pred", "target"))
     tasks = {task} if task else tasks
     arrange(pred, target, tasks, settings.channels)
     if target.fraction and set(tasks) != {"image"} and not settings.gt_encoding:
@@ -87,7 +89,10 @@ def make_plan(
             f"{target.fraction}: labels that interpolation mixed? Resample them by nearest"
             " neighbour; for grey levels give --gt-encoding image"
         )
-    ranges = parse_ignore(settings.ignore) or ()
+    asks_nodata = settings.ignore is None or bool(ranges)
+    if target.nodata and asks_nodata:
+        advice = nodata_advice("target", target.nodata_value)
+        raise SettingError(f"is this nodata? {target.nodata}, far from its other values; {advice}")
     names = (settings.pred_encoding, settings.gt_encoding)
     of_instances = any(name and ENCODINGS[name].is_instances for name in names)
     coded = bool(settings.divisor or pairing.categories or of_instances)
@@ -114,6 +119,9 @@ def make_plan(
         return _plan_instances(pairing, settings, pred, target, ranges)
     if settings.resize == "bilinear" and guessed.is_hard:
         raise SettingError(f"--resize bilinear would make up {guessed.name}; use nearest")
+    if pred.nodata and asks_nodata and not guessed.is_logits:
+        advice = nodata_advice("pred", pred.nodata_value)
+        raise SettingError(f"is this nodata? {pred.nodata}, far from its other values; {advice}")
     notes = []
     may_have_void = guesses_void and true.ignored_above is not None and truth.has_void
     if may_have_void and max(truth.labels) <= (true.ignored_above or 0):
@@ -121,7 +129,7 @@ def make_plan(
         notes.append("gt value 255 is taken for ignored; --ignore none makes it a class")
     if task == "image" and any(0 < side.in_colour < side.pictures for side in (pred, target)):
         notes.append("grey pictures among colour pictures are read as three equal channels")
-    make_side = partial(Side, task=task, class_files=bool(class_files))
+    make_side = partial(Side, task=task, class_files=bool(class_files), asks_nodata=asks_nodata)
     of_pred = make_side(
         "pred",
         guessed,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lossbench.data.pairing.pairs import Pairs
 from lossbench.data.planning.evidence import examine
-from lossbench.data.planning.ignored import Ranges, parse_ignore
+from lossbench.data.planning.ignored import Ranges, are_inside, parse_ignore
 from lossbench.data.planning.vocabulary import MASKS
 from lossbench.errors import SettingError, mismatch
 from lossbench.runtime.array_types import AnyArray, BoolArray
@@ -61,9 +61,7 @@ def counting(stored: AnyArray, role: str, values: Iterable[MaskValues]) -> BoolA
     counts: BoolArray = stored != 0
     if stored.dtype == np.bool_ or not ranges:
         return counts
-    inside = np.zeros(stored.shape, np.bool_)
-    for low, high in ranges:
-        inside |= (stored >= low) & (stored <= high)
+    inside: BoolArray = are_inside(stored, ranges)
     if not given and (strange := stored[~inside & counts]).size:
         raise mismatch(
             f"holds {strange[0]} where {role} masks hold 0 and {ranges[0][0]}; say which values"
@@ -73,7 +71,7 @@ def counting(stored: AnyArray, role: str, values: Iterable[MaskValues]) -> BoolA
     return inside
 
 
-def _way_out(role: str, folder: Any, values: list[int]) -> str:
+def _way_out(role: str, folder: Any, values: Sequence[float]) -> str:
     """An example of the setting."""
     example = values[-1] if values else 1
     return f"such as --input '{role}={folder if isinstance(folder, str) else 'DIR'}@{example}'"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lossbench.data.planning.classes import Classes
-from lossbench.data.planning.ignored import describe_ranges
+from lossbench.data.planning.ignored import Ranges, describe_ranges
 from lossbench.data.planning.input_encoding import LEVELS, InputEncoding
 
 DENSE_CELLS = {"multiclass": 1 << 16, "image": 511}  # a table with more cells is sparse
@@ -31,7 +31,7 @@ class Plan:
     channels: int  # how many classes or channels a stacked input has
     masks: tuple[str, ...] = ()  # the roles of `vocabulary.MASKS` that the run has
     # Role, values that count (both ends of ranges), and whether the user gave them, of `masks`.
-    mask_values: tuple[tuple[str, tuple[tuple[int, int], ...], bool], ...] = ()
+    mask_values: tuple[tuple[str, Ranges, bool], ...] = ()
     maps: tuple[str, ...] = ()  # the roles of `vocabulary.MAPS` that the run has
     resize: str | None = None  # how a prediction of another size is fitted, if at all
     grid: str = "check"  # whether the grids of volumes have to agree; or "ignore"

@@ -39,6 +39,7 @@ class Side:
         given_scale: the stored number that means 1, if the user gives it.
         cut: the level from which a graded ground truth is foreground, if the user gives it.
         is_set: whether the user gives the encoding, which is not questioned then.
+        asks_nodata: whether numbers that stand where nothing was measured are refused.
     """
 
     role: str
@@ -50,6 +51,7 @@ class Side:
     given_scale: float | None = None
     cut: float | None = None
     is_set: bool = False
+    asks_nodata: bool = True
 
     @property
     def has_planes(self) -> bool:
@@ -157,6 +159,7 @@ class Side:
             one_hot=self._foreground() if self.is_one_hot else None,
             cut=self.cut,
             bounds=self._bounds,
+            asks_nodata=self.asks_nodata and encoding.has_channels,
             is_guessed=not (self.is_set or self.given_scale),
             index_colours=() if colours else self._index_colours(encoding),
             seen=self._seen(encoding),
