@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -98,6 +99,14 @@ class PairError:
 
 class OutputError(LossbenchError):
     """A result that could not be written."""
+
+
+def os_reason(error: Exception) -> str:
+    """Why a file could not be opened, with the way out where one is known."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    is_long = error.errno == errno.ENAMETOOLONG
+    return f"{error.strerror}; give a shorter name" if is_long else error.strerror
 
 
 def printable(text: str) -> str:

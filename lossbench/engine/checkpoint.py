@@ -17,7 +17,7 @@ from lossbench.catalog.columns import Term
 from lossbench.engine.fingerprints import stamp
 from lossbench.engine.state.group_accumulators import Grouping
 from lossbench.engine.state.partial_result import PartialResult
-from lossbench.errors import InputError, OutputError
+from lossbench.errors import InputError, OutputError, os_reason
 
 # The newline comes first, so that a line cut off by a kill does not spoil the line after it.
 START = '\n{"run": '
@@ -109,7 +109,7 @@ class Checkpoint:
         try:
             yield
         except OSError as error:
-            raise OutputError(f"{self.path} could not be written: {error.strerror}") from None
+            raise OutputError(f"{self.path} could not be written: {os_reason(error)}") from None
 
 
 def unchanged(part: PartialResult, pairs: Any) -> bool:

@@ -11,7 +11,7 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from lossbench.errors import OutputError, SettingError
+from lossbench.errors import OutputError, SettingError, os_reason
 from lossbench.results.formats import MODELS, Format, file_endings, formats_of, text_formats
 
 TERMINAL = ("width", "color")
@@ -54,7 +54,7 @@ def check_path(path: str, kind: str) -> None:
     try:
         os.unlink(_new_draft(path))
     except OSError as error:
-        raise SettingError(f"--output {path} cannot be written: {error.strerror}") from None
+        raise SettingError(f"--output {path} cannot be written: {os_reason(error)}") from None
 
 
 def write_atomically(write: Callable[[str], Any], path: str) -> None:
@@ -78,7 +78,7 @@ def write_atomically(write: Callable[[str], Any], path: str) -> None:
             os.unlink(draft)
             raise
     except OSError as error:
-        raise OutputError(f"{path} could not be written: {error.strerror or error}") from None
+        raise OutputError(f"{path} could not be written: {os_reason(error)}") from None
 
 
 def _kind(model: Any) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from lossbench.errors import InputError, SettingError, did_you_mean, either, file_beside
+from lossbench.errors import InputError, SettingError, did_you_mean, either, file_beside, os_reason
 from lossbench.results.check_schema import problem
 from lossbench.results.formats import FORMATS, READABLE
 from lossbench.results.schema import result_schema
@@ -120,7 +120,8 @@ def _input_errors(path: str) -> Iterator[None]:
     except RecursionError:
         raise InputError(f"{path} cannot be read: it is nested too deep") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or f"{error}; write it again"
+        reason = os_reason(error)
+        reason += "" if isinstance(error, OSError) else "; write it again"
         raise InputError(f"{path} cannot be read: {reason}{file_beside(path)}") from None
     except (KeyError, TypeError, AttributeError):
         raise InputError(f"{path} is not a result of lossbench", kind="mismatch") from None

@@ -84,7 +84,7 @@ ODD_MAPS = {
     "alpha": (Image.fromarray(np.dstack([MAP] * 4)), "png", "has transparent pixels"),
     "16 bits": (MAP.astype(np.uint16) * 257, "png", "holds uint16 where"),
     "1 bit": (MASK, "png", "holds bool where"),
-    "floats": (MAP / 255, "npy", "save it as uint8, as the other files are"),
+    "floats": (MAP / 255, "npy", "save it as the other files are, in uint8"),
     "a palette": (paletted(MASK, VOC), "png", "save it in grey, as with Image.convert('L')"),
     "a mask of 0 and 1": (MASK.astype(np.uint8), "png", "give --pred-encoding probability if"),
 }
@@ -128,7 +128,7 @@ ODD_PICTURES = {
     "a palette": (Image.fromarray(picture(ODD)).quantize(256), "png", "", ""),
     "grey": (picture(ODD)[..., 0], "png", "error: ", "is grey where its ground truth is in colour"),
     "an array": (picture(ODD), "npy", "error: ", "save it as a picture, or all files as arrays"),
-    "16 bits": (MAP.astype(np.uint16), "png", "error: ", "save it as uint8"),
+    "16 bits": (MAP.astype(np.uint16), "png", "error: ", "in uint8"),
 }
 
 
@@ -183,3 +183,85 @@ def test_a_palette_in_which_the_classes_have_other_indices(odd_index, run):
     colours = "{a: '#000000', b: '#800000', c: '#008000'}"
     status, samples, _ = run(pred, gt, "-l", "accuracy", "--classes", colours)
     assert (status, {each["accuracy"] for each in samples}) == (0, {1.0})
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+@pytest.mark.parametrize("odd_index", [0, 2, 5])
+def test_labels_among_stacks_of_probabilities_are_the_only_file_at_fault(odd_index, dtype, run):
+    """Wherever the file lies: the first one of a folder does not decide for all others."""
+    stacks = {}
+    for index in range(6):
+        logits = np.random.default_rng(index).normal(size=(3, 24, 28))
+        stacks[f"{index}.npy"] = (np.exp(logits) / np.exp(logits).sum(0)).astype(np.float32)
+    gt = {f"{index}.png": labels(index) for index in range(6)}
+    _, expected, _ = run(stacks, gt, "-l", "dice")
+    name = f"{odd_index}.npy"
+    status, samples, stderr = run(
+        stacks | {name: labels(odd_index).astype(dtype)}, gt, "-l", "dice"
+    )
+    assert (status, stderr.count("error: ")) == (3, 1)
+    assert f"{name} h" in stderr
+    assert "as the other files are" in stderr
+    assert [each["id"] for each in samples] == [str(i) for i in range(6) if i != odd_index]
+    assert all(each in expected for each in samples)
+
+
+def test_a_file_of_16_bits_does_not_decide_for_those_of_8(run):
+    pred = side(levels) | {"00.png": levels(0).astype(np.uint16) * 257}
+    status, samples, stderr = run(pred, side(mask), "-l", "iou")
+    assert (status, len(samples), stderr.count("error: ")) == (3, COUNT - 1, 1)
+    assert "00.png holds uint16 where" in stderr
+
+
+@pytest.mark.parametrize(
+    ("names", "patterns"),
+    [
+        (("{}/pred/x.png", "{}/gt/x.png"), ("{id}/pred/x", "{id}/gt/x")),
+        (("{}/pred_mask.png", "{}/gt_mask.png"), ("{id}/pred_mask", "{id}/gt_mask")),
+        (("{}/out/seg/x.png", "{}/labels/x.png"), ("{id}/out/seg/x", "{id}/labels/x")),
+        (("pred/{}.png", "gt/{}.png"), ("pred/{id}", "gt/{id}")),
+    ],
+)
+def test_both_kinds_below_one_folder_need_patterns(names, patterns, folder, lossbench_command):
+    files = {}
+    for index in range(4):
+        files[names[0].format(index)] = disk(index, 2).astype(np.uint8) * 255
+        files[names[1].format(index)] = mask(index)
+    both = folder("both", files)
+    done = lossbench_command("eval", both, both, "-l", "iou")
+    flags = f"--pred-pattern '{patterns[0]}' --gt-pattern '{patterns[1]}'"
+    assert (done.returncode, flags in done.stderr) == (2, True), done.stderr
+    flags = ("--pred-pattern", patterns[0], "--gt-pattern", patterns[1])
+    done = lossbench_command("eval", both, both, "-l", "iou", "-f", "json", *flags)
+    assert len(json.loads(done.stdout)["samples"]) == 4
+
+
+def test_messages_say_what_to_do(folder, lossbench_command, tmp_path):
+    def stderr(*words: Any) -> str:
+        done = lossbench_command("eval", *words)
+        assert done.returncode in (3, 4)
+        return " ".join(done.stderr.split())
+
+    masks = folder("masks", {"a.png": mask(0)})
+    assert "File name too long; give a shorter name" in stderr("x" * 300, masks)
+    assert "File name too long; give a shorter name" in stderr(
+        masks, masks, "-o", "y" * 300 + ".json"
+    )
+    (tmp_path / "pairs.csv").write_text(f"pred,gt\n{'z' * 300}.png,masks/a.png\n")
+    assert "File name too long; give a shorter name" in stderr("--manifest", tmp_path / "pairs.csv")
+    for name in ("p", "g"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.nii").write_bytes(b"text" * 200)
+    volumes = stderr(tmp_path / "p", tmp_path / "g", "-l", "iou")
+    assert "a.nii is no NIfTI file; it begins with 'texttext" in volumes
+    assert "write it again, as with nibabel.save, or give .npy" in volumes
+    (tmp_path / "i.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    (tmp_path / "r.json").write_text("[]")
+    boxes = stderr(tmp_path / "r.json", tmp_path / "i.json")
+    assert "i.json lists no picture in 'images'; expected COCO's instances format" in boxes
+    of_class = folder("c", {"a_cat.png": mask(0), "a_dog.png": mask(0)[:9, :8]})
+    gt = folder("d", {"a_cat.png": mask(0), "a_dog.png": mask(0)})
+    pattern = "{id}_{class}"
+    sizes = stderr(of_class, gt, "--pred-pattern", pattern, "--gt-pattern", pattern, "-l", "iou")
+    assert "a_dog.png is 8×9 where" in sizes
+    assert "a_cat.png is 28×24; save the classes of a sample in one size" in sizes

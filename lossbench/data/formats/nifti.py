@@ -12,7 +12,7 @@ import numpy as np
 from nibabel import nifti1, nifti2, volumeutils
 from nibabel.orientations import aff2axcodes
 
-from lossbench.data.formats.opened_file import OpenedFile, content
+from lossbench.data.formats.opened_file import BEGINNING, OpenedFile, content, described
 from lossbench.data.formats.stored_array import StoredArray, as_numbers
 from lossbench.data.formats.voxel_grid import VoxelGrid, close, shown
 from lossbench.errors import InputError, mismatch
@@ -38,13 +38,7 @@ def decode(file: OpenedFile) -> dict[str, StoredArray]:
     stored = content(file)
     if stored.startswith(GZIP):
         stored = _unpacked(stored)
-    versions: tuple[Any, ...] = (nifti1.Nifti1Header, nifti2.Nifti2Header)
-    version = next((each for each in versions if each.may_contain_header(stored[:HEADER])), None)
-    if version is None:
-        raise InputError("is no NIfTI file" if stored else "is no NIfTI file; it is empty")
-    if stored[344:348] == b"ni1\0":
-        raise InputError("is the header of a pair of files, expected both in one (.nii)")
-    header = version(stored[: version.template_dtype.itemsize], check=False)
+    header = _header(stored[:HEADER])
     numbers = volumeutils.apply_read_scaling(_stored(header, stored), *header.get_slope_inter())
     shape = numbers.shape
     further = [length for length in shape[SPATIAL:] if length != 1]
@@ -67,19 +61,40 @@ def _spatial_axes(shape: Sequence[int]) -> list[int]:
 
 
 def _unpacked(packed: bytes) -> bytes:
-    """The content of a gzip file."""
-    greatest, size = greatest_size(len(packed)), 0
-    if int.from_bytes(packed[-4:], "little") > greatest:  # the size, unless the file is cut off
-        with gzip.open(BytesIO(packed)) as stream:
-            while part := stream.read(CHUNK):
-                size += len(part)
-                if size > greatest:
-                    raise InputError(swollen(size, len(packed)))
+    """The content of a gzip file as far as its header asks for; the rest is checked, not kept."""
+    greatest = greatest_size(len(packed))
     with gzip.open(BytesIO(packed)) as stream:
-        content = stream.read(greatest + 1)
-    if len(content) > greatest:
-        raise InputError(swollen(len(content), len(packed)))
+        start = stream.read(HEADER)
+        header = _header(start)
+        shape, itemsize = header.get_data_shape(), header.get_data_dtype().itemsize
+        needed = int(header.get_data_offset()) + math.prod(map(int, shape)) * itemsize
+        if needed > greatest:
+            raise InputError(swollen(needed, len(packed)))
+        content = start + stream.read(max(0, needed - len(start)))
+        size = len(content)
+        while part := stream.read(CHUNK):
+            size += len(part)
+            if size > greatest:
+                raise InputError(swollen(size, len(packed)))
     return content
+
+
+def _header(start: bytes) -> Any:
+    """The header at the beginning of a file.
+
+    Raises:
+        InputError: there is none, or its numbers are in another file.
+    """
+    versions: tuple[Any, ...] = (nifti1.Nifti1Header, nifti2.Nifti2Header)
+    version = next((each for each in versions if each.may_contain_header(start)), None)
+    if version is None:
+        found = described(start[:BEGINNING]) if start else "; it is empty"
+        raise InputError(
+            f"is no NIfTI file{found}; write it again, as with nibabel.save, or give .npy"
+        )
+    if start[344:348] == b"ni1\0":
+        raise InputError("is the header of a pair of files, expected both in one (.nii)")
+    return version(start[: version.template_dtype.itemsize], check=False)
 
 
 def _stored(header: Any, file: bytes) -> AnyArray:

@@ -188,8 +188,12 @@ def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, LoadedFile]:
             if planes[-1].size == 0:
                 raise mismatch("holds no pixel")
             if planes[-1].shape != planes[0].shape:
-                others = _size(planes[0])
-                raise InputError(f"is {_size(planes[-1])}, other classes are {others}", kind="size")
+                first = label(pair.sources[role][0]) or "another class"
+                raise InputError(
+                    f"is {_size(planes[-1])} where {first} is {_size(planes[0])}; save the classes"
+                    " of a sample in one size",
+                    kind="size",
+                )
             _check_grid(plan, picture.grid, grid, "its other classes")
             grid = picture.grid
         except InputError as error:
@@ -277,6 +281,12 @@ def _fit(
         if count != plan.channels or one_mask:
             what = "channels" if plan.task == "image" else "classes"
             advice = "" if what == "channels" else "; if all axes are spatial, give --task binary"
+            if count == 1 < plan.channels and what == "classes" and not one_mask:
+                raise mismatch(
+                    f"has one number a pixel where the plan reads {plan.channels} classes; save it"
+                    " with an axis of classes, as the other files are",
+                    role,
+                )
             raise mismatch(f"has {count} {what} where the plan reads {plan.channels}{advice}", role)
 
 

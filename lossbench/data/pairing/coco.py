@@ -114,7 +114,11 @@ def read_coco(pred: str, target: str) -> Pairing:
         pairing.pairs.append(image.name, sources)
     sort_images(pairing, target)
     if not pairing.pairs:
-        raise InputError(f"{target} has no images", kind="missing")
+        raise InputError(
+            f"{target} lists no picture in 'images'; {INSTANCES}, as the file that came with the"
+            " ground truth has them",
+            kind="missing",
+        )
     return pairing
 
 

@@ -18,7 +18,7 @@ from lossbench.data.pairing.pairs import LEFT_OUT, Lines, Pairing, Pairs
 from lossbench.data.sources.locations import Empty, LocationIndex, Source, label
 from lossbench.data.sources.remote import Remote, below, is_url, shown, written_path
 from lossbench.data.sources.suffixes import ENDINGS, split_ending
-from lossbench.errors import InputError, PairError, file_beside, mismatch
+from lossbench.errors import InputError, PairError, file_beside, mismatch, os_reason
 
 STANDARD_INPUT = "-"
 TABS = (".tsv", ".tab")
@@ -120,7 +120,7 @@ def _lines(path: str, name: str) -> Iterator[Line]:
                 yield from _rows(TextIOWrapper(file, "utf-8-sig", "surrogateescape", ""), name)
     except OSError as error:
         kind = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
-        reason = f"the manifest {name} cannot be read: {error.strerror}{file_beside(path)}"
+        reason = f"the manifest {name} cannot be read: {os_reason(error)}{file_beside(path)}"
         raise InputError(reason, kind=kind) from None
 
 

@@ -61,7 +61,7 @@ def forgotten_patterns(index: Index) -> str | None:
     matches, kinds = max(((count, pair) for pair, count in pairs.items()), default=(0, ()))
     if not matches or 4 * matches < len(names):
         return None
-    pred, target = sorted(kinds, key=lambda ends: bool(TRUTH.search("".join(ends).lower())))
+    pred, target = sorted(kinds, key=_leaning_to_truth)
     sample = next(name for name, kinds in kinds_of.items() if {pred, target} <= kinds)
     examples = " and ".join(repr(sample.join(ends)) for ends in (pred, target))
     sides = (("pred", pred, "--extra skip"), ("gt", target, "--missing skip"))
@@ -74,6 +74,12 @@ def forgotten_patterns(index: Index) -> str | None:
     )
 
 
+def _leaning_to_truth(ends: tuple[str, str]) -> int:
+    """How much more ends of a name are said of ground truths than of predictions."""
+    text = "/".join(ends).lower()
+    return bool(TRUTH.search(text)) - bool(PREDICTION.search(text))
+
+
 def _is_said(ends: tuple[str, str]) -> bool:
     """Whether an end of a name is said of ground truths or predictions."""
     text = "/".join(ends).lower()
@@ -81,8 +87,14 @@ def _is_said(ends: tuple[str, str]) -> bool:
 
 
 def _ends(name: str) -> Iterator[tuple[str, str, str]]:
-    """A name as an id with what may stand before and after it: the first or the last word."""
+    """A name as an id with what may stand before and after it: the first or the last word.
+
+    Where the last folder or the whole file name says the kind, folders above it are the id.
+    """
     yield "", name, ""
+    slashes = [at for at, letter in enumerate(name) if letter == "/"]
+    for at in slashes[-3:]:  # case/pred/x, case/pred_mask, case/pred/seg/x
+        yield "", name[:at], name[at:]
     separators = list(re.finditer(r"[_.\-/]", name))
     if separators:
         first, last = separators[0].end(), separators[-1].start()

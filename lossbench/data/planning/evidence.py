@@ -13,6 +13,7 @@ import numpy as np
 
 from lossbench.data.arrays.byte_histogram import histogram
 from lossbench.data.arrays.strips import strips
+from lossbench.data.formats.stored_array import StoredArray
 from lossbench.data.formats.voxel_grid import shown
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.encoding import colour_codes
@@ -72,8 +73,9 @@ class Evidence:
     ignore: Ranges = ()  # stored values that take a pixel of the ground truth out
     nodata: str = ""  # a file with a number far from all others, and the number
     nodata_value: float = 0.0  # the number
-    dtype: str = ""  # how numbers are stored
+    dtypes: Counter[str] = field(default_factory=Counter)  # how numbers are stored
     shape: tuple[int, ...] = (0, 0)  # of the first file, as `axes` has arranged it
+    colour_dtype: str = ""  # how the colours of the first colour picture are stored
     colour_shape: tuple[int, ...] = ()  # of the last colour picture, channels first
     narrowest_colours: float = np.inf  # the shortest side of a colour picture
     places: int | None = None  # how many axes are spatial, where a file or the other role tells
@@ -131,6 +133,11 @@ class Evidence:
         return int(min(sides)) if np.isfinite(min(sides)) else 0
 
     @property
+    def dtype(self) -> str:
+        """How the numbers of most files are stored, of those before all with one number a pixel."""
+        return self.dtypes.most_common(1)[0][0] if self.dtypes else self.colour_dtype
+
+    @property
     def floats(self) -> bool:
         return self.dtype.startswith("float")
 
@@ -158,9 +165,8 @@ class Evidence:
         """Whether numbers sum to 1 along the first or last axis, in half of the files or more."""
         return 2 * self.sums[end] >= max(1, len(self.files))
 
-    def add(self, source: Source) -> None:
+    def add(self, source: Source, picture: StoredArray) -> None:
         """Take one file into account."""
-        picture = read(source)
         self.stored = max(self.stored, picture.array.nbytes)
         self.images |= picture.mode != "array"
         self.volumes |= picture.grid is not None
@@ -185,14 +191,15 @@ class Evidence:
         array = picture.grey
         if array is None:
             self.has_areas &= picture.format != "JPEG" and _has_areas(picture.array)
-            self.dtype = self.dtype or picture.array.dtype.name
+            self.colour_dtype = self.colour_dtype or picture.array.dtype.name
             colours = picture.array[..., :3]
             self.low, self.high = min(self.low, colours.min()), max(self.high, colours.max())
             self.colour_shape = (3, *colours.shape[:-1])
             self.narrowest_colours = min(self.narrowest_colours, *colours.shape[:-1])
             return
+        self.dtypes[array.dtype.name] += 1
         if not self.files:  # the first picture of one number a pixel decides
-            self.dtype, self.shape = array.dtype.name, array.shape
+            self.shape = array.shape
         values, ends, equal = frozenset[int](), 1.0, 1.0
         if array.size:
             values, ends = self._add_numbers(np.atleast_1d(array), label(source) or "")
@@ -313,11 +320,22 @@ def _has_areas(array: AnyArray) -> bool:
 def examine(pairs: Sequence[Pair], role: str, ignore: Ranges = ()) -> Evidence:
     """What a sample of the files of one role shows, without ignored values that are no labels.
 
+    Where files have different numbers of axes, those with the number of most of them decide.
+
     Raises:
         InputError: no file of the sample can be read.
     """
-    evidence = Evidence(is_truth=role == "target", ignore=ignore)
-    read_sample(pairs, role, evidence.add)
+    by_axes = dict[int, Evidence]()
+
+    def add(source: Source) -> None:
+        picture = read(source)
+        axes = picture.array.squeeze().ndim if picture.mode == "array" else 2
+        if axes not in by_axes:
+            by_axes[axes] = Evidence(is_truth=role == "target", ignore=ignore)
+        by_axes[axes].add(source, picture)
+
+    read_sample(pairs, role, add)
+    evidence = max(by_axes.values(), key=lambda each: each.pictures)
     _decide_colours(evidence)
     return evidence
 

@@ -407,8 +407,8 @@ class InputEncoding:
         both_float = array.dtype.kind == "f" and self.dtype.startswith("float")
         if self.definition.is_soft and array.dtype != self.dtype and not both_float:
             raise self.unfit(
-                f"holds {array.dtype} where the plan reads {self}; save it as {self.dtype}, as the"
-                " other files are"
+                f"holds {array.dtype} where the plan reads {self}; save it as the other files are,"
+                f" in {self.dtype}"
             )
         if self.is_guessed and self.definition.is_probability and array.dtype.kind == "u":
             largest = int(array.max(initial=0))

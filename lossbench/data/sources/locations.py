@@ -14,7 +14,7 @@ from lossbench.data.sources import remote
 from lossbench.data.sources.archives import NAMED, Archive, Member, archive, members, split_archive
 from lossbench.data.sources.remote import Fetched, Remote
 from lossbench.data.sources.suffixes import split_ending
-from lossbench.errors import InputError, file_beside
+from lossbench.errors import InputError, file_beside, os_reason
 
 # Matches every path that leads into an archive or is a URL.
 PERHAPS_AWAY = re.compile(f"{NAMED.pattern}|{re.escape(remote.MARK)}|{remote.CHAIN}", NAMED.flags)
@@ -65,7 +65,7 @@ class LocationIndex:
             message += "; expected a folder, a file or an archive"
             raise InputError(message, kind="missing", role=role) from None
         except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror} ({role})") from None
+            raise InputError(f"{path} cannot be read ({role}): {os_reason(error)}") from None
         return _walk(path, left_out)
 
     def file(self, path: str) -> str | Away:

@@ -31,7 +31,7 @@ from lossbench.data.sources.locations import (
     label,
     lost,
 )
-from lossbench.errors import InputError, mismatch, sized
+from lossbench.errors import InputError, mismatch, os_reason, sized
 from lossbench.runtime.array_types import AnyArray
 
 Decoded = TypeVar("Decoded")
@@ -69,7 +69,7 @@ def _with_reason(decode: Callable[[Source], Decoded], source: Source) -> Decoded
     except MemoryError:
         error = InputError(f"cannot be read: {NO_MEMORY}")
     except Exception as cause:  # a damaged file makes a decoder raise anything
-        reason = " ".join(str(cause).split()) or type(cause).__name__
+        reason = " ".join(os_reason(cause).split()) or type(cause).__name__
         error = InputError(f"cannot be read: {reason}")
     error.file = error.file or label(source)
     raise error from None
