@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from numbers import Integral
 from typing import Any, Literal, TypeAlias
 
-from lossbench.data.planning.ignored import STORED_NUMBER
 from lossbench.data.planning.vocabulary import ROLES as FURTHER_ROLES
+from lossbench.data.planning.vocabulary import STORED_NUMBER
 from lossbench.errors import did_you_mean, either
 
 UNBOUNDED = float("inf")

@@ -550,7 +550,8 @@ RARE: dict[str, Case] = {
         "eval i.json i.json --task detection", ("i.json", "no list", "COCO's results format"),
         ("eval r.json i.json",), BOXES, status=3),
     "no images": Case(
-        "eval r.json i.json", ("i.json has no images",), (),
+        "eval r.json i.json",
+        ("i.json lists no picture in 'images'", "expected COCO's instances format"), (),
         {"r.json": [], "i.json": {**COCO, "images": [], "annotations": []}}, BOXES, status=3),
     "JSON far away": Case(
         "eval memory://p.json memory://t.json", ("memory://p.json is a URL", "copy it"),
@@ -576,7 +577,8 @@ RARE: dict[str, Case] = {
         ("colours as labels need their classes", "--classes '{24: person"),
         ("eval pred gt -l pq --divisor 1000 --classes '{0: a}'",), sides(ONE, ONE)),
     "a name too long": Case(
-        f"eval {'x' * 300} gt", ("xxx cannot be read: File name too long (pred)",),
+        f"eval {'x' * 300} gt",
+        ("xxx cannot be read (pred): File name too long; give a shorter name",),
         ("eval pred gt",), status=3),
     "a URL that needs a package": Case(
         "eval gs://b/p gs://b/t", ("gs://b/p needs a package", "gcsfs"), ("eval pred gt",),
@@ -589,7 +591,7 @@ RARE: dict[str, Case] = {
         {"x.json": "[" * 200000}, status=3),
     "classes of two sizes": Case(
         "eval pred gt --pred-pattern '{id}_{class}.png' --gt-pattern '{id}_{class}.png'",
-        ("pred/a_y.png is 18×8, other classes are 18×16",), (),
+        ("pred/a_y.png is 18×8 where pred/a_x.png is 18×16", "in one size"), (),
         {**dict.fromkeys(PAIRS), "pred/a_x.png": GREY, "pred/a_y.png": GREY[:8],
          "gt/a_x.png": MASK, "gt/a_y.png": MASK}, {"pred/a_y.png": GREY}, status=3),
     "weights in colour": Case(

@@ -702,7 +702,7 @@ def test_255_apart_from_the_labels_is_ignored_and_noted():
     assert any("255" in note for note in run.plan.notes)
 
 
-@pytest.mark.parametrize("ignore", ["road", "1.5", "5-", "255-250"])
+@pytest.mark.parametrize("ignore", ["road", "1.5.5", "5-", "255-250"])
 def test_an_ignore_that_ignores_nothing_is_a_wrong_setting(ignore):
     with pytest.raises(lossbench.SettingError, match=ignore):
         lossbench.evaluate([LABELS], [TRUTH], "dice", ignore=ignore)

@@ -255,7 +255,8 @@ def test_messages_say_what_to_do(folder, lossbench_command, tmp_path):
     volumes = stderr(tmp_path / "p", tmp_path / "g", "-l", "iou")
     assert "a.nii is no NIfTI file; it begins with 'texttext" in volumes
     assert "write it again, as with nibabel.save, or give .npy" in volumes
-    (tmp_path / "i.json").write_text('{"images": [], "annotations": [], "categories": []}')
+    empty = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "cat"}]}
+    (tmp_path / "i.json").write_text(json.dumps(empty))
     (tmp_path / "r.json").write_text("[]")
     boxes = stderr(tmp_path / "r.json", tmp_path / "i.json")
     assert "i.json lists no picture in 'images'; expected COCO's instances format" in boxes

@@ -483,7 +483,8 @@ def test_files_that_do_not_come_are_errors_and_the_others_are_evaluated(
     assert result.ids == ["good"]
     assert result.exit_status == 3
     errors = {each.id: each for each in result.failed}
-    assert errors["lost"].message == f"{url}/pred/lost.png does not exist"
+    assert errors["lost"].message.startswith(f"{url}/pred/lost.png does not exist: ")
+    assert errors["lost"].message.endswith("line 3 names it; correct the path")
     assert errors["lost"].kind == "missing"
     assert "cannot be read: 403" in errors["locked"].message
     assert errors["slow"].message == f"{url}/pred/slow.png cannot be read: no answer in time"
@@ -684,10 +685,15 @@ def test_an_archive_without_the_file_of_a_line(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text(f"id,pred,gt\n{text}")
     found = lossbench.evaluate(manifest=tmp_path / "p.csv", losses="dice", missing="skip")
     assert found.ids == ["whole"]
-    assert [each.message for each in found.skipped] == [f"{tmp_path}/x.tar/b.png does not exist"]
+
+    def lost(file: str, line: int) -> str:
+        naming = f"{tmp_path}/p.csv line {line} names it; correct the path"
+        return f"{tmp_path}/{file} does not exist: {naming}"
+
+    assert [each.message for each in found.skipped] == [lost("x.tar/b.png", 3)]
     assert [(each.id, each.role, each.message) for each in found.failed] == [
-        (name, "target", f"{tmp_path}/gone.png does not exist") for name in ("both", "truth")
-    ]
+        ("both", "target", lost("gone.png", 5)), ("truth", "target", lost("gone.png", 4)),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])

@@ -65,18 +65,31 @@ def _unpacked(packed: bytes) -> bytes:
     greatest = greatest_size(len(packed))
     with gzip.open(BytesIO(packed)) as stream:
         start = stream.read(HEADER)
-        header = _header(start)
+        try:
+            header = _header(start)
+        except InputError:
+            _skip(stream, len(start), len(packed))
+            raise
         shape, itemsize = header.get_data_shape(), header.get_data_dtype().itemsize
         needed = int(header.get_data_offset()) + math.prod(map(int, shape)) * itemsize
         if needed > greatest:
             raise InputError(swollen(needed, len(packed)))
         content = start + stream.read(max(0, needed - len(start)))
-        size = len(content)
-        while part := stream.read(CHUNK):
-            size += len(part)
-            if size > greatest:
-                raise InputError(swollen(size, len(packed)))
+        _skip(stream, len(content), len(packed))
     return content
+
+
+def _skip(stream: gzip.GzipFile, size: int, packed: int) -> None:
+    """Read on to the end of a gzip file, where its checksum is, from `size` bytes on.
+
+    Raises:
+        InputError: it is far longer than a file of `packed` bytes may be.
+    """
+    greatest = greatest_size(packed)
+    while part := stream.read(min(CHUNK, greatest + 1 - size)):
+        size += len(part)
+        if size > greatest:
+            raise InputError(swollen(size, packed))
 
 
 def _header(start: bytes) -> Any:

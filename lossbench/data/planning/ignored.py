@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from lossbench.data.planning.classes import COLOUR
+from lossbench.data.planning.vocabulary import STORED_NUMBER
 from lossbench.errors import SettingError
 from lossbench.runtime.array_types import AnyArray
 
 Range = tuple[float, float]
 Ranges = tuple[Range, ...]  # of stored values, both ends included
 NAN = (1, 0)  # the range that stands for NaN, and has no number
-STORED_NUMBER = r"[+-]?(?:\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|\.?inf)"
 RANGE = re.compile(rf"({STORED_NUMBER})(?:\s*-\s*({STORED_NUMBER}))?")
 ROUNDED = 1e-6  # relative difference by which a number that is no whole one may be written
 # Numbers that programs write where nothing was measured; numbers from HUGE on are others of them.
