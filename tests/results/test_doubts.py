@@ -583,3 +583,11 @@ def test_a_void_class_without_ignore_is_named(data: Any, doubts: Any) -> None:
     found = doubts(root / "pred", root / "gt", "-l", "dice")
     assert set(found) == {"class_never_predicted"}
     assert "'11'" in found["class_never_predicted"]["message"]
+
+
+def test_pictures_with_red_and_blue_exchanged_are_a_doubt(doubts: Any) -> None:
+    exchanged = of_each(GOOD_PHOTOS, lambda each: each[..., ::-1])
+    found = doubts(exchanged, PHOTOS, "-l", "l1")
+    assert "red and blue exchanged" in found["oriented"]["message"]
+    grey = of_each(PHOTOS, lambda each: np.repeat(each[..., :1], 3, -1))
+    assert not doubts(of_each(grey, lambda each: each // 2 + 60), grey, "-l", "l1")

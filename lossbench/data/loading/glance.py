@@ -45,6 +45,8 @@ class Glance:
             several classes the points of the grid.
         is_off: whether predicted probabilities do not sum to 1 over the classes.
         objects: the number of objects if labels number them, 0 if not, −1 if nobody looked.
+        colours: of pictures with three channels the mean absolute difference at the points, and
+            the same with the channels of the prediction reversed.
     """
 
     pred: AnyArray
@@ -56,6 +58,7 @@ class Glance:
     counts: IntArray | None = None
     is_off: bool = False
     objects: int = -1
+    colours: tuple[float, ...] = ()
 
 
 def sampled(ids: Iterable[str], count: int) -> tuple[str, ...]:
@@ -92,6 +95,7 @@ def glance(
         _counts(plan, planes, (own_pred, own_target), ignored),
         _is_off(plan, points[0], own_target),
         _objects(plan, id, target),
+        _colours(plan, points[0], points[1]),
     )
 
 
@@ -140,6 +144,14 @@ def _coded(
             for plane, row in enumerate(each):
                 row[row >= 0] += 2 * plane
     return codes[0], codes[1]
+
+
+def _colours(plan: Plan, pred: AnyArray, target: AnyArray) -> tuple[float, ...]:
+    """How pictures differ, as they are and with red and blue of the prediction exchanged."""
+    if plan.task != "image" or not len(pred) == len(target) == 3:
+        return ()
+    own, true = pred / np.float32(plan.pred.scale), target / np.float32(plan.target.scale)
+    return tuple(float(np.abs(each - true).mean()) for each in (own, own[::-1]))
 
 
 def _grey(reading: InputEncoding, picture: AnyArray) -> AnyArray:

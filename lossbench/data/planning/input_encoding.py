@@ -349,7 +349,7 @@ class InputEncoding:
         what = "colour" if self.colours else "value"
         advice = self.definition.advice.format(flag=self._flag)
         if self.role == "target" and self.definition.is_label_map:
-            advice += ", or --ignore a value"
+            advice += f", or --ignore {shown[0] if len(strange) == 1 else 'a value'}"
         lost = strange[~np.isfinite(strange)] if strange.dtype.kind == "f" else strange[:0]
         if len(lost) and self.role == "target":
             advice = f"--ignore {undefined_in(lost)} leaves these pixels out; {advice}"

@@ -23,7 +23,7 @@ from lossbench.runtime.array_types import AnyArray, IntArray
 
 OUTSIDE = 0.1  # share of its size by which a box reaches beyond its picture, at least
 FIELDS = ("pred", "target", "counts")  # arrays of a glance
-FACTS = ("shape", "pred_hash", "target_hash", "is_flat", "is_off", "objects")
+FACTS = ("shape", "pred_hash", "target_hash", "is_flat", "is_off", "objects", "colours")
 
 
 def gather(
@@ -162,5 +162,7 @@ def unpack(packed: AnyArray) -> DoubtEvidence:
     for number, (id, facts) in enumerate(state["glances"].items()):
         fields = {name: arrays.get(f"{number}/{name}") for name in FIELDS}
         own = dict(zip(FACTS, facts, strict=True))
-        evidence.glances[id] = Glance(**{**fields, **own, "shape": tuple(own["shape"])})
+        evidence.glances[id] = Glance(
+            **{**fields, **own, "shape": tuple(own["shape"]), "colours": tuple(own["colours"])}
+        )
     return evidence

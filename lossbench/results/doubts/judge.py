@@ -343,11 +343,27 @@ def _oriented(case: Case) -> Found:
         if after is not None and (best is None or after > best[0] + 1e-6):
             best = after, _orientation(order, flips)
     if best is None:
-        return None
+        return _reversed_colours(case)
     return (
         f"{best[1]} predictions would agree far better: {_measure(points)} {best[0]:.2f} in place"
         f" of {points.before:.2f} ({case.looked}); check how arrays were written: rows come first",
         len(points.ids),
+    )
+
+
+def _reversed_colours(case: Case) -> Found:
+    """Pictures that agree once red and blue are exchanged."""
+    colours = [each.colours for each in case.evidence.glances.values() if each.colours]
+    if not colours:
+        return None
+    before, after = 1 - np.mean(colours, 0)
+    if not far_better(float(before), float(after), "pictures", len(colours)):
+        return None
+    return (
+        "predictions with red and blue exchanged would agree far better: 1 − l1"
+        f" {after:.2f} in place of {before:.2f} ({case.looked}); OpenCV writes and reads BGR,"
+        " which cv2.cvtColor turns into RGB",
+        len(colours),
     )
 
 
