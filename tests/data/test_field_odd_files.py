@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -266,3 +268,19 @@ def test_messages_say_what_to_do(folder, lossbench_command, tmp_path):
     sizes = stderr(of_class, gt, "--pred-pattern", pattern, "--gt-pattern", pattern, "-l", "iou")
     assert "a_dog.png is 8×9 where" in sizes
     assert "a_cat.png is 28×24; save the classes of a sample in one size" in sizes
+
+
+def test_a_gzipped_volume_that_claims_more_than_memory_has(tmp_path, lossbench_command):
+    """Refused by its header, before anything is unpacked."""
+    header = nibabel.Nifti1Header()
+    header.set_data_shape((2000, 2000, 2000))
+    header.set_data_dtype(np.uint8)
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    for name in ("p", "g"):
+        (tmp_path / name).mkdir()
+        packed = gzip.compress(header.binaryblock + bytes(4000))
+        (tmp_path / name / "a.nii.gz").write_bytes(packed)
+    done = lossbench_command("eval", tmp_path / "p", tmp_path / "g", "-l", "iou")
+    assert done.returncode == 3
+    assert "a.nii.gz unpacks to 8,000,000,352 bytes from" in done.stderr
+    assert "unpack it beforehand" in done.stderr

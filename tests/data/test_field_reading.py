@@ -425,3 +425,11 @@ def test_numbers_that_are_no_nodata_ask_nothing(evaluate):
     assert value(evaluate(wide + 1, wide, "-l", "l1"), "l1") == pytest.approx(1, rel=1e-4)
     logits = np.where(P, 3.0, -1e30).astype(np.float32)
     assert value(evaluate(logits, G.astype(np.int64), "-l", "iou")) == pytest.approx(IOU)
+
+
+def test_nodata_of_predictions_is_asked_for(evaluate):
+    pred = (HEIGHTS + 0.5).astype(np.float32)
+    pred[:5] = -9999
+    stderr = evaluate(pred, HEIGHTS.astype(np.float32), "-l", "l1", wanted=2)
+    assert "is this nodata?" in stderr
+    assert "write a number there, or leave the pixels out in the ground truth" in stderr
