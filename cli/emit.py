@@ -47,6 +47,8 @@ def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
     if result.shard and (run.checks or not shown["quiet"]):
         number = f"{result.shard['index']}/{result.shard['of']}"
         note(f"note: shard {number} judges no doubts and no gates; lossbench merge judges them")
+    for remark in () if shown["quiet"] or result.shard else result.interval_notes():
+        note(printable(f"note: {remark}"))
     if run.baseline and not result.shard:
         for remark in run.baseline.notes(run.plan.identity, result):
             note(printable(f"note: {remark}"))

@@ -108,6 +108,7 @@ def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) 
         pooled=_state(plan, whole.pools),
         groups=[pairing.groups[each] for each in ids] if whole.groups else None,
         group_pooled=group_pooled,
+        ci=run.settings.ci,
         conventions=table(run.elsewhere, others, plan.task),
         backends={column.name: of_column(plan, column) for column in run.columns},
         notes=[

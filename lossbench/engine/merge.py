@@ -101,7 +101,7 @@ def plan_merge(
     changes = {"losses": losses, "baseline": baseline, "strict": strict, "accept": accept}
     changes |= {side: recorded[side] for side in ("pred", "target")}
     settings = Settings.from_record(recorded["settings"], **changes)
-    earlier = Baseline.read(baseline) if baseline else None
+    earlier = Baseline.read(baseline, settings.ci) if baseline else None
     plan = plan_of(shards[0]["plan"])
     with using(settings.plugins):
         columns, checks = columns_and_checks(losses, settings, plan.task)
@@ -115,10 +115,12 @@ def plan_merge(
 def _comparable(model: Model) -> dict[str, Any]:
     """The entries that are equal in all shards of a run."""
     run, shard = model["run"], model["shard"]
+    # The method of an interval depends on the values.
+    losses = [{key: each[key] for key in each if key != "interval"} for each in run["losses"]]
     return {
         **run,
         "versions": model["session"]["versions"],
-        "losses": [run["losses"], shard["losses"]],
+        "losses": [losses, shard["losses"]],
         "plan": plan_of(shard["plan"]),  # leaves out what two machines may set differently
         "pairs": shard["pairs"],
         "number of shards": shard["of"],

@@ -36,7 +36,7 @@ NO_THRESHOLD = {
 
 def prepare(settings: Settings) -> Run:
     """Check settings, pair the files and decide the plan; nothing is computed."""
-    baseline = Baseline.read(settings.baseline) if settings.baseline else None
+    baseline = Baseline.read(settings.baseline, settings.ci) if settings.baseline else None
     standard = USUAL[settings.task] if settings.task in TASKS_WITHOUT_PIXELS else ()
     losses = settings.losses or standard
     columns, _ = columns_and_checks(losses, settings, None)  # mistakes, before files are opened

@@ -108,7 +108,12 @@ class Run(RunSpec):
         if self.settings.shard is None:
             result.doubts, result.strict = self._doubts(whole, result), self.settings.strict
             result.decisions = [
-                decide(each, result.quantity(each), partial(self._of_baseline, each))
+                decide(
+                    each,
+                    result.quantity(each),
+                    partial(self._of_baseline, each),
+                    result.good_end(each),
+                )
                 for each in self.checks
             ]
         return result

@@ -23,6 +23,7 @@ from lossbench.data.planning.vocabulary import EMPTY, FILTERS, ROLES
 from lossbench.engine import value_types as types
 from lossbench.engine.value_types import ValueType
 from lossbench.errors import SettingError, did_you_mean
+from lossbench.results.intervals import AUTO, CHOICES
 from lossbench.results.json_numbers import from_number
 from lossbench.runtime.cpu import cores
 
@@ -160,6 +161,11 @@ class Settings:
         conventions.DEFAULT, types.choice(*conventions.CONVENTIONS, conventions.ALL),
         "Library whose defaults the losses follow; all adds a row for each.",
         metavar="NAME|all",
+    )
+    ci: str = setting(
+        AUTO, types.choice(*CHOICES),
+        "Confidence interval of means: auto for Student's t on the scale of the loss's range, t for"
+        " plain Student's t, bca for the bootstrap.",
     )
     pred_encoding: str | None = setting(
         None, types.choice(*ENCODINGS),

@@ -15,10 +15,13 @@ from lossbench.results.result import ColumnValues, ConventionValue, Result
 UNDEFINED = "–"
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}
 SHOWN = (
-    "mean", "ci_low", "ci_high", "std", "median", "p5", "p25", "p75", "p95", "min", "max", "pooled",
+    "mean", "ci_low", "ci_high", "std", "median", "median_ci_low", "median_ci_high", "p5", "p25",
+    "p75", "p95", "min", "max", "pooled", "count",
+)  # fmt: skip
+SHOWN_OVER_GROUPS = (
+    "mean", "ci_low", "ci_high", "std", "median", "median_ci_low", "median_ci_high", "min", "max",
     "count",
 )  # fmt: skip
-SHOWN_OVER_GROUPS = ("mean", "ci_low", "ci_high", "std", "median", "min", "max", "count")
 SHOWN_IF_ANY = ("undefined", "infinite")
 TOP = 10
 

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 from lossbench.catalog.columns import Column
 from lossbench.catalog.tasks import DOUBT_COUNT
 from lossbench.errors import InputError, SettingError, printable
-from lossbench.results.aggregates import OVER_GROUPS
+from lossbench.results.aggregates import BOUNDS, OVER_GROUPS
 from lossbench.results.gates import Check, bound_of, check_bound
 from lossbench.results.identity import TRUTH, Model, differences, identity, options_for, unknown
+from lossbench.results.intervals import AUTO, BCA, IntervalRule
 from lossbench.results.json_numbers import from_number
 from lossbench.results.reader import read_result, read_samples
 from lossbench.results.result import Result, describe_column
@@ -44,19 +45,20 @@ class Baseline:
     model: Model  # everything in its file but the samples
     file: str | None = None  # None of a result in memory
     known_ids: Sequence[str] = ()  # of a result in memory
+    ci: str = AUTO  # how this run computes intervals
 
     @classmethod
-    def read(cls, source: Any) -> Baseline:
+    def read(cls, source: Any, ci: str = AUTO) -> Baseline:
         """An earlier result: a Result, or a result file.
 
         Raises:
             InputError: the file is no result.
         """
         if isinstance(source, Result):
-            return cls(source.as_json(samples=False), None, source.ids)
+            return cls(source.as_json(samples=False), None, source.ids, ci)
         file = os.fspath(source)
         try:
-            return cls(read_result(file), file)
+            return cls(read_result(file), file, ci=ci)
         except InputError as error:
             raise InputError(f"the baseline {error}", kind=error.kind) from None
 
@@ -86,21 +88,30 @@ class Baseline:
         try:
             if check.column is None and check.gate.loss.name == DOUBT_COUNT:
                 return float(sum(not each["accepted"] for each in self.model["run"]["doubts"]))
-            path = ["run", "pairs", check.gate.loss.name]
-            if check.column is not None:
-                of_class = ["classes", check.gate.of_class] if check.gate.of_class else []
-                name = str(_same_loss(self.model["run"]["losses"], check.column)["name"])
-                aggregate = str(check.gate.aggregate)
-                over = ["groups"] if aggregate in OVER_GROUPS else []
-                path = ["aggregate", name, *over, *of_class, OVER_GROUPS.get(aggregate, aggregate)]
-            value: Any = reduce(lambda table, name: table[name], path, self.model)
-            return from_number(value)
+            if check.column is None:
+                return float(self.model["run"]["pairs"][check.gate.loss.name])
+            loss = _same_loss(self.model["run"]["losses"], check.column)
+            over = ["groups"] if check.gate.aggregate in OVER_GROUPS else []
+            of_class = ["classes", check.gate.of_class] if check.gate.of_class else []
+            path = ["aggregate", str(loss["name"]), *over, *of_class]
+            table: Any = reduce(lambda table, name: table[name], path, self.model)
+            if check.judged in BOUNDS and not self.ci == loss.get("interval") == BCA:
+                return self._bound(check, check.column, table)
+            return from_number(table[check.judged])
         except KeyError:
             reason = self._why_not(check)
             where = printable(self.file) if self.file else "it"
             raise SettingError(
                 f"the baseline has no {check.gate.quantity}; {where} {reason}"
             ) from None
+
+    def _bound(self, check: Check, column: Column, table: Model) -> float:
+        """An end of an interval, recomputed as this run computes its own."""
+        rule = IntervalRule.of(column, self.ci, of_class=bool(check.gate.of_class))
+        lowest, highest = from_number(table["min"]), from_number(table["max"])
+        mean, std = from_number(table["mean"]), from_number(table["std"])
+        ends = rule.from_moments(lowest, highest, mean, std, table["count"])
+        return ends[BOUNDS.index(check.judged)]
 
     def check(self, checks: Sequence[Check], reading: Model, open_labels: bool = False) -> None:
         """Refuse gates that it cannot bound, and a baseline of another reading than this run's.

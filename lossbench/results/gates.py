@@ -33,15 +33,26 @@ class Check:
         return any(leaves(self.gate.bound))
 
     @property
+    def judged(self) -> str:
+        """The aggregate, of samples or of group means."""
+        aggregate = str(self.gate.aggregate)
+        return OVER_GROUPS.get(aggregate, aggregate)
+
+    @property
     def ends(self) -> Range:
         """The ends between which the quantity lies."""
-        judged = OVER_GROUPS.get(str(self.gate.aggregate), self.gate.aggregate)
-        if self.column is None or judged in COUNTED:
+        if self.column is None or self.judged in COUNTED:
             return 0, math.inf
         low, high = value_range(self.column, of_class=bool(self.gate.of_class))
-        if judged == "sum":
+        if self.judged == "sum":
             return summed((low, high))
-        return (0, high - low) if judged == "std" else (low, high)
+        return (0, high - low) if self.judged == "std" else (low, high)
+
+    @property
+    def good_end(self) -> float | None:
+        """The end of the range at which the best values lie; None without a better direction."""
+        better = self.column.better if self.column else None
+        return {"lower": self.ends[0], "higher": self.ends[1]}.get(str(better))
 
     def of_aggregate(self, name: str) -> Check:
         """The same check of another aggregate."""
@@ -59,6 +70,7 @@ class GateDecision:
     passed: bool
     warn: bool = False  # a miss is reported but is not a failure
     tolerance: float = 0  # a relative difference of value and bound up to this one is none
+    at_end: bool = False  # the value is the good end, not the end of the interval
 
     @property
     def tied(self) -> bool:
@@ -71,6 +83,12 @@ class GateDecision:
         return not (self.passed or self.warn)
 
     def __str__(self) -> str:
+        remark = "; all values lie at this end, which is judged in place of the interval"
+        return self._comparison + remark * self.at_end
+
+    @property
+    def _comparison(self) -> str:
+        """The value and the bound, and how they compare."""
         quantity = self.gate.rpartition(self.compare)[0].strip()
         if math.isnan(self.value):
             wanted = f"{self.compare} {shortest(self.bound)}"
@@ -185,17 +203,25 @@ def _between(low: float, high: float) -> str:
     return f"from {shortest(low)} to {shortest(high)}"
 
 
-def decide(check: Check, value: float, baseline: Callable[[], float]) -> GateDecision:
+def decide(
+    check: Check, value: float, baseline: Callable[[], float], good_end: float | None = None
+) -> GateDecision:
     """Decide a gate; a gate with an undefined value or bound does not pass.
 
     A value that a bound from the baseline meets but for rounding counts as the bound.
+
+    Args:
+        check: the gate and its column.
+        value: the quantity that it judges.
+        baseline: returns the same quantity of the baseline.
+        good_end: judged in place of the value, where all values behind an interval lie there.
     """
-    gate = check.gate
+    gate, at_end = check.gate, good_end not in (None, value)
+    value = value if good_end is None else good_end
     bound = bound_of(gate, baseline() if check.needs_baseline else math.nan)
     tolerance = TOLERANCE if check.needs_baseline else 0
-    judged = bound if _close(value, bound, tolerance) else value
-    passed = passes(judged, gate.compare, bound)
-    return GateDecision(gate.text, value, gate.compare, bound, passed, gate.warn, tolerance)
+    passed = passes(bound if _close(value, bound, tolerance) else value, gate.compare, bound)
+    return GateDecision(gate.text, value, gate.compare, bound, passed, gate.warn, tolerance, at_end)
 
 
 def _close(value: float, bound: float, tolerance: float) -> bool:

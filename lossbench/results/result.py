@@ -14,9 +14,10 @@ from lossbench.catalog.columns import Column
 from lossbench.catalog.grammar import fold
 from lossbench.catalog.tasks import DOUBT_COUNT
 from lossbench.errors import PairError
-from lossbench.results.aggregates import OVER_GROUPS, aggregate, mean
+from lossbench.results.aggregates import BOUNDS, OVER_GROUPS, aggregate, mean
 from lossbench.results.doubt import Doubt
 from lossbench.results.gates import Check, GateDecision
+from lossbench.results.intervals import AUTO, BCA, FEWEST, MOST, IntervalRule
 from lossbench.results.json_numbers import jsonable, number, number_lists
 
 if TYPE_CHECKING:
@@ -64,16 +65,16 @@ class ColumnValues:
         """Values by class, then by sample; empty if the loss has no classes."""
         return [] if self.class_columns is None else self.class_columns.tolist()
 
-    @property
-    def aggregates(self) -> Table:
+    def aggregates(self, rule: IntervalRule) -> Table:
         """Every aggregate of the column."""
-        return aggregate(self.column, self.pooled)
+        return aggregate(self.column, self.pooled, rule)
 
-    def class_aggregates(self, names: Sequence[str]) -> dict[str, Table]:
+    def class_aggregates(self, names: Sequence[str], rule: IntervalRule) -> dict[str, Table]:
         """Every aggregate of each class, by the names of the classes."""
         rows = () if self.class_columns is None else self.class_columns
         pooled = self.pooled_classes or [math.nan] * len(rows)
-        return dict(zip(names if len(rows) else (), map(aggregate, rows, pooled), strict=True))
+        tables = (aggregate(row, of_row, rule) for row, of_row in zip(rows, pooled, strict=True))
+        return dict(zip(names if len(rows) else (), tables, strict=True))
 
 
 @dataclass
@@ -94,6 +95,7 @@ class Result:
         pooled: the additive state.
         doubts: what looks like a mistake; none of a shard, whose doubts `merge` judges.
         strict: whether a doubt that is not accepted is an error.
+        ci: how means get their intervals: auto, t or bca.
         decisions: the outcome of each gate.
         groups: the group of each sample, None without groups.
         group_pooled: column -> pooled value of each group, in the order of `group_indices`.
@@ -116,6 +118,7 @@ class Result:
     pooled: dict[str, Any] = field(default_factory=dict)
     doubts: list[Doubt] = field(default_factory=list)
     strict: bool = False
+    ci: str = AUTO
     decisions: list[GateDecision] = field(default_factory=list)
     groups: list[str] | None = None
     group_pooled: dict[str, ColumnValues] = field(default_factory=dict)
@@ -142,9 +145,54 @@ class Result:
         return digest(self.ids)
 
     @cached_property
+    def rules(self) -> dict[str, IntervalRule]:
+        """Column -> how the mean of its values gets its interval."""
+        return {each.name: IntervalRule.of(each, self.ci) for each in self.columns}
+
+    @cached_property
+    def class_rules(self) -> dict[str, IntervalRule]:
+        """Column -> how the mean of a class gets its interval."""
+        return {each.name: IntervalRule.of(each, self.ci, of_class=True) for each in self.columns}
+
+    @property
+    def intervals(self) -> dict[str, str]:
+        """Column -> the method of its interval."""
+        return {
+            name: self.rules[name].method(table["min"], table["max"], int(table["count"]))
+            for name, table in self.aggregates.items()
+        }
+
+    def interval_notes(self) -> Iterator[str]:
+        """Where --ci bca draws no resamples."""
+        if self.ci != BCA:
+            return
+        limits = f"--ci bca resamples {FEWEST} to {MOST:,} values that differ"
+        for name, table in self.aggregates.items():
+            if reason := _without_resamples(table):
+                yield f"{limits}, and {name} has {reason}: its interval is as with --ci auto"
+        count = sum(bool(_without_resamples(table)) for table in self._part_tables())
+        if count:
+            parts = (
+                "mean of a class or group has" if count == 1 else "means of classes or groups have"
+            )
+            yield f"{limits}: {count:,} {parts} an interval as with --ci auto"
+
+    def _part_tables(self) -> Iterator[Table]:
+        """The aggregates of all classes and groups, without their names."""
+        by_class = [self.class_aggregates]
+        if self.groups is not None:
+            yield from self.over_groups.values()
+            for tables in self.group_aggregates.values():
+                yield from tables.values()
+            by_class += [self.class_over_groups, *self.group_class_aggregates.values()]
+        for each in by_class:
+            for tables in each.values():
+                yield from tables.values()
+
+    @cached_property
     def aggregates(self) -> dict[str, Table]:
         """Every aggregate of every column."""
-        return {name: each.aggregates for name, each in self.values.items()}
+        return {name: each.aggregates(self.rules[name]) for name, each in self.values.items()}
 
     @cached_property
     def class_aggregates(self) -> dict[str, dict[str, Table]]:
@@ -180,7 +228,7 @@ class Result:
     def group_aggregates(self) -> dict[str, dict[str, Table]]:
         """Group -> column -> aggregates over the samples of the group."""
         return {
-            group: {name: each.aggregates for name, each in values.items()}
+            group: {name: each.aggregates(self.rules[name]) for name, each in values.items()}
             for group, values in self._group_values()
         }
 
@@ -192,7 +240,10 @@ class Result:
     @cached_property
     def over_groups(self) -> dict[str, Table]:
         """Column -> aggregates of the group means, each group counting once."""
-        return {name: _over(each.aggregates) for name, each in self.group_means.items()}
+        return {
+            name: _over(each.aggregates(self.rules[name]))
+            for name, each in self.group_means.items()
+        }
 
     @cached_property
     def class_over_groups(self) -> dict[str, dict[str, Table]]:
@@ -207,18 +258,37 @@ class Result:
         if check.column is None:
             counts = {**self.counts, DOUBT_COUNT: self.doubt_count}
             return float(counts[check.gate.loss.name])
-        name, of_class = check.column.name, check.gate.of_class
-        aggregate = str(check.gate.aggregate)
-        over = aggregate in OVER_GROUPS
+        return self._judged(check)[check.judged]
+
+    def good_end(self, check: Check) -> float | None:
+        """The good end of a range, where a gate judges the interval of values that all lie there.
+
+        Five perfect values have a wider interval than five nearly perfect ones.
+        """
+        if check.column is None or check.judged not in BOUNDS:
+            return None
+        table, end = self._judged(check), check.good_end
+        return end if table["min"] == table["max"] == end and table["count"] > 1 else None
+
+    def _judged(self, check: Check) -> Table:
+        """The aggregates that hold the value of a gate."""
+        name, of_class = str(check.column and check.column.name), check.gate.of_class
+        over = check.gate.aggregate in OVER_GROUPS
         columns = self.over_groups if over else self.aggregates
         classes = self.class_over_groups if over else self.class_aggregates
-        table = classes[name][of_class] if of_class else columns[name]
-        return table[OVER_GROUPS.get(aggregate, aggregate)]
+        return classes[name][of_class] if of_class else columns[name]
 
-    def _describe(self, column: Column) -> dict[str, Any]:
-        """A column and how it was computed."""
-        how = {"backend": self.backends[column.name]} if self.backends else {}
-        return {**describe_column(column), **how}
+    def _describe(self) -> list[dict[str, Any]]:
+        """Each column, the method of its interval, and the library that computed it."""
+        intervals, backends = self.intervals, self.backends
+        return [
+            {
+                **describe_column(each),
+                "interval": intervals[each.name],
+                **({"backend": backends[each.name]} if backends else {}),
+            }
+            for each in self.columns
+        ]
 
     def as_json(self, per_class: bool = True, *, samples: bool = True) -> dict[str, Any]:
         """The result file, with or without samples; nan is null, infinities are strings."""
@@ -229,7 +299,7 @@ class Result:
                 **jsonable(self.run),
                 "classes": list(self.class_names),
                 "pairs": {"digest": self.digest, "truth": self.truth, **self.counts},
-                "losses": [self._describe(column) for column in self.columns],
+                "losses": self._describe(),
                 "doubts": [each.as_json() for each in self.doubts],
             },
             "aggregate": self._aggregate(per_class),
@@ -244,6 +314,7 @@ class Result:
                     "passed": decision.passed,
                     **({"warn": True} if decision.warn else {}),
                     **({"tolerance": decision.tolerance} if decision.tolerance else {}),
+                    **({"at_end": True} if decision.at_end else {}),
                 }
                 for decision in self.decisions
             ],
@@ -323,13 +394,22 @@ class Result:
             yield group, of_group
 
     def _class_aggregates(self, columns: Mapping[str, ColumnValues]) -> dict[str, dict[str, Table]]:
-        tables = {name: each.class_aggregates(self.class_names) for name, each in columns.items()}
+        tables = {
+            name: each.class_aggregates(self.class_names, self.class_rules[name])
+            for name, each in columns.items()
+        }
         return {name: table for name, table in tables.items() if table}
 
 
 def _over(table: Table) -> Table:
     """The aggregates that exist over groups."""
     return {name: table[name] for name in OVER_GROUPS.values()}
+
+
+def _without_resamples(table: Table) -> str:
+    """Why the values behind aggregates are not resampled; "" if they are."""
+    extremes = table["min"], table["max"]
+    return IntervalRule.without_resamples(*extremes, int(table["count"]))
 
 
 def _tables(

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lossbench.catalog.tasks import COUNTS, DOUBTS
-from lossbench.results.aggregates import AGGREGATES, COUNTED, OVER_GROUPS
+from lossbench.results.aggregates import AGGREGATES, COUNTED, LATER, OVER_GROUPS
+from lossbench.results.intervals import METHODS
 from lossbench.results.result import SCHEMA
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -14,6 +15,7 @@ TEXT = {"type": "string"}
 WHOLE = {"type": "integer", "minimum": 0}
 FROM_1 = {"type": "integer", "minimum": 1}
 YES_OR_NO = {"type": "boolean"}
+TRUE = {"const": True}
 ANYTHING: dict[str, Any] = {"type": "object"}
 MAYBE_NUMBER = {"type": ["number", "null"]}
 VALUE = {"type": "array", "items": {"type": ["number", "string"]}, "minItems": 2}
@@ -62,6 +64,7 @@ def result_schema() -> dict[str, Any]:
         "definition": TEXT,
         "terms": _list(_object({"loss": TEXT, "options": ANYTHING})),
     }
+    interval = {"enum": list(METHODS)}
     backend = {"enum": ["numpy", "torch", "mixed"]}
     run = {
         "pred": MAYBE_TEXT,
@@ -72,7 +75,7 @@ def result_schema() -> dict[str, Any]:
         "convention": TEXT,
         "classes": _list(TEXT),
         "pairs": _object({"digest": TEXT, **dict.fromkeys(COUNTS, WHOLE)}, truth=TEXT),
-        "losses": {**_list(_object(loss, backend=backend)), "minItems": 1},
+        "losses": {**_list(_object(loss, interval=interval, backend=backend)), "minItems": 1},
     }
     doubt = {
         "kind": {"enum": list(DOUBTS)},
@@ -90,7 +93,7 @@ def result_schema() -> dict[str, Any]:
         "aggregate": _by_name(TABLE),
         "samples": _list({"$ref": "#/$defs/sample"}),
         "pooled": ANYTHING,
-        "gates": _list(_object(gate, warn={"const": True}, tolerance={"type": "number"})),
+        "gates": _list(_object(gate, warn=TRUE, at_end=TRUE, tolerance={"type": "number"})),
         "errors": _list(_object(error)),
     }
     shard = {
@@ -110,8 +113,8 @@ def result_schema() -> dict[str, Any]:
         "shard": _object(shard),
     }
     sample = _object({"id": TEXT}, group=TEXT, classes=_by_name(_by_name(NUMBER)))
-    table, over_groups = _table(AGGREGATES), _table(OVER_GROUPS.values())
-    of_groups = _object(over_groups, classes=_by_name(_object(over_groups)))
+    of_class, of_group_class = _table(AGGREGATES), _table(OVER_GROUPS.values())
+    of_groups = _table(OVER_GROUPS.values(), classes=_by_name(of_group_class))
     # An undefined value is null, because JSON has no NaN.
     number = {"anyOf": [{"type": ["number", "null"]}, {"enum": ["Infinity", "-Infinity"]}]}
     return {
@@ -120,15 +123,17 @@ def result_schema() -> dict[str, Any]:
         **_object(result, **optional),
         "$defs": {
             "number": number,
-            "aggregates": _object(table, classes=_by_name(_object(table)), groups=of_groups),
+            "aggregates": _table(AGGREGATES, classes=_by_name(of_class), groups=of_groups),
             "sample": {**sample, "additionalProperties": NUMBER},
         },
     }
 
 
-def _table(names: Iterable[str]) -> dict[str, Any]:
-    """Aggregates, some of which are counts."""
-    return {name: WHOLE if name in COUNTED else NUMBER for name in names}
+def _table(names: Iterable[str], **optional: Any) -> dict[str, Any]:
+    """Aggregates, some of which are counts; those that older versions lack are optional."""
+    numbers = {name: WHOLE if name in COUNTED else NUMBER for name in names}
+    later = {name: numbers.pop(name) for name in LATER}
+    return _object(numbers, **later, **optional)
 
 
 def _list(each: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ BY_CLASS = {"pred_pattern": "{id}_{class}.png", "gt_pattern": "{id}_{class}.png"
 COMMAND = [sys.executable, "-m", "lossbench_cli"]
 AGGREGATES = [
     "mean", "sum", "std", "median", "p5", "p25", "p75", "p95", "min", "max", "ci_low", "ci_high",
-    "count", "undefined", "infinite", "pooled",
+    "median_ci_low", "median_ci_high", "count", "undefined", "infinite", "pooled",
 ]  # fmt: skip
 # What a user's environment says of colour must not reach the tests.
 UNCOLOURED = {key: value for key, value in os.environ.items() if not key.endswith("_COLOR")}

@@ -95,6 +95,7 @@ extra: skip
 resize: nearest
 grid: ignore
 convention: monai
+ci: bca
 plugins: []
 baseline: main.json
 strict: true
@@ -137,6 +138,7 @@ per_class: false
         "resize": "nearest",
         "grid": "ignore",
         "convention": "monai",
+        "ci": "bca",
         "plugins": (),
         "baseline": "main.json",
         "strict": True,
