@@ -92,8 +92,11 @@ class IntervalRule:
         if lowest == highest:  # the mean and the deviation may differ from it by rounding
             mean, std = lowest, 0.0
         half = student(count - 1) * std / math.sqrt(count)
+        if half == 0 and mean not in self.ends:
+            return mean, mean
         rule = IntervalRule(self.ends, T if self.ci == T else AUTO)
-        return BY_METHOD[rule.method(lowest, highest, count)](mean, half, count, self.ends)
+        low, high = BY_METHOD[rule.method(lowest, highest, count)](mean, half, count, self.ends)
+        return min(low, mean), max(high, mean)  # the scales round
 
 
 PLAIN = IntervalRule()
@@ -122,13 +125,11 @@ def _between_ends(mean: float, half: float, count: int, ends: Range) -> Range:
     width = high - low
     z = NORMAL.inv_cdf((1 + CONFIDENCE) / 2)
     beyond = width * z**2 / (count + z**2)
-    if mean <= low:
+    share, rest = ((mean - low) / width, (high - mean) / width) if width else (0, 1)
+    if share <= 0:
         return low, min(low + beyond, high)
-    if mean >= high:
+    if rest <= 0:
         return max(high - beyond, low), high
-    share, rest = (mean - low) / width, (high - mean) / width
-    if half == 0:
-        return mean, mean
     factor = math.exp(min(half / width / share / rest, LARGEST_EXPONENT))
     below, above = rest / share * factor, share / rest * factor
     return max(low + width / (1 + below), low), min(high - width / (1 + above), high)
