@@ -24,7 +24,9 @@ SUMMARY = "GITHUB_STEP_SUMMARY"
 def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
     """Write files, then stdout, then errors on stderr; return the exit status."""
     unwritten = []
-    options = {name: shown[name] for name in ("top", "sort", "per_class")}
+    options = {name: shown[name] for name in ("top", "sort", "per_class", "aggregates")}
+    if shown["verbose"]:
+        options["aggregates"] = ("all",)
     for path in shown["output"]:
         try:
             lossbench.save(result, path, **options)

@@ -13,8 +13,8 @@ import click
 from click.core import ParameterSource
 
 import lossbench
-from lossbench.errors import either, printable
-from lossbench.output.sections import heading
+from lossbench.errors import counted, either, printable
+from lossbench.output.sections import check_aggregates, heading
 from lossbench.results.formats import READABLE
 from lossbench.runtime.allocator import keep_buffers
 from lossbench.runtime.pillow_limit import lift_pixel_limit
@@ -99,6 +99,7 @@ def command(context: click.Context, /, **options: Any) -> int:
     run = lossbench.plan(**settings)
     if shown["sort"]:
         run.column(shown["sort"])
+    check_aggregates(shown["aggregates"], has_groups=settings["group_by"] is not None)
     if shown["dry_run"]:
         write(_dry_run(run, context, config, {**settings, **shown}))
         return 0
@@ -170,7 +171,7 @@ def _announce(run: Run) -> None:
     left_out = run.pairing.left_out
     if left_out:
         kinds = ", ".join(f"{ending} ×{count}" for ending, count in sorted(left_out.items()))
-        note(printable(f"note: {left_out.total():,} files left out ({kinds})"))
+        note(printable(f"note: {counted(left_out.total(), 'file')} left out ({kinds})"))
 
 
 def _planned(run: Run) -> str:
@@ -178,7 +179,7 @@ def _planned(run: Run) -> str:
     name = run.settings.convention
     convention = "" if name == "lossbench" else f" · convention {name}"
     plan = run.plan.described(with_evidence=True)
-    return f"{plan} · {len(run.pairing.pairs):,} pairs{convention}"
+    return f"{plan} · {counted(len(run.pairing.pairs), 'pair')}{convention}"
 
 
 def _dry_run(run: Run, context: click.Context, config: Config, options: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import gc
 import io
+import locale
 import os
 import signal
 import sys
@@ -15,7 +16,7 @@ from typing import Any, NoReturn
 
 import click
 
-from lossbench.errors import LossbenchError, OutputError, without_secrets
+from lossbench.errors import ASCII, LossbenchError, OutputError, without_secrets
 from lossbench.version import __version__
 
 COMMANDS = (
@@ -117,8 +118,9 @@ def complain(message: str) -> None:
 
 def note(message: str) -> None:
     """A line on stderr; where nobody reads it, it is lost and nothing else happens."""
+    text = without_secrets(message)
     try:
-        click.echo(without_secrets(message), err=True)
+        click.echo(text if has_symbols(sys.stderr) else text.translate(ASCII), err=True)
     except OSError:
         _silence(sys.stderr)
 
@@ -136,14 +138,32 @@ def write(text: str) -> None:
 
 
 def terminal(color: str = "auto") -> dict[str, Any]:
-    """How wide and how colourful a table may be."""
+    """How wide and how colourful a table may be, and whether it is limited to ASCII."""
     shown = sys.stdout.isatty()
-    wanted = bool(os.environ.get("FORCE_COLOR")) or (shown and not os.environ.get("NO_COLOR"))
-    width = None
-    if shown:
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM") == "dumb"
+    wanted = bool(os.environ.get("FORCE_COLOR")) or (shown and not plain)
+    width = int(columns) if (columns := os.environ.get("COLUMNS", "")).isdecimal() else 0
+    if shown and not width:
         with suppress(OSError):
-            width = os.get_terminal_size(sys.stdout.fileno()).columns or None
-    return {"width": width, "color": {"always": True, "never": False}.get(color, wanted)}
+            width = os.get_terminal_size(sys.stdout.fileno()).columns
+    return {
+        "width": width or None,
+        "color": {"always": True, "never": False}.get(color, wanted),
+        "ascii": not has_symbols(sys.stdout),
+    }
+
+
+def has_symbols(stream: Any) -> bool:
+    """Whether the reader of a stream can see arrows, lines and signs."""
+    encoding = stream.encoding or "ascii"
+    chosen = "PYTHONUTF8" in os.environ or "PYTHONIOENCODING" in os.environ
+    if sys.flags.utf8_mode and not chosen:  # in the locale C, which has no more than ASCII
+        encoding = locale.getencoding()
+    try:
+        "↓─✓".encode(encoding)
+    except (LookupError, UnicodeError):
+        return False
+    return True
 
 
 def _open_streams() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 import lossbench
+from lossbench.errors import did_you_mean
 
 if TYPE_CHECKING:
     from lossbench.engine.settings import Setting
@@ -60,6 +61,8 @@ def setting_option(setting: Setting) -> Decorator[Any]:
         how |= {"multiple": True, "callback": _by_name(setting.example)}
     elif value.many == "repeated":
         how |= {"multiple": True}
+    elif value.many == "commas" and value.choices:
+        how |= {"callback": _words(value), "default": None}
     elif setting.offers_choices:
         how |= {"type": click.Choice(value.choices)}
     elif value.choices and value.kind in ("number", "whole"):
@@ -107,6 +110,20 @@ def _by_name(example: str) -> Callable[[Any, click.Parameter, Sequence[str]], di
     return read
 
 
+def _words(value: ValueType) -> Callable[[Any, Any, str | None], tuple[str, ...]]:
+    """The callback of an option that takes words, separated by commas."""
+
+    def read(_: Any, option: Any, text: str | None) -> tuple[str, ...]:
+        words = [part.strip() for part in (text or "").split(",") if part.strip()]
+        for word in words:
+            if word not in value.choices:
+                near = did_you_mean(word, value.choices)
+                raise click.BadParameter(f"expected {value.words}, found {word!r}{near}")
+        return tuple(words)
+
+    return read
+
+
 def _number_or_word(value: ValueType) -> Callable[[Any, Any, str | None], float | str | None]:
     """The callback of an option that accepts a word in place of a number."""
 
@@ -143,7 +160,12 @@ output_options = combined(
         setting_options(OUTPUT.values()),
         click.option("--exit-zero", is_flag=True, help="Exit with 0 if a gate fails, too."),
         click.option("-q", "--quiet", is_flag=True, help="Print failures only."),
-        click.option("-v", "--verbose", is_flag=True, help="Print timing and omitted files, too."),
+        click.option(
+            "-v",
+            "--verbose",
+            is_flag=True,
+            help="Print all aggregates, timing and omitted files, too.",
+        ),
         color_option,
     ]
 )

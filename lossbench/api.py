@@ -337,8 +337,8 @@ def render(model: Model, format: str | None = None, **options: Any) -> str:
     Args:
         model: from `evaluate`, `merge`, `compare`, `report` or `measure_speed`.
         format: one of `list_formats()` for this model, by default the first.
-        **options: those that the format has: `top` and `sort`; `per_class` for a result; `width`
-            and `color` for a table; `pictures` for a report.
+        **options: those that the format has: `top` and `sort`; `per_class` for a result; for a
+            table its further `aggregates`, `width`, `color` and `ascii`; `pictures` for a report.
 
     Raises:
         SettingError: there is no such format or column.

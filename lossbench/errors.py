@@ -148,6 +148,21 @@ def file_beside(path: str) -> str:
     return did_you_mean(path, (os.path.join(folder, each) for each in names)) if name else ""
 
 
+# What stands for the signs of tables and messages where a terminal has ASCII only.
+ASCII = str.maketrans(
+    {
+        "↓": "v", "↑": "^", "─": "-", "–": "-", "·": "-", "×": "x", "…": "...",
+        "✓": "ok", "✗": "FAILED", "⚠": "warning",
+    }
+)  # fmt: skip
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things: `1 pair`, `2 classes`."""
+    ending = "" if count == 1 else "es" if noun.endswith("s") else "s"
+    return f"{count:,} {noun}{ending}"
+
+
 def either(words: Iterable[str]) -> str:
     """`a, b or c`."""
     return " or ".join(", ".join(words).rsplit(", ", 1))

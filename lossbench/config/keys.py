@@ -8,6 +8,7 @@ from typing import Any
 
 from lossbench.engine import value_types as types
 from lossbench.engine.settings import SETTINGS, Setting
+from lossbench.results.aggregates import AGGREGATES, OVER_GROUPS
 from lossbench.results.formats import file_endings, text_formats
 
 
@@ -41,6 +42,14 @@ OUTPUT = (
         metavar="N|all",
     ),
     Setting("per_class", None, types.FLAG, "Show or hide class columns."),
+    Setting(
+        "aggregates",
+        (),
+        types.names("an aggregate, or all", "all", *AGGREGATES, *OVER_GROUPS),
+        "Aggregates that the table shows besides those of its first rows: all, or names such as"
+        " p5,p95,group_std.",
+        metavar="all|NAMES",
+    ),
 )
 KEYS = (*SETTINGS, *OUTPUT)
 VARIABLES = {each.variable: each for each in KEYS}

@@ -76,7 +76,8 @@ class Setting:
     @property
     def documentation(self) -> str:
         """The text with the words that are accepted."""
-        return f"{self.text} One of {self.type.words}." if self.type.kind == "choice" else self.text
+        listed = self.type.kind == "choice" and self.type.many != "commas"
+        return f"{self.text} One of {self.type.words}." if listed else self.text
 
 
 def setting(default: Any, type: ValueType, text: str, **attributes: Any) -> Any:

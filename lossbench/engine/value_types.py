@@ -83,6 +83,11 @@ def choice(*words: str, many: Many = "") -> ValueType:
     return ValueType("choice", either(words), words, many=many)
 
 
+def names(words: str, *known: str) -> ValueType:
+    """Several of many words, separated by commas."""
+    return ValueType("choice", words, known, many="commas")
+
+
 def number(low: float, high: float) -> ValueType:
     """A number within bounds, both included."""
     return ValueType("number", f"a number from {low:g} to {high:g}", low=low, high=high)

@@ -14,7 +14,7 @@ from typing import Any
 from lossbench.errors import OutputError, SettingError, os_reason
 from lossbench.results.formats import MODELS, Format, file_endings, formats_of, text_formats
 
-TERMINAL = ("width", "color")
+TERMINAL = ("width", "color", "ascii")
 
 
 def render(model: Any, format: str | None = None, **options: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from lossbench.errors import counted
 from lossbench.results.result import Result
 
 IN_TEXT = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
@@ -30,7 +31,8 @@ def _lines(result: Result) -> Iterator[str]:
     for kind in ("missing", "extra"):
         count = result.counts.get(kind, 0) - sum(each.kind == kind for each in result.failed)
         if count:
-            yield _annotation("warning", f"{count} pairs are not evaluated", title=f"{kind} files")
+            message = f"{counted(count, 'pair')} {'is' if count == 1 else 'are'} not evaluated"
+            yield _annotation("warning", message, title=f"{kind} files")
 
 
 def _annotation(level: str, message: str, **properties: str | None) -> str:

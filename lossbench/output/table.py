@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from operator import gt
 from typing import Any
 
-from lossbench.errors import printable
+from lossbench.errors import ASCII, printable
 from lossbench.output.comparison import comparison_sections
-from lossbench.output.sections import TOP, UNDEFINED, Section, gate_lines, result_sections
+from lossbench.output.sections import (
+    TOP,
+    UNDEFINED,
+    Section,
+    gate_lines,
+    screen_sections,
+    verdict_line,
+)
 from lossbench.results.compare import Comparison
 from lossbench.results.result import Result
 
 GAP = "   "  # between columns
 NARROWEST = 10  # a name is not folded to fewer columns than this
+READABLE = 20  # columns that a name keeps; below that, further columns go below
 ONE_COLUMN = re.compile("[ -˿–—←-⇿]*")  # characters that take one column each
+WORD_ENDS = re.compile(" (?![↓↑])")  # an arrow stays beside the name of its loss
+PART_ENDS = re.compile(r"[/_,=(-]")
 BOLD = "1"
 STYLES = {"✓": "32", "✗": "1;31", "⚠": "33"}  # of a line by its first character: SGR codes
+VERDICTS = {"passed: ": "32", "failed: ": "1;31"}
 
 
 def render_result(
@@ -28,13 +38,20 @@ def render_result(
     top: int | None = TOP,
     sort: str | None = None,
     per_class: bool | None = None,
+    aggregates: Sequence[str] = (),
     width: int | None = None,
     color: bool = False,
+    ascii: bool = False,
 ) -> str:
-    """Worst samples, aggregates, then gates; options of `result_sections` and `render_sections`."""
-    lines = gate_lines(result)
-    tables = result_sections(result, top, sort, per_class)
-    return render_sections(tables, ["gates", *lines] if lines else [], width=width, color=color)
+    """A row for each loss, worst samples, then gates with the verdict.
+
+    Options are those of `screen_sections` and `render_sections`.
+    """
+    gates = gate_lines(result)
+    lines = ["gates", *gates, verdict_line(result)] if gates else []
+    names = (aggregates,) if isinstance(aggregates, str) else aggregates
+    tables = screen_sections(result, top, sort, per_class, names)
+    return render_sections(tables, lines, width=width, color=color, ascii=ascii)
 
 
 def render_comparison(
@@ -44,18 +61,22 @@ def render_comparison(
     sort: str | None = None,
     width: int | None = None,
     color: bool = False,
+    ascii: bool = False,
 ) -> str:
     """The tables of a comparison; options of `comparison_sections` and `render_sections`."""
-    return render_sections(comparison_sections(comparison, top, sort), width=width, color=color)
+    tables = comparison_sections(comparison, top, sort)
+    return render_sections(tables, width=width, color=color, ascii=ascii)
 
 
-def render_speed(report: Any, *, width: int | None = None, color: bool = False) -> str:
+def render_speed(
+    report: Any, *, width: int | None = None, color: bool = False, ascii: bool = False
+) -> str:
     """The tables of a speed report; options of `render_sections`."""
     tables = [
         Section(title, headings, [[cell or UNDEFINED for cell in row] for row in rows])
         for title, headings, rows in (table.as_text() for table in report.tables)
     ]
-    return render_sections(tables, width=width, color=color)
+    return render_sections(tables, width=width, color=color, ascii=ascii)
 
 
 def render_sections(
@@ -64,6 +85,7 @@ def render_sections(
     *,
     width: int | None = None,
     color: bool = False,
+    ascii: bool = False,
 ) -> str:
     """Tables one below the other, then lines of text.
 
@@ -72,6 +94,7 @@ def render_sections(
         lines: text below the tables, of which the first line is a heading.
         width: columns of the terminal; None for as many as the widest row needs.
         color: whether to style the text for a terminal.
+        ascii: whether arrows, lines and signs become ASCII.
     """
 
     def styled(line: str, style: str = BOLD) -> str:
@@ -79,37 +102,93 @@ def render_sections(
 
     blocks = []
     for section in sections:
-        headings, *rows = (
-            [printable(cell) for cell in row] for row in (section.headings, *section.rows)
-        )
-        widths = _column_widths(headings, rows, width)
-        draw = partial(_row_lines, widths=widths, left=section.left)
         title = [printable(section.title)] if section.title else []
-        bold = map(styled, [*title, *draw(headings, bottom=True)])
-        rule = "─" * (sum(widths) + len(GAP) * (len(widths) - 1))
-        blocks.append([*bold, rule, *(line for row in rows for line in draw(row))])
+        for part in _parts_that_fit(section, width):
+            headings, *rows = (
+                [printable(cell) for cell in row] for row in (part.headings, *part.rows)
+            )
+            widths = _column_widths(headings, rows, part.left, width)
+            draw = partial(_row_lines, widths=widths, left=part.left)
+            bold = map(styled, [*title, *draw(headings, bottom=True)])
+            rule = "─" * _table_width(widths)
+            blocks.append([*bold, rule, *(line for row in rows for line in draw(row))])
+            title = []
     if lines:
-        blocks.append([styled(line, STYLES.get(line[0], BOLD)) for line in map(printable, lines)])
-    return "\n".join("".join(f"{line}\n" for line in block) for block in blocks)
+        blocks.append([styled(line, _style(line)) for line in map(printable, lines)])
+    text = "\n".join("".join(f"{line}\n" for line in block) for block in blocks)
+    return text.translate(ASCII) if ascii else text
+
+
+def _style(line: str) -> str:
+    """The style of a line of text, by how it begins."""
+    verdict = next((style for word, style in VERDICTS.items() if line.startswith(word)), BOLD)
+    return STYLES.get(line[0], verdict)
+
+
+def _parts_that_fit(section: Section, limit: int | None) -> Iterator[Section]:
+    """Tables of some columns each, no wider than the limit; each begins with the first column."""
+    if limit is None:
+        yield section
+        return
+    least = [
+        _least_width(printable(heading), [printable(row[index]) for row in section.rows],
+                     is_name=index in section.left)
+        for index, heading in enumerate(section.headings)
+    ]  # fmt: skip
+    parts = [[0]]
+    for index in range(1, len(least)):
+        part = [*parts[-1], index]
+        if len(part) > 2 and _table_width([least[each] for each in part]) > limit:
+            part = [0, index]
+            parts.append(part)
+        parts[-1] = part
+    for part in parts:
+        yield Section(
+            section.title,
+            [section.headings[index] for index in part],
+            [[row[index] for index in part] for row in section.rows],
+            [place for place, index in enumerate(part) if index in section.left],
+        )
+
+
+def _least_width(heading: str, cells: Sequence[str], *, is_name: bool) -> int:
+    """The columns that keep numbers whole, and names and words of a heading readable."""
+    if is_name:
+        return min(max(map(_width, (heading, *cells))), READABLE)
+    return max(map(_width, (*WORD_ENDS.split(heading), *cells)))
 
 
 def _column_widths(
-    headings: Sequence[str], rows: Sequence[Sequence[str]], limit: int | None
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    left: Sequence[int],
+    limit: int | None,
 ) -> list[int]:
     """The width of each column, the widest ones narrowed until the table fits.
 
-    Headings and the names in the first column may be folded, other cells never: a table of many
-    columns may exceed the limit.
+    Headings and names may be folded, other cells never: a number may exceed the limit.
     """
-    needed = [max(map(_width, column)) for column in zip(*rows, strict=True)] or [0] * len(headings)
-    widths = [max(pair) for pair in zip(map(_width, headings), needed, strict=True)]
-    needed[0] = NARROWEST
-    excess = sum(widths) + len(GAP) * (len(widths) - 1) - (limit or sys.maxsize)
-    while excess > 0 and any(map(gt, widths, needed)):
-        _, index = max((widths[i], i) for i in range(len(widths)) if widths[i] > needed[i])
-        widths[index] -= 1
-        excess -= 1
+    columns = [[row[index] for row in rows] for index in range(len(headings))]
+    widths = [max(map(_width, (name, *of))) for name, of in zip(headings, columns, strict=True)]
+    if limit is None:
+        return widths
+    readable = [
+        _least_width(heading, column, is_name=index in left)
+        for index, (heading, column) in enumerate(zip(headings, columns, strict=True))
+    ]
+    smallest = [
+        NARROWEST if index in left else max(map(_width, column), default=0)
+        for index, column in enumerate(columns)
+    ]
+    for floor in (readable, smallest):
+        while _table_width(widths) > limit and any(map(gt, widths, floor)):
+            _, index = max((widths[i], i) for i in range(len(widths)) if widths[i] > floor[i])
+            widths[index] -= 1
     return widths
+
+
+def _table_width(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
 
 
 def _row_lines(
@@ -129,13 +208,14 @@ def _row_lines(
 
 
 def _fold(text: str, width: int) -> list[str]:
-    """Lines that are no wider, broken at blanks if possible."""
+    """Lines that are no wider, broken at blanks or between parts of a name if possible."""
     lines = []
     while _width(text) > width:
         cut = width
         while cut > 1 and _width(text[:cut]) > width:
             cut -= 1
-        cut = max(text.rfind(" ", 0, cut + 1), 0) or cut
+        part_ends = [match.end() for match in PART_ENDS.finditer(text, cut // 2, cut)]
+        cut = max(text.rfind(" ", 0, cut + 1), 0) or max(part_ends, default=cut)
         lines.append(text[:cut])
         text = text[cut:].lstrip(" ")
     return [*lines, text]

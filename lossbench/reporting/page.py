@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lossbench.errors import SettingError
+from lossbench.errors import SettingError, counted
 from lossbench.output.sections import (
     SHOWN,
     SHOWN_IF_ANY,
@@ -103,7 +103,7 @@ def _head(report: Report) -> Iterator[str]:
     counts = run["pairs"]
     yield f"<p>{text_of(run['plan']['text'])}</p>"
     facts = [
-        f"{counts['evaluated']:,} pairs",
+        counted(counts["evaluated"], "pair"),
         *(f"{counts[name]:,} {name}" for name in ("missing", "extra", "errors") if counts[name]),
         f"convention {run['convention']}",
         f"{session['seconds']:,.1f} s on {session['device']}",

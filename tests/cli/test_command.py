@@ -80,7 +80,8 @@ def command(
 
 @pytest.fixture(scope="module")
 def printed() -> Outcome:
-    return run("eval", *BINARY, *FAILING, "--gate", "iou.pooled >= 0.5")
+    more = ("--gate", "iou.pooled >= 0.5", "--aggregates", "all")
+    return run("eval", *BINARY, *FAILING, *more)
 
 
 class Written(NamedTuple):
@@ -145,12 +146,71 @@ def test_aggregates_stand_below_with_what_is_undefined(printed: Outcome) -> None
     rows = {row[0]: row[1:] for row in table(printed.out, "aggregate")[1:]}
     assert rows["count"] == ["11", "11", "12"]
     assert rows["undefined"] == ["1", "1", "0"]
-    assert set(rows) == {*AGGREGATES} - {"sum", "infinite"}
+    assert set(rows) == {*AGGREGATES} - {"infinite"}
 
 
-def test_gates_stand_last_with_their_numbers(printed: Outcome) -> None:
+def test_each_loss_has_a_row_with_what_decides(printed: Outcome) -> None:
+    assert printed.out.startswith("12 pairs\nloss ")
+    headings, dice, *_ = table(printed.out, "loss")
+    assert headings == ["loss", "mean [95 % interval]", "median", "worst", "worst in", "pooled",
+                        "n", "undefined"]  # fmt: skip
+    assert dice == ["dice ↓", "0.2260 [0.0886, 0.4670]", "0.1110", "1.0000", "plate_b/03",
+                    "0.1386", "11", "1"]  # fmt: skip
+
+
+def test_the_table_adds_the_aggregates_that_were_named(command: Callable[..., Outcome]) -> None:
+    how = ("eval", *BINARY, "--group-by", "{plate}/{image}")
+    shown = command(*how, "--aggregates", "p5,infinite, group_std").out
+    assert column(shown, "aggregate") == ["p5", "infinite", "group_std"]
+    assert "\naggregate" not in command(*how).out
+    every = column(command(*how, "-v").out, "aggregate")
+    assert every == column(command(*how, "--aggregates", "all").out, "aggregate")
+    assert {"sum", "median_ci_low", "group_median_ci_low"} <= set(every)
+
+
+def test_groups_have_rows_of_their_own(command: Callable[..., Outcome]) -> None:
+    shown = command("eval", *BINARY, "--group-by", "{plate}/{image}", "-l", "dice").out
+    assert "over 2 groups, each counting once\n" in shown
+    _, over = shown.split("each counting once\n")
+    assert table(over, "loss")[1][4:] == ["plate_b", "2"]
+
+
+def test_a_loss_without_a_better_side_has_no_worst(command: Callable[..., Outcome]) -> None:
+    shown = command("eval", *BINARY, "-l", "entropy").out
+    assert table(shown, "loss")[1][:4] == ["entropy", "0.0000 [0.0000, 0.0000]", "0.0000", "–"]
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [("p5,stdd", "did you mean 'std'"), ("group_std", "group_std needs --group-by PATTERN")],
+)
+def test_an_aggregate_that_is_not_there_is_refused_early(
+    names: str, words: str, command: Callable[..., Outcome]
+) -> None:
+    with pytest.raises((click.UsageError, lossbench.SettingError), match=re.escape(words)):
+        command("eval", *BINARY, "--aggregates", names)
+
+
+def test_one_is_singular(command: Callable[..., Outcome], tmp_path: Path) -> None:
+    for role in ("pred", "gt"):
+        (tmp_path / role).mkdir()
+        mask = np.eye(4, dtype=np.uint8)
+        mask[0, 3] = role == "pred"
+        Image.fromarray(mask * 255).save(tmp_path / role / "a.png")
+    gate = ("--gate", "dice.mean <= 0.9", "--group-by", "{one}")
+    outcome = command("eval", tmp_path / "pred", tmp_path / "gt", "-l", "dice", *gate[:2])
+    assert "· 1 pair ·" in outcome.err
+    assert outcome.out.startswith("1 pair\n")
+    assert outcome.out.endswith("\npassed: 1 gate, 1 pair, 0 doubts\n")
+
+
+def test_gates_stand_last_with_their_numbers_and_the_verdict(printed: Outcome) -> None:
     _, gates = printed.out.split("\ngates\n")
-    assert re.fullmatch(r"✗ dice\.mean 0\.22\d* > 0\.1\n✓ iou\.pooled 0\.79\d* >= 0\.5\n", gates)
+    assert re.fullmatch(
+        r"✗ dice\.mean 0\.22\d* > 0\.1\n✓ iou\.pooled 0\.79\d* >= 0\.5\n"
+        r"failed: 1 of 2 gates, 12 pairs, 0 doubts\n",
+        gates,
+    )
 
 
 def test_samples_can_be_sorted_by_any_column_worst_first(command: Callable[..., Outcome]) -> None:
@@ -173,8 +233,9 @@ def test_as_many_samples_are_shown_as_asked_for(
 
 def test_no_sample_need_be_shown(command: Callable[..., Outcome]) -> None:
     shown = command("eval", *BINARY, "--top", "0").out
-    assert "plate" not in shown
+    assert "worst 10" not in shown
     assert shown.startswith("12 pairs\n")
+    assert shown.count("\n\n") == 0
 
 
 def test_classes_are_shown_where_they_are_asked_for(command: Callable[..., Outcome]) -> None:
@@ -207,9 +268,8 @@ def test_a_title_is_one_line_however_narrow_its_table(
         for name in names:
             Image.fromarray(np.full((4, 4), 255, np.uint8)).save(tmp_path / role / f"{name}.png")
     shown = command("eval", tmp_path / "pred", tmp_path / "gt", "-l", "l1").out
-    titles = [line for line in shown.splitlines() if "worst" in line or " pairs" in line]
-    assert titles[0] == "worst 2 of 2 by l1"
-    assert titles[1].startswith("2 pairs · 2 errors")
+    titles = [line for line in shown.splitlines() if "worst 2" in line or " pairs" in line]
+    assert titles == ["2 pairs · 2 errors", "worst 2 of 2 by l1"]
 
 
 def test_small_and_large_numbers_keep_their_digits() -> None:
@@ -543,7 +603,8 @@ def test_verbose_adds_timing_and_the_files_that_were_skipped(
     assert re.search(r"^\d+\.\d\d s, [\d,]+ pairs/s", verbose.err, re.MULTILINE)
     assert "gone.png" in verbose.err
     assert "extra.png" in verbose.err
-    assert verbose.out == plain.out
+    assert verbose.out.startswith(plain.out)
+    assert "\naggregates\n" in verbose.out
 
 
 def test_a_missing_prediction_can_count_as_the_worst(
@@ -815,7 +876,7 @@ def test_a_table_fits_the_terminal(terminal: Outcome) -> None:
     lines = plain(terminal.out).splitlines()
     assert max(map(len, lines)) <= 50
     assert "…" not in terminal.out
-    assert "1.0000" in terminal.out  # no number is broken
+    assert "0.2260 [0.0886, 0.4670]" in terminal.out  # no number is broken
 
 
 def test_a_terminal_gets_colour_and_the_status_stays(terminal: Outcome) -> None:
@@ -844,6 +905,37 @@ def test_no_color_is_respected_on_a_terminal() -> None:
     assert ESCAPE not in outcome.out
     assert ESCAPE not in outcome.err
     assert "━" not in outcome.err
+
+
+def test_a_dumb_terminal_gets_no_colour() -> None:
+    outcome = on_terminal("eval", *BINARY, "-l", "dice", "--no-progress", columns=70, TERM="dumb")
+    assert ESCAPE not in outcome.out + outcome.err
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_every_width_shows_whole_numbers(
+    columns: int, command: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    how = ("eval", *MULTICLASS, "-c", "multiclass", *FAILING, "--group-by", "{drive}_{number}")
+    shown = command(*how, "-v").out
+    assert max(map(len, shown.splitlines())) <= columns
+    monkeypatch.delenv("COLUMNS")
+    number = re.compile(r"-?\d\.\d{4}\b")
+    assert set(number.findall(shown)) == set(number.findall(command(*how, "-v").out))
+    parts = shown.count("\nloss ")
+    assert parts == {60: 4, 80: 3, 120: 2}[columns]
+
+
+@pytest.mark.parametrize("environment", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "ascii"}])
+def test_a_terminal_without_arrows_and_lines_gets_ascii(environment: dict[str, str]) -> None:
+    removed = ("LC_ALL", "PYTHONUTF8", "PYTHONIOENCODING")
+    inherited = {name: value for name, value in os.environ.items() if name not in removed}
+    outcome = run("eval", *BINARY, *FAILING, env={**inherited, **environment})
+    assert (outcome.out + outcome.err).isascii()
+    assert "\\" not in outcome.out + outcome.err
+    assert "dice v " in outcome.out
+    assert "\nFAILED dice.mean 0.226 > 0.1\n" in outcome.out
 
 
 def test_force_color_styles_a_pipe_but_makes_it_no_terminal(
@@ -989,7 +1081,7 @@ def test_head_gets_its_line_and_the_status_stays() -> None:
     )  # fmt: skip
     assert process.stdout
     assert process.stderr
-    assert process.stdout.readline().startswith("worst 10")
+    assert process.stdout.readline() == "12 pairs\n"
     process.stdout.close()
     assert "Traceback" not in process.stderr.read()
     assert process.wait(timeout=60) == 1

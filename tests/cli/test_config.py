@@ -108,6 +108,7 @@ format: json
 top: all
 sort: seg
 per_class: false
+aggregates: [p5, group_mean]
 """)
     assert config.settings == {
         "task": "multiclass",
@@ -155,6 +156,7 @@ per_class: false
         "top": None,
         "sort": "seg",
         "per_class": False,
+        "aggregates": ("p5", "group_mean"),
     }
     assert set(config.settings) == {key.name for key in KEYS}
     assert config.origins["classes"] == "gate.yaml:8"
@@ -632,7 +634,9 @@ def test_a_gate_that_warns_is_reported_and_fails_nothing(lossbench_command: Run)
     )
     shown = lossbench_command("eval", *BINARY, "-c", "gate.yaml")
     assert shown.returncode == 0
-    assert shown.stdout.endswith("gates\n⚠ dice.mean 0.226 > 0.15\n")
+    assert shown.stdout.endswith(
+        "gates\n⚠ dice.mean 0.226 > 0.15\npassed: 1 gate, 12 pairs, 0 doubts\n"
+    )
     quiet = lossbench_command("eval", *BINARY, "-c", "gate.yaml", "-q", "-o", "r.json")
     assert (quiet.returncode, quiet.stdout) == (0, "")
     assert quiet.stderr == "gate missed, a warning: dice.mean 0.226 > 0.15\n"

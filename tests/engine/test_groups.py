@@ -433,7 +433,7 @@ def rows(text: str, heading: str) -> list[list[str]]:
 def test_the_table_shows_the_worst_groups_first(result: lossbench.results.result.Result) -> None:
     means = frame(result).groupby("patient")["iou"].mean()
     order = means.sort_values().index.tolist()  # higher is better; undefined last
-    text = lossbench.render(result, sort="iou")
+    text = lossbench.render(result, sort="iou", aggregates="all")
     found = rows(text, "group ")
     assert [row[0] for row in found] == order
     assert [row[1] for row in found] == [str(PATIENTS.count(group)) for group in order]

@@ -26,7 +26,7 @@ from rich.text import Text
 import lossbench
 from lossbench.errors import printable
 from lossbench.output.markdown import escaped
-from lossbench.output.sections import Section, result_sections
+from lossbench.output.sections import Section, screen_sections
 from lossbench.output.table import render_sections
 from lossbench.results.formats import FORMATS, MODELS, formats_of
 from lossbench.results.result import Result
@@ -192,31 +192,43 @@ def drawn_by_rich(section: Section) -> str:
     console = Console(file=StringIO(), width=10_000)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for index, heading in enumerate(section.headings):
-        table.add_column(Text(heading), justify="right" if index else "left")
+        table.add_column(Text(heading), justify="left" if index in section.left else "right")
     for row in section.rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console.print(Text(section.title), table, sep="\n")
     return "".join(f"{line.rstrip()}\n" for line in console.file.getvalue().splitlines())
 
 
-@pytest.mark.parametrize("how", [{}, {"top": None}, {"sort": "psnr", "per_class": True}])
+@pytest.mark.parametrize(
+    "how", [{}, {"top": None}, {"sort": "psnr", "per_class": True}, {"aggregates": ["all"]}]
+)
 def test_a_table_is_what_rich_draws_where_there_is_room(how):
     """Wide letters and combining ones included."""
     found = result_of(gates=[])
-    sections = result_sections(found, **{"top": 10, "sort": None, "per_class": None} | how)
+    sections = screen_sections(found, **{"top": 10, "sort": None, "per_class": None} | how)
     assert lossbench.render(found, "table", **how) == "\n".join(map(drawn_by_rich, sections))
 
 
 NARROW = """\
 narrow
-                         a long
-id           dice ↓      loss ↑
-───────────────────────────────
-folder/of    0.5000   1234.5000
+id            dice ↓
+────────────────────
+folder/of     0.5000
 the second
-scan/図図
+scan/
 図図図図図
-b               inf           –
+図図
+b                inf
+
+                a long
+id              loss ↑
+──────────────────────
+folder/of    1234.5000
+the second
+scan/
+図図図図図
+図図
+b                    –
 """
 
 
@@ -298,7 +310,7 @@ def test_every_ending_gives_its_format(lossbench_command: Command, tmp_path: Pat
     done = lossbench_command("eval", *PLATES, "-l", "dice", "--top", 2, *outputs)
     assert done.returncode == 0, done.stderr
     starts = {"json": "{\n", "jsonl": '{"schema"', "csv": "id,dice", "markdown": "## ",
-              "junit": "<?xml", "text": "worst 2 of", "parquet": "PAR1"}  # fmt: skip
+              "junit": "<?xml", "text": "12 pairs", "parquet": "PAR1"}  # fmt: skip
     for ending, format in endings.items():
         assert (tmp_path / f"r{ending}").read_bytes().startswith(starts[format].encode()), ending
 

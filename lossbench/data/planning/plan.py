@@ -155,7 +155,7 @@ class Plan:
         if self.divisor:
             parts.append(f"label = class·{self.divisor} + instance")
         if self.by_class:
-            parts.append(f"{len(self.names)} classes")
+            parts.append("1 class" if len(self.names) == 1 else f"{len(self.names)} classes")
         given = {role: values for role, values, is_given in self.mask_values if is_given}
         for role in self.masks:
             values = describe_ranges(given[role], colours=False) if role in given else ""
