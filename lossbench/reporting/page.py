@@ -119,7 +119,8 @@ def _gates(gates: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for gate in gates:
         passed, warn = gate["passed"], gate.get("warn")
         style, mark = ("good", "✓") if passed else ("warn", "⚠") if warn else ("bad", "✗")
-        value = f'<span class="soft">is {from_number(gate["value"])!r}</span>'
+        remark = ", where all values lie" if gate.get("at_end") else ""
+        value = f'<span class="soft">is {from_number(gate["value"])!r}{remark}</span>'
         items.append(f'<li class="{style}">{mark} {text_of(gate["gate"])} {value}</li>')
     return _list("Gates", items)
 

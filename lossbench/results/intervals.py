@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 from lossbench.catalog.columns import Column
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from lossbench.runtime.array_types import FloatArray
 
 CONFIDENCE = 0.95
-NORMAL = NormalDist()
+NORMAL_QUANTILE = 1.959963984540054  # at 97.5 %
 EXPANSION_FROM = 400  # degrees of freedom from which the expansion is exact enough
 ROUNDING = 1e-14  # a relative step below this is rounding
 LARGEST_EXPONENT = 600.0  # keeps odds finite where a stored deviation fits no mean
@@ -123,7 +122,7 @@ def _between_ends(mean: float, half: float, count: int, ends: Range) -> Range:
     """The interval on the scale of the logit; Wilson's bound where all values lie at an end."""
     low, high = ends
     width = high - low
-    z = NORMAL.inv_cdf((1 + CONFIDENCE) / 2)
+    z = NORMAL_QUANTILE
     beyond = width * z**2 / (count + z**2)
     share, rest = ((mean - low) / width, (high - mean) / width) if width else (0, 1)
     if share <= 0:
@@ -145,8 +144,11 @@ def resampled_interval(ordered: FloatArray, name: str) -> Range:
         ordered: values, not all of them equal.
         name: seeds the resamples.
     """
+    from statistics import NormalDist
+
     import numpy as np
 
+    normal = NormalDist()
     count, middle = len(ordered), ordered.mean()
     random = np.random.default_rng([SEED, *name.encode()])
     rows = max(BLOCK // count, 1)
@@ -157,13 +159,13 @@ def resampled_interval(ordered: FloatArray, name: str) -> Range:
         ]
     )
     below = ((means < middle).mean() + (means <= middle).mean()) / 2
-    bias = NORMAL.inv_cdf(float(below))
+    bias = normal.inv_cdf(float(below))
     spread = ordered - middle
     acceleration = float((spread**3).sum() / (spread**2).sum() ** 1.5 / 6)
     shares = []
     for probability in ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2):
-        shifted = bias + NORMAL.inv_cdf(probability)
-        shares.append(NORMAL.cdf(bias + shifted / (1 - acceleration * shifted)))
+        shifted = bias + normal.inv_cdf(probability)
+        shares.append(normal.cdf(bias + shifted / (1 - acceleration * shifted)))
     low, high = np.quantile(means, shares).tolist()
     return low, high
 
@@ -210,7 +212,7 @@ def student(freedom: int, confidence: float = CONFIDENCE) -> float:
     many degrees of freedom the expansion 26.7.5. Both agree with scipy's stdtrit to 1e-12; scipy is
     avoided because importing it takes longer than most runs.
     """
-    z = NORMAL.inv_cdf((1 + confidence) / 2)
+    z = NORMAL_QUANTILE if confidence == CONFIDENCE else _normal_quantile((1 + confidence) / 2)
     if freedom > EXPANSION_FROM:
         terms = (
             (z**3 + z) / 4,
@@ -227,6 +229,12 @@ def student(freedom: int, confidence: float = CONFIDENCE) -> float:
         density = 2 * scale * (1 + quantile**2 / freedom) ** (-(freedom + 1) / 2)
         quantile += (confidence - _within(quantile, freedom)) / density
     return quantile
+
+
+def _normal_quantile(probability: float) -> float:
+    from statistics import NormalDist  # imports more than most runs need
+
+    return NormalDist().inv_cdf(probability)
 
 
 def _within(t: float, freedom: int) -> float:

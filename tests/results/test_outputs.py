@@ -263,6 +263,11 @@ def test_an_unknown_format_names_those_that_there_are(result):
         lossbench.render(result, "yaml")
 
 
+def test_an_unknown_aggregate_is_refused_with_the_closest_one(result):
+    with pytest.raises(lossbench.SettingError, match=r"no aggregate is called 'stdd'.*'std'"):
+        lossbench.render(result, aggregates="stdd")
+
+
 @pytest.mark.parametrize("format", FORMATS, ids=lambda format: format.name)
 def test_each_row_of_the_registry_names_functions_and_endings_of_its_own(format):
     for model in format.models:
