@@ -36,7 +36,7 @@ def emit_result(run: Run, result: Result, shown: Mapping[str, Any]) -> int:
         write(lossbench.render(result, shown["format"], **options, **terminal(shown["color"])))
     if shown["format"] == "github":
         try:
-            _summarize(lossbench.render(result, "markdown", **options))
+            summarize(lossbench.render(result, "markdown", **options))
         except lossbench.OutputError as failure:
             unwritten.append(failure)
     for doubt in result.doubts:
@@ -82,7 +82,7 @@ def same(path: str, other: str | None) -> bool:
     return False
 
 
-def _summarize(text: str) -> None:
+def summarize(text: str) -> None:
     """Append a report to the summary page of a GitHub workflow; outside of one, print it."""
     path = os.environ.get(SUMMARY)
     if not path:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lossbench.engine.run import Run
     from lossbench.networks.weights import Published
     from lossbench.reporting.report import Report
-    from lossbench.results.compare import Comparison
+    from lossbench.results.comparison import Comparison
     from lossbench.results.result import Result
     from lossbench.speed.report import SpeedReport
     from lossbench.training.gradcheck import Slope
@@ -124,28 +124,44 @@ def merge(
 
 
 def compare(
-    files: Files, losses: str | Sequence[str] = (), *, per_class: bool = False
+    files: Files,
+    losses: str | Sequence[str] = (),
+    *,
+    per_class: bool = False,
+    margin: float | Mapping[str, float] | None = None,
+    gates: str | Sequence[str | Mapping[str, Any]] = (),
 ) -> Comparison:
-    """Compare result files with the first one, sample by sample.
+    """Compare result files with the first one: paired differences, tests, verdicts, rankings.
 
     Args:
         files: two or more results as JSON, JSON Lines or Parquet.
         losses: the columns to compare, such as "dice" or "dice[road]"; by default all that the
             results have in common.
         per_class: whether to compare the classes of these columns too.
+        margin: a mean difference below which none matters, by loss, or one for all losses.
+        gates: conditions such as "dice.difference <= 0.005", "dice.verdict != worse" and
+            "iou[car].worsened <= 3".
 
     Returns:
-        `.measured`, `.ids`, `.values` by name (files, samples), `.change(1, measured[0])` with
-        `.difference`, `.aggregates`, `.means`, `.counts` and `.verdict`, `.worsened(…)`, `.ranks`
-        and `.notes`. `render` and `save` give the output of `lossbench compare`.
+        `.measured`, `.ids`, `.values` by name (files, samples), `.verdict(1, measured[0])`,
+        `.change(1, measured[0])` with `.differences`, `.aggregates`, `.means`, `.counts`, `.p` and
+        `.largest(10)`, `.rankings`, `.decisions`, `.exit_status` and `.notes`. `render` and `save`
+        give the output of `lossbench compare`.
 
     Raises:
-        SettingError: there is only one file, or a named loss is not in all of them.
+        SettingError: there is only one file, a named loss is not in all of them, a gate is wrong,
+            or ground truth was read in two ways.
         InputError: a file is not a result, or the files have no loss or sample in common.
     """
-    from lossbench.results.compare import compare
+    from lossbench.results.compare import EVERY, compare
 
-    return compare(file_names(files), _several(losses), per_class=per_class)
+    return compare(
+        file_names(files),
+        _several(losses),
+        per_class=per_class,
+        margins={EVERY: margin} if isinstance(margin, int | float) else margin,
+        gates=(gates,) if isinstance(gates, str) else gates,
+    )
 
 
 def report(

@@ -9,7 +9,8 @@
     value   = ["-"] NUMBER | STRING | WORD | true | false | none | loss
             | "[" [value {"," value}] "]"
     gate    = (loss ["[" CLASS "]"] "." AGGREGATE | NAME) COMPARE bound
-    bound   = sum over NUMBERs and `baseline`
+            | loss ["[" CLASS "]"] ".verdict" ("==" | "!=") WORD
+    bound   = sum over NUMBERs and `baseline`, as in 1.05*baseline + 0.001
 
 A bare word as an option's value is a string; CLASS is any text up to "]", quoted if it contains
 "]".
@@ -20,11 +21,11 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from lossbench.errors import SettingError
+from lossbench.errors import SettingError, did_you_mean
 
 TOKEN = re.compile(
     r"""\s*(?:
@@ -160,8 +161,8 @@ def parse_item(text: str) -> Item:
     return Item(collapsed, name[1] if name else collapsed, node)
 
 
-def parse_gate(text: str) -> Gate:
-    """Parse a `--gate` value."""
+def parse_gate(text: str, verdicts: Sequence[str] = ()) -> Gate:
+    """Parse a `--gate` value; `verdicts` are the words to which a verdict may be compared."""
     parser = _Parser(text)
     loss = parser.loss()
     of_class = parser.class_name() if parser.take("[") else None
@@ -171,10 +172,15 @@ def parse_gate(text: str) -> Gate:
     if not compare:
         raise parser.error("expected < <= > >= == or != (quote a gate: the shell reads < and >)")
     columns["compare"] = parser.at - len(compare)
-    bound = parser.sum()
+    compares_verdicts = aggregate == "verdict" and bool(verdicts)
+    if compares_verdicts and compare not in ("==", "!="):
+        raise parser.error(
+            f"a verdict is no number; write == or != in place of {compare}", columns["compare"]
+        )
+    bound = parser.verdict(verdicts) if compares_verdicts else parser.sum()
     parser.finish()
     for word in leaves(bound):
-        if word != Loss("baseline"):
+        if word != Loss("baseline") and not compares_verdicts:
             raise parser.error("a bound consists of numbers and the word baseline", word.at)
     collapsed = " ".join(text.split())
     return Gate(collapsed, loss, of_class, aggregate, compare, bound, text, columns)
@@ -307,6 +313,15 @@ class _Parser:
             raise self.error("expected a class name and ]")
         self.at = match.end()
         return next(group for group in match.groups() if group)
+
+    def verdict(self, known: Sequence[str]) -> Loss:
+        """One of some words."""
+        word = self.need("NAME")
+        at = self.at - len(word)
+        if word not in known:
+            message = f"no verdict is called {word!r}{did_you_mean(word, known)}"
+            raise self.error(f"{message}; there are {', '.join(known)}", at)
+        return Loss(word, {}, {"": at})
 
     def finish(self) -> None:
         token = self.peek()[1]

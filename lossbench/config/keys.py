@@ -62,7 +62,9 @@ TABLES: dict[str, tuple[Setting, ...]] = {
     "run": SETTINGS,
     "output": OUTPUT,
     "comparison": output_settings(
-        "comparison", "Format printed to stdout; csv has every sample's values."
+        "comparison",
+        "Format printed to stdout; csv has every sample's values, github annotates a workflow and"
+        " writes its summary.",
     ),
     "speed": output_settings("speed", "Format printed to stdout."),
 }

@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator
 
-from lossbench.output.sections import SHOWN_IF_ANY, TOP, Section, format_number, heading
-from lossbench.results.compare import Change, Comparison
+from lossbench.output.sections import (
+    SHOWN_IF_ANY,
+    TOP,
+    UNDEFINED,
+    Section,
+    format_number,
+    heading,
+)
+from lossbench.results.change import Change, difference
+from lossbench.results.comparison import Comparison
+from lossbench.results.paired_tests import standardized
+from lossbench.results.ranking import Ranking
 from lossbench.results.reader import Measured
 
-HEADINGS = ("loss", "first", "second", "difference", "ci_low", "ci_high")
-RANKED = 3  # from this number of results on, a mean rank says more than two counts
+HEADINGS = ("loss", "n", "first", "second", "difference", "ci_low", "ci_high", "verdict")
+EVIDENCE = ("p", "p_holm", "dz", "needed")
+RANKED = 3  # from this number of results on, there is more to say than who is better
+FOUND = {"became worse": False, "became better": True}  # samples by the direction of change
+RANKING = ("result", "mean", "rank", "stable", "mean rank", "rank", "stable")
 
 
 def comparison_sections(
@@ -19,64 +33,152 @@ def comparison_sections(
 
     Args:
         comparison: the comparison.
-        top: how many samples that became worse to show; None shows all, 0 none.
+        top: how many samples and groups that changed to show; None shows all, 0 none.
         sort: the loss that orders them; the first one by default.
     """
     by = comparison.find(sort) if sort else comparison.measured[0]
     for index in range(1, len(comparison.files)):
-        yield _changes(comparison, index)
-        worsened = _worsened(comparison, index, by, top)
-        if worsened.rows:
-            yield worsened
-    if len(comparison.files) >= RANKED and comparison.ranks:
-        yield _ranking(comparison)
+        yield _verdicts(comparison, index)
+        yield _evidence(comparison, index)
+        sections = [
+            *_samples(comparison, comparison.change(index, by), top),
+            *_groups(comparison.change(index, by), top),
+        ]
+        yield from (section for section in sections if section.rows)
+    if len(comparison.files) >= RANKED:
+        for each in comparison.measured:
+            if each.better is not None and each.quantity.of_class is None:
+                yield _ranking(comparison, each)
+                yield _significance(comparison, each)
 
 
-def _changes(comparison: Comparison, index: int) -> Section:
+def _verdicts(comparison: Comparison, index: int) -> Section:
     """How each loss changed from the first result to another."""
+    rows = []
+    for each in comparison.measured:
+        change = comparison.change(index, each)
+        table = change.aggregates
+        numbers = (*change.means, *(table[name] for name in ("mean", "ci_low", "ci_high")))
+        count = f"{change.count:,} {change.unit}{'s' * (change.count != 1)}"
+        verdict = comparison.verdict(index, each)
+        rows.append([heading(each), count, *map(format_number, numbers), verdict])
+    parts = [f"{comparison.files[index]} against {comparison.files[0]}"]
+    parts.append(f"{len(comparison.ids):,} pairs")
+    if comparison.groups is not None:
+        parts.append(f"{len(comparison.groups.names):,} groups")
+    return Section(" · ".join(parts), HEADINGS, rows)
+
+
+def _evidence(comparison: Comparison, index: int) -> Section:
+    """The images that became better and worse, the test, the effect and the size needed."""
     changes = [comparison.change(index, each) for each in comparison.measured]
-    counts = [_counts(change) for change in changes]
+    counts = [{**change.counts, **change.undecided} for change in changes]
     names = dict.fromkeys(name for each in counts for name in each)
     shown = [name for name in names if name not in SHOWN_IF_ANY or any(c[name] for c in counts)]
-    rows = [_row(change, each, shown) for change, each in zip(changes, counts, strict=True)]
-    first, second = comparison.files[0], comparison.files[index]
-    title = f"{second} against {first} · {len(comparison.ids):,} pairs"
-    return Section(title, [*HEADINGS, *shown, "verdict"], rows)
+    rows = []
+    for change, count in zip(changes, counts, strict=True):
+        table = change.aggregates
+        defined = sum(change.counts.values())
+        cells = [
+            _share(count[name], defined) if name in change.counts else str(count.get(name, ""))
+            for name in shown
+        ]
+        needed = UNDEFINED if change.needed is None else f"{change.needed:,}"
+        p_holm = comparison.p_holm[index - 1][change.measured.name]
+        effect = format_number(standardized(table["mean"], table["std"]))
+        tests = [_probability(change.p), _probability(p_holm), effect, needed]
+        rows.append([heading(change.measured), *cells, *tests])
+    title = "share of images, permutation test, effect, number needed to decide"
+    return Section(title, ["loss", *shown, *EVIDENCE], rows)
 
 
-def _counts(change: Change) -> dict[str, int]:
-    """How many samples improved and worsened, and how many differences cannot be averaged."""
-    return {**change.counts, **{name: int(change.aggregates[name]) for name in SHOWN_IF_ANY}}
+def _share(count: int, of: int) -> str:
+    """A count with its share in percent."""
+    return f"{count} ({100 * count / of:.0f} %)" if of else str(count)
 
 
-def _row(change: Change, counts: Mapping[str, int], shown: Sequence[str]) -> list[str]:
-    table = change.aggregates
-    numbers = (*change.means, *(table[name] for name in ("mean", "ci_low", "ci_high")))
-    cells = (str(counts.get(name, "")) for name in shown)
-    return [heading(change.measured), *map(format_number, numbers), *cells, change.verdict]
+def _probability(p: float) -> str:
+    return UNDEFINED if math.isnan(p) else f"{p:.4f}"
 
 
-def _worsened(comparison: Comparison, index: int, by: Measured, top: int | None) -> Section:
-    """The samples that became worse by the largest differences."""
-    change = comparison.change(index, by)
-    columns = (change.before, change.after, change.difference)
-    worsened = comparison.worsened(index, by)
+def _samples(comparison: Comparison, change: Change, top: int | None) -> Iterator[Section]:
+    """The samples that became worse, then those that became better, by the largest differences."""
+    measured = change.measured
+    verbs = {"changed": False} if measured.better is None else FOUND
+    for verb, improved in verbs.items():
+        indices = change.largest(None, improved=improved)
+        rows = [
+            [
+                comparison.ids[index],
+                *map(format_number, (change.before[index], change.after[index])),
+                format_number(change.difference[index]),
+            ]
+            for index in indices[:top]
+        ]
+        title = (
+            f"{len(rows):,} of {len(indices):,} that {verb} by {measured.name}, largest change"
+            " first"
+        )
+        yield Section(title, ["id", "first", "second", "difference"], rows)
+
+
+def _groups(change: Change, top: int | None) -> Iterator[Section]:
+    """The means of the groups, those that became worse first."""
+    import numpy as np
+
+    groups, measured = change.groups, change.measured
+    if groups is None:
+        return
+    each = difference(*change.units)
+    harm = {"higher": -each, "lower": each, None: np.abs(each)}[measured.better]
+    order = np.argsort(-harm, kind="stable")[:top]
     rows = [
-        [comparison.ids[sample], *(format_number(column[sample]) for column in columns)]
-        for sample in worsened[:top]
+        [
+            groups.names[index],
+            f"{len(groups.members[index]):,}",
+            *(format_number(value) for value in (*change.units[:, index], each[index])),
+        ]
+        for index in order
     ]
-    verb = "changed" if by.better is None else "became worse"
-    title = f"{len(rows):,} of {len(worsened):,} that {verb} by {by.name}, largest change first"
-    return Section(title, ["id", "first", "second", "difference"], rows)
+    title = f"mean of {len(rows):,} of {len(groups.names):,} groups by {measured.name}, worst first"
+    yield Section(title, ["group", "pairs", "first", "second", "difference"], rows)
 
 
-def _ranking(comparison: Comparison) -> Section:
-    """The mean rank of each result, best first by the first loss."""
-    ranks = comparison.ranks
-    first, *_ = ranks.values()
-    measured = [each for each in comparison.measured if each.name in ranks]
+def _ranking(comparison: Comparison, measured: Measured) -> Section:
+    """The rank of each result by both methods, and how often resampling gives the same rank."""
+    ranking = comparison.rankings[measured.name]
+    of_means, of_ranks = ranking.positions["of_means"], ranking.positions["of_ranks"]
+    rows = []
+    for index in sorted(range(len(comparison.files)), key=of_means.__getitem__):
+        rows.append(
+            [
+                comparison.files[index],
+                format_number(ranking.means[index]),
+                str(of_means[index]),
+                _stable(ranking, "of_means", index),
+                f"{ranking.mean_ranks[index]:.2f}",
+                str(of_ranks[index]),
+                _stable(ranking, "of_ranks", index),
+            ]
+        )
+    critical = ranking.critical_difference
+    remark = "" if math.isnan(critical) else f" · critical difference {critical:.2f}"
+    return Section(f"ranking by {heading(measured)}{remark}", RANKING, rows)
+
+
+def _stable(ranking: Ranking, method: str, index: int) -> str:
+    """The share of resamplings in which a result keeps its rank."""
+    share = ranking.stability[method][index][ranking.positions[method][index] - 1]
+    return f"{100 * share:.0f} %"
+
+
+def _significance(comparison: Comparison, measured: Measured) -> Section:
+    """The verdict about the result of each row against that of each column."""
     rows = [
-        [comparison.files[index], *(format_number(ranks[each.name][index]) for each in measured)]
-        for index in sorted(range(len(comparison.files)), key=first.__getitem__)
+        [file, *verdicts]
+        for file, verdicts in zip(
+            comparison.files, comparison.verdicts_of_pairs(measured), strict=True
+        )
     ]
-    return Section("mean rank, 1 is the best", ["result", *map(heading, measured)], rows)
+    title = f"{heading(measured)}: the result of a row against that of a column"
+    return Section(title, ["result", *comparison.files], rows)

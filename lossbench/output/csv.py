@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from io import StringIO
 
-from lossbench.results.compare import Comparison
+from lossbench.results.comparison import Comparison
 from lossbench.results.result import Result
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from lossbench.errors import counted
+from lossbench.results.change_gates import Decision
+from lossbench.results.comparison import Comparison
 from lossbench.results.result import Result
 
 IN_TEXT = str.maketrans({"%": "%25", "\r": "%0D", "\n": "%0A"})
@@ -16,12 +18,22 @@ def render_result(result: Result) -> str:
     return "".join(_lines(result))
 
 
-def _lines(result: Result) -> Iterator[str]:
-    for decision in result.decisions:
+def render_comparison(comparison: Comparison) -> str:
+    """One line for each failed gate, and one for each note."""
+    notes = (_annotation("notice", note, title="comparison") for note in comparison.notes)
+    return "".join([*_gates(comparison.decisions), *notes])
+
+
+def _gates(decisions: Sequence[Decision]) -> Iterator[str]:
+    for decision in decisions:
         if decision.failed:
             yield _annotation("error", str(decision), title="gate failed")
         elif not decision.passed:
             yield _annotation("warning", str(decision), title="gate missed")
+
+
+def _lines(result: Result) -> Iterator[str]:
+    yield from _gates(result.decisions)
     for doubt in result.doubts:
         if not doubt.accepted:
             level = "error" if result.strict else "warning"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from lossbench.results.compare import Comparison
+from lossbench.results.comparison import TOP, Comparison
 from lossbench.results.result import Result
 
 AFTER_SAMPLES = "pooled"  # the member before which the samples are written
@@ -30,9 +30,10 @@ def render_result(result: Result, *, per_class: bool | None = None) -> str:
     return _nested("{", members, "}", 1) + "\n"
 
 
-def render_comparison(comparison: Comparison) -> str:
-    """Every number except the values of the samples."""
-    return json.dumps(comparison.as_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+def render_comparison(comparison: Comparison, *, top: int | None = TOP) -> str:
+    """Every number except the values of the samples; of these, `top` changed most."""
+    model = comparison.as_json(top)
+    return json.dumps(model, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def render_speed(report: Any) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from xml.etree import ElementTree as Xml
 
 from lossbench.errors import printable
 from lossbench.output.sections import format_number
+from lossbench.results.change_gates import Decision
+from lossbench.results.comparison import Comparison
 from lossbench.results.result import Result
 
 GATES, DOUBTS, PAIRS = "lossbench.gates", "lossbench.doubts", "lossbench.pairs"
+CHANGES = "lossbench.changes"
 
 
 def render_result(result: Result) -> str:
@@ -23,19 +27,10 @@ def render_result(result: Result) -> str:
         "errors": str(len(result.failed)),
         "time": str(result.session.get("seconds", 0)),
     }
-    suites = Xml.Element("testsuites", {"name": "lossbench", **counts})
-    suite = Xml.SubElement(suites, "testsuite", {"name": "lossbench", "skipped": "0", **counts})
+    suites, suite = _suites(counts, _facts(result))
     if "started" in result.session:
         suite.set("timestamp", result.session["started"].partition("+")[0])
-    properties = Xml.SubElement(suite, "properties")
-    for name, value in _facts(result).items():
-        Xml.SubElement(properties, "property", {"name": name, "value": printable(value)})
-    for decision in result.decisions:
-        case, warning = (
-            _add_case(suite, GATES, decision.gate),
-            "" if decision.passed else "warning: ",
-        )
-        _add_verdict(case, "gate", str(decision), decision.failed, warning)
+    _add_gates(suite, result.decisions)
     for doubt in result.doubts:
         case, remark = (
             _add_case(suite, DOUBTS, doubt.kind),
@@ -46,6 +41,56 @@ def render_result(result: Result) -> str:
     for failed in result.failed:
         case, message = _add_case(suite, PAIRS, failed.id), printable(failed.message)
         Xml.SubElement(case, "error", {"type": failed.kind, "message": message}).text = message
+    return _text(suites)
+
+
+def render_comparison(comparison: Comparison) -> str:
+    """One suite with a case for each gate, and one for the verdict on each loss of each result.
+
+    Only gates fail.
+    """
+    decisions, results = comparison.decisions, len(comparison.files) - 1
+    counts = {
+        "tests": str(len(decisions) + results * len(comparison.measured)),
+        "failures": str(sum(each.failed for each in decisions)),
+        "errors": "0",
+        "time": "0",
+    }
+    facts = {"first": comparison.files[0], "pairs": str(len(comparison.ids))}
+    suites, suite = _suites(counts, facts)
+    _add_gates(suite, decisions)
+    for index in range(1, results + 1):
+        for each in comparison.measured:
+            case = _add_case(suite, CHANGES, f"{each.name} of {comparison.files[index]}")
+            change = comparison.change(index, each)
+            text = f"{comparison.verdict(index, each)}: difference {change.aggregates['mean']!r}"
+            _add_verdict(case, "change", text, False, "")
+    return _text(suites)
+
+
+def _suites(counts: Mapping[str, str], facts: Mapping[str, str]) -> tuple[Xml.Element, Xml.Element]:
+    """The root and its only suite, with properties."""
+    suites = Xml.Element("testsuites", {"name": "lossbench", **counts})
+    suite = Xml.SubElement(suites, "testsuite", {"name": "lossbench", "skipped": "0", **counts})
+    properties = Xml.SubElement(suite, "properties")
+    for name, value in facts.items():
+        Xml.SubElement(properties, "property", {"name": name, "value": printable(value)})
+    return suites, suite
+
+
+def _add_gates(suite: Xml.Element, decisions: Sequence[Decision]) -> None:
+    """Add a case for each gate."""
+    for decision in decisions:
+        name = f"{decision.result}: {decision.gate}" if decision.result else decision.gate
+        case, warning = (
+            _add_case(suite, GATES, name),
+            "" if decision.passed else "warning: ",
+        )
+        _add_verdict(case, "gate", str(decision), decision.failed, warning)
+
+
+def _text(suites: Xml.Element) -> str:
+    """The document."""
     Xml.indent(suites)
     return Xml.tostring(suites, encoding="unicode", xml_declaration=False).join(
         ['<?xml version="1.0" encoding="utf-8"?>\n', "\n"]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from lossbench.errors import printable
 from lossbench.output.comparison import comparison_sections
 from lossbench.output.sections import TOP, Section, doubt_lines, gate_lines, result_sections
-from lossbench.results.compare import Comparison
+from lossbench.results.comparison import Comparison
 from lossbench.results.result import Result
 
 MARKUP = re.compile(r"([\\`*_\[\]<>|~&#$])")
@@ -29,7 +29,7 @@ def render_result(
         errors[LISTED_ERRORS:] = [f"… and {more:,} more"]
     lines = [
         *([escaped(plan), ""] if plan else []),
-        *_list("Gates", gate_lines(result)),
+        *_list("Gates", gate_lines(result.decisions)),
         *_list("Doubts", doubt_lines(result)),
         *_list("Errors", errors),
     ]
@@ -39,8 +39,9 @@ def render_result(
 def render_comparison(
     comparison: Comparison, *, top: int | None = TOP, sort: str | None = None
 ) -> str:
-    """Notes, then tables; options as for `comparison_sections`."""
-    return _document(_list("", comparison.notes), comparison_sections(comparison, top, sort))
+    """Notes, gates, then tables; options as for `comparison_sections`."""
+    lines = [*_list("", comparison.notes), *_list("Gates", gate_lines(comparison.decisions))]
+    return _document(lines, comparison_sections(comparison, top, sort))
 
 
 def _document(lines: Iterable[str], tables: Iterable[Section]) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from lossbench.catalog.columns import Column, named
 from lossbench.errors import SettingError, counted, did_you_mean
 from lossbench.results.aggregates import AGGREGATES, COUNTED, OVER_GROUPS, worst_first
+from lossbench.results.change_gates import Decision
 from lossbench.results.reader import Measured
 from lossbench.results.result import ColumnValues, ConventionValue, Result
 
@@ -195,10 +196,10 @@ def heading(of: Column | Measured) -> str:
     return of.name + ARROWS[of.better]
 
 
-def gate_lines(result: Result) -> list[str]:
+def gate_lines(decisions: Sequence[Decision]) -> list[str]:
     """One line for each gate."""
-    signs = ("✓" if each.passed else "✗" if each.failed else "⚠" for each in result.decisions)
-    return [f"{sign} {decision}" for sign, decision in zip(signs, result.decisions, strict=True)]
+    signs = ("✓" if each.passed else "✗" if each.failed else "⚠" for each in decisions)
+    return [f"{sign} {decision}" for sign, decision in zip(signs, decisions, strict=True)]
 
 
 def verdict_line(result: Result) -> str:

@@ -18,7 +18,7 @@ from lossbench.output.sections import (
     screen_sections,
     verdict_line,
 )
-from lossbench.results.compare import Comparison
+from lossbench.results.comparison import Comparison
 from lossbench.results.result import Result
 
 GAP = "   "  # between columns
@@ -47,7 +47,7 @@ def render_result(
 
     Options are those of `screen_sections` and `render_sections`.
     """
-    gates = gate_lines(result)
+    gates = gate_lines(result.decisions)
     lines = ["gates", *gates, verdict_line(result)] if gates else []
     names = (aggregates,) if isinstance(aggregates, str) else aggregates
     tables = screen_sections(result, top, sort, per_class, names)
@@ -64,8 +64,10 @@ def render_comparison(
     ascii: bool = False,
 ) -> str:
     """The tables of a comparison; options of `comparison_sections` and `render_sections`."""
+    gates = gate_lines(comparison.decisions)
+    lines = ["gates", *gates] if gates else []
     tables = comparison_sections(comparison, top, sort)
-    return render_sections(tables, width=width, color=color, ascii=ascii)
+    return render_sections(tables, lines, width=width, color=color, ascii=ascii)
 
 
 def render_speed(

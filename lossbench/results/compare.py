@@ -1,212 +1,57 @@
-"""Comparisons of results: the differences over the samples that all of them have."""
+"""Result files compared: what they share is read, and refused where it was read in two ways."""
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lossbench.errors import InputError, SettingError
-from lossbench.results.aggregates import aggregate, mean
-from lossbench.results.identity import TRUTH, differences, identity, unknown
-from lossbench.results.json_numbers import jsonable, number
-from lossbench.results.reader import Measured, Model, Quantity, lookup, read_result, read_samples
+from lossbench.results import change_gates
+from lossbench.results.change import Groups
+from lossbench.results.comparison import RESULTS, Comparison
+from lossbench.results.identity import TRUTH, differences, identity, options_for, unknown
+from lossbench.results.reader import (
+    Measured,
+    Model,
+    Quantity,
+    lookup,
+    read_groups,
+    read_result,
+    read_samples,
+)
+from lossbench.results.recorded_columns import recorded_range
 from lossbench.runtime.string_list import StringList
 
-if TYPE_CHECKING:
-    from lossbench.runtime.array_types import FloatArray
-
-
-SCHEMA = 1
-BETTER, WORSE, UNCLEAR = "better", "worse", "unclear"
-RESULTS = "all results"
-
-
-@dataclass(frozen=True)
-class Change:
-    """The change of one quantity from the first result to another, sample by sample.
-
-    Attributes:
-        measured: the quantity.
-        before: values in the first result, (n,).
-        after: values in the other result, (n,).
-    """
-
-    measured: Measured
-    before: FloatArray
-    after: FloatArray
-
-    @cached_property
-    def difference(self) -> FloatArray:
-        """After minus before, (n,); nan if either is undefined, 0 if both are equal."""
-        import numpy as np
-
-        with np.errstate(invalid="ignore", over="ignore"):
-            return np.where(self.after == self.before, 0.0, self.after - self.before)
-
-    @cached_property
-    def harm(self) -> FloatArray:
-        """How much worse each sample became; how much it changed if neither direction is better."""
-        import numpy as np
-
-        if self.measured.better is None:
-            return np.abs(self.difference)
-        return -self.difference if self.measured.better == "higher" else self.difference
-
-    @cached_property
-    def aggregates(self) -> dict[str, float]:
-        """Every aggregate of the differences; the interval is that of paired samples."""
-        return aggregate(self.difference)
-
-    @property
-    def means(self) -> tuple[float, float]:
-        """Means before and after, over the samples that are defined in both."""
-        import numpy as np
-
-        both = ~np.isnan(self.difference)
-        return mean(self.before[both].tolist()), mean(self.after[both].tolist())
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How many samples improved, worsened and stayed equal."""
-        import numpy as np
-
-        signs = {"improved": self.harm < 0, "worsened": self.harm > 0, "equal": self.harm == 0}
-        if self.measured.better is None:
-            signs = {"changed": self.harm > 0, "equal": self.harm == 0}
-        return {name: int(np.count_nonzero(each)) for name, each in signs.items()}
-
-    @property
-    def verdict(self) -> str:
-        """Better or worse if the interval of the mean difference excludes 0, else unclear."""
-        low, high = self.aggregates["ci_low"], self.aggregates["ci_high"]
-        if self.measured.better is None or not (low > 0 or high < 0):
-            return UNCLEAR
-        return WORSE if (low > 0) is (self.measured.better == "lower") else BETTER
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything except the samples."""
-        first, second = map(number, self.means)
-        return {
-            "better": self.measured.better,
-            "first": first,
-            "second": second,
-            "difference": jsonable(self.aggregates),
-            **self.counts,
-            "verdict": self.verdict,
-        }
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Results compared with the first one.
-
-    Attributes:
-        files: the results, as named by the caller.
-        models: everything in each file except its samples.
-        measured: the quantities compared.
-        ids: the samples that all results have.
-        values: quantity -> values of each result, (files, samples).
-        notes: differences between the runs, and parts that are left out.
-    """
-
-    files: Sequence[str]
-    models: Sequence[Model]
-    measured: Sequence[Measured]
-    ids: StringList
-    values: Mapping[str, FloatArray]
-    notes: Sequence[str]
-
-    def find(self, name: str) -> Measured:
-        """The quantity of a name; an unknown name raises a SettingError."""
-        return lookup(name, {each.name: each for each in self.measured}, RESULTS)
-
-    def change(self, file: int, measured: Measured) -> Change:
-        """The change of a quantity from the first result to another, by its index."""
-        values = self.values[measured.name]
-        return Change(measured, values[0], values[file])
-
-    def worsened(self, file: int, measured: Measured) -> list[int]:
-        """Indices of the samples that became worse, the largest change first."""
-        import numpy as np
-
-        harm = self.change(file, measured).harm
-        (indices,) = np.nonzero(harm > 0)
-        order: list[int] = indices[np.argsort(-harm[indices], kind="stable")].tolist()
-        return order
-
-    @cached_property
-    def ranks(self) -> dict[str, list[float]]:
-        """Quantity -> mean rank of each result: 1 is the best, equal values share their rank.
-
-        Over the samples that are defined in all results; quantities without a better direction are
-        left out.
-        """
-        return {
-            each.name: [mean(row.tolist()) for row in ranked(self.values[each.name], each.better)]
-            for each in self.measured
-            if each.better is not None
-        }
-
-    def as_json(self) -> dict[str, Any]:
-        """Everything except the samples; nan is null, infinities are strings."""
-        return {
-            "schema": SCHEMA,
-            "runs": [
-                {"file": file, **{name: model["run"][name] for name in ("pred", "target", "plan")}}
-                for file, model in zip(self.files, self.models, strict=True)
-            ],
-            "pairs": len(self.ids),
-            "changes": [
-                {
-                    "first": self.files[0],
-                    "second": self.files[index],
-                    "losses": {
-                        each.name: self.change(index, each).as_json() for each in self.measured
-                    },
-                }
-                for index in range(1, len(self.files))
-            ],
-            "ranks": jsonable(self.ranks),
-            "notes": list(self.notes),
-        }
-
-
-def ranked(values: FloatArray, better: str | None) -> FloatArray:
-    """Ranks of R results, sample by sample; equal values share the mean of their ranks.
-
-    Args:
-        values: (R, n).
-        better: lower or higher.
-
-    Returns:
-        (R, m), from 1 for the best to R, for the m samples that are defined in all results.
-    """
-    import numpy as np
-
-    defined = values[:, ~np.isnan(values).any(axis=0)]
-    if better == "higher":
-        defined = -defined
-    ahead = np.stack([(defined < row).sum(axis=0) for row in defined])
-    equal = np.stack([(defined == row).sum(axis=0) for row in defined])  # includes itself
-    ranks: FloatArray = 1 + ahead + (equal - 1) / 2
-    return ranks
+Margins = Mapping[str, float]  # by loss; under EVERY for all losses
+EVERY = ""
+FEWEST = 6  # units; with 5, the smallest p-value of the permutation test is 2/32
 
 
 def compare(
-    files: Sequence[str], losses: Sequence[str] = (), *, per_class: bool = False
+    files: Sequence[str],
+    losses: Sequence[str] = (),
+    *,
+    per_class: bool = False,
+    margins: Margins | None = None,
+    gates: Sequence[str | Mapping[str, Any]] = (),
 ) -> Comparison:
     """Read the losses and samples that result files share; see `lossbench.compare`."""
     import numpy as np
 
     if len(files) < 2:
         raise SettingError("give two results or more: the first, and those to compare with it")
+    parsed = list(map(change_gates.parse, gates))
     models = [read_result(file) for file in files]
+    _check_readings(files, models)
     shared, unshared = _shared_losses(files, models)
-    measured = _measured(models, shared, unshared, losses, per_class)
+    known = _known(models, shared, unshared, losses)
+    checks = [change_gates.check(gate, shared, known) for gate in parsed]
+    measured = _measured(known, losses, per_class, [each.measured for each in checks])
+    limits = _margins(margins or {}, shared, known, measured)
     notes = [] if losses else list(unshared.values())
     notes += _reading_notes(files, models)
     samples = [
@@ -214,8 +59,9 @@ def compare(
         for file, model in zip(files, models, strict=True)
     ]
     names, columns = zip(*samples, strict=True)
-    ids = names[0]
     notes += _truth_notes(files, models, list(map(len, names)))
+    groups = [read_groups(file, model) for file, model in zip(files, models, strict=True)]
+    ids, indices = names[0], None
     stated = zip(models, map(len, names), strict=True)
     if len({(model["run"]["pairs"]["digest"], length) for model, length in stated}) > 1:
         ids, indices = _shared_samples(names)
@@ -226,12 +72,99 @@ def compare(
         ]
         selections = zip(columns, indices, strict=True)
         columns = tuple([column[at] for column in of_file] for of_file, at in selections)
+        groups = [
+            of_file and [of_file[index] for index in at]
+            for of_file, at in zip(groups, indices, strict=True)
+        ]
     if not len(ids):
         reason = "; ".join([f"{' and '.join(files)} have no sample in common", *notes])
         raise InputError(reason, kind="mismatch")
+    shared_groups, remark = _shared_groups(files, groups)
     rows = zip(measured, *columns, strict=True)
     values = {each.name: np.stack(of_files) for each, *of_files in rows}
-    return Comparison(files, models, measured, ids, values, notes)
+    notes += [remark] if remark else []
+    if (units := len(shared_groups.names if shared_groups else ids)) < FEWEST:
+        kind = "groups" if shared_groups else "images"
+        notes.append(
+            f"{units} {kind} are too few for the verdicts better and worse, which need {FEWEST}"
+        )
+    return Comparison(files, models, measured, ids, values, notes, shared_groups, limits, checks)
+
+
+def _check_readings(files: Sequence[str], models: Sequence[Model]) -> None:
+    """Refuse a result whose ground truth was read in another way than that of the first.
+
+    Raises:
+        SettingError: there is one.
+    """
+    first, *others = map(identity, models)
+    for file, own in zip(files[1:], others, strict=True):
+        if parts := differences(first, own):
+            listed = "; ".join(
+                f"{TRUTH[each.field].title}: {each.one} in {files[0]}, {each.other} in {file}"
+                for each in parts
+            )
+            options = options_for(first, [each.field for each in parts])
+            like = f" in the same way ({options})" if options else " with the settings of the first"
+            raise SettingError(
+                f"{file} and {files[0]} were read in two ways, so their values cannot be compared:"
+                f" {listed}; evaluate {file} again{like}"
+            )
+
+
+def _shared_groups(
+    files: Sequence[str], groups: Sequence[Sequence[str] | None]
+) -> tuple[Groups | None, str]:
+    """The groups of the samples if all results have the same ones, and a note if they do not."""
+    import numpy as np
+
+    first, *others = groups
+    if first is None or any(each != first for each in others):
+        if not any(groups):
+            return None, ""
+        lacking = [file for file, each in zip(files, groups, strict=True) if each is None]
+        reason = (
+            f"{' and '.join(lacking)} has none" if lacking else "the results have different ones"
+        )
+        return None, f"images are compared, not groups: {reason}"
+    names, codes = np.unique(np.array(first, object), return_inverse=True)
+    return Groups(names.tolist(), codes), ""
+
+
+def _margins(
+    margins: Margins,
+    shared: Mapping[str, Model],
+    known: Mapping[str, Measured],
+    measured: Sequence[Measured],
+) -> dict[str, float]:
+    """The margin of each quantity: its own, that of its loss, or that of all losses.
+
+    Raises:
+        SettingError: a margin is not positive, names no loss, or is meant for losses in several
+            units.
+    """
+    for name, margin in margins.items():
+        if not 0 < margin < math.inf:
+            of = f" of {name}" if name else ""
+            raise SettingError(f"the margin{of} is {margin:g}; write a number above 0")
+        if name:
+            lookup(name, known, RESULTS)
+    columns = dict.fromkeys(each.quantity.column for each in measured)
+    unnamed = [name for name in columns if name not in margins]
+    if EVERY in margins and len(columns) > 1:
+        for name in unnamed:
+            if recorded_range(shared[name]) != (0, 1):
+                raise SettingError(
+                    f"the margin {margins[EVERY]:g} would be in the units of {', '.join(columns)},"
+                    f" and {name} does not range from 0 to 1; write --margin {name}=X for each loss"
+                )
+    limits = {}
+    for each in measured:
+        keys = (each.name, each.quantity.column, EVERY)
+        limit = next((margins[key] for key in keys if key in margins), None)
+        if limit is not None:
+            limits[each.name] = limit
+    return limits
 
 
 def _shared_losses(
@@ -254,21 +187,13 @@ def _shared_losses(
 
 
 def _reading_notes(files: Sequence[str], models: Sequence[Model]) -> Iterator[str]:
-    """A note for each result that was read in another way than the first."""
+    """What could not be compared, and predictions that were read in another way."""
     stated = list(map(identity, models))
-    texts = [model["run"]["plan"]["text"] for model in models]
     for file, own in zip(files, stated, strict=True):
         if missing := unknown(own):
             yield f"{file} does not state {missing}: that was not compared"
-    for file, text, own in zip(files[1:], texts[1:], stated[1:], strict=True):
-        parts = [
-            f"{TRUTH[each.field].title} ({each.other} and {each.one})"
-            for each in differences(stated[0], own)
-        ]
-        if parts:
-            both = f"{file} was read as {text}, {files[0]} as {texts[0]}"
-            yield f"{both}: they differ in {', '.join(parts)}"
-        elif stated[0].get("pred", own.get("pred")) != own.get("pred", stated[0].get("pred")):
+    for file, own in zip(files[1:], stated[1:], strict=True):
+        if stated[0].get("pred", own.get("pred")) != own.get("pred", stated[0].get("pred")):
             yield (
                 f"predictions of {file} were read as {own['pred']}, those of {files[0]} as"
                 f" {stated[0]['pred']}"
@@ -278,7 +203,11 @@ def _reading_notes(files: Sequence[str], models: Sequence[Model]) -> Iterator[st
 def _truth_notes(
     files: Sequence[str], models: Sequence[Model], samples: Sequence[int]
 ) -> Iterator[str]:
-    """Notes for each result whose ground truth is not known to be that of the first."""
+    """Notes for each result whose ground truth is not known to be that of the first.
+
+    Raises:
+        SettingError: it is known to be another one.
+    """
     first, *others = (model["run"] for model in models)
     for file, run, count in zip(files[1:], others, samples[1:], strict=True):
         one, other = first["pairs"], run["pairs"]
@@ -291,16 +220,19 @@ def _truth_notes(
             reason = "missing predictions count as worst"
         elif one["truth"] == other["truth"]:
             continue
+        where = ""
         if run["target"] != first["target"]:
-            yield f"the ground truth of {file} is {run['target']}, of {files[0]} {first['target']}"
-        both = f"{file} and {files[0]}"
-        if reason:
-            yield f"whether {both} have the same ground truth could not be checked: {reason}"
-        else:
-            yield (
-                f"{both} have the same pairs with another ground truth; evaluate both with the same"
-                " one"
+            where = (
+                f"the ground truth of {file} is {run['target']}, of {files[0]} {first['target']}"
             )
+        both = f"{file} and {files[0]}"
+        if not reason:
+            raise SettingError(
+                f"{both} have the same pairs with another ground truth, so their values cannot be"
+                f" compared; {where + '; ' if where else ''}evaluate both with the same one"
+            )
+        yield from filter(None, [where])
+        yield f"whether {both} have the same ground truth could not be checked: {reason}"
 
 
 def _differing_part(one: Model, other: Model) -> str:
@@ -313,14 +245,13 @@ def _differing_part(one: Model, other: Model) -> str:
     return next((part for key, part in parts.items() if one.get(key) != other.get(key)), "")
 
 
-def _measured(
+def _known(
     models: Sequence[Model],
     shared: Mapping[str, Model],
     unshared: Mapping[str, str],
     losses: Sequence[str],
-    per_class: bool,
-) -> list[Measured]:
-    """The quantities to compare: the requested losses or all shared ones, and their classes."""
+) -> dict[str, Measured]:
+    """The quantities that can be compared: all shared losses and their classes, by name."""
     known: dict[str, Measured] = {}
     for name, loss in shared.items():
         tables = [model["aggregate"][name].get("classes", {}) for model in models]
@@ -334,8 +265,18 @@ def _measured(
     if not known:
         reason = "; ".join(["the results have no loss in common", *unshared.values()])
         raise InputError(reason, kind="mismatch")
+    return known
+
+
+def _measured(
+    known: Mapping[str, Measured],
+    losses: Sequence[str],
+    per_class: bool,
+    of_gates: Sequence[Measured],
+) -> list[Measured]:
+    """The quantities to compare: the requested losses or all, those of gates, and classes."""
     requested = losses or [name for name, each in known.items() if not each.quantity.of_class]
-    measured = [lookup(name, known, RESULTS) for name in requested]
+    measured = [*(lookup(name, known, RESULTS) for name in requested), *of_gates]
     if per_class:
         columns = {each.quantity.column for each in measured}
         in_columns = [each for each in known.values() if each.quantity.column in columns]

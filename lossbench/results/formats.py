@@ -71,8 +71,8 @@ FORMATS = (
     Format("jsonl", (".jsonl", ".ndjson"), reader="lossbench.results.jsonl_reader"),
     Format("csv", (".csv",), TABLES),
     Format("markdown", (".md",), TABLES, for_people=True),
-    Format("junit", (".xml",)),
-    Format("github"),
+    Format("junit", (".xml",), TABLES),
+    Format("github", models=TABLES),
     Format("html", (".html", ".htm"), ("report",), module="lossbench.reporting.page"),
     Format(
         "parquet",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from lossbench.catalog.columns import FLIPPED, Column, Defaults, column_for
 from lossbench.catalog.grammar import COMPARE, ExpressionError, Gate, fold, leaves, parse_gate
@@ -13,12 +13,27 @@ from lossbench.catalog.ranges import Range, summed, value_range
 from lossbench.catalog.tasks import COUNTS, DOUBT_COUNT
 from lossbench.errors import SettingError, did_you_mean
 from lossbench.results.aggregates import AGGREGATES, COUNTED, OVER_GROUPS, VALUES
+from lossbench.results.json_numbers import number
 
 # A comparison that accepts worse results, and the one to write instead, by the better side.
 WRONG_SIDE = {"lower": {">": "<", ">=": "<="}, "higher": {"<": ">", "<=": ">="}}
 OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 TOLERANCE = 1e-9  # relative, of a bound from a baseline
 DIGITS = 17  # significant digits that tell any two floats apart
+
+
+class Judged(Protocol):
+    """A gate together with what it judges."""
+
+    @property
+    def gate(self) -> Gate: ...
+
+    @property
+    def needs_baseline(self) -> bool: ...
+
+    @property
+    def ends(self) -> Range:
+        """The ends between which the quantity lies."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,7 @@ class GateDecision:
     warn: bool = False  # a miss is reported but is not a failure
     tolerance: float = 0  # a relative difference of value and bound up to this one is none
     at_end: bool = False  # the value is the good end, not the end of the interval
+    result: str = ""  # the result that is judged, where there are several
 
     @property
     def tied(self) -> bool:
@@ -82,9 +98,23 @@ class GateDecision:
         """Whether the run fails because of this gate."""
         return not (self.passed or self.warn)
 
+    def as_json(self) -> dict[str, Any]:
+        """The decision as result files hold it."""
+        return {
+            "gate": self.gate,
+            "value": number(self.value),
+            "bound": number(self.bound),
+            "passed": self.passed,
+            **({"warn": True} if self.warn else {}),
+            **({"tolerance": self.tolerance} if self.tolerance else {}),
+            **({"at_end": True} if self.at_end else {}),
+            **({"result": self.result} if self.result else {}),
+        }
+
     def __str__(self) -> str:
+        result = f"{self.result}: " if self.result else ""
         remark = "; all values lie at this end, which is judged in place of the interval"
-        return self._comparison + remark * self.at_end
+        return result + self._comparison + remark * self.at_end
 
     @property
     def _comparison(self) -> str:
@@ -103,17 +133,17 @@ class GateDecision:
         return f"{quantity} {value} {relation} {bound}"
 
 
-def as_gate(setting: str | Mapping[str, Any]) -> Gate:
+def as_gate(setting: str | Mapping[str, Any], verdicts: Sequence[str] = ()) -> Gate:
     """A gate from its setting: a text, or {"gate": text, "warn": true}."""
     if isinstance(setting, str):
-        return parse_gate(setting)
+        return parse_gate(setting, verdicts)
     warn = setting.get("warn", False)
     text = setting.get("gate")
     if not isinstance(text, str) or not isinstance(warn, bool) or setting.keys() - {"gate", "warn"}:
         raise SettingError(
             f"a gate is a text, or a mapping with 'gate' and 'warn', not {dict(setting)!r}"
         )
-    return replace(parse_gate(text), warn=warn)
+    return replace(parse_gate(text, verdicts), warn=warn)
 
 
 def check(
@@ -173,7 +203,7 @@ def bound_of(gate: Gate, baseline: float) -> float:
     return float(fold(gate.bound, lambda _: baseline))
 
 
-def check_bound(check: Check, bound: float, of_baseline: str = "") -> None:
+def check_bound(check: Judged, bound: float, of_baseline: str = "") -> None:
     """Refuse a bound that is not finite, or one that no value of the quantity can miss.
 
     Raises:
@@ -204,7 +234,7 @@ def _between(low: float, high: float) -> str:
 
 
 def decide(
-    check: Check, value: float, baseline: Callable[[], float], good_end: float | None = None
+    check: Judged, value: float, baseline: Callable[[], float], good_end: float | None = None
 ) -> GateDecision:
     """Decide a gate; a gate with an undefined value or bound does not pass.
 

@@ -21,6 +21,11 @@ def read_samples(path: str, quantities: Sequence[Quantity], _: Model) -> Iterato
     return blocks(read_model(path)["samples"], quantities)
 
 
+def read_groups(path: str) -> list[str]:
+    """The group of each sample."""
+    return [row["group"] for row in read_model(path)["samples"]]
+
+
 def blocks(rows: Iterable[Model], quantities: Sequence[Quantity]) -> Iterator[Block]:
     """The quantities of each row of a result file."""
     for row in rows:

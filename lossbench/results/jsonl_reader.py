@@ -21,7 +21,16 @@ def read_model(path: str) -> Any:
 
 def read_samples(path: str, quantities: Sequence[Quantity], _: Model) -> Iterator[Block]:
     """Ids and values; see `reader.read_samples`."""
+    yield from blocks(_rows(path), quantities)
+
+
+def read_groups(path: str) -> list[str]:
+    """The group of each sample."""
+    return [row["group"] for row in _rows(path)]
+
+
+def _rows(path: str) -> Iterator[Model]:
+    """The samples."""
     with open(path, encoding="utf-8") as file:
         next(file)
-        rows = map(json.loads, file)
-        yield from blocks((row for row in rows if "id" in row), quantities)  # the last has none
+        yield from (row for row in map(json.loads, file) if "id" in row)  # the last has none

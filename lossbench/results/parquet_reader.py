@@ -41,6 +41,15 @@ def read_samples(path: str, quantities: Sequence[Quantity], model: Model) -> Ite
         yield batch.column("id").to_pylist(), columns
 
 
+def read_groups(path: str) -> list[str]:
+    """The group of each sample."""
+    return [
+        each
+        for batch in _open(path).iter_batches(ROWS, columns=["group"])
+        for each in batch.column(0).to_pylist()
+    ]
+
+
 def _open(path: str) -> Any:
     """A file whose metadata may exceed pyarrow's default limits."""
     from pyarrow.parquet import ParquetFile

@@ -112,6 +112,15 @@ def read_samples(
     return ids, [np.frombuffer(column, np.float64) for column in columns]
 
 
+def read_groups(path: str, model: Model) -> list[str] | None:
+    """The group of each sample of a result file; None if it has no groups."""
+    if "groups" not in model:
+        return None
+    with _input_errors(path):
+        groups: list[str] = _reader(path).read_groups(path)
+    return groups
+
+
 @contextmanager
 def _input_errors(path: str) -> Iterator[None]:
     """Turn errors of parsing into an InputError that names the file."""

@@ -306,18 +306,7 @@ class Result:
             **({"groups": self._groups(per_class)} if self.groups is not None else {}),
             **({"samples": list(self.rows(per_class))} if samples else {}),
             "pooled": self.pooled,
-            "gates": [
-                {
-                    "gate": decision.gate,
-                    "value": number(decision.value),
-                    "bound": number(decision.bound),
-                    "passed": decision.passed,
-                    **({"warn": True} if decision.warn else {}),
-                    **({"tolerance": decision.tolerance} if decision.tolerance else {}),
-                    **({"at_end": True} if decision.at_end else {}),
-                }
-                for decision in self.decisions
-            ],
+            "gates": [decision.as_json() for decision in self.decisions],
             "errors": [
                 {
                     "id": each.id,

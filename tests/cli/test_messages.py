@@ -434,6 +434,19 @@ SETTINGS: dict[str, Case] = {
     "a loss that no result has": Case(
         "compare base.json base.json -l dise", ("'dise'", "'dice'"),
         ("compare base.json base.json -l dice",)),
+    "a change on the wrong side": Case(
+        "compare base.json base.json --gate 'dice.difference>=0'",
+        ("better when lower", "write `<=`"),
+        ("compare base.json base.json --gate 'dice.difference<=0'",)),
+    "a verdict as a number": Case(
+        "compare base.json base.json --gate 'dice.verdict<=worse'", ("no number", "== or !="),
+        ("compare base.json base.json --gate 'dice.verdict!=worse'",)),
+    "an aggregate of a comparison": Case(
+        "compare base.json base.json --gate 'dice.mean<=0.1'", ("no 'mean'", "difference"),
+        ("compare base.json base.json --gate 'dice.difference<=0.1'",)),
+    "a margin of nothing": Case(
+        "compare base.json base.json --margin dice=0", ("margin of dice is 0", "above 0"),
+        ("compare base.json base.json --margin dice=0.1",)),
     "pictures as a result": Case(
         "report base.json base.json", ("base.json is a second result", "lossbench compare"),
         ("compare base.json base.json",)),

@@ -562,25 +562,28 @@ def test_a_resumed_run_refuses_and_judges_alike(
 # Comparing
 
 
-def test_compare_names_another_reading_and_another_truth(command: Command, folder: Path) -> None:
+def test_compare_refuses_another_reading_and_another_truth(command: Command, folder: Path) -> None:
     command("eval", *BINARY, "-q", "-l", "dice", "-o", "main.json")
     command("eval", BINARY[0], cut_truth("gt"), "-q", "-l", "dice", "-o", "cut.json")
     command("eval", *BINARY, "-q", "-l", "dice", "--gt-encoding", "nonzero", "-o", "other.json")
     shutil.copytree(BINARY[1], "same")
     command("eval", BINARY[0], "same", "-q", "-l", "dice", "-o", "same.json")
     assert command("compare", "main.json", "same.json").err == ""
-    found = command("compare", "main.json", "cut.json").err.splitlines()
-    assert found == [
-        f"note: the ground truth of cut.json is gt, of main.json {BINARY[1]}",
-        "note: cut.json and main.json have the same pairs with another ground truth; evaluate both"
-        " with the same one",
-    ]
-    found = command("compare", "main.json", "other.json").err.splitlines()
-    assert len(found) == 1
-    assert "other.json was read as binary" in found[0]
-    assert "encoding of the ground truth (nonzero and mask)" in found[0]
-    notes = json.loads(command("compare", "main.json", "cut.json", "-f", "json").out)["notes"]
-    assert len(notes) == 2
+    found = command("compare", "main.json", "cut.json")
+    assert (found.status, found.out) == (2, "")
+    assert found.err == (
+        "error: cut.json and main.json have the same pairs with another ground truth, so their"
+        f" values cannot be compared; the ground truth of cut.json is gt, of main.json {BINARY[1]};"
+        " evaluate both with the same one\n"
+    )
+    found = command("compare", "main.json", "other.json")
+    assert (found.status, found.out) == (2, "")
+    for part in (
+        "error: other.json and main.json were read in two ways, so their values cannot be compared",
+        "; encoding of the ground truth: mask in main.json, nonzero in other.json;",
+        " evaluate other.json again in the same way (--gt-encoding mask)",
+    ):
+        assert part in found.err
     stored("cut.json", run__pairs__truth=None, run__plan__identity=None)
     found = command("compare", "main.json", "cut.json").err.splitlines()
     assert found == [

@@ -20,8 +20,10 @@ from scipy import stats
 
 import lossbench
 from lossbench.results import parquet_reader
-from lossbench.results.compare import Change, ranked
+from lossbench.results.change import Change, Groups
+from lossbench.results.ranking import ranked
 from lossbench.results.reader import Measured, Quantity
+from lossbench.runtime.string_list import StringList
 
 NAN, INF = math.nan, math.inf
 ENDINGS = (".json", ".jsonl", ".parquet")
@@ -31,8 +33,8 @@ VALUES = st.lists(
 )
 
 
-def change(before: Any, after: Any, better: str | None = "lower") -> Change:
-    return Change(Measured(Quantity("dice"), better), *np.array([before, after], float))
+def change(before: Any, after: Any, better: str | None = "lower", **options: Any) -> Change:
+    return Change(Measured(Quantity("dice"), better), *np.array([before, after], float), **options)
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +78,75 @@ def test_the_interval_is_that_of_paired_samples():
         (None, 0.1, "unclear"),
     ],
 )
-def test_the_verdict_is_the_side_of_the_interval(better, shift, verdict):
+def test_the_verdict_is_the_side_of_the_mean_where_the_test_rejects(better, shift, verdict):
     before = np.random.default_rng(0).random(50)
     noise = np.random.default_rng(1).normal(0, 0.01, 50)
     noise -= noise.mean()
-    assert change(before, before + shift + noise, better).verdict == verdict
+    found = change(before, before + shift + noise, better)
+    assert found.verdict(found.p) == verdict
+    assert found.verdict(0.05) == found.verdict(NAN) == "unclear"
+
+
+@pytest.mark.parametrize("better", ["lower", "higher", None])
+@pytest.mark.parametrize("values", [[0.5], [0.25, NAN, 1.0], [NAN], [INF, 0.5, 0.5]])
+def test_the_same_values_are_equal_always(better, values):
+    for margin in (None, 0.1):
+        found = change(values, values, better, margin=margin)
+        assert found.verdict(found.p) == "equal"
+    other = change([*values, 0.5, 0.2], [*values, NAN, 0.2], better)
+    assert other.verdict(other.p) == "unclear"  # a value that is lost is a difference
+
+
+@pytest.mark.parametrize(
+    ("after", "margin", "verdict"),
+    [
+        (0.501, 0.01, "equivalent"),  # surely a little worse, and it does not matter
+        (0.501, 0.0005, "worse"),
+        (0.51, 0.01, "worse"),
+        (0.5, 0.01, "equal"),
+    ],
+)
+def test_a_difference_within_the_margin_is_equivalent(after, margin, verdict):
+    noise = np.linspace(-1e-5, 1e-5, 20) * (after != 0.5)
+    found = change(np.full(20, 0.5), after + noise, margin=margin)
+    assert found.verdict(found.p) == verdict
+
+
+def test_an_infinite_difference_decides_the_side():
+    found = change([20.0] * 8, [21.0, 22.0, 23.0, 24.0, 25.0, 26.0, 27.0, INF], "higher")
+    assert found.verdict(found.p) == "better"
+    ids = StringList()
+    for each in "abcdefgh":
+        ids.append(each)
+    model = found.as_json(found.p, ids, 1)
+    assert model["difference"]["mean"] == "Infinity"
+    assert model["best"] == [{"id": "h", "first": 20.0, "second": "Infinity"}]
+    assert model["worst"] == []
+    assert model["effect"]["dz"] is None
+
+
+def test_a_group_counts_once():
+    groups = Groups(["a", "b"], np.array([1, 0, 1, 1]))
+    found = change([0.1, 0.2, 0.4, NAN], [0.3, 0.2, 0.8, 0.9], groups=groups)
+    np.testing.assert_allclose(found.units, [[0.2, 0.25], [0.2, 0.55]])
+    np.testing.assert_allclose(found.differences, [0, 0.3], atol=1e-15)
+    assert (found.unit, found.count) == ("group", 2)
+    assert found.counts == {"improved": 0, "worsened": 2, "equal": 1}  # images
+    assert found.means == pytest.approx((0.225, 0.375))
+    empty = change([NAN, 1.0], [1.0, 1.0], groups=Groups(["a", "b"], np.array([0, 1])))
+    assert empty.count == 1
+
+
+def test_the_bootstrap_interval_is_scipys():
+    before, after = np.random.default_rng(2).random((2, 40)) ** 3
+    found = change(before, after)
+    expected = stats.bootstrap(
+        (np.sort(after - before),), np.mean, method="BCa", n_resamples=9_999, rng=0
+    ).confidence_interval
+    np.testing.assert_allclose(found.bootstrap, list(expected), rtol=1e-9)
+    assert change(before[:29], after[:29]).bootstrap is None
+    assert change(np.zeros(40), np.full(40, 0.5)).bootstrap is None
+    assert change(np.zeros(40), np.full(40, INF)).bootstrap is None
 
 
 def test_undefined_and_infinite_values_by_hand():
@@ -91,7 +157,7 @@ def test_undefined_and_infinite_values_by_hand():
     assert change([1.0, 2.0], [1.5, 2.0], None).counts == {"changed": 1, "equal": 1}
     assert change([-INF], [INF]).difference.tolist() == [INF]
     assert change([-1e308], [1e308]).difference.tolist() == [INF]  # and no warning
-    assert change([0.5], [0.5]).verdict == "unclear"  # one sample has no interval
+    assert found.undecided == {"undefined": 2, "infinite": 1}
 
 
 @given(VALUES, st.sampled_from(["lower", "higher"]))
@@ -113,11 +179,6 @@ def test_ranks_are_those_of_scipy(rows, better):
     values = np.array(rows)
     expected = stats.rankdata(values if better == "lower" else -values, axis=0)
     np.testing.assert_array_equal(ranked(values, better), expected)
-
-
-def test_ranks_leave_out_what_is_undefined_somewhere():
-    values = np.array([[1, NAN, 3], [2, 2, 1]])
-    assert ranked(values, "lower").tolist() == [[1, 2], [2, 1]]
 
 
 @pytest.mark.parametrize("one", ENDINGS)
@@ -229,13 +290,14 @@ def test_another_revision_is_no_comparison(results, tmp_path):
         (["pred.json", "short.json"], 3, "short.json is not a result of lossbench"),
         (["pred.json", "cut.jsonl"], 3, "cut.jsonl is not a result of lossbench"),
         (["pred.json", "hollow.json"], 3, "hollow.json is not a result of lossbench"),
-        (["pred.json", "one.json"], 3, "no sample in common; "),
-        (["pred.json", "one.json"], 3, "one.json was read as multiclass"),
+        (["one.json", "other.json"], 3, "no sample in common; "),
+        (["pred.json", "one.json"], 2, "task: binary in pred.json, multiclass in one.json"),
+        (["pred.json", "one.json"], 2, "evaluate one.json again in the same way (--task binary, "),
         (["pred.json", "earlier.json", "-l", "dicee"], 2, "'dicee' (did you mean 'dice'?)"),
         (["pred.json", "earlier.json", "--sort", "bce"], 2, "no loss of all results is called"),
         (["pred.json", "earlier.json", "--sort", "l1", "-f", "csv"], 2, "results is called 'l1'"),
         (["pred.json", "earlier.json", "-o", "./pred.json"], 2, "pred.json is one of the results"),
-        (["pred.json", "earlier.json", "-o", "x.xml"], 2, "one of .txt, .json, .csv, .md"),
+        (["pred.json", "earlier.json", "-o", "x.parquet"], 2, "one of .txt, .json, .csv, .md"),
         (["pred.json", "earlier.json", "-o", "no/x.md"], 2, "the folder no does not exist"),
     ],
 )
@@ -253,6 +315,8 @@ def test_a_mistake_is_one_sentence(
     hollow = json.loads((tmp_path / "pred.json").read_text())
     hollow["samples"] = [{"id": row["id"]} for row in hollow["samples"]]
     (tmp_path / "hollow.json").write_text(json.dumps(hollow))
+    other = (tmp_path / "one.json").read_text().replace('{"id": "', '{"id": "other/')
+    (tmp_path / "other.json").write_text(other.replace('"digest": "', '"digest": "0'))
     found = lossbench_command("compare", *arguments)
     assert found.returncode == status, found.stderr
     assert message in found.stderr.splitlines()[-1]
@@ -266,14 +330,20 @@ def test_the_tables(results, monkeypatch, lossbench_command):
     lines = found.stdout.splitlines()
     assert lines[0] == "pred.json against earlier.json · 6 pairs"
     assert lines[1].split() == [
-        "loss", "first", "second", "difference", "ci_low", "ci_high",
-        "improved", "worsened", "equal", "undefined", "verdict",
+        "loss", "n", "first", "second", "difference", "ci_low", "ci_high", "verdict",
     ]  # fmt: skip
     assert [line.split()[0] for line in lines[3:5]] == ["dice", "iou"]
-    assert lines[6] == "1 of 1 that became worse by dice, largest change first"
-    title = lines.index("mean rank, 1 is the best")
-    assert lines[title + 3].split()[0] == "pred.json"  # the first of two that are equal
-    assert lines[title + 5].split()[0] == "earlier.json"
+    assert lines[7].split() == [
+        "loss", "improved", "worsened", "equal", "undefined", "p", "p_holm", "dz", "needed",
+    ]  # fmt: skip
+    assert lines[12] == "1 of 1 that became worse by dice, largest change first"
+    assert lines[17] == "2 of 4 that became better by dice, largest change first"
+    title = lines.index("ranking by dice ↓ · critical difference 1.48")
+    assert [line.split()[0] for line in lines[title + 3 : title + 6]] == [
+        "pred.json", "plate.json", "earlier.json",
+    ]  # fmt: skip
+    title = lines.index("dice ↓: the result of a row against that of a column")
+    assert lines[title + 4].split() == ["pred.json", "unclear", "equal"]
     assert found.stderr.count("note:") == 5
 
 
@@ -341,3 +411,69 @@ def test_only_the_columns_that_are_asked_for_are_read(results, monkeypatch):
     monkeypatch.setattr(parquet_reader, "read_samples", watched)
     lossbench.compare([results / "earlier.parquet", results / "pred.json"], "seg")
     assert asked == [("seg", None)]
+
+
+def run_result(path: Path, pred: Any, target: Any, losses: Any, **settings: Any) -> Path:
+    lossbench.save(lossbench.evaluate(pred, target, losses, **settings), path)
+    return path
+
+
+def drawn(count: int, seed: int = 0) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    return {f"{i % 3}/{i:02}": random.integers(0, 2, (8, 8)).astype(np.uint8) for i in range(count)}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_groups_are_the_units_where_all_results_have_the_same(tmp_path, ending):
+    truth = drawn(9, 1)
+    both = [
+        run_result(
+            tmp_path / f"{seed}{ending}", drawn(9, seed), truth, "dice_score", group_by="{g}/{n}"
+        )
+        for seed in (2, 3)
+    ]
+    found = lossbench.compare(both)
+    (measured,) = found.measured
+    change = found.change(1, measured)
+    assert (change.unit, change.count) == ("group", 3)
+    before, after = (lossbench.evaluate(drawn(9, seed), truth, "dice_score", group_by="{g}/{n}")
+                     for seed in (2, 3))  # fmt: skip
+    means = [each.group_means["dice_score"].column for each in (before, after)]
+    np.testing.assert_array_equal(change.units, means)
+    model = found.as_json()["changes"][0]["losses"]["dice_score"]
+    assert model["groups"]["1"]["first"] == means[0][1]
+    assert (model["unit"], model["n"]) == ("group", 3)
+    assert found.notes == ["3 groups are too few for the verdicts better and worse, which need 6"]
+    text = lossbench.render(found)
+    assert text.startswith(f"{both[1]} against {both[0]} · 9 pairs · 3 groups\n")
+    assert "mean of 3 of 3 groups by dice_score, worst first" in text
+    alone = run_result(tmp_path / f"alone{ending}", drawn(9, 2), truth, "dice_score")
+    mixed = lossbench.compare([both[0], alone])
+    assert mixed.notes[-1] == f"images are compared, not groups: {alone} has none"
+    assert mixed.change(1, measured).unit == "image"
+    assert mixed.verdict(1, measured) == "equal"
+
+
+def test_another_truth_is_refused(tmp_path):
+    truth = drawn(6, 1)
+    one = run_result(tmp_path / "one.json", drawn(6, 2), truth, "dice_score")
+    truth["0/00"] = 1 - truth["0/00"]
+    other = run_result(tmp_path / "other.json", drawn(6, 2), truth, "dice_score")
+    with pytest.raises(
+        lossbench.SettingError, match="the same pairs with another ground truth, so their values"
+    ):
+        lossbench.compare([one, other])
+
+
+@pytest.mark.slow
+def test_two_models_that_are_equally_good_are_rarely_told_apart():
+    """Six groups of unequal size, whose images share half of their variance."""
+    random, found = np.random.default_rng(0), 0
+    sizes = [2, 3, 5, 8, 13, 21]
+    groups = Groups([*"abcdef"], np.repeat(range(6), sizes))
+    for _ in range(2_000):
+        shared = np.repeat(random.normal(0, math.sqrt(0.5), 6), sizes)
+        after = shared + random.normal(0, math.sqrt(0.5), len(shared))
+        each = change(np.zeros(len(shared)), after, groups=groups)
+        found += each.verdict(each.p) in ("better", "worse")
+    assert found <= 0.065 * 2_000
