@@ -19,8 +19,9 @@ from lossbench.results.paired_tests import standardized
 from lossbench.results.ranking import Ranking
 from lossbench.results.reader import Measured
 
-HEADINGS = ("loss", "n", "first", "second", "difference", "ci_low", "ci_high", "verdict")
+HEADINGS = ("first", "second", "difference", "ci_low", "ci_high", "verdict")
 EVIDENCE = ("p", "p_holm", "dz", "needed")
+SHARED = ("improved", "worsened", "changed")  # counts that are shown with their share
 RANKED = 3  # from this number of results on, there is more to say than who is better
 FOUND = {"became worse": False, "became better": True}  # samples by the direction of change
 RANKING = ("result", "mean", "rank", "stable", "mean rank", "rank", "stable")
@@ -59,14 +60,14 @@ def _verdicts(comparison: Comparison, index: int) -> Section:
         change = comparison.change(index, each)
         table = change.aggregates
         numbers = (*change.means, *(table[name] for name in ("mean", "ci_low", "ci_high")))
-        count = f"{change.count:,} {change.unit}{'s' * (change.count != 1)}"
         verdict = comparison.verdict(index, each)
-        rows.append([heading(each), count, *map(format_number, numbers), verdict])
+        rows.append([heading(each), f"{change.count:,}", *map(format_number, numbers), verdict])
     parts = [f"{comparison.files[index]} against {comparison.files[0]}"]
     parts.append(f"{len(comparison.ids):,} pairs")
     if comparison.groups is not None:
         parts.append(f"{len(comparison.groups.names):,} groups")
-    return Section(" · ".join(parts), HEADINGS, rows)
+    unit = "images" if comparison.groups is None else "groups"
+    return Section(" · ".join(parts), ["loss", unit, *HEADINGS], rows)
 
 
 def _evidence(comparison: Comparison, index: int) -> Section:
@@ -80,7 +81,9 @@ def _evidence(comparison: Comparison, index: int) -> Section:
         table = change.aggregates
         defined = sum(change.counts.values())
         cells = [
-            _share(count[name], defined) if name in change.counts else str(count.get(name, ""))
+            _share(count[name], defined)
+            if name in SHARED and name in count
+            else str(count.get(name, ""))
             for name in shown
         ]
         needed = UNDEFINED if change.needed is None else f"{change.needed:,}"

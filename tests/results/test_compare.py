@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -330,7 +331,7 @@ def test_the_tables(results, monkeypatch, lossbench_command):
     lines = found.stdout.splitlines()
     assert lines[0] == "pred.json against earlier.json · 6 pairs"
     assert lines[1].split() == [
-        "loss", "n", "first", "second", "difference", "ci_low", "ci_high", "verdict",
+        "loss", "images", "first", "second", "difference", "ci_low", "ci_high", "verdict",
     ]  # fmt: skip
     assert [line.split()[0] for line in lines[3:5]] == ["dice", "iou"]
     assert lines[7].split() == [
@@ -345,6 +346,20 @@ def test_the_tables(results, monkeypatch, lossbench_command):
     title = lines.index("dice ↓: the result of a row against that of a column")
     assert lines[title + 4].split() == ["pred.json", "unclear", "equal"]
     assert found.stderr.count("note:") == 5
+
+
+def test_the_tables_fit_80_columns_and_keep_their_numbers_whole(results, monkeypatch):
+    monkeypatch.chdir(results)
+    files = ["earlier.json", "pred.json"]
+    for found in (
+        lossbench.compare(files, ["dice", "iou", "seg"]),
+        lossbench.compare([files[0]] * 3, ["dice", "iou"]),
+        lossbench.compare(["one.json", "two.parquet"], per_class=True),
+    ):
+        wide, narrow = (lossbench.render(found, width=width).splitlines() for width in (None, 80))
+        assert max(map(len, narrow[1:])) <= 80
+        numbers = re.compile(r"-?\d+\.\d+(?:e-\d+)?|\d+ \(\d+ %\)")
+        assert numbers.findall("\n".join(wide[1:])) == numbers.findall("\n".join(narrow[1:]))
 
 
 def test_every_number_is_in_a_file(results, tmp_path, monkeypatch, lossbench_command):
