@@ -55,6 +55,12 @@ def _margins(_: Any, option: click.Parameter, texts: Sequence[str]) -> dict[str,
     " 'iou[car].worsened <= 3'. Repeatable.",
 )
 @setting_options(lossbench.list_settings("comparison").values())
+@click.option(
+    "--plot",
+    metavar="FILE",
+    shell_complete=files,
+    help="Figure to draw of the rankings: .svg, .png or .pdf. Needs lossbench[plot].",
+)
 @color_option
 def command(
     results: Sequence[str],
@@ -65,6 +71,7 @@ def command(
     color: str,
     margins: dict[str, float],
     gates: Sequence[str],
+    plot: str | None,
     **options: Any,
 ) -> int:
     """Decide which results are better than the first one.
@@ -77,6 +84,13 @@ def command(
 
     Exit status: 1 if a gate failed.
     """
+    figures = lossbench.list_formats("comparison")["plot"]
+    if plot is not None:
+        if not plot.lower().endswith(figures):
+            raise lossbench.SettingError(
+                f"--plot {plot}: the ending selects the format; use one of {', '.join(figures)}"
+            )
+        output = [*output, plot]
     for path in output:
         lossbench.check_path(path, of="comparison")
         if any(same(path, each) for each in results):

@@ -114,7 +114,8 @@ def _writer(format: Format, kind: str, options: Mapping[str, Any]) -> Callable[.
 def _new_draft(path: str) -> str:
     """The path of a new file in the folder of another, which it may replace."""
     folder = os.path.dirname(path) or "."
-    handle, draft = tempfile.mkstemp(dir=folder, prefix=".", suffix=".tmp")
+    ending = os.path.splitext(path)[1]  # tells a writer the format
+    handle, draft = tempfile.mkstemp(dir=folder, prefix=".", suffix=f".tmp{ending}")
     os.close(handle)
     return draft
 

@@ -16,7 +16,7 @@ from lossbench.output.sections import (
 from lossbench.results.change import Change, difference
 from lossbench.results.comparison import Comparison
 from lossbench.results.paired_tests import standardized
-from lossbench.results.ranking import Ranking
+from lossbench.results.ranking import ResultRanking
 from lossbench.results.reader import Measured
 
 HEADINGS = ("first", "second", "difference", "ci_low", "ci_high", "verdict")
@@ -169,7 +169,7 @@ def _ranking(comparison: Comparison, measured: Measured) -> Section:
     return Section(f"ranking by {heading(measured)}{remark}", RANKING, rows)
 
 
-def _stable(ranking: Ranking, method: str, index: int) -> str:
+def _stable(ranking: ResultRanking, method: str, index: int) -> str:
     """The share of resamplings in which a result keeps its rank."""
     share = ranking.stability[method][index][ranking.positions[method][index] - 1]
     return f"{100 * share:.0f} %"

@@ -14,7 +14,7 @@ from lossbench.results.change import BETTER, WORSE, Change, Groups, over_units
 from lossbench.results.change_gates import ChangeCheck, Decision, judge
 from lossbench.results.json_numbers import jsonable
 from lossbench.results.paired_tests import holm
-from lossbench.results.ranking import Ranking
+from lossbench.results.ranking import ResultRanking
 from lossbench.results.reader import Measured, Model, lookup
 from lossbench.runtime.string_list import StringList
 
@@ -82,7 +82,7 @@ class Comparison:
         return self.change(file, measured).verdict(self.p_holm[file - 1][measured.name])
 
     @cached_property
-    def rankings(self) -> dict[str, Ranking]:
+    def rankings(self) -> dict[str, ResultRanking]:
         """The ranking by each quantity that has a better direction.
 
         Over the units that are defined in all results.
@@ -93,7 +93,9 @@ class Comparison:
         for each in self.measured:
             if each.better is not None:
                 units = over_units(self.values[each.name], self.groups)
-                rankings[each.name] = Ranking(units[:, ~np.isnan(units).any(axis=0)], each.better)
+                rankings[each.name] = ResultRanking(
+                    units[:, ~np.isnan(units).any(axis=0)], each.better
+                )
         return rankings
 
     @property

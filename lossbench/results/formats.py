@@ -73,6 +73,14 @@ FORMATS = (
     Format("markdown", (".md",), TABLES, for_people=True),
     Format("junit", (".xml",), TABLES),
     Format("github", models=TABLES),
+    Format(
+        "plot",
+        (".svg", ".png", ".pdf"),
+        ("comparison",),
+        binary=True,
+        package="matplotlib",
+        advice="figures need matplotlib: pip install 'lossbench[plot]'",
+    ),
     Format("html", (".html", ".htm"), ("report",), module="lossbench.reporting.page"),
     Format(
         "parquet",

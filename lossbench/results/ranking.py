@@ -28,7 +28,7 @@ NEMENYI = {
 
 
 @dataclass(frozen=True)
-class Ranking:
+class ResultRanking:
     """R results ranked by one quantity over N units.
 
     Attributes:
@@ -142,7 +142,7 @@ def positions(scores: FloatArray) -> Any:
     return 1 + (scores[..., None, :] < scores[..., :, None]).sum(-1)
 
 
-def as_json(rankings: dict[str, Ranking]) -> dict[str, Any]:
+def as_json(rankings: dict[str, ResultRanking]) -> dict[str, Any]:
     """Rankings by quantity, as a comparison's JSON holds them."""
     models: dict[str, Any] = {
         method: {name: each.positions[method] for name, each in rankings.items()}
