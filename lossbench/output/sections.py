@@ -209,11 +209,17 @@ def verdict_line(result: Result) -> str:
     doubts = counted(result.doubt_count, "doubt")
     parts = [
         f"{failed} of {gates}" if failed else gates,
-        counted(len(result.ids), "pair"),
+        _pairs(result),
         *([counted(len(result.failed), "error")] if result.failed else []),
         f"{doubts} with --strict" if result.strict and result.doubt_count else doubts,
     ]
     return f"{'failed' if result.exit_status else 'passed'}: {', '.join(parts)}"
+
+
+def _pairs(result: Result) -> str:
+    """The number of pairs with all their values."""
+    incomplete = {each.id for each in result.failed}.intersection(result.ids)
+    return counted(len(result.ids) - len(incomplete), "pair")
 
 
 def doubt_lines(result: Result) -> list[str]:
@@ -260,8 +266,7 @@ def _classes(result: Result) -> Section:
 def _counts(result: Result) -> str:
     """How many pairs and groups are aggregated, and how many pairs are left out."""
     failed = Counter(each.kind for each in result.failed)
-    incomplete = {each.id for each in result.failed}.intersection(result.ids)
-    parts = [counted(len(result.ids) - len(incomplete), "pair")]
+    parts = [_pairs(result)]
     if result.groups is not None:
         parts.append(counted(len(result.group_indices), "group"))
     left_out = {kind: result.counts[kind] - failed[kind] for kind in ("missing", "extra")}
