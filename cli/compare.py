@@ -9,10 +9,13 @@ import click
 
 import lossbench
 from lossbench.errors import printable
+from lossbench.runtime.pillow_limit import lift_pixel_limit
 
 from .emit import same, summarize
 from .main import note, terminal, write
 from .options import color_option, column_option, files, setting_options, top_option
+
+PAGES = lossbench.list_formats("comparison")["html"]
 
 
 def _margins(_: Any, option: click.Parameter, texts: Sequence[str]) -> dict[str, float]:
@@ -103,6 +106,8 @@ def command(
     decisions = comparison.decisions
     for each in comparison.notes:
         note(printable(f"note: {each}"))
+    if any(path.lower().endswith(PAGES) for path in output) or format == "html":
+        lift_pixel_limit()
     for path in output:
         lossbench.save(comparison, path, **options)
     write(lossbench.render(comparison, format, **options, **terminal(color)))

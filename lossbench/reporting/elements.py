@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lossbench.errors import printable
@@ -15,6 +16,31 @@ if TYPE_CHECKING:
     from lossbench.reporting.overlays import Colour, Image
 
 WIDTH, HEIGHT, MARGIN = 320, 110, 6  # of a chart
+SMALL = 256  # pixels; smaller pictures are enlarged without smoothing
+STYLE = Path(__file__).parent / "page.css"
+# Forbids all network access, even if a file name contains markup.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
+
+
+def document(title: str, parts: Iterable[str]) -> str:
+    """A page that needs no other file."""
+    body = "\n".join(parts)
+    return f"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<title>{text_of(title)} · lossbench</title>
+<style>
+{STYLE.read_text("utf-8")}</style>
+</head>
+<body>
+<h1>{text_of(title)}</h1>
+{body}
+</body>
+</html>
+"""
 
 
 def text_of(text: object) -> str:
@@ -41,6 +67,13 @@ def key_to(colours: Mapping[str, Colour]) -> str:
         f'<span class="key"><i style="background:rgb{colour}"></i>{text_of(name)}</span>'
         for name, colour in colours.items()
     )
+
+
+def image_of(image: Image, title: str) -> str:
+    """A picture with its title; a small one is enlarged without smoothing."""
+    style = "small" if max(image.shape[:2]) < SMALL else ""
+    label = text_of(title)
+    return f'<img class="{style}" alt="{label}" title="{label}" src="{picture_url(image)}">'
 
 
 def picture_url(image: Image) -> str:

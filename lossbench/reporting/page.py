@@ -16,7 +16,7 @@ from lossbench.output.sections import (
     format_number,
     heading,
 )
-from lossbench.reporting.elements import histogram_of, key_to, picture_url, table_of, text_of
+from lossbench.reporting.elements import document, histogram_of, image_of, key_to, table_of, text_of
 from lossbench.reporting.report import Report
 from lossbench.results.aggregates import worst_first
 from lossbench.results.json_numbers import from_number
@@ -29,9 +29,6 @@ ROWS = 1000  # samples in the table
 PICTURES = 12
 HERE = Path(__file__).parent
 LISTED_ERRORS = LISTED_GROUPS = 100
-SMALL = 256  # pixels; smaller pictures are enlarged without smoothing
-# Forbids all network access, even if a file name contains markup.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:"
 
 
 def render_report(
@@ -54,23 +51,7 @@ def render_report(
     run = report.model["run"]
     sides = [run["pred"], run["target"]]
     title = run["settings"]["manifest"] or " against ".join(filter(None, sides)) or report.file
-    parts = "\n".join(_parts(report, by, top, pictures))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<title>{text_of(title)} · lossbench</title>
-<style>
-{(HERE / "page.css").read_text("utf-8")}</style>
-</head>
-<body>
-<h1>{text_of(title)}</h1>
-{parts}
-</body>
-</html>
-"""
+    return document(title, _parts(report, by, top, pictures))
 
 
 def _parts(report: Report, by: Measured, top: int | None, pictures: int) -> Iterator[str]:
@@ -228,11 +209,7 @@ def _pictures(report: Report, by: Measured, count: int) -> Iterator[str]:
 
 def _sample(report: Report, name: str, index: int, overlay: Overlay) -> str:
     """The pictures of one sample and its values."""
-    tiles = "".join(
-        f'<img class="{"small" if max(image.shape[:2]) < SMALL else ""}" alt="{title}"'
-        f' title="{title}" src="{picture_url(image)}">'
-        for title, image in overlay.images.items()
-    )
+    tiles = "".join(image_of(image, title) for title, image in overlay.images.items())
     values = [
         f"{each.name} {format_number(report.values[each.name][index])}" for each in report.measured
     ]

@@ -83,6 +83,9 @@ FORMATS = (
     ),
     Format("html", (".html", ".htm"), ("report",), module="lossbench.reporting.page"),
     Format(
+        "html", (".html", ".htm"), ("comparison",), module="lossbench.reporting.comparison_page"
+    ),
+    Format(
         "parquet",
         (".parquet",),
         binary=True,
