@@ -326,6 +326,7 @@ def test_a_mistake_is_one_sentence(
 
 def test_the_tables(results, monkeypatch, lossbench_command):
     monkeypatch.chdir(results)
+    monkeypatch.delenv("COLUMNS", raising=False)
     found = lossbench_command("compare", "earlier.json", "pred.json", "plate.json", "--top", 2)
     assert found.returncode == 0
     lines = found.stdout.splitlines()
