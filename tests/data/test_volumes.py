@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from lossbench.data.sources.suffixes import split_ending
 from lossbench.engine.compute.tensors import pixel_values
 from lossbench.errors import InputError, SettingError
 from lossbench.results.result import Result
+from lossbench.runtime import fast_zlib, limits
 
 RANDOM = np.random.default_rng(0)
 SHAPE = (9, 8, 5)
@@ -291,6 +293,46 @@ def test_any_damaged_byte_of_a_header_is_an_error_or_a_volume(tmp_path):
             assert read(str(path)).array.size <= LABELS.size
             kept += 1
     assert 100 < kept < 1000
+
+
+@pytest.mark.parametrize("package", fast_zlib.PACKAGES)
+def test_every_package_unpacks_alike_and_says_what_the_standard_library_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    plain = image(LABELS).to_bytes()
+    packed, path = gzip.compress(plain), tmp_path / "a.nii.gz"
+    halves = gzip.compress(plain[:400]) + gzip.compress(plain[400:])
+    for sound in (packed, halves, packed + bytes(7)):
+        monkeypatch.setattr(fast_zlib, "zlib", pytest.importorskip(package))
+        path.write_bytes(sound)
+        np.testing.assert_array_equal(read(str(path)).array, LABELS)
+    middle = len(packed) // 2
+    damaged = [packed[:length] for length in (2, 9, 18, middle, -8, -1)]
+    damaged += [packed[:-8] + bytes(4) + packed[-4:], packed[:-4] + bytes(4), packed + b"more"]
+    damaged += [packed[:place] + bytes(9) + packed[place + 9 :] for place in (2, 20, middle)]
+    for content in damaged:
+        path.write_bytes(content)
+        messages = []
+        for name in ("zlib", package):
+            monkeypatch.setattr(fast_zlib, "zlib", import_module(name))
+            with pytest.raises(InputError) as refused:
+                read(str(path))
+            messages.append(str(refused.value))
+        assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize("package", fast_zlib.PACKAGES)
+def test_every_package_keeps_to_the_greatest_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    packed, path = gzip.compress(bytes(1 << 20)), tmp_path / "a.nii.gz"
+    monkeypatch.setattr(fast_zlib, "zlib", pytest.importorskip(package))
+    monkeypatch.setattr(limits, "ALWAYS", 1000)
+    monkeypatch.setattr(limits, "TIMES", 10)
+    for content in (packed, packed[:-4] + bytes(4)):  # the other claims to be empty
+        path.write_bytes(content)
+        with pytest.raises(InputError, match=r"unpacks to [\d,]+ bytes from 1,0\d\d;"):
+            read(str(path))
 
 
 def test_a_missing_nibabel_is_told_with_the_command(volumes, monkeypatch):

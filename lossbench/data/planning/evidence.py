@@ -237,11 +237,8 @@ class Evidence:
         full = np.iinfo(array.dtype).max if array.dtype.kind in "ui" else 1
         planes = array.reshape(without_batch(array.shape))
         for side, axis in (("first", 0), ("last", -1)) if planes.ndim > 2 else ():
-            sums = planes.sum(axis, dtype=np.float64)
-            margin = 0.02 * full + planes.shape[axis] / 2 if full > 1 else 0.0
-            self.sums[side] += bool(
-                np.abs(sums - 1).max() < 0.02 or np.abs(sums - full).max() < margin
-            )
+            few = planes[:, :1] if side == "first" else planes[:1]  # most files are told by these
+            self.sums[side] += all(_sum_to_one(some, axis, full) for some in (few, planes))
         ends = sum(np.count_nonzero(array == end) for end in (0, full)) / array.size
         if array.dtype.kind == "f" and not all(_whole(strip) for (strip,) in strips(array)):
             nearest = rounded(array)
@@ -254,6 +251,13 @@ class Evidence:
             array, low, high = nearest, nearest.min(), nearest.max()
         self.low, self.high = min(self.low, low), max(self.high, high)
         return frozenset(map(int, _distinct(array)[:REMEMBERED].tolist())), ends
+
+
+def _sum_to_one(planes: AnyArray, axis: int, full: int) -> bool:
+    """Whether numbers sum to 1, or to the largest number of their type, along an axis."""
+    sums = planes.sum(axis, dtype=np.float64)
+    margin = 0.02 * full + planes.shape[axis] / 2 if full > 1 else 0.0
+    return bool(np.abs(sums - 1).max() < 0.02 or np.abs(sums - full).max() < margin)
 
 
 def _equal_neighbours(array: AnyArray, axis: int) -> float:
