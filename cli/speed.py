@@ -19,8 +19,8 @@ WIDTH = max(map(len, SECTIONS))
 LISTED = "\n".join(f"{name:{WIDTH}}  {about}" for name, about in SECTIONS.items())
 HELP = f"""Measure what this machine does, next to its limits.
 
-Draws images, and runs whole processes in turn with their limit. By default all [SECTIONS] are
-measured, at sizes that take about three minutes on two cores; --output is written after each:
+Draws files, and runs whole processes in turn with their limit. By default all [SECTIONS] are
+measured, at sizes that take about four minutes on two cores; --output is written after each:
 
 \b
 {LISTED}

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from lossbench.errors import SettingError, did_you_mean
 from lossbench.runtime.cpu import cores
+from lossbench.speed.jobs import jobs
 from lossbench.speed.report import SpeedReport, SpeedTable, describe_machine
 from lossbench.speed.sections import Setup, decoding, deep_losses, losses, memory, pipeline
 
@@ -18,6 +19,7 @@ SMALLEST = 16
 SECTIONS: dict[str, tuple[str, Callable[[Setup], SpeedTable]]] = {
     "decode": ("bare decoding by format and threads", decoding),
     "pipeline": ("runs over masks, next to importing torch and decoding", pipeline),
+    "jobs": ("what people evaluate, in processes from start to end", jobs),
     "memory": ("memory by the size and the number of pairs", memory),
     "losses": ("each loss, forward, backward and on tables", losses),
     "deep": ("each loss of deep features, forward and backward", deep_losses),

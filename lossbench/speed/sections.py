@@ -1,4 +1,4 @@
-"""The sections of `lossbench speed`, a table each, and the images and runs that they measure."""
+"""Sections of `lossbench speed`, a table each, and the images and runs that they measure."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ LOSSES = (
     "log_cosh", "charbonnier", "psnr", "binary_focal", "jaccard", "tversky", "dice_score",
     "specificity", "accuracy", "mcc",
 )  # fmt: skip
+DRAWN = {"volumes": ("draw_volumes",), "boxes": ("draw_boxes",)}  # all others are pictures
 PIPELINE_CASES = [(2000, 512), (20_000, 64), (100, 512)]  # pairs, and their width and height
 PIPELINE_COUNTS = (1, 20)  # losses of a run
 MEMORY_COUNTS = (1, 5)
@@ -71,7 +72,8 @@ class Setup:
             self.note(f"drawing {pairs:,} of {size}×{size}, {kind}")
             draft = folder.with_name(f"{folder.name}.part")
             shutil.rmtree(draft, ignore_errors=True)
-            child("draw", kind, pairs, size, draft)
+            program, *arguments = DRAWN.get(kind, ("draw", kind))
+            child(program, *arguments, pairs, size, draft)
             draft.rename(folder)
         return folder
 
@@ -133,12 +135,19 @@ def pipeline(setup: Setup) -> SpeedTable:
 
 
 def medians(rounds: list[Round], name: str) -> Row:
-    """Medians of a run and its limit; the ratio is taken within each round."""
-    limits = [each["limit"] for each in rounds]
+    """Medians of a run and its limit, which imports torch and decodes."""
+    figures = [each["limit"].figures[0] for each in rounds]
     return {
-        "import_seconds": median(each.figures[0]["import"] for each in limits),
-        "decode_seconds": median(each.figures[0]["decode"][0][0] for each in limits),
-        "limit_seconds": median(each.seconds for each in limits),
+        "import_seconds": median(each["import"] for each in figures),
+        "decode_seconds": median(each["decode"][0][0] for each in figures),
+        **against_limit(rounds, name),
+    }
+
+
+def against_limit(rounds: list[Round], name: str) -> Row:
+    """Medians of a run and any limit; the ratio is taken within each round."""
+    return {
+        "limit_seconds": median(each["limit"].seconds for each in rounds),
         "seconds": median(each[name].seconds for each in rounds),
         "ratio": median(each[name].seconds / each["limit"].seconds for each in rounds),
     }

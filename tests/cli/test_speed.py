@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ from lossbench.catalog.columns import resolve
 from lossbench.catalog.registry import builtin
 from lossbench.networks.architectures import Recipe
 from lossbench.networks.extractor import Networks
-from lossbench.speed import measure, processes, sections
+from lossbench.speed import jobs, measure, processes, sections
 from lossbench.speed.children import draw, losses
 from lossbench.speed.processes import FinishedProcess
 from lossbench.speed.report import SpeedReport, SpeedTable, describe_machine
@@ -36,9 +38,9 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 PAIRS = ["--pairs", "2", "--size", "32"]
 ARGUMENTS = {
     "decode": PAIRS, "pipeline": PAIRS, "memory": ["--pairs", "32", "--size", "80"],
-    "losses": ["--size", "32"], "deep": ["--size", "32"],
+    "jobs": PAIRS, "losses": ["--size", "32"], "deep": ["--size", "32"],
 }  # fmt: skip
-ROWS = {"decode": 8, "pipeline": 1, "memory": 4, "deep": 3}
+ROWS = {"decode": 8, "pipeline": 1, "jobs": 5, "memory": 4, "deep": 3}
 # A loss has no gradient, an image is too small for its window, only some rows have a slope, or the
 # process is smaller than the one that measures it.
 MAY_LACK = ("forward_ms", "backward_ms", "table_us", "bytes_per", "memory_mb")
@@ -219,6 +221,27 @@ def test_the_bare_network_is_the_one_that_losses_use(tmp_path: Path) -> None:
         torch.testing.assert_close(deep.features(images, weights), expected)
 
 
+def test_the_script_of_masks_computes_what_a_run_does(tmp_path: Path) -> None:
+    draw.draw_folders({"pred": ("mask", 0, ".png"), "gt": ("mask", 1, ".png")}, 3, 64, tmp_path)
+    folders = tmp_path / "pred", tmp_path / "gt"
+    (by_script,) = processes.child("masks", *folders).figures
+    result = lossbench.evaluate(*folders, ["dice_score", "iou"])
+    assert list(by_script.values()) == pytest.approx(
+        [np.mean(result.values[name].samples) for name in ("dice_score", "iou")]
+    )
+
+
+def test_a_job_is_left_out_where_its_package_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (volumes,) = (job for job in jobs.JOBS if job.kind == "volumes")
+    monkeypatch.setattr(jobs, "JOBS", (replace(volumes, package="no_such_package"),))
+    notes: list[str] = []
+    (report,) = lossbench.measure_speed("jobs", pairs=1, size=16, progress=notes.append)
+    assert not report.tables[0].rows
+    assert any("left out, since no_such_package is not installed" in note for note in notes)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "numbers", "needs"),
@@ -283,6 +306,18 @@ def test_images_are_seeded(kind: str, tmp_path: Path) -> None:
     assert len(files) == 4
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+
+
+@pytest.mark.parametrize("kind", sections.DRAWN)
+def test_files_of_other_kinds_are_seeded(kind: str, tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        processes.child(*sections.DRAWN[kind], 2, 32, tmp_path / folder)
+    files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a").rglob("*.*")]
+    assert len(files) == {"volumes": 4, "boxes": 2}[kind]
+    for file in files:
+        packed = [(tmp_path / folder / file).read_bytes() for folder in ("a", "b")]
+        one, other = map(gzip.decompress, packed) if kind == "volumes" else packed
+        assert one == other
 
 
 @pytest.mark.parametrize("size", [40, 100])

@@ -45,6 +45,12 @@ def binary(random: np.random.Generator, size: int) -> tuple[Array, Array]:
     return soft.clip(0, 255).astype(np.uint8), (truth < 0).astype(np.uint8) * 255
 
 
+def mask(random: np.random.Generator, size: int) -> tuple[Array, Array]:
+    """Two 0/255 masks: where a probability map is above one half, and its truth."""
+    pred, target = binary(random, size)
+    return (pred > 127).astype(np.uint8) * 255, target
+
+
 def colour(random: np.random.Generator, size: int) -> tuple[Array, Array]:
     """An 8-bit RGB image of smooth waves with strong grain, and the same with less."""
     smooth = np.stack([127 + 25 * waves(random, size) for _ in range(3)], -1)
@@ -53,7 +59,7 @@ def colour(random: np.random.Generator, size: int) -> tuple[Array, Array]:
     return pred, target
 
 
-KINDS = {"binary": binary, "colour": colour}
+KINDS = {"binary": binary, "mask": mask, "colour": colour}
 # Folder of a format: kind and side of a pair, and how it is stored.
 FORMATS: dict[str, tuple[str, int, str]] = {
     "PNG, probability": ("binary", 0, ".png"),
