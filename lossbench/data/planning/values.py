@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from lossbench.data.arrays.components import are_mostly_components
 from lossbench.data.planning.encoding import LARGEST_LABEL
 from lossbench.data.planning.evidence import IGNORED_LABEL, SMALL, WHITE, Evidence, without
 from lossbench.data.planning.ignored import Ranges
@@ -19,7 +20,6 @@ GRADED, PICTURE = 0.4, 0.05  # the shares of pixels at the ends of a type in mas
 MARGIN = 0.25  # how far interpolation carries values beyond 0 and 1
 LARGER_LABEL = 1.5  # predicted labels go up to this multiple of the largest true one
 COMMON_LABELS = 3  # so many labels beside 0 are no coincidence
-ONE_COMPONENT = 0.9  # of the numbers of an instance map, the share that is one component each
 
 
 class Values:
@@ -161,13 +161,4 @@ class Values:
 
 def _are_components(source: Source) -> bool:
     """Whether nine of ten numbers of an instance map are one connected component each."""
-    from scipy import ndimage
-
-    whole = np.asarray(read(source).grey, np.int64)
-    structure = np.ones((3,) * whole.ndim)
-    parts = [
-        ndimage.label(whole[box] == number, structure)[1]
-        for number, box in enumerate(ndimage.find_objects(whole), 1)
-        if box
-    ]
-    return parts.count(1) >= ONE_COMPONENT * len(parts)
+    return are_mostly_components(np.asarray(read(source).grey, np.int64))
