@@ -21,6 +21,7 @@ from helpers.paths import SAMPLES
 from PIL import Image
 
 import lossbench
+from lossbench.data.formats import nifti
 from lossbench.data.loading.sample import Pixels, make_sample
 from lossbench.data.sources.read import read
 from lossbench.data.sources.suffixes import split_ending
@@ -28,6 +29,7 @@ from lossbench.engine.compute.tensors import pixel_values
 from lossbench.errors import InputError, SettingError
 from lossbench.results.result import Result
 from lossbench.runtime import fast_zlib, limits
+from lossbench.runtime.fast_zlib import gunzip
 
 RANDOM = np.random.default_rng(0)
 SHAPE = (9, 8, 5)
@@ -319,6 +321,29 @@ def test_every_package_unpacks_alike_and_says_what_the_standard_library_says(
                 read(str(path))
             messages.append(str(refused.value))
         assert messages[0] == messages[1]
+
+
+@pytest.mark.parametrize(("room", "times"), [(1 << 20, 1), (0, 2)])
+def test_volumes_are_unpacked_once(volumes, monkeypatch, room, times):
+    """What planning has read is kept for the run, within its room."""
+    packed = []
+    monkeypatch.setattr(nifti, "gunzip", lambda *file: packed.append(file) or gunzip(*file))
+    monkeypatch.setattr("lossbench.data.sources.read.KEPT_BYTES", room)
+    pred, target = (
+        volumes(name, dict.fromkeys("abc", array))
+        for name, array in (("pred", FOUND), ("gt", LABELS))
+    )
+    result = lossbench.evaluate(pred, target, "dice")
+    assert len(packed) == 6 * times
+    check_same(lossbench.evaluate(pred, target, "dice"), result)
+    assert len(packed) == 12 * times
+
+
+def test_a_file_that_changed_since_it_was_planned_is_read_again(volumes):
+    pred, target = volumes("pred", {"a": FOUND}), volumes("gt", {"a": LABELS})
+    run = lossbench.plan(pred, target, "dice")
+    volumes("pred", {"a": LABELS})
+    assert run.evaluate().values["dice"].samples == [0.0]
 
 
 @pytest.mark.parametrize("package", fast_zlib.PACKAGES)

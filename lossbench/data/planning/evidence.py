@@ -332,7 +332,7 @@ def examine(pairs: Sequence[Pair], role: str, ignore: Ranges = ()) -> Evidence:
     by_axes = dict[int, Evidence]()
 
     def add(source: Source) -> None:
-        picture = read(source)
+        picture = read(source, is_read_again=True)
         axes = picture.array.squeeze().ndim if picture.mode == "array" else 2
         if axes not in by_axes:
             by_axes[axes] = Evidence(is_truth=role == "target", ignore=ignore)

@@ -38,15 +38,29 @@ Decoded = TypeVar("Decoded")
 File = str | Away
 PICKLE = b"\x80"
 NO_MEMORY = "memory did not suffice; fewer --workers need less"
+KEPT_BYTES = 1 << 26  # of arrays that planning has read, until a run reads them
+
+_kept = dict[tuple[object, ...], StoredArray]()  # by the state of their files
 
 
-def read(source: Source) -> StoredArray:
+def read(source: Source, *, is_read_again: bool = False) -> StoredArray:
     """The one array of a file, or an array that is in memory already.
+
+    Args:
+        source: a path, a file elsewhere, or an array.
+        is_read_again: keep the array of an unchanged file for the next time, if there is room.
 
     Raises:
         InputError: the file cannot be read as what its ending says.
     """
-    return _with_reason(_read, source)
+    state = _state(source) if is_read_again or _kept else None
+    stored = _kept.pop(state, None) if state else None
+    if stored is None:
+        stored = _with_reason(_read, source)
+    others = sum(each.array.nbytes for each in list(_kept.values()))
+    if is_read_again and state and others + stored.array.nbytes <= KEPT_BYTES:
+        _kept[state] = stored
+    return stored
 
 
 def read_record(source: Source) -> dict[str, AnyArray]:
@@ -56,6 +70,17 @@ def read_record(source: Source) -> dict[str, AnyArray]:
         InputError: the file cannot be read as what its ending says.
     """
     return _with_reason(_read_record, source)
+
+
+def _state(source: Source) -> tuple[object, ...] | None:
+    """A local file as it is now; None of any other source."""
+    if not isinstance(source, str):
+        return None
+    try:
+        state = os.stat(source)
+    except (OSError, ValueError):  # reading says what is wrong
+        return None
+    return source, state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _with_reason(decode: Callable[[Source], Decoded], source: Source) -> Decoded:
