@@ -14,6 +14,7 @@ from sklearn.metrics import confusion_matrix
 
 from lossbench.data.arrays import strips
 from lossbench.data.arrays.byte_histogram import LARGE, histogram
+from lossbench.data.arrays.distinct import distinct
 from lossbench.data.counting import joint_histogram
 from lossbench.data.counting.joint_histogram import differences
 from lossbench.data.counting.sparse_histogram import occurring
@@ -43,6 +44,16 @@ def test_histogram_is_that_of_numpy(seed, shape, run):
     expected = np.histogram(stored, np.arange(257))[0]
     assert np.array_equal(histogram(stored), expected)
     assert np.array_equal(histogram(stored[:, ::-1]), expected)  # not in a row
+
+
+@quick
+@data
+def test_distinct_numbers_are_those_of_numpy(seed, shape, run):
+    stored = drawn(np.random.default_rng(seed), shape, run, 40)
+    for kind in ("u1", "u2", "i2", "i8", "f4", "f8", "?"):
+        array = stored.astype(kind) - (7 if kind[0] in "if" else 0)
+        for each in (array, array.T, array[:, ::-2], array[:1, :1]):
+            assert np.array_equal(distinct(each), np.unique(each))
 
 
 @quick

@@ -8,7 +8,7 @@ import numpy as np
 
 from lossbench.runtime.array_types import AnyArray, IntArray
 
-SHARE = 0.9  # of the numbers of a map of objects
+SHARE = 0.9  # of the numbers that are one component each
 
 
 def are_mostly_components(labels: AnyArray) -> bool:
@@ -42,9 +42,9 @@ def _steps(padded: AnyArray) -> list[int]:
 
 
 def _is_component(starts: IntArray, stops: IntArray, steps: list[int]) -> bool:
-    """Whether runs touch each other in one component; they are in their order in memory.
+    """Whether runs, sorted by their start, are one component.
 
-    Of two groups of runs that touch, the later one is joined to the earlier one, until none do.
+    Groups of runs that touch are joined to the earlier one of them, until no two groups touch.
     """
     runs, neighbours = _touching(starts, stops, steps)
     root = np.arange(len(starts))

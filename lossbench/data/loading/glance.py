@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lossbench.data.arrays.byte_histogram import histogram
 from lossbench.data.arrays.components import are_mostly_components
-from lossbench.data.arrays.strips import strips
+from lossbench.data.arrays.distinct import distinct
 from lossbench.data.formats.boxes import Boxes
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.plan import Plan
@@ -243,19 +242,8 @@ def _objects(plan: Plan, id: str, target: AnyArray) -> int:
         return -1
     if target.dtype.kind not in "uib" or target.min() < 0:
         return 0
-    labels = np.flatnonzero(_occurring(target))
+    labels = distinct(target)
     count = int(labels[-1])
     if count < OBJECTS or len(labels) < count + (labels[0] == 0):
         return 0
     return count if are_mostly_components(target) else 0
-
-
-def _occurring(stored: AnyArray) -> IntArray:
-    """How often each number occurs."""
-    total = np.zeros(int(stored.max()) + 1, np.int64)
-    for (strip,) in strips(stored):
-        if strip.dtype == np.uint8:
-            total += histogram(strip)[: len(total)]
-        else:
-            total += np.bincount(strip, minlength=len(total))
-    return total

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import partial, reduce
 from itertools import chain, pairwise
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from lossbench.data.arrays.byte_histogram import histogram
+from lossbench.data.arrays.distinct import distinct
 from lossbench.data.arrays.strips import strips
 from lossbench.data.formats.stored_array import StoredArray
 from lossbench.data.formats.voxel_grid import shown
@@ -250,7 +249,7 @@ class Evidence:
             self.notes.setdefault(NEARLY_WHOLE, name)
             array, low, high = nearest, nearest.min(), nearest.max()
         self.low, self.high = min(self.low, low), max(self.high, high)
-        return frozenset(map(int, _distinct(array)[:REMEMBERED].tolist())), ends
+        return frozenset(map(int, distinct(array)[:REMEMBERED].tolist())), ends
 
 
 def _sum_to_one(planes: AnyArray, axis: int, full: int) -> bool:
@@ -300,14 +299,6 @@ def _fraction(array: AnyArray, name: str) -> str:
     if numbers.max(initial=0) <= 1 or numbers.min() < 0 or not MOSTLY <= is_whole.mean() < 1:
         return ""
     return f"{name} holds {numbers[~is_whole][0]:.6g} among numbers that are mostly whole"
-
-
-def _distinct(array: AnyArray) -> AnyArray:
-    """The distinct values, sorted."""
-    if array.dtype not in (np.uint8, np.uint16):
-        return np.unique(array.ravel("K"))
-    count = histogram if array.dtype == np.uint8 else partial(np.bincount, minlength=1 << 16)
-    return np.flatnonzero(reduce(np.add, (count(strip) for (strip,) in strips(array))))
 
 
 def _has_areas(array: AnyArray) -> bool:
