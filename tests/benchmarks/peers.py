@@ -1,4 +1,4 @@
-"""Jobs of `lossbench speed` next to other tools: peers.py [--pairs N] [--size N] [--repeat N]
+"""Jobs of `lossbench speed` next to other tools: peers.py [OPTIONS] [KIND …]
 
 Every tool runs as a process from start to end, in turn with lossbench and on the same files. A tool
 that is not installed, or that fails, is left out with a note; `pip install -e '.[test-peers]'`
@@ -55,7 +55,7 @@ def monai_masks(pred: Path, gt: Path) -> Numbers:
     rows = []
     for pair in pictures(pred, gt):
         one, other = (torch.from_numpy(each)[None, None] > 127 for each in pair)
-        rows.append((1 - compute_dice(one, other), compute_iou(one, other)))
+        rows.append((1 - compute_dice(one, other).item(), compute_iou(one, other).item()))
     return means(rows, "dice", "iou")
 
 
@@ -254,12 +254,13 @@ def compared(job: Job, setup: Setup) -> list[Row]:
     ]
 
 
-def table(setup: Setup) -> SpeedTable:
-    """All jobs with all peers that are installed."""
+def table(setup: Setup, kinds: list[str]) -> SpeedTable:
+    """The jobs of some kinds of files with all peers that are installed; by default all jobs."""
     from lossbench.speed.jobs import JOBS
     from lossbench.speed.report import SpeedTable
 
-    rows = [row for job in JOBS for row in compared(job.fitted(setup), setup)]
+    jobs = [job.fitted(setup) for job in JOBS if not kinds or job.kind in kinds]
+    rows = [row for job in jobs for row in compared(job, setup)]
     return SpeedTable("peers", "processes from start to end, in turn", COLUMNS, rows)
 
 
@@ -273,10 +274,15 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=0, help="of each job; by default its own")
     parser.add_argument("--size", type=int, default=0, help="of each job; by default its own")
     parser.add_argument("--repeat", type=int, default=3, help="rounds, of which medians are shown")
+    kinds = sorted({kind for _, kind in PROGRAMS})
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of files: {', '.join(kinds)}")
     arguments = vars(parser.parse_args())
+    if unknown := set(arguments["kinds"]).difference(kinds):
+        parser.error(f"unknown: {', '.join(unknown)}; choose from {', '.join(kinds)}")
+    kinds = arguments.pop("kinds")
     with tempfile.TemporaryDirectory() as folder:
         setup = Setup(Path(folder), device="cpu", note=partial(print, file=sys.stderr), **arguments)
-        report = SpeedReport(describe_machine(), arguments, (table(setup),))
+        report = SpeedReport(describe_machine(), arguments, (table(setup, kinds),))
     print(lossbench.render(report, "table"))
 
 
