@@ -179,6 +179,7 @@ def ssim_loss(
     k1: Positive = 0.01,
     k2: Positive = 0.03,
     border: Literal["inside", "reflect"] = "inside",
+    precision: Literal["fast", "double"] = "fast",
     half: bool = False,
 ) -> Expression:
     """One minus the structural similarity index.
@@ -192,13 +193,14 @@ def ssim_loss(
         k1: stabilises the luminance term in dark windows.
         k2: stabilises the contrast term in flat windows.
         border: as for `ssim`.
+        precision: as for `ssim`.
         half: half of the loss, in [0, 1].
 
     Returns:
         The expression 1 − ssim(…), in [0, 2].
     """
     options = f"window={window}, sigma={sigma}, data_range={data_range}, k1={k1}, k2={k2}"
-    dissimilarity = f"1 - ssim({options}, border={border})"
+    dissimilarity = f"1 - ssim({options}, border={border}, precision={precision})"
     return f"0.5 * ({dissimilarity})" if half else dissimilarity
 
 

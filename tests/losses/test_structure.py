@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers.option_values import ENTRIES
 from helpers.parity import parity
-from helpers.tolerances import REFERENCE, SINGLE, check_close
+from helpers.tolerances import REFERENCE, SINGLE, TABLES, check_close
 from skimage.metrics import structural_similarity
 from torchmetrics.functional import image as torchmetrics
 
@@ -132,6 +132,7 @@ WHOLE: dict[str, list[Row]] = {
         Row("", SKIMAGE, "scikit-image"),
         Row(NARROW, partial(ssim_by_skimage, sigma=0.7), "scikit-image"),
         Row("border=reflect", ssim_by_torchmetrics, "torchmetrics"),
+        Row("precision=double", SKIMAGE, "scikit-image"),
         Row("data_range=2, k1=0.02, k2=0.05",
             partial(SKIMAGE, data_range=2.0, K1=0.02, K2=0.05), "scikit-image"),
     ],
@@ -142,6 +143,7 @@ WHOLE: dict[str, list[Row]] = {
             "scikit-image"),
         Row("half=true", half(one_minus(SKIMAGE)), "kornia's half of scikit-image"),
         Row("border=reflect", one_minus(ssim_by_torchmetrics), "torchmetrics"),
+        Row("precision=double", one_minus(SKIMAGE), "scikit-image"),
     ],
     "total_variation": [
         Row("", variation_by_torchmetrics, "torchmetrics, divided by C·H·W"),
@@ -228,6 +230,58 @@ def test_whole_images_in_several_strips(strip, monkeypatch):
 def test_images_with_ignored_pixels(task, channels, share):
     valid = np.random.default_rng(1).random((13, 16)) >= share
     check(PARTLY, task, drawn(channels, (13, 16)), valid)
+
+
+FULL = {8: 255, 16: 65535}
+DIFFICULT: dict[str, tuple[int, Callable[[np.random.Generator], np.ndarray]]] = {
+    "flat and bright": (8, lambda draw: np.full((40, 60), draw.integers(250, 256))),
+    "flat and dark": (8, lambda draw: np.full((40, 60), draw.integers(0, 5))),
+    "16 bits, nearly flat and bright": (16, lambda draw: 65535 - draw.integers(0, 4, (40, 60))),
+    "16 bits, nearly flat and dark": (16, lambda draw: draw.integers(0, 4, (40, 60))),
+    "16 bits, a ramp": (16, lambda draw: np.linspace(0, 65535, 60) * draw.random((40, 1))),
+    "16 bits, noise": (16, lambda draw: draw.integers(0, 65536, (40, 60))),
+    "plateaus": (8, lambda draw: np.kron(draw.integers(0, 256, (4, 6)), np.ones((10, 10)))),
+}
+
+
+@pytest.mark.parametrize("name", DIFFICULT)
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("precision", ["fast", "double"])
+def test_images_whose_variances_nearly_cancel_equal_scikit_image(name, seed, precision):
+    bits, draw = DIFFICULT[name]
+    generator = np.random.default_rng(seed)
+    sides = [draw(generator).astype(f"uint{bits}") for _ in range(2)]
+    wanted = ssim_by_skimage(*(x[None] / FULL[bits] for x in sides), None, sigma=1.5)
+    loss = f"ssim(precision={precision})"
+    scales = {"pred_scale": FULL[bits], "gt_scale": FULL[bits]}
+    result = lossbench.evaluate(*([x] for x in sides), loss, task="image", **scales)
+    check_close(result.values[loss].samples[0], wanted, 1e-9, (name, precision))
+
+
+@pytest.mark.parametrize("shape", [(3, 70, 45), (1, 11, 200), (2, 177, 190), (1, 20, 13, 34)])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        "ssim",
+        "ssim(window=3, sigma=0.5)",
+        "ssim(border=reflect)",
+        "ssim(window=8)",
+        "ms_ssim(window=1)",
+        "ms_ssim",
+    ],
+)
+@pytest.mark.parametrize("share", [0.0, 0.001])
+def test_fast_sums_equal_those_of_one_pixel_after_another(shape, loss, share):
+    draw = np.random.default_rng(len(loss))
+    target, noise = draw.random((2, *shape))
+    pred = 0.8 * target + 0.2 * noise
+    valid = draw.random(shape[1:]) >= share
+    how = {"task": "multilabel", "pred_encoding": "probability", "gt_encoding": "probability"}
+    open_call = loss.replace(")", ", ") if "(" in loss else f"{loss}("
+    names = [f"{open_call}precision={each})" for each in ("fast", "double")]
+    result = lossbench.evaluate([pred], [target], names, inputs={"valid": [valid]}, **how)
+    fast, double = (result.values[name].samples for name in names)
+    check_close(fast, double, TABLES)
 
 
 def test_every_loss_and_option_has_a_reference():
