@@ -335,9 +335,13 @@ class SampleBatch:
     @property
     def valid(self) -> Array:
         space = self.inputs["target"].space or (-1,)
-        constant = self.weight.stride(-1) == 0  # one weight for all pixels
-        valid = (self.weight[..., :1] > 0).expand_as(self.weight) if constant else self.weight > 0
-        return valid.reshape(*self.weight.shape[:2], *space)
+        weight = self.weight[..., :1] if self.one_weight else self.weight
+        return (weight > 0).expand_as(self.weight).reshape(*self.weight.shape[:2], *space)
+
+    @property
+    def one_weight(self) -> bool:
+        """Whether all elements of a sample share one weight in memory."""
+        return self.weight.stride(-1) == 0
 
     @cached_property
     def total_weight(self) -> Array:
@@ -351,6 +355,8 @@ class SampleBatch:
             return self.total_weight
         target = self.inputs["target"]
         if not target.labelled or self.weight.shape[1] > 1:
+            if self.one_weight:
+                return target.probability.sum(-1) * self.weight[..., 0]
             return (target.probability * self.weight).sum(-1)
         rows = zip(target.values.long(), self.weight[:, 0], strict=True)
         torch = library(self.weight)
