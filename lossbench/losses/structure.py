@@ -122,10 +122,9 @@ def fast_mean_similarity(
     window, (batch, channels, height, *middle, width) = len(formula.kernel), pred.shape
     block = max(BLOCK, window)
     group, size = strip_size(pred)
-    step = block * max(1, size * height // (block * pred[:, :group].numel()))
+    step = block * max(1, 2 * size * height // (block * pred[:, :group].numel()))
     starts, columns = height - window + 1, width - window + 1
     band = banded(formula.kernel, block).to(pred)
-    constants = 2 * pred.new_tensor([formula.c1, formula.c2])
     rows, blocks = (block * -(-count // block) for count in (min(step, starts), columns))
     # The last block along each axis may reach beyond the image, where no window of interest lies.
     pixels = pred.new_zeros(rows + window - 1, 4, batch, group, *middle, blocks + window - 1)
@@ -138,7 +137,7 @@ def fast_mean_similarity(
             reach = slice(start, stop + window - 1)
             strip = (image[:, part, reach].movedim(2, 0) for image in (pred, target))
             moments = window_moments(strip, pixels, band, formula.kernel)
-            luminance, contrast = factors(moments, constants)
+            luminance, contrast = factors(moments, formula)
             values = luminance.mul_(contrast) if factor == "whole" else contrast
             values = values.movedim(0, -2).flatten(-2)[..., :columns].movedim(0, 2)
             if mask.ndim:
@@ -164,27 +163,27 @@ def window_moments(
         kernel: the weights of a window.
     """
     pred, target = strip
-    (block, reach), length = band.shape, len(pred)
-    used = pixels[:length, ..., : pred.shape[-1]]
+    (block, reach), (length, *_, width) = band.shape, pred.shape
+    used = pixels[:length, ..., :width]
     torch.add(pred, target, out=used[:, 0])
     torch.sub(pred, target, out=used[:, 1])
     torch.mul(used[:, :2], used[:, :2], out=used[:, 2:])
     rows = length - len(kernel) + 1
     whole = pixels[: -(-rows // block) * block + len(kernel) - 1]
     blocks = whole.flatten(1).unfold(0, reach, block).transpose(1, 2)
-    down = torch.bmm(band.expand(len(blocks), -1, -1), blocks).flatten(0, 1)[:rows]
-    down = filtered(down.unflatten(1, pixels.shape[1:]), kernel, 4, -1)
-    blocks = down.flatten(0, -2).unfold(1, reach, block).transpose(0, 1)
-    across = torch.bmm(blocks, band.T.expand(len(blocks), -1, -1))
-    return across.view(len(blocks), *down.shape[:-1], block)
+    down = torch.bmm(band.expand(blocks.shape[0], -1, -1), blocks)
+    down = filtered(down.view(-1, *pixels.shape[1:])[:rows], kernel, 4, -1)
+    blocks = down.view(-1, pixels.shape[-1]).unfold(1, reach, block).transpose(0, 1)
+    across = torch.bmm(blocks, band.mT.expand(blocks.shape[0], -1, -1))
+    return across.view(-1, *down.shape[:-1], block)
 
 
-def factors(moments: Tensor, constants: Tensor) -> tuple[Tensor, Tensor]:
+def factors(moments: Tensor, formula: Formula) -> tuple[Tensor, Tensor]:
     """Luminance and contrast-structure factor of windows; overwrites their moments."""
-    means, squares = moments.split(2, 2)
-    squares.sub_(means.square_())
+    moments[:, :, 2:].sub_(moments[:, :, :2].square_())
+    moments[:, :, 0].add_(2 * formula.c1)
+    moments[:, :, 2].add_(2 * formula.c2)
     of_sum, of_difference = moments[:, :, ::2], moments[:, :, 1::2]
-    of_sum.add_(constants.reshape(-1, *[1] * (moments.ndim - 3)))
     luminance, contrast = (of_sum - of_difference).div_(of_sum.add_(of_difference)).unbind(2)
     return luminance, contrast
 

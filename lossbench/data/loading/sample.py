@@ -453,8 +453,8 @@ def _space(reading: InputEncoding, stored: AnyArray) -> tuple[int, ...]:
 
 
 def _rows(array: AnyArray, reading: InputEncoding) -> AnyArray:
-    """(C, N): classes or channels first, pixels in one row."""
-    return array.reshape(len(array) if reading.stacked else 1, -1)
+    """(C, N): classes or channels first, pixels in one row; contiguous while they are bytes."""
+    return np.ascontiguousarray(array.reshape(len(array) if reading.stacked else 1, -1))
 
 
 def _overwritten(rows: AnyArray, weight: AnyArray, number: int = 0) -> AnyArray:
