@@ -17,6 +17,7 @@ from lossbench.interface.annotations import Array, BinaryLogs, Chances, Gathered
 from lossbench.interface.stable_math import (
     concatenate,
     is_float,
+    is_repeated,
     library,
     log_sigmoid,
     logarithm,
@@ -341,7 +342,7 @@ class SampleBatch:
     @property
     def one_weight(self) -> bool:
         """Whether all elements of a sample share one weight in memory."""
-        return self.weight.stride(-1) == 0
+        return is_repeated(self.weight)
 
     @cached_property
     def total_weight(self) -> Array:

@@ -41,6 +41,12 @@ def is_float(x: Array) -> bool:
     return dtype.kind == "f" if is_numpy(x) else dtype.is_floating_point
 
 
+def is_repeated(x: Array) -> bool:
+    """Whether one number in memory stands for all elements along the last axis."""
+    array: Any = x
+    return array.strides[-1] == 0 if is_numpy(array) else array.stride(-1) == 0
+
+
 def numbers(values: Any, like: Array) -> Array:
     """Numbers, or conditions as 0 and 1, as an array of another's library and type."""
     lib, as_in = library(like), {"dtype": like.dtype}
