@@ -21,6 +21,7 @@ pytest_plugins = ["helpers.raised_messages"]
 
 # Tests run side by side, each on small tensors, where torch's threads only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("COLUMNS", None)  # which limits the width of tables
 # What a shell starts in the background ignores Ctrl-C, which tests send to their processes.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
