@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from lossbench.output.sections import (
     SHOWN_IF_ANY,
@@ -73,31 +73,33 @@ def _verdicts(comparison: Comparison, index: int) -> Section:
 def _evidence(comparison: Comparison, index: int) -> Section:
     """The images that became better and worse, the test, the effect and the size needed."""
     changes = [comparison.change(index, each) for each in comparison.measured]
-    counts = [{**change.counts, **change.undecided} for change in changes]
-    names = dict.fromkeys(name for each in counts for name in each)
-    shown = [name for name in names if name not in SHOWN_IF_ANY or any(c[name] for c in counts)]
+    names = dict.fromkeys(name for each in changes for name in each.counts)
+    left_out = [name for name in SHOWN_IF_ANY if any(each.undecided[name] for each in changes)]
     rows = []
-    for change, count in zip(changes, counts, strict=True):
-        table = change.aggregates
-        defined = sum(change.counts.values())
-        cells = [
-            _share(count[name], defined)
-            if name in SHARED and name in count
-            else str(count.get(name, ""))
-            for name in shown
-        ]
+    for change in changes:
+        table, counts = change.aggregates, change.counts
         needed = UNDEFINED if change.needed is None else f"{change.needed:,}"
-        p_holm = comparison.p_holm[index - 1][change.measured.name]
-        effect = format_number(standardized(table["mean"], table["std"]))
-        tests = [_probability(change.p), _probability(p_holm), effect, needed]
-        rows.append([heading(change.measured), *cells, *tests])
+        rows.append(
+            [
+                heading(change.measured),
+                *(_count(counts, name) for name in names),
+                _probability(change.p),
+                _probability(comparison.p_holm[index - 1][change.measured.name]),
+                format_number(standardized(table["mean"], table["std"])),
+                needed,
+                *(str(change.undecided[name]) for name in left_out),
+            ]
+        )
     title = "share of images, permutation test, effect, number needed to decide"
-    return Section(title, ["loss", *shown, *EVIDENCE], rows)
+    return Section(title, ["loss", *names, *EVIDENCE, *left_out], rows)
 
 
-def _share(count: int, of: int) -> str:
-    """A count with its share in percent."""
-    return f"{count} ({100 * count / of:.0f} %)" if of else str(count)
+def _count(counts: Mapping[str, int], name: str) -> str:
+    """A number of images, with its share in percent; empty where the loss has none."""
+    if name not in counts:
+        return ""
+    share = f" ({100 * counts[name] / sum(counts.values()):.0f} %)" if any(counts.values()) else ""
+    return f"{counts[name]}{share if name in SHARED else ''}"
 
 
 def _probability(p: float) -> str:

@@ -336,7 +336,7 @@ def test_the_tables(results, monkeypatch, lossbench_command):
     ]  # fmt: skip
     assert [line.split()[0] for line in lines[3:5]] == ["dice", "iou"]
     assert lines[7].split() == [
-        "loss", "improved", "worsened", "equal", "undefined", "p", "p_holm", "dz", "needed",
+        "loss", "improved", "worsened", "equal", "p", "p_holm", "dz", "needed", "undefined",
     ]  # fmt: skip
     assert lines[12] == "1 of 1 that became worse by dice, largest change first"
     assert lines[17] == "2 of 4 that became better by dice, largest change first"
