@@ -319,3 +319,59 @@ def test_nuclei_give_the_stated_dice(data):
     for name, value in column(result, "dice_score").items():
         pred, gt = (picture(root / f"{role}/{name}.png").ravel() > 0 for role in ("pred", "gt"))
         assert value == pytest.approx(metrics.f1_score(gt, pred), rel=1e-12)
+
+
+# Two predictions of one truth
+
+
+def compared(folder, losses, **results):
+    """A comparison of results that are evaluated with these arguments."""
+    files = []
+    for name, arguments in results.items():
+        files.append(folder / f"{name}.json")
+        inputs = arguments.pop("inputs", {})
+        lossbench.save(lossbench.evaluate(losses=losses, inputs=inputs, **arguments), files[-1])
+    return lossbench.compare(files)
+
+
+def test_a_network_follows_the_first_observer_better_than_the_second_but_for_far_vessels(
+    data, tmp_path
+):
+    root = data("drive_retina")
+    found = compared(
+        tmp_path,
+        ["dice_score", "precision", "recall", "hd95"],
+        **{
+            name: {"pred": root / name, "target": root / "gt", "inputs": {"valid": root / "fov"}}
+            for name in ("gt_observer2", "pred")
+        },
+    )
+    verdicts = {each.name: found.verdict(1, each) for each in found.measured}
+    assert verdicts == {
+        "dice_score": "better", "precision": "better", "recall": "unclear", "hd95": "worse",
+    }  # fmt: skip
+    assert found.change(1, found.measured[0]).counts == {"improved": 20, "worsened": 0, "equal": 0}
+    backwards = lossbench.compare(found.files[::-1])
+    opposite = {"better": "worse", "worse": "better"}
+    assert {each.name: backwards.verdict(1, each) for each in backwards.measured} == {
+        name: opposite.get(verdict, verdict) for name, verdict in verdicts.items()
+    }
+
+
+def test_three_pictures_are_too_few_to_say_that_a_network_beats_interpolation(data, tmp_path):
+    root = data("srcnn_3")
+    found = compared(
+        tmp_path,
+        ["psnr", "ssim"],
+        **{
+            name: {"pred": root / "pred" / name, "target": root / "gt"}
+            for name in ("bicubic_x3", "srcnn_x3")
+        },
+    )
+    for each in found.measured:
+        change = found.change(1, each)
+        assert change.counts == {"improved": 3, "worsened": 0, "equal": 0}
+        assert change.p == 0.25  # two of eight choices of signs
+        assert found.verdict(1, each) == "unclear"
+    assert found.rankings["psnr"].positions["of_means"] == [2, 1]
+    assert found.notes == ["3 images are too few for the verdicts better and worse, which need 6"]
