@@ -43,11 +43,11 @@ def write_comparison(comparison: Comparison, path: str) -> None:
     Raises:
         SettingError: no loss has a better side.
     """
-    from matplotlib.figure import Figure
-
     measured = [each for each in comparison.measured if each.name in comparison.rankings]
     if not measured:
         raise SettingError("no loss has a better side, so there is no ranking to draw")
+    from matplotlib.figure import Figure
+
     names = short_names(comparison.files)
     columns = len(METHODS) + 2
     figure = Figure((WIDTH * columns, HEIGHT * len(measured)), layout="constrained")

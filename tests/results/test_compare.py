@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import lossbench
+from lossbench.output.plot import write_comparison
 from lossbench.results import parquet_reader
 from lossbench.results.change import Change, Groups
 from lossbench.results.ranking import ranked
@@ -300,6 +301,7 @@ def test_another_revision_is_no_comparison(results, tmp_path):
         (["pred.json", "earlier.json", "-o", "./pred.json"], 2, "pred.json is one of the results"),
         (["pred.json", "earlier.json", "-o", "x.parquet"], 2, "one of .txt, .json, .csv, .md"),
         (["pred.json", "earlier.json", "-o", "no/x.md"], 2, "the folder no does not exist"),
+        (["pred.json", "earlier.json", "--plot", "x.txt"], 2, "use one of .svg, .png, .pdf"),
     ],
 )
 def test_a_mistake_is_one_sentence(
@@ -381,6 +383,14 @@ def test_every_number_is_in_a_file(results, tmp_path, monkeypatch, lossbench_com
     assert told["losses"]["seg"]["difference"]["mean"] == math.fsum(differences) / len(differences)
     assert "| seg ↓ |" in outputs[2].read_text()
     assert outputs[3].read_text().startswith("pred.json against earlier.json · 12 pairs\n")
+
+
+def test_losses_without_a_better_side_have_no_ranking_to_draw(tmp_path):
+    mixed = run_result(tmp_path / "mixed.json", drawn(6, 1), drawn(6, 2), "mixed = dice + iou")
+    comparison = lossbench.compare([mixed] * 2)
+    assert not comparison.rankings
+    with pytest.raises(lossbench.SettingError, match="no loss has a better side"):
+        write_comparison(comparison, str(tmp_path / "mixed.svg"))
 
 
 def test_names_that_are_no_text_are_kept(tmp_path):

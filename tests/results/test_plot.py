@@ -76,22 +76,3 @@ def test_two_results_can_be_drawn_too(files, tmp_path):
     assert "two" in short_names(["a/two.json", "b/one.json"])
     assert short_names(["a/one.json", "b/one.json"]) == ["a/one.json", "b/one.json"]
     assert short_names(["x" * 40]) == ["…" + "x" * 23]
-
-
-def test_what_cannot_be_drawn_is_refused(files, tmp_path, lossbench_command):
-    found = lossbench_command("compare", *files, "--plot", tmp_path / "x.txt")
-    assert (found.returncode, found.stdout) == (2, "")
-    assert "the ending selects the format; use one of .svg, .png, .pdf" in found.stderr
-    found = lossbench_command("compare", *files, "--plot", tmp_path / "no/x.svg")
-    assert (found.returncode, found.stdout) == (2, "")
-    assert "does not exist; create it first" in found.stderr
-
-
-def test_losses_without_a_better_side_have_no_ranking(tmp_path):
-    masks = {"a": np.eye(8, dtype=np.uint8), "b": np.ones((8, 8), np.uint8)}
-    result = lossbench.evaluate(masks, masks, "mixed = dice + iou", task="binary")
-    lossbench.save(result, tmp_path / "mixed.json")
-    comparison = lossbench.compare([tmp_path / "mixed.json"] * 2)
-    with pytest.raises(lossbench.SettingError, match="no loss has a better side"):
-        lossbench.save(comparison, tmp_path / "mixed.svg")
-    assert not (tmp_path / "mixed.svg").exists()
