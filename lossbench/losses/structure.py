@@ -130,6 +130,10 @@ def fast_mean_similarity(
     pixels = pred.new_zeros(rows + window - 1, 4, batch, group, *middle, blocks + window - 1)
     total, count = pred.new_zeros(2, batch, channels)
 
+    def in_order(values: Tensor) -> Tensor:
+        """Values of windows in blocks, (blocks, rows, B, C, *middle, block), as an image."""
+        return values.movedim(0, -2).flatten(-2)[..., :columns].movedim(0, 2)
+
     for first in range(0, channels, group):
         part = slice(first, first + group)
         for start in range(0, starts, step):
@@ -139,14 +143,15 @@ def fast_mean_similarity(
             moments = window_moments(strip, pixels, band, formula.kernel)
             luminance, contrast = factors(moments, formula)
             values = luminance.mul_(contrast) if factor == "whole" else contrast
-            values = values.movedim(0, -2).flatten(-2)[..., :columns].movedim(0, 2)
             if mask.ndim:
+                values = in_order(values)
                 of_channels = mask[:, part if mask.shape[1] > 1 else slice(None), start:stop]
                 weight = of_channels.expand_as(values).to(values)
                 values = values * weight
                 count[:, part] += weight.flatten(2).sum(-1)
-            else:
-                count[:, part] += values[0, 0].numel()
+            else:  # rows are added before their windows are brought in order, which is cheaper
+                values = in_order(values.sum(1, keepdim=True))
+                count[:, part] += (stop - start) * values[0, 0].numel()
             total[:, part] += values.flatten(2).sum(-1)
     return ratio(total, count)
 
