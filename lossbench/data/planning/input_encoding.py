@@ -323,7 +323,8 @@ class InputEncoding:
                         f"holds {extreme:.4g}, outside the probabilities 0 to 1; if these are"
                         f" logits, give {self._flag} logits"
                     )
-        if self.asks_nodata and (nodata := nodata_in(numbers)) is not None:
+        may_hold_nodata = self.asks_nodata and stored.dtype.kind in "fi"
+        if may_hold_nodata and (nodata := nodata_in(numbers)) is not None:
             count = np.count_nonzero(numbers == nodata)
             raise self.unfit(
                 f"holds {nodata * self.scale:.9g} in {count:,} pixels that count, far from its"
