@@ -114,6 +114,11 @@ class Term:
         return "Gallery" in self.entry.forms
 
     @cached_property
+    def detected(self) -> bool:
+        """Whether the loss matches detections itself."""
+        return "RankedDetections" in self.entry.forms
+
+    @cached_property
     def together(self) -> bool:
         """Whether all samples of the run are one image, whose value every sample gets."""
         return self.known.get("per_image") is False

@@ -24,7 +24,8 @@ def on_tables(plan: Plan, term: Term) -> bool:
 def backend(plan: Plan, term: Term) -> str:
     """The library that computes a term: numpy or torch."""
     counts = on_tables(plan, term) or plan.task == "instances"
-    return "numpy" if counts and not needs_tensors(term) else "torch"
+    matches = plan.task == "detection" and term.detected and not term.automatic
+    return "numpy" if (counts or matches) and not needs_tensors(term) else "torch"
 
 
 def of_column(plan: Plan, column: Column) -> str:

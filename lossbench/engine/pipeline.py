@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MIN_PAIRS_FOR_PROCESSES = 200  # threads read fewer pairs before a child process has started
 PART_PAIRS, PART_SECONDS = 2048, 1.0  # limits of a partial result
 GPU_PAIRS = 16  # pairs that go to a GPU together, at most
+DETECTION_PAIRS = 1024  # pairs of boxes that are matched together, at most
 READ_PAIRS = 128  # pairs of counts that are read together, at most
 TABLE_CELLS = 1 << 18  # of the tables that are evaluated together: an evaluation has a fixed cost
 AHEAD_BYTES = 1 << 26  # tables that wait while torch is being imported, or pixels for a GPU
@@ -135,6 +136,8 @@ class Pipeline:
     def _batch_sizes(self) -> BatchSizes:
         """Batches that keep the readers busy and fit into memory."""
         workers = self.settings.readers
+        if self.plan.task == "detection":
+            return BatchSizes(DETECTION_PAIRS, 2 * workers, 0)
         if self.plan.pixels:
             return BatchSizes(self._pixel_pairs(), 2 * workers, 0)
         tables = 1 if self.plan.task == "multiclass" else self.plan.channels

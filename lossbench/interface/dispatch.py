@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 from lossbench.catalog.registry import OF_BATCH, Entry
 from lossbench.interface.annotations import Array
 from lossbench.interface.reduction import AFTER, FINISHERS, PIXEL_KINDS, Finished, Sums
-from lossbench.interface.row_list import RowList
+from lossbench.interface.row_list import RowList, SampleRows
 from lossbench.interface.sample_batch import Input, SampleBatch
 from lossbench.interface.stable_math import is_numpy, library
 from lossbench.interface.weight_maps import weighted
@@ -97,7 +97,7 @@ def joins(function: Callable[..., Any]) -> bool:
 
 def lists(
     function: Callable[..., Any], values: SampleBatch, options: Options
-) -> dict[str, RowList]:
+) -> dict[str, RowList | SampleRows]:
     """Rows of a sample for concatenation, by parameter."""
     views = _arguments(function, _with_weight_map(function, values, options), options)
     return {name: view.listed() for name, view in views.items()}

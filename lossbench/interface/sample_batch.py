@@ -29,7 +29,7 @@ from lossbench.interface.stable_math import (
 from lossbench.runtime.array_types import FloatArray, IntArray
 
 if TYPE_CHECKING:
-    from lossbench.data.formats.boxes import Detections
+    from lossbench.data.formats.boxes import DetectionBatch
     from lossbench.networks.architectures import Recipe
 
 Task = Literal[
@@ -303,7 +303,7 @@ class SampleBatch:
     spacing: tuple[float, ...] | None = None  # along each axis of the space, in mm; None: unknown
     segments: SegmentPairs | None = None  # of one sample of instance maps
     boxes: AlignedBoxes | None = None
-    detections: Detections | None = None  # all detections of one sample, unmatched
+    detections: DetectionBatch | None = None  # all detections, unmatched
     features: FeatureSource | None = None
     gathered: Gathered | None = None  # vectors of all samples of the run
     cell_cache: SharedViews | None = None  # where all samples are tables of the same cells
@@ -352,6 +352,8 @@ class SampleBatch:
     @cached_property
     def support(self) -> Array:
         """Pixels of the target in each class, (B, C); 1 on tasks without pixels."""
+        if self.detections is not None:
+            return numbers(self.detections.objects, self.weight)
         if self.task in RECORDS:
             return self.total_weight
         target = self.inputs["target"]

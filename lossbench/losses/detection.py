@@ -11,12 +11,9 @@ from __future__ import annotations
 
 import math
 
-import torch
-from torch import Tensor
-from torch.nn import functional
-
 from lossbench.errors import InputError
 from lossbench.interface.annotations import (
+    Array,
     Count,
     NonNegative,
     PerClass,
@@ -25,6 +22,7 @@ from lossbench.interface.annotations import (
     Tensors,
 )
 from lossbench.interface.sample_batch import check_tensor
+from lossbench.interface.stable_math import library
 from lossbench.losses import loss
 from lossbench.views.boxes import BoxPairs, around, centre, overlap, ratio_or_zero
 from lossbench.views.ranked_detections import RankedDetections
@@ -142,8 +140,7 @@ def average_precision_boxes(found: RankedDetections) -> PerClass:
         large give its other five values. An image's value is that of a data set of one image.
         pycocotools treats an annotation with id 0 as never found.
     """
-    precision, _ = found.curves
-    return precision.mean((-2, -1))
+    return found.average_precision
 
 
 @loss(
@@ -166,8 +163,7 @@ def average_recall_boxes(found: RankedDetections) -> PerClass:
         The pooled value, the mean over classes of all images together, is pycocotools' AR;
         max_detections=1, 10 and 100 and area=small, medium and large give its six values.
     """
-    _, recall = found.curves
-    return recall.mean(-1)
+    return found.average_recall
 
 
 @loss(
@@ -206,9 +202,9 @@ def faster_rcnn(
     included = labels != LEFT_OUT
     expected = "expected 1 for an object, 0 for background, −1 to exclude an anchor"
     _reject(labels, included & (labels != 0) & (labels != 1), "has the label {}; " + expected)
-    number = included.sum(-1).where(included.any(-1), torch.nan)
+    number = included.sum(-1).where(included.any(-1), math.nan)
     objects = labels == 1
-    bce = functional.binary_cross_entropy_with_logits(logits, objects.double(), reduction="none")
+    bce = _bce(logits, objects.double())
     smooth_l1 = _smooth(deltas[0] - deltas[1], beta).sum(-1)
     undefined = number * 0  # nan where every anchor is excluded, else 0
     class_loss = bce.where(included, 0.0).sum(-1) / (n_cls or number)
@@ -258,44 +254,52 @@ def mask_rcnn(
     _reject(labels, (labels < 0) | (labels >= classes), "has the mask_label {}; " + channels)
     channel = labels[:, :, None, None, None].expand(*labels.shape, 1, *masks.shape[2:])
     logits = logits.gather(2, channel)[:, :, 0]
-    bce = functional.binary_cross_entropy_with_logits(logits, masks, reduction="none")
+    bce = _bce(logits, masks)
     positive = labels > 0
     mask_loss = bce.mean((-2, -1)).where(positive, 0.0).sum(-1)
     return anchors + ratio_or_zero(mask_loss, positive.sum(-1))
 
 
-def _reject(values: Tensor, invalid: Tensor, message: str) -> None:
+def _reject(values: Array, invalid: Array, message: str) -> None:
     """Raise an error with the first invalid value of a target, if there is one."""
     if invalid.any():
         first = values[invalid][0].item()
         raise InputError(message.format(first), kind="mismatch", role="target")
 
 
-def _iou(matched: BoxPairs) -> Tensor:
+def _bce(logits: Array, target: Array) -> Array:
+    """Binary cross-entropy of each element."""
+    functional = library(logits).nn.functional
+    bce: Array = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return bce
+
+
+def _iou(matched: BoxPairs) -> Array:
     """IoU of each pair; 0 for two boxes without area."""
     return ratio_or_zero(*overlap(matched.pred, matched.target))
 
 
-def _distance(matched: BoxPairs) -> Tensor:
+def _distance(matched: BoxPairs) -> Array:
     """Squared distance of the centres over the squared diagonal, d²/c²."""
     square = ((centre(matched.pred) - centre(matched.target)) ** 2).sum(-1)
     return ratio_or_zero(square, (around(matched.pred, matched.target) ** 2).sum(-1))
 
 
-def _angle(box: Tensor) -> Tensor:
+def _angle(box: Array) -> Array:
     """Angle atan w/h: π/2 for a box without height, π/4 for one with neither width nor height."""
     width, height = (box[..., 2:] - box[..., :2]).unbind(-1)
     non_empty = (width != 0) | (height != 0)
-    return torch.atan2(width.where(non_empty, 1.0), height.where(non_empty, 1.0))
+    angle: Array = library(box).atan2(width.where(non_empty, 1.0), height.where(non_empty, 1.0))
+    return angle
 
 
-def _smooth(x: Tensor, beta: float) -> Tensor:
+def _smooth(x: Array, beta: float) -> Array:
     """Smooth L1 of each element."""
     linear = x.abs() - beta / 2
     return linear if beta == 0 else (x * x / (2 * beta)).where(x.abs() < beta, linear)
 
 
-def _labels(target: Tensors, name: str) -> Tensor:
+def _labels(target: Tensors, name: str) -> Array:
     """Labels (B, N) of a record, as whole numbers."""
     labels = check_tensor(target, name, (None, None))
     if labels.is_floating_point() and (labels % 1 != 0).any():

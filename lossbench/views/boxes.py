@@ -5,22 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor
-
 from lossbench.errors import SettingError
-from lossbench.interface.annotations import PerPixel
+from lossbench.interface.annotations import Array, PerPixel
 from lossbench.interface.sample_batch import SampleBatch
+from lossbench.interface.stable_math import library
 
 
 @dataclass(frozen=True)
 class BoxPairs:
     """Pairs of boxes, each (B, N, 4) as x1, y1, x2, y2, with the weight of each pair."""
 
-    pred: Tensor
-    target: Tensor
-    matched: Tensor  # (B, N) whether both boxes exist; an unmatched box fills both places
-    counts: Tensor  # (B, C, N) 1 in the class of a pair that counts, 0 elsewhere
+    pred: Array
+    target: Array
+    matched: Array  # (B, N) whether both boxes exist; an unmatched box fills both places
+    counts: Array  # (B, C, N) 1 in the class of a pair that counts, 0 elsewhere
 
     @classmethod
     def of(
@@ -49,33 +47,34 @@ class BoxPairs:
         counts = boxes.of_class * counting[unmatched][:, None]
         return cls(pred, target, matched, counts)
 
-    def each(self, value: Tensor, worst: float) -> PerPixel:
+    def each(self, value: Array, worst: float) -> PerPixel:
         """The loss of each pair (B, N), or the worst value for an unmatched box."""
         value = value.where(self.matched, worst)[:, None] * self.counts
         return PerPixel(value, mass=self.counts)
 
 
-def overlap(pred: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def overlap(pred: Array, target: Array) -> tuple[Array, Array]:
     """Intersection and union of boxes (…, 4), each (…)."""
-    low = torch.maximum(pred[..., :2], target[..., :2])
-    high = torch.minimum(pred[..., 2:], target[..., 2:])
+    low = library(pred).maximum(pred[..., :2], target[..., :2])
+    high = library(pred).minimum(pred[..., 2:], target[..., 2:])
     intersection = (high - low).clamp(min=0).prod(-1)
     areas = [(box[..., 2:] - box[..., :2]).prod(-1) for box in (pred, target)]
     return intersection, areas[0] + areas[1] - intersection
 
 
-def around(pred: Tensor, target: Tensor) -> Tensor:
+def around(pred: Array, target: Array) -> Array:
     """Width and height of the smallest box around both, (…, 2)."""
-    low = torch.minimum(pred[..., :2], target[..., :2])
-    return torch.maximum(pred[..., 2:], target[..., 2:]) - low
+    low = library(pred).minimum(pred[..., :2], target[..., :2])
+    sides: Array = library(pred).maximum(pred[..., 2:], target[..., 2:]) - low
+    return sides
 
 
-def centre(box: Tensor) -> Tensor:
+def centre(box: Array) -> Array:
     """Centre x and y of boxes, (…, 2)."""
     return (box[..., :2] + box[..., 2:]) / 2
 
 
-def ratio_or_zero(numerator: Tensor, denominator: Tensor) -> Tensor:
+def ratio_or_zero(numerator: Array, denominator: Array) -> Array:
     """Ratio of two tensors; 0, with gradient 0, where the denominator is 0."""
     defined = denominator > 0
     return (numerator / denominator.where(defined, 1.0)).where(defined, 0.0)

@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from lossbench.errors import SettingError
 from lossbench.geometry.box_matching import NONE, match, ranks
-from lossbench.interface.annotations import Count, Share
-from lossbench.interface.row_list import RowList
+from lossbench.interface.annotations import Array, Count, Share
+from lossbench.interface.row_list import RowList, SampleRows
 from lossbench.interface.sample_batch import SampleBatch
+from lossbench.runtime.array_types import AnyArray, BoolArray, FloatArray, IntArray
 
 THRESHOLDS = tuple(np.linspace(0.5, 0.95, 10).tolist())
 RECALLS = np.linspace(0, 1, 101)
@@ -33,16 +31,15 @@ TINY = float(np.spacing(1))  # guard against 0/0, as in pycocotools
 class RankedDetections:
     """Detections that count at one threshold or more, and the number of objects per class.
 
-    D detections, L thresholds, K classes. Samples are concatenated, not added.
+    D detections, L thresholds, B samples, K classes. Samples are concatenated, not added.
     """
 
-    score: NDArray[np.float64]  # (D,)
-    of_class: NDArray[np.int64]  # (D,)
-    order: NDArray[np.int64]  # (D,) number of the image; within an image, best score first
-    hit: NDArray[np.bool_]  # (L, D) true positives: matched to an object that counts
-    alarm: NDArray[np.bool_]  # (L, D) false positives; ignored detections are neither
-    objects: NDArray[np.int64]  # (K,)
-    device: torch.device
+    score: FloatArray  # (D,)
+    group: IntArray  # (D,) ascending, sample · K + class; within a group, best score first
+    order: IntArray  # (D,) number of the image
+    hit: BoolArray  # (L, D) true positives: matched to an object that counts
+    alarm: BoolArray  # (L, D) false positives; ignored detections are neither
+    objects: IntArray  # (B, K)
 
     @classmethod
     def of(
@@ -66,69 +63,102 @@ class RankedDetections:
             max_detections: number of detections per image and class that count, best first.
             iou_type: IoU of boxes (bbox) or of masks (segm, needs pycocotools).
         """
-        sample = values.detections
-        if sample is None:
+        batch = values.detections
+        if batch is None:
             raise SettingError("this score needs detections, which `lossbench.evaluate` reads")
         thresholds = THRESHOLDS if iou_thresholds is None else iou_thresholds
         levels = thresholds if isinstance(thresholds, Sequence) else (thresholds,)
         if not levels:
             raise SettingError("iou_thresholds=[] has no threshold; none takes COCO's ten")
-        overlap = sample.of_boxes if iou_type == "bbox" else sample.of_masks
+        overlap = batch.of_boxes if iou_type == "bbox" else batch.of_masks
         low, high = AREAS[area]
         pred_off, target_off = (
-            (boxes.area < low) | (boxes.area > high) for boxes in (sample.pred, sample.target)
+            (boxes.area < low) | (boxes.area > high)
+            for boxes in (batch.pred.boxes, batch.target.boxes)
         )
-        crowd, target_class = sample.target.crowd, sample.target.of_class
+        crowd = batch.target.boxes.crowd
         ignored = crowd | target_off
-        p = sample.pred.ranked
-        p = p[ranks(sample.pred.of_class[p]) < max_detections]
-        of_class = sample.pred.of_class[p]
-        indices = match(overlap[p], of_class, target_class, crowd, ignored, levels)
+        is_counted = batch.pred.rank < max_detections
+        pred, target = batch.candidates
+        if not is_counted.all():
+            rows = is_counted[pred]
+            pred, target, overlap = pred[rows], target[rows], overlap[rows]
+        indices = match(pred, target, overlap, batch.pred.group, crowd, ignored, levels)
         hit = indices != NONE
-        counts = np.where(hit, ~np.append(ignored, True)[indices], ~pred_off[p])
+        counts = np.where(hit, ~np.append(ignored, True)[indices], is_counted & ~pred_off)
         kept = counts.any(0)
+        order = np.array([sample.target.order for sample in batch.samples], np.int64)
         return cls(
-            sample.pred.score[p][kept],
-            of_class[kept],
-            np.full(kept.sum(), sample.target.order),
+            batch.pred.boxes.score[kept],
+            batch.pred.group[kept],
+            order[batch.pred.sample[kept]],
             (hit & counts)[:, kept],
             (~hit & counts)[:, kept],
-            np.bincount(target_class[~ignored], minlength=values.support.shape[1]),
-            values.weight.device,
+            batch.count(batch.target.group[~ignored]),
         )
 
-    def listed(self) -> RowList:
-        """Rows for concatenating samples, by image and within an image by score."""
-        rows = {name: getattr(self, name) for name in ("score", "of_class", "hit", "alarm")}
-        keys = {"order": self.order, "rank": np.arange(len(self.order))}
-        return RowList({**keys, **rows}, {"objects": self.objects})
+    def listed(self) -> SampleRows:
+        """Rows for concatenating samples, by image and within an image by class and score."""
+        sample, of_class = np.divmod(self.group, self.objects.shape[1])
+        rows: dict[str, AnyArray] = {"order": self.order, "rank": ranks(sample)}
+        rows |= {"score": self.score, "of_class": of_class, "hit": self.hit, "alarm": self.alarm}
+        return SampleRows(rows, {"objects": self.objects}, sample)
 
     @classmethod
     def joined(cls, listed: RowList) -> RankedDetections:
-        """Concatenate samples."""
-        rows = {name: array for name, array in listed.rows.items() if name != "rank"}
-        return cls(**rows, **listed.totals, device=torch.device("cpu"))
+        """Concatenate samples, sorted by image, into one."""
+        rows, objects = dict(listed.rows), listed.totals["objects"]
+        ranked = (-rows["score"]).argsort(kind="stable")
+        kind = np.min_scalar_type(len(objects))
+        ranked = ranked[rows["of_class"][ranked].astype(kind).argsort(kind="stable")]
+        score, of_class, order = (rows[name][ranked] for name in ("score", "of_class", "order"))
+        hit, alarm = (rows[name][:, ranked] for name in ("hit", "alarm"))
+        return cls(score, of_class, order, hit, alarm, objects[None])
 
     @cached_property
-    def curves(self) -> tuple[Tensor, Tensor]:
-        """Precision at 101 recalls (1, K, L, 101) and final recall (1, K, L); nan without objects.
+    def average_precision(self) -> Array:
+        """Mean over the thresholds and 101 recalls of the precision, (B, K); nan without objects.
 
         Precision is the highest precision at that recall or a higher one.
         """
-        undefined = np.where(self.objects > 0, 0.0, np.nan)[:, None, None]
-        precision = np.tile(undefined, (1, len(self.hit), len(RECALLS)))
-        recall = precision[..., 0].copy()
-        ranked = np.lexsort((self.order, -self.score))
-        for of_class in np.unique(self.of_class[self.hit.any(0)]):  # without a hit both stay 0
-            rows = ranked[self.of_class[ranked] == of_class]
-            tp, fp = self.hit[:, rows].cumsum(1), self.alarm[:, rows].cumsum(1)
-            recalls = tp / self.objects[of_class]
-            best = np.maximum.accumulate((tp / (tp + fp + TINY))[:, ::-1], 1)[:, ::-1]
-            best = np.pad(best, ((0, 0), (0, 1)))  # 0 beyond the last recall
-            recall[of_class] = recalls[:, -1]
-            for level in np.flatnonzero(tp[:, -1]):
-                precision[of_class, level] = best[level, recalls[level].searchsorted(RECALLS)]
-        return (
-            torch.as_tensor(precision, device=self.device)[None],
-            torch.as_tensor(recall, device=self.device)[None],
+        start = np.searchsorted(self.group, self.group)
+        level, row = np.nonzero(self.hit)  # the precision falls between hits
+        tp, fp = (_within(each, start)[level, row] for each in (self.hit, self.alarm))
+        group, objects = self.group[row], self.objects.ravel()
+        best = _highest_from(tp / (tp + fp + TINY), level * len(objects) + group)
+        reached = np.searchsorted(RECALLS, tp / objects[group], "right")
+        before = np.where(tp == 1, 0, np.searchsorted(RECALLS, (tp - 1) / objects[group], "right"))
+        sums = np.bincount(group, best * (reached - before), len(objects))
+        mean = sums.reshape(self.objects.shape) / (len(RECALLS) * len(self.hit))
+        return cast(Array, np.where(self.objects > 0, mean, np.nan))
+
+    @cached_property
+    def average_recall(self) -> Array:
+        """Mean over the thresholds of the final recall, (B, K); nan without objects."""
+        hits = np.bincount(self.group, self.hit.sum(0), self.objects.size)
+        possible = self.objects * len(self.hit)
+        recall = np.full(possible.shape, np.nan)
+        np.divide(hits.reshape(possible.shape), possible, out=recall, where=possible > 0)
+        return cast(Array, recall)
+
+
+def _within(rows: BoolArray, start: IntArray) -> IntArray:
+    """The number of true rows (L, D) of a group up to each row; `start` is its group's first."""
+    sums = np.zeros((len(rows), rows.shape[1] + 1), np.int64)
+    rows.cumsum(1, out=sums[:, 1:])
+    counts: IntArray = sums[:, 1:] - sums[:, start]
+    return counts
+
+
+def _highest_from(values: FloatArray, segment: IntArray) -> FloatArray:
+    """The highest value of a segment from each element on; segments ascend."""
+    highest, step = values.copy(), 1
+    while step < len(values):
+        same = segment[step:] == segment[:-step]
+        if not same.any():
+            break
+        highest[:-step] = np.where(
+            same, np.maximum(highest[:-step], highest[step:]), highest[:-step]
         )
+        step *= 2
+    return highest

@@ -161,6 +161,9 @@ RUNS: dict[str, list[object]] = {
     "instances": ["eval", SAMPLES / "instances" / "pred", SAMPLES / "instances" / "gt",
                   "--task", "instances"],
     "image": ["eval", SAMPLES / "image" / "pred", SAMPLES / "image" / "gt", "-l", "psnr"],
+    "detections": ["eval", SAMPLES / "detection" / "results.json",
+                   SAMPLES / "detection" / "instances.json", "--group-by", "{place}_{number}",
+                   "-l", "average_precision_boxes", "-l", "average_recall_boxes(area=small)"],
 }  # fmt: skip
 
 

@@ -1013,6 +1013,7 @@ def test_a_killed_run_goes_on_unless_its_files_changed(
 ) -> None:
     """What was finished is cut at some byte; then a score changes."""
     monkeypatch.setattr("lossbench.engine.pipeline.PART_SECONDS", 0.0)
+    monkeypatch.setattr("lossbench.engine.pipeline.DETECTION_PAIRS", 1)
     truth, found = drawn(6, images=7)
     files = written(tmp_path, truth, found)
     path = tmp_path / "r.json.part"

@@ -79,6 +79,7 @@ COMPUTING = (
     "views",
     "geometry",
     "interface",
+    "engine/compute/detections.py",
     "engine/compute/device.py",
     "engine/compute/evaluate.py",
     "engine/compute/pooled.py",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lossbench.data.formats.boxes import Boxes, Detections
+from lossbench.data.formats.boxes import Boxes, BoxTable, Detections, count_objects
 from lossbench.data.formats.coco_masks import Segmentations
 from lossbench.data.pairing.pairs import Category, Pair
 from lossbench.data.planning.classes import MAX_CLASSES, Classes
@@ -58,18 +59,15 @@ def plan_detections(
 
 def crowded_images(plan: Plan, pairs: Sequence[Pair], limit: int) -> list[tuple[int, str, str]]:
     """Images with more true objects of a class than a limit: the number, the class and the id."""
-    crowded = []
+    sides = dict[str, Boxes]()
     for pair in pairs:
         (source,) = pair.sources["target"]
-        try:
-            boxes = source if isinstance(source, Boxes) else _boxes(plan.target, source)
-        except InputError:  # is an error of the pair where it is evaluated
-            continue
-        counts = np.bincount(boxes.of_class[~boxes.crowd], minlength=1)
-        if counts.max() > limit:
-            name = plan.names[counts.argmax()]
-            crowded.append((int(counts.max()), name, pair.id))
-    return crowded
+        with suppress(InputError):  # is an error of the pair where it is evaluated
+            sides[pair.id] = source if isinstance(source, Boxes) else _boxes(plan.target, source)
+    counts = count_objects(list(sides.values()), len(plan.names))
+    crowded = np.flatnonzero(counts.max(1, initial=0) > limit).tolist()
+    ids = list(sides)
+    return [(int(counts[i].max()), plan.names[counts[i].argmax()], ids[i]) for i in crowded]
 
 
 def read_detections(plan: Plan, pair: Pair) -> Detections:
@@ -146,15 +144,15 @@ def _boxes(reading: InputEncoding, source: Source) -> Boxes:
             expected = f"expected ({len(corners)}, height, width), one a box"
             raise reading.unfit(f"has masks of shape {shape}; {expected}")
         masks = Segmentations.of_masks(arrays["masks"])
-    return Boxes(
+    table = BoxTable(
         corners,
         size,
         rows.get("area", size),
         _classes(reading, rows.get("labels"), len(corners)),
         rows.get("scores", nothing),
         rows.get("crowd", nothing) != 0,
-        masks,
     )
+    return Boxes(table, 0, len(corners), masks)
 
 
 def _checked(reading: InputEncoding, name: str, array: AnyArray, count: int | None) -> FloatArray:

@@ -108,7 +108,7 @@ def glance_at_vectors(pred: AnyArray, target: AnyArray) -> Glance:
 
 def glance_at_boxes(pred: Boxes, target: Boxes) -> Glance:
     """A glance at the boxes of a picture."""
-    return glance_at_vectors(pred.corners, target.corners)
+    return glance_at_vectors(pred.rows.corners, target.rows.corners)
 
 
 def _checksums(*sides: AnyArray) -> list[int]:

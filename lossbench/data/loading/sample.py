@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, NamedTuple, cast
 
@@ -14,15 +14,15 @@ from PIL import Image
 from lossbench.data.counting.instance_overlap import InstanceOverlap, count_segments
 from lossbench.data.counting.joint_histogram import CountTable, differences, joint
 from lossbench.data.counting.sparse_histogram import Cells, occurring
-from lossbench.data.formats.boxes import Detections
+from lossbench.data.formats.boxes import Boxes, Detections
 from lossbench.data.formats.voxel_grid import VoxelGrid
 from lossbench.data.loading.detections import read_detections
 from lossbench.data.loading.glance import Glance, glance, glance_at_boxes, glance_at_vectors
 from lossbench.data.loading.records import RECORD_TASKS, Record, read_tensors
 from lossbench.data.loading.truth import (
     checksum,
-    checksum_of_boxes,
     checksum_of_tensors,
+    checksums_of_boxes,
     class_counts,
     counts_of_pixels,
     counts_of_table,
@@ -106,6 +106,22 @@ class Sample:
     notes: tuple[Note, ...] = ()  # what its files say of themselves
 
 
+def make_samples(plan: Plan, pairs: Iterable[Pair]) -> list[Sample | PairError]:
+    """Decode pairs and compare them with the plan."""
+    if plan.task != "detection":
+        return [make_sample(plan, pair) for pair in pairs]
+    samples, read = list[Sample | PairError](), list[tuple[int, Pair, Boxes]]()
+    for index, pair in enumerate(pairs):
+        samples.append(sample := make_sample(plan, pair))
+        if isinstance(sample, Sample) and isinstance(sample.pixels, Detections):
+            read.append((index, pair, sample.pixels.target))
+    contents = checksums_of_boxes([boxes for *_, boxes in read])
+    for (index, pair, boxes), content in zip(read, contents, strict=True):
+        truth = hash_truth(pair, (len(boxes), 4), content)
+        samples[index] = replace(cast(Sample, samples[index]), truth=truth)
+    return samples
+
+
 def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
     """Decode a pair and compare it with the plan."""
     is_sampled = pair.id in plan.sampled
@@ -118,10 +134,8 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
             return Sample(1, None, record, truth, glance_at_vectors(*sides) if seen else None)
         if plan.task == "detection":
             boxes = read_detections(plan, pair)
-            content = checksum_of_boxes(boxes.target)
-            truth = hash_truth(pair, boxes.target.corners.shape, content)
             seen_boxes = glance_at_boxes(*boxes.sides) if is_sampled else None
-            return Sample(1, None, boxes, truth, seen_boxes)
+            return Sample(1, None, boxes, 0, seen_boxes)  # `make_samples` adds the truth
         loaded, facts = dict[str, AnyArray](), dict[str, LoadedFile]()
         for role in pair.sources:
             loaded[role], facts[role] = _load(plan, role, pair)

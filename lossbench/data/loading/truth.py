@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from lossbench.data.arrays.byte_histogram import histogram
 from lossbench.data.counting.joint_histogram import CountTable
 from lossbench.data.counting.sparse_histogram import Cells
-from lossbench.data.formats.boxes import Boxes
+from lossbench.data.formats.boxes import Boxes, joined
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.runtime.array_types import AnyArray, IntArray
@@ -74,8 +74,14 @@ def checksum_of_tensors(tensors: Mapping[str, AnyArray]) -> bytes:
     )
 
 
-def checksum_of_boxes(boxes: Boxes) -> bytes:
-    """A checksum of boxes in any order."""
+def checksums_of_boxes(sides: Sequence[Boxes]) -> list[bytes]:
+    """A checksum of the boxes of each sample in any order."""
+    boxes, lengths = joined(sides), [len(each) for each in sides]
     facts = boxes.area, boxes.of_class, boxes.crowd
     table = np.column_stack([boxes.corners, *facts]).astype(np.float64)
-    return checksum(table[np.lexsort(table.T)])
+    sample = np.repeat(np.arange(len(sides)), lengths)
+    rows = table[np.lexsort((*table.T, sample))]
+    stops = np.cumsum(lengths).tolist()
+    return [
+        checksum(rows[stop - length : stop]) for stop, length in zip(stops, lengths, strict=True)
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import defaultdict
 from collections.abc import (
     Callable,
@@ -15,20 +16,24 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import dataclass
-from itertools import islice
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from lossbench.data.formats.boxes import Boxes
+from lossbench.data.formats.boxes import Boxes, BoxTable
 from lossbench.data.formats.coco_masks import Segmentations
 from lossbench.data.pairing.pairs import Category, Pairing
 from lossbench.data.pairing.panoptic import load_json, sort_images
 from lossbench.errors import InputError, either, mismatch
+from lossbench.runtime.array_types import FloatArray
 
 BEGINNING = 1000  # bytes of a JSON file that tell a list from an object
 LISTS = ("images", "annotations", "categories")
+ODD_PATH = re.compile(r"^\.*$|//|(^|/)\.(/|$)|/$")  # a path that can be written shorter
+REFERENCES = ("image_id", "category_id")
 SHOWN = 3  # ids that a message lists
 RESULTS = (
     "expected COCO's results format: a list of detections, each with image_id, category_id, score"
@@ -43,26 +48,19 @@ INSTANCES = (
 LVIS = ("neg_category_ids", "not_exhaustive_category_ids")
 
 
-@dataclass(frozen=True)
-class CocoImage:
+class CocoImage(NamedTuple):
     """A picture that the ground truth lists."""
 
-    name: str
-    files: tuple[str, ...]  # the names of its file that tools write for its id
-    order: int  # by image_id, in which pycocotools goes through them
+    path: str
+    name: str  # its path without a suffix
     height: int
     width: int
 
-
-class CocoObject(NamedTuple):
-    """A detection, or an object of the ground truth."""
-
-    box: list[float]  # x, y, width, height
-    area: float
-    category: int  # its index
-    score: float
-    crowd: bool
-    mask: Any  # None where there is none
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of its file that tools write for its id."""
+        names = self.path, self.name
+        return tuple(dict.fromkeys((*names, *(each.rpartition("/")[2] for each in names))))
 
 
 def is_results(path: str) -> bool:
@@ -96,21 +94,15 @@ def read_coco(pred: str, target: str) -> Pairing:
         raise mismatch(f"{pred} is of another kind: it is no list; {RESULTS}")
     categories = tuple(_categories(target, truth["categories"]))
     images = _images(target, truth["images"])
-    indices = {category.id: index for index, category in enumerate(categories)}
-    known = _keys(images, lambda id_: (str(id_), *images[id_].files))
-    of_class = _keys(indices, lambda id_: (str(id_), categories[indices[id_]].name))
-    detections = _entries(pred, "detection", results, RESULTS)
-    annotations = _entries(target, "annotation", truth["annotations"], INSTANCES)
-    sides = {
-        "pred": (pred, _by_image("pred", detections, images, known, indices, of_class)),
-        "target": (target, _by_image("target", annotations, images, known, indices, of_class)),
+    known = KnownIds(images, categories)
+    lists = {
+        "pred": ObjectList("pred", pred, "detection", results, RESULTS),
+        "target": ObjectList("target", target, "annotation", truth["annotations"], INSTANCES),
     }
+    sides = [by_image(each.columns(known), each, images) for each in lists.values()]
     pairing = Pairing(categories=categories, notes=_notes_of_lvis(truth))
-    for id_, image in images.items():
-        sources = {
-            role: (_boxes(image, f"{file} (image_id {id_})", by_image.get(id_, ())),)
-            for role, (file, by_image) in sides.items()
-        }
+    for image, *boxes in zip(images.values(), *sides, strict=True):
+        sources = {role: (each,) for role, each in zip(lists, boxes, strict=True)}
         pairing.pairs.append(image.name, sources)
     sort_images(pairing, target)
     if not pairing.pairs:
@@ -213,21 +205,72 @@ def _categories(file: str, listed: Iterable[Any]) -> Iterator[Category]:
 
 
 def _images(file: str, listed: Iterable[Any]) -> dict[Hashable, CocoImage]:
-    """The pictures by image_id."""
+    """The pictures by image_id, in the order in which pycocotools goes through them."""
     entries = dict[Hashable, CocoRecord]()
     for entry in _entries(file, "image", listed, INSTANCES):
         if entries.setdefault(id_ := entry.key("id"), entry) is not entry:
             raise entry.unfit(f"has the id {id_!r}, which is there twice")
     images = dict[Hashable, CocoImage]()
-    for order, id_ in enumerate(sorted(entries, key=lambda id_: (isinstance(id_, str), id_))):
+    for id_ in sorted(entries, key=lambda id_: (isinstance(id_, str), id_)):
         entry = entries[id_]
-        path = PurePosixPath(str(entry.values.get("file_name", id_)))
-        files = tuple(dict.fromkeys((str(path), str(path.with_suffix("")), path.name, path.stem)))
-        size = (
+        height, width = (
             int(entry.float_of(side)) if side in entry.values else 0 for side in ("height", "width")
         )
-        images[id_] = CocoImage(str(path.with_suffix("")), files, order, *size)
+        path = normal_path(str(entry.values.get("file_name", id_)))
+        images[id_] = CocoImage(path, without_suffix(path), height, width)
     return images
+
+
+def normal_path(path: str) -> str:
+    """A relative path as `PurePosixPath` writes it."""
+    return str(PurePosixPath(path)) if ODD_PATH.search(path) else path
+
+
+def without_suffix(path: str) -> str:
+    """A path without the ending of its last name."""
+    name = path.rpartition("/")[2]
+    dot = name.rfind(".")
+    return path[: dot - len(name)] if 0 < dot < len(name) - 1 else path
+
+
+class KnownIds:
+    """The images and categories that entries may refer to, by id or by a name that is unique."""
+
+    def __init__(
+        self, images: Mapping[Hashable, CocoImage], categories: Sequence[Category]
+    ) -> None:
+        self.images, self.categories = images, categories
+        self.image_index = {id_: index for index, id_ in enumerate(images)}
+        self.category_index = {each.id: index for index, each in enumerate(categories)}
+
+    @cached_property
+    def image_names(self) -> dict[Hashable, Hashable]:
+        """The image_id of each way to write it."""
+        return _keys(self.images, lambda id_: (str(id_), *self.images[id_].files))
+
+    @cached_property
+    def category_names(self) -> dict[Hashable, Hashable]:
+        """The category_id of each way to write it."""
+        names = {each.id: (str(each.id), each.name) for each in self.categories}
+        return _keys(names, names.__getitem__)
+
+    def refer(self, entry: CocoRecord) -> tuple[int, int]:
+        """The indices of an entry's image and category.
+
+        Raises:
+            InputError: the ground truth lacks one of them.
+        """
+        image = _known(entry, "image_id", self.image_names)
+        if image is None:
+            ids = _shown(self.image_index)
+            raise entry.unfit(f"is in no image of the ground truth, whose ids are {ids}")
+        category = _known(entry, "category_id", self.category_names)
+        if category is None:
+            raise entry.unfit(
+                f"has the category_id {entry['category_id']!r}, which the ground truth lacks; it"
+                f" has {_shown(self.category_index)}"
+            )
+        return self.image_index[image], self.category_index[cast(int, category)]
 
 
 def _keys(
@@ -242,36 +285,135 @@ def _keys(
     return alone | {id_: id_ for id_ in ids}
 
 
-def _by_image(
-    role: str,
-    entries: Iterable[CocoRecord],
-    images: Mapping[Hashable, CocoImage],
-    image_ids: Mapping[Hashable, Hashable],
-    indices: Mapping[Any, int],
-    category_ids: Mapping[Hashable, Hashable],
-) -> dict[Hashable, list[CocoObject]]:
-    """The entries of one side by image_id."""
-    by_image, ids = defaultdict[Hashable, list[CocoObject]](list), set[Hashable]()
-    for entry in entries:
-        image = _known(entry, "image_id", image_ids)
-        if image is None:
-            raise entry.unfit(f"is in no image of the ground truth, whose ids are {_shown(images)}")
-        category = _known(entry, "category_id", category_ids)
-        if category is None:
-            raise entry.unfit(
-                f"has the category_id {entry['category_id']!r}, which the ground truth lacks; it"
-                f" has {_shown(indices)}"
-            )
-        if role == "target" and "id" in entry.values:
-            if entry.key("id") in ids:
-                raise entry.unfit(f"has the id {entry.key('id')!r}, which is there twice")
-            ids.add(entry.key("id"))
-        mask = entry.values.get("segmentation")
-        box, area = _box_and_area(role, entry, images[image], mask)
-        score = entry.float_of("score") if role == "pred" else 0.0
-        crowd = role == "target" and bool(entry.values.get("iscrowd", 0))
-        by_image[image].append(CocoObject(box, area, indices[category], score, crowd, mask))
-    return by_image
+class Columns(NamedTuple):
+    """The entries of one side as columns."""
+
+    image: Sequence[int]  # its index
+    category: Sequence[int]  # its index
+    box: FloatArray  # (N, 4) x, y, width, height
+    area: FloatArray
+    score: FloatArray
+    crowd: Sequence[bool]
+    mask: Sequence[Any]  # None where there is none
+
+
+class ObjectList(NamedTuple):
+    """The detections or the objects of a JSON file."""
+
+    role: str
+    file: str
+    kind: str
+    listed: list[Any]
+    expected: str
+
+    def columns(self, known: KnownIds) -> Columns:
+        """The entries, checked: as columns where all have the usual types, else one by one.
+
+        Raises:
+            InputError: an entry is not of the format.
+        """
+        try:
+            columns = self._usual(known)
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
+            columns = None
+        return columns or self._each(known)
+
+    def _usual(self, known: KnownIds) -> Columns | None:
+        """The columns of entries with whole numbers as ids and a box; None of others."""
+        listed, is_pred = self.listed, self.role == "pred"
+        images, categories = ([each[key] for each in listed] for key in REFERENCES)
+        boxes = [each["bbox"] for each in listed]
+        numbers = list(chain.from_iterable(boxes))
+        types = {type(boxes), *map(type, boxes), *map(type, images), *map(type, categories)}
+        if not (types <= {list, int} and set(map(len, boxes)) <= {4} and plain_numbers(numbers)):
+            return None
+        box = np.array(numbers, np.float64).reshape(-1, 4)
+        area = box[:, 2] * box[:, 3]
+        score = np.zeros(len(box))
+        crowds: Sequence[bool] = [False] * len(box)
+        if is_pred:
+            scores = [each["score"] for each in listed]
+            if not plain_numbers(scores):
+                return None
+            score = np.array(scores, np.float64)
+        else:
+            crowds = [bool(each.get("iscrowd", 0)) for each in listed]
+            areas = [each.get("area", math.nan) for each in listed]
+            ids = [each["id"] for each in listed if "id" in each]
+            if not (plain_numbers(areas) and {int}.issuperset(map(type, ids))):
+                return None
+            has_area = np.array(["area" in each for each in listed], np.bool_)
+            area = np.where(has_area, np.array(areas, np.float64), area)
+            if len(set(ids)) < len(ids):
+                return None
+        are_finite = all(np.isfinite(each).all() for each in (box, area, score))
+        if not are_finite or (box[:, 2:] < 0).any():
+            return None
+        return Columns(
+            [known.image_index[each] for each in images],
+            [known.category_index[each] for each in categories],
+            box,
+            area,
+            score,
+            crowds,
+            [each.get("segmentation") for each in listed],
+        )
+
+    def _each(self, known: KnownIds) -> Columns:
+        """The columns of any entries."""
+        ids, rows = set[Hashable](), list[tuple[Any, ...]]()
+        images = list(known.images.values())
+        for entry in _entries(self.file, self.kind, self.listed, self.expected):
+            image, category = known.refer(entry)
+            if self.role == "target" and "id" in entry.values:
+                if entry.key("id") in ids:
+                    raise entry.unfit(f"has the id {entry.key('id')!r}, which is there twice")
+                ids.add(entry.key("id"))
+            mask = entry.values.get("segmentation")
+            box, area = _box_and_area(self.role, entry, images[image], mask)
+            score = entry.float_of("score") if self.role == "pred" else 0.0
+            crowd = self.role == "target" and bool(entry.values.get("iscrowd", 0))
+            rows.append((image, category, box, area, score, crowd, mask))
+        columns: list[Any] = list(zip(*rows, strict=True)) or [()] * len(Columns._fields)
+        of_images, categories, boxes, areas, scores, crowds, masks = columns
+        sides = np.array(boxes, np.float64).reshape(-1, 4)
+        sizes, values = np.array(areas, np.float64), np.array(scores, np.float64)
+        return Columns(of_images, categories, sides, sizes, values, crowds, masks)
+
+
+def plain_numbers(values: Sequence[Any]) -> bool:
+    """Whether values are numbers as JSON writes them."""
+    return {int, float}.issuperset(map(type, values))
+
+
+def by_image(
+    columns: Columns, listed: ObjectList, images: Mapping[Hashable, CocoImage]
+) -> Iterator[Boxes]:
+    """The boxes of each image."""
+    image = np.array(columns.image, np.int64)
+    order = image.argsort(kind="stable")
+    stops = np.bincount(image, minlength=len(images)).cumsum().tolist()
+    box = columns.box[order]
+    table = BoxTable(
+        np.concatenate([box[:, :2], box[:, :2] + box[:, 2:]], 1),
+        box[:, 2:].prod(-1),
+        columns.area[order],
+        np.array(columns.category, np.int64)[order],
+        columns.score[order],
+        np.array(columns.crowd, np.bool_)[order],
+    )
+    has_masks = columns.mask.count(None) < len(columns.mask)
+    masks = [columns.mask[index] for index in order.tolist()] if has_masks else []
+    start = 0
+    for number, (id_, image_) in enumerate(images.items()):
+        stop = stops[number]
+        of_image, shape = tuple(masks[start:stop]), (image_.height, image_.width)
+        segmentations = None
+        if of_image and None not in of_image:
+            where = f"{listed.file} (image_id {id_})"
+            segmentations = Segmentations(of_image, *shape, where)
+        yield Boxes(table, start, stop, segmentations, number, shape[::-1])
+        start = stop
 
 
 def _known(entry: CocoRecord, name: str, ids: Mapping[Hashable, Hashable]) -> Hashable | None:
@@ -302,22 +444,3 @@ def _box_and_area(
     if role == "target" and "area" in entry.values:
         return box, entry.float_of("area")
     return box, box[2] * box[3]
-
-
-def _boxes(image: CocoImage, where: str, objects: Sequence[CocoObject]) -> Boxes:
-    """The entries of one image as arrays."""
-    columns = zip(*objects, strict=True) if objects else [()] * 6
-    sides, areas, classes, scores, crowds, masks = columns
-    boxes = np.array(sides, np.float64).reshape(-1, 4)
-    all_masked = objects and None not in masks
-    return Boxes(
-        np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1),
-        boxes[:, 2:].prod(-1),
-        np.array(areas, np.float64),
-        np.array(classes, np.int64),
-        np.array(scores, np.float64),
-        np.array(crowds, np.bool_),
-        Segmentations(masks, image.height, image.width, where) if all_masked else None,
-        image.order,
-        (image.width, image.height),
-    )

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from lossbench.catalog.columns import Term
 from lossbench.data.counting.instance_overlap import InstanceOverlap
+from lossbench.data.formats.boxes import DetectionBatch, Detections
 from lossbench.data.loading.sample import Pixels
 from lossbench.data.planning.plan import Plan
 from lossbench.engine.backend import backend, is_plugin, needs_tensors, on_tables
 from lossbench.engine.compute.class_weights import probe_numbers, probes
-from lossbench.engine.compute.tables import counted_values, segment_values
+from lossbench.engine.compute.tables import counted_values, segment_values, unmatched_values
 from lossbench.engine.state.loaded_batch import LoadedBatch
 from lossbench.engine.state.scores import BatchScores
 from lossbench.errors import InputError, LossbenchError
@@ -23,6 +24,7 @@ from lossbench.interface import dispatch
 from lossbench.interface.annotations import Array
 from lossbench.interface.dispatch import loss_function
 from lossbench.interface.reduction import Sums
+from lossbench.interface.row_list import SampleRows
 from lossbench.interface.sample_batch import SampleBatch
 from lossbench.interface.stable_math import broadcast, concatenate, numbers, to_numpy
 from lossbench.runtime.array_types import FloatArray
@@ -68,6 +70,8 @@ def evaluate_parts(
 
     Features are computed for several samples together.
     """
+    if plan.task == "detection":
+        return [(chunk, evaluate_detections(plan, terms, device, chunk))]
     if not any(backend(plan, term) == "torch" for term in terms):
         parts = chunk.split() if plan.sparse or len(chunk.pixels) > 1 else [chunk]
         with np.errstate(all="ignore"):  # 0/0 is undefined, log 0 clamped
@@ -164,6 +168,37 @@ def _evaluate_samples(
         values = sample_values(plan, sample, device)
     evaluate_terms(rows, values, plan, terms)
     add_states(rows, values, terms)
+
+
+def evaluate_detections(
+    plan: Plan, terms: Sequence[Term], device: str, chunk: LoadedBatch
+) -> BatchScores:
+    """Every term on every sample of a chunk of boxes.
+
+    Scores that match detections themselves take all samples at once. Matched boxes come a sample at
+    a time, so that a value does not depend on its neighbours.
+    """
+    if not chunk.pixels:
+        return BatchScores()
+    batch = DetectionBatch(cast(Sequence[Detections], chunk.pixels), len(plan.names))
+    together = [term for term in terms if backend(plan, term) == "numpy"]
+    rows = BatchScores()
+    if together:
+        values = unmatched_values(batch)
+        evaluate_terms(rows, values, plan, together)
+        add_states(rows, values, together)
+    if others := [term for term in terms if term not in together]:
+        from lossbench.engine.compute.detections import matched_values
+        from lossbench.engine.compute.device import computing
+
+        parts = list[BatchScores]()
+        with computing(device):
+            for values in matched_values(plan, batch, device):
+                parts.append(part := BatchScores())
+                evaluate_terms(part, values, plan, others)
+                add_states(part, values, others)
+        rows.extend(BatchScores.joined(parts))
+    return rows
 
 
 def _check_sums(term: Term, sample: Any) -> None:
@@ -290,7 +325,7 @@ def add_states(rows: BatchScores, values: SampleBatch, terms: Sequence[Term]) ->
         if dispatch.joins(function):
             with as_sample_error(term):
                 for name, listed in dispatch.lists(function, values, term.options).items():
-                    rows.views[f"{term.key}/{name}"] = listed
+                    rows.views[f"{term.key}/{name}"] = SampleRows.of(listed)
             continue
         options = probes(term, values.task, values.support.shape[1])
         with as_sample_error(term):

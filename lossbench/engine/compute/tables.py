@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 
 from lossbench.data.counting.instance_overlap import NOTHING, VOID, InstanceOverlap
+from lossbench.data.formats.boxes import DetectionBatch
 from lossbench.data.planning.plan import Plan
 from lossbench.interface.cell_cache import MOST_PIXELS, CellCache
 from lossbench.interface.sample_batch import Input, SampleBatch, SegmentPairs, Task
@@ -143,3 +144,10 @@ def segment_values(plan: Plan, sample: InstanceOverlap, size: int) -> SampleBatc
         total,
         segments=SegmentPairs(count, pred, target, hot_pred, hot_target, sample.crowd, things),
     )
+
+
+def unmatched_values(batch: DetectionBatch) -> SampleBatch:
+    """All detections of a batch, for losses that match them themselves."""
+    nothing: Any = np.zeros((len(batch.samples), 1, 0))
+    inputs = {role: Input(nothing, "detection") for role in ("pred", "target")}
+    return SampleBatch(inputs, nothing, nothing.sum((1, 2)), detections=batch)

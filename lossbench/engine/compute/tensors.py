@@ -8,17 +8,12 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
 
-from lossbench.data.formats.boxes import Detections
 from lossbench.data.loading.records import Record
 from lossbench.data.loading.sample import Pixels
-from lossbench.data.planning.plan import MATCH, Plan
+from lossbench.data.planning.plan import Plan
 from lossbench.engine.compute.device_transfer import moved
-from lossbench.geometry.box_matching import NONE, match
 from lossbench.interface.sample_batch import (
-    AlignedBoxes,
     Input,
     NamedTensors,
     SampleBatch,
@@ -67,8 +62,6 @@ def pixel_values(plan: Plan, samples: Sequence[Pixels], device: str) -> SampleBa
 def sample_values(plan: Plan, sample: Any, device: str) -> SampleBatch:
     """One sample that is not counted, in the form that its task has."""
     match sample:
-        case Detections():
-            return detection_values(plan, sample, device)
         case Record():
             return record_values(plan, [sample], device)
     return pixel_values(plan, [sample], device)
@@ -77,51 +70,6 @@ def sample_values(plan: Plan, sample: Any, device: str) -> SampleBatch:
 def once(rows: Any) -> bool:
     """Whether all pixels share one number in memory."""
     return bool(rows.strides[-1] == 0)
-
-
-def detection_values(plan: Plan, sample: Detections, device: str) -> SampleBatch:
-    """Boxes of one sample: an element for each object and for each unmatched detection.
-
-    Prediction and target of an element are its score, 0 where it was missed, and 0 or 1. Crowds,
-    and detections in them, are no elements.
-    """
-    unmatched = np.ones(len(sample.pred.corners), np.bool_)
-    partner = np.full(len(sample.target.corners), NONE)
-    p, crowd = sample.pred.ranked, sample.target.crowd
-    of_class, target_class = sample.pred.of_class[p], sample.target.of_class
-    (matches,) = match(sample.of_boxes[p], of_class, target_class, crowd, crowd, [MATCH])
-    matched = matches != NONE
-    unmatched[p[matched]] = False
-    partner[matches[matched]] = p[matched]
-    objects = np.flatnonzero(~sample.target.crowd)
-    alarms = np.flatnonzero(unmatched)
-    pred = np.append(partner[objects], alarms)
-    target = np.append(objects, np.full(len(alarms), NONE))
-    classes = np.append(sample.target.of_class[objects], sample.pred.of_class[alarms])
-
-    def numbers(each: Any, dtype: torch.dtype = torch.float64) -> Tensor:
-        return torch.as_tensor(each, dtype=dtype, device=device)[None]
-
-    def corners(boxes: Any, indices: Any) -> Tensor:
-        """The corners of some boxes, zeros for NONE."""
-        return numbers(np.append(boxes.corners, np.zeros((1, 4)), 0)[indices])
-
-    indices = torch.as_tensor(classes, device=device)
-    hot = functional.one_hot(indices, len(plan.names)).T[None].to(torch.float64)
-    scores = np.append(sample.pred.score, 0.0)[pred]
-    inputs = {
-        "pred": Input(numbers(scores)[:, None] * hot, "detection"),
-        "target": Input(numbers(target != NONE)[:, None] * hot, "detection"),
-    }
-    boxes = AlignedBoxes(
-        corners(sample.pred, pred),
-        corners(sample.target, target),
-        numbers(pred != NONE, torch.bool),
-        numbers(target != NONE, torch.bool),
-        hot,
-    )
-    total = torch.full((1,), len(classes), dtype=torch.float64, device=device)
-    return SampleBatch(inputs, hot, total, boxes=boxes, detections=sample)
 
 
 def record_values(plan: Plan, samples: Sequence[Record], device: str) -> SampleBatch:

@@ -24,6 +24,7 @@ from lossbench.runtime.array_types import FloatArray
 
 Arrays = dict[str, NDArray[Any]]
 COMPACT = 8
+WHOLE = 2.0**53  # below it, float64 has every whole number
 MOST_ROWS = 1 << 24  # of all views of a run together, some 40 bytes each
 
 
@@ -97,6 +98,12 @@ def _expansion(numbers: Sequence[float]) -> list[float]:
     return parts
 
 
+def adds_exactly(numbers: FloatArray) -> bool:
+    """Whether a plain sum along the first axis is exact, as that of small whole numbers is."""
+    whole = len(numbers) > 1 and (np.floor(numbers) == numbers).all()
+    return bool(whole and np.abs(numbers).max(initial=0) < WHOLE / len(numbers))
+
+
 class SumPool:
     """Exact sums of the additive states of losses, over the samples of a run on pixels."""
 
@@ -108,7 +115,7 @@ class SumPool:
         """Add the states of some samples: loss -> quantity -> array (B, …)."""
         for name, state in states.items():
             for quantity, numbers in state.items():
-                for row in numbers:
+                for row in [numbers.sum(0)] if adds_exactly(numbers) else numbers:
                     self.sums[name][quantity].add(row)
 
     def extend(self, other: SumPool) -> None:

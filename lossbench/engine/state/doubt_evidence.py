@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from lossbench.data.counting.sparse_histogram import Cells
-from lossbench.data.formats.boxes import Detections
+from lossbench.data.formats.boxes import Detections, count_objects, joined
 from lossbench.data.loading.glance import Glance
 from lossbench.data.loading.sample import Sample
 from lossbench.data.pairing.pairs import Pair
@@ -36,8 +36,8 @@ def gather(
             evidence.glances[pair.id] = sample.glance
         for note in sample.notes:
             evidence.add_note(note.text, note.file)
-        if isinstance(sample.pixels, Detections):
-            _add_boxes(evidence, sample.pixels)
+    if plan.task == "detection":
+        _add_boxes(evidence, [cast(Detections, each.pixels) for each in samples], len(plan.names))
     if plan.task not in ("binary", "multiclass", "multilabel"):
         return evidence
     counts = [each.counts for each in evidence.glances.values() if each.counts is not None]
@@ -64,22 +64,23 @@ def _is_one(pred: Source, target: Source) -> bool:
     return pred == target or (bool(one.st_ino) and os.path.samestat(one, other))
 
 
-def _add_boxes(evidence: DoubtEvidence, sample: Detections) -> None:
-    """Add what the boxes of one picture show."""
-    pred, target = sample.pred, sample.target
-    corners, extent = pred.corners, np.array(pred.extent or target.extent)
-    unit = int(((corners >= 0) & (corners <= 1)).all(1).sum())
-    evidence.unit_boxes += unit
-    evidence.unit_files += bool(unit)
+def _add_boxes(evidence: DoubtEvidence, samples: Sequence[Detections], classes: int) -> None:
+    """Add what the boxes of some pictures show."""
+    pred, target = ([getattr(each, side) for each in samples] for side in ("pred", "target"))
+    corners, counts = joined(pred).corners, list(map(len, pred))
+    sample = np.repeat(np.arange(len(samples)), counts)
+    extent = np.array([each.extent for each in pred]).reshape(-1, 2)[sample]
+    is_unit = ((corners >= 0) & (corners <= 1)).all(1)
+    beyond = np.maximum(-corners[:, :2], corners[:, 2:] - extent)
+    is_outside = (beyond > OUTSIDE * (corners[:, 2:] - corners[:, :2])).any(1) & extent.all(1)
     evidence.boxes += len(corners)
-    if extent.all():
-        beyond = np.maximum(-corners[:, :2], corners[:, 2:] - extent)
-        outside = int((beyond > OUTSIDE * (corners[:, 2:] - corners[:, :2])).any(1).sum())
-        evidence.outside += outside
-        evidence.outside_files += bool(outside)
-    evidence.farthest = max(evidence.farthest, float(target.corners.max(initial=0)))
-    objects = np.bincount(target.of_class[~target.crowd])
-    evidence.objects[int(objects.max(initial=0))] += 1
+    evidence.unit_boxes += int(is_unit.sum())
+    evidence.unit_files += len(np.unique(sample[is_unit]))
+    evidence.outside += int(is_outside.sum())
+    evidence.outside_files += len(np.unique(sample[is_outside]))
+    evidence.farthest = max(evidence.farthest, float(joined(target).corners.max(initial=0)))
+    most = count_objects(target, classes).max(1, initial=0)
+    evidence.objects.update(most.tolist())
 
 
 def _class_counts(plan: Plan, tables: Any) -> IntArray:

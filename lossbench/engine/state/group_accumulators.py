@@ -48,8 +48,7 @@ class GroupAccumulators:
             pools = self.pools.setdefault(group, Accumulators())
             if batch.tables is not None:
                 pools.tables.add([batch.tables[row] for row in members], batch.sizes[members])
-            for _ in members:
-                pools.views.add(rows.views)  # a batch with views has one sample
+            pools.views.add({name: each.some(members) for name, each in rows.views.items()})
             pools.sums.add(
                 {
                     name: {quantity: numbers[members] for quantity, numbers in state.items()}

@@ -15,7 +15,7 @@ from lossbench.data.counting.joint_histogram import CountTable
 from lossbench.data.counting.sparse_histogram import Cells
 from lossbench.data.formats.boxes import Detections
 from lossbench.data.loading.records import Record
-from lossbench.data.loading.sample import Pixels, Sample, make_sample
+from lossbench.data.loading.sample import Pixels, Sample, make_samples
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import Source
@@ -82,7 +82,7 @@ class LoadedBatch:
 
 def load_batch(plan: Plan, pairs: Sequence[Pair]) -> LoadedBatch:
     """Read pairs and, if the plan is to count, make their tables."""
-    loaded = [make_sample(plan, pair) for pair in _fetched(list(pairs))]
+    loaded = make_samples(plan, _fetched(list(pairs)))
     samples = [(index, each) for index, each in enumerate(loaded) if isinstance(each, Sample)]
     tables = _stacked([each.table for _, each in samples if each.table is not None])
     read = [pairs[index] for index, _ in samples]

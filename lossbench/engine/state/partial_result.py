@@ -77,7 +77,7 @@ class PartialResult:
             samples = cast(tuple[Record, ...], batch.pixels)
             self.samples |= dict(zip((indices + self.start).tolist(), samples, strict=True))
         self.pools.sums.add(rows.states)
-        self.pools.views.add(rows.views)
+        self.pools.views.add({name: each.every for name, each in rows.views.items()})
         if batch.tables is not None:
             self.pools.tables.add(batch.tables, batch.sizes)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from lossbench.catalog.columns import Term
-from lossbench.interface.row_list import RowList
+from lossbench.interface.row_list import SampleRows
 from lossbench.runtime.array_types import FloatArray, IntArray
 
 # By term with automatic options: the fields of the result that each probe gives.
@@ -23,10 +24,52 @@ class BatchScores:
     classes: dict[Term, FloatArray] = field(default_factory=dict)  # (B, K)
     # Additive states of pixels: by term and quantity, (B, …).
     states: dict[str, dict[str, FloatArray]] = field(default_factory=dict)
-    views: dict[str, RowList] = field(default_factory=dict)  # rows to join, of the only sample
+    views: dict[str, SampleRows] = field(default_factory=dict)  # rows to join
     unfinished: Unfinished = field(default_factory=dict)
     support: FloatArray | None = None  # (B, K) target pixels of each class, for deferred terms
     valid: FloatArray | None = None  # (B, K) pixels that each class could have
+
+    def extend(self, other: BatchScores) -> None:
+        """Add the scores of the same samples by other terms."""
+        for name in ("values", "classes", "states", "views", "unfinished"):
+            getattr(self, name).update(getattr(other, name))
+        if other.unfinished:
+            self.support, self.valid = other.support, other.valid
+
+    @classmethod
+    def joined(cls, parts: Sequence[BatchScores]) -> BatchScores:
+        """Join the scores of batches with the same terms."""
+        first = parts[0]
+
+        def rows(name: str) -> dict[Any, Any]:
+            fields = [getattr(part, name) for part in parts]
+            return {key: np.concatenate([each[key] for each in fields]) for key in fields[0]}
+
+        return cls(
+            rows("values"),
+            rows("classes"),
+            {
+                name: {
+                    key: np.concatenate([part.states[name][key] for part in parts]) for key in state
+                }
+                for name, state in first.states.items()
+            },
+            {name: SampleRows.joined([part.views[name] for part in parts]) for name in first.views},
+            {
+                term: [
+                    tuple(
+                        map(
+                            np.concatenate,
+                            zip(*(part.unfinished[term][probe] for part in parts), strict=True),
+                        )
+                    )
+                    for probe in range(len(probes))
+                ]
+                for term, probes in first.unfinished.items()
+            },
+            None if first.support is None else np.concatenate([part.support for part in parts]),
+            None if first.valid is None else np.concatenate([part.valid for part in parts]),
+        )
 
 
 @dataclass
