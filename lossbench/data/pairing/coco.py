@@ -17,23 +17,23 @@ from collections.abc import (
 )
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain, islice
+from itertools import islice
 from pathlib import PurePosixPath
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from lossbench.data.formats.boxes import Boxes, BoxTable
+from lossbench.data.formats.coco_entries import EntryColumns, columns_of, parse_quickly
 from lossbench.data.formats.coco_masks import Segmentations
 from lossbench.data.pairing.pairs import Category, Pairing
 from lossbench.data.pairing.panoptic import load_json, sort_images
 from lossbench.errors import InputError, either, mismatch
-from lossbench.runtime.array_types import FloatArray
 
 BEGINNING = 1000  # bytes of a JSON file that tell a list from an object
 LISTS = ("images", "annotations", "categories")
 ODD_PATH = re.compile(r"^\.*$|//|(^|/)\.(/|$)|/$")  # a path that can be written shorter
-REFERENCES = ("image_id", "category_id")
+SIDES = ("height", "width")
 SHOWN = 3  # ids that a message lists
 RESULTS = (
     "expected COCO's results format: a list of detections, each with image_id, category_id, score"
@@ -53,8 +53,15 @@ class CocoImage(NamedTuple):
 
     path: str
     name: str  # its path without a suffix
-    height: int
+    height: int  # 0 where nobody says
     width: int
+
+    @classmethod
+    def of(cls, id_: Hashable, values: Mapping[str, Any]) -> CocoImage:
+        """An entry of the list of images, which has been checked."""
+        path = normal_path(str(values.get("file_name", id_)))
+        height, width = (int(values.get(side, 0)) for side in SIDES)
+        return cls(path, without_suffix(path), height, width)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -82,7 +89,9 @@ def read_coco(pred: str, target: str) -> Pairing:
     Raises:
         InputError: a file is not of its format, or names what the other does not know.
     """
-    truth, results = load_json("target", target), load_json("pred", pred)
+    quick_truth, quick_results = parse_quickly("target", target), parse_quickly("pred", pred)
+    truth = quick_truth[0] if quick_truth else load_json("target", target)
+    results = [] if quick_results else load_json("pred", pred)
     if not isinstance(truth, dict):
         what = "it is a list, as results are: are PRED and GT swapped?"
         raise mismatch(f"{target} is of another kind: {what}; {INSTANCES}")
@@ -99,7 +108,11 @@ def read_coco(pred: str, target: str) -> Pairing:
         "pred": ObjectList("pred", pred, "detection", results, RESULTS),
         "target": ObjectList("target", target, "annotation", truth["annotations"], INSTANCES),
     }
-    sides = [by_image(each.columns(known), each, images) for each in lists.values()]
+    parsed = (quick and quick[1] for quick in (quick_results, quick_truth))
+    sides = [
+        by_image(each.columns(known, columns), each, images)
+        for each, columns in zip(lists.values(), parsed, strict=True)
+    ]
     pairing = Pairing(categories=categories, notes=_notes_of_lvis(truth))
     for image, *boxes in zip(images.values(), *sides, strict=True):
         sources = {role: (each,) for role, each in zip(lists, boxes, strict=True)}
@@ -204,21 +217,18 @@ def _categories(file: str, listed: Iterable[Any]) -> Iterator[Category]:
         raise mismatch(f"{file} has no categories")
 
 
-def _images(file: str, listed: Iterable[Any]) -> dict[Hashable, CocoImage]:
+def _images(file: str, listed: Sequence[Any]) -> dict[Hashable, CocoImage]:
     """The pictures by image_id, in the order in which pycocotools goes through them."""
-    entries = dict[Hashable, CocoRecord]()
+    entries = dict[Hashable, Mapping[str, Any]]()
     for entry in _entries(file, "image", listed, INSTANCES):
-        if entries.setdefault(id_ := entry.key("id"), entry) is not entry:
+        if (id_ := entry.key("id")) in entries:
             raise entry.unfit(f"has the id {id_!r}, which is there twice")
-    images = dict[Hashable, CocoImage]()
-    for id_ in sorted(entries, key=lambda id_: (isinstance(id_, str), id_)):
-        entry = entries[id_]
-        height, width = (
-            int(entry.float_of(side)) if side in entry.values else 0 for side in ("height", "width")
-        )
-        path = normal_path(str(entry.values.get("file_name", id_)))
-        images[id_] = CocoImage(path, without_suffix(path), height, width)
-    return images
+        entries[id_] = entry.values
+        for side in SIDES:
+            if side in entry.values:
+                entry.float_of(side)
+    order = sorted(entries, key=lambda id_: (isinstance(id_, str), id_))
+    return {id_: CocoImage.of(id_, entries[id_]) for id_ in order}
 
 
 def normal_path(path: str) -> str:
@@ -285,18 +295,6 @@ def _keys(
     return alone | {id_: id_ for id_ in ids}
 
 
-class Columns(NamedTuple):
-    """The entries of one side as columns."""
-
-    image: Sequence[int]  # its index
-    category: Sequence[int]  # its index
-    box: FloatArray  # (N, 4) x, y, width, height
-    area: FloatArray
-    score: FloatArray
-    crowd: Sequence[bool]
-    mask: Sequence[Any]  # None where there is none
-
-
 class ObjectList(NamedTuple):
     """The detections or the objects of a JSON file."""
 
@@ -306,60 +304,29 @@ class ObjectList(NamedTuple):
     listed: list[Any]
     expected: str
 
-    def columns(self, known: KnownIds) -> Columns:
-        """The entries, checked: as columns where all have the usual types, else one by one.
+    def columns(self, known: KnownIds, parsed: EntryColumns | None) -> EntryColumns:
+        """The entries with the indices of their images and categories.
+
+        They are checked together where all are of the usual types, else one by one.
 
         Raises:
             InputError: an entry is not of the format.
         """
+        usual = parsed or columns_of(self.role, self.listed)
         try:
-            columns = self._usual(known)
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError):
-            columns = None
-        return columns or self._each(known)
+            if usual:
+                image = [known.image_index[each] for each in usual.image]
+                category = [known.category_index[each] for each in usual.category]
+                return usual._replace(image=image, category=category)
+        except KeyError:
+            pass
+        if parsed:  # an entry refers to nothing that is known; the json module keeps its order
+            loaded = load_json(self.role, self.file)
+            listed = loaded if self.role == "pred" else loaded["annotations"]
+            return self._replace(listed=listed)._each(known)
+        return self._each(known)
 
-    def _usual(self, known: KnownIds) -> Columns | None:
-        """The columns of entries with whole numbers as ids and a box; None of others."""
-        listed, is_pred = self.listed, self.role == "pred"
-        images, categories = ([each[key] for each in listed] for key in REFERENCES)
-        boxes = [each["bbox"] for each in listed]
-        numbers = list(chain.from_iterable(boxes))
-        types = {type(boxes), *map(type, boxes), *map(type, images), *map(type, categories)}
-        if not (types <= {list, int} and set(map(len, boxes)) <= {4} and plain_numbers(numbers)):
-            return None
-        box = np.array(numbers, np.float64).reshape(-1, 4)
-        area = box[:, 2] * box[:, 3]
-        score = np.zeros(len(box))
-        crowds: Sequence[bool] = [False] * len(box)
-        if is_pred:
-            scores = [each["score"] for each in listed]
-            if not plain_numbers(scores):
-                return None
-            score = np.array(scores, np.float64)
-        else:
-            crowds = [bool(each.get("iscrowd", 0)) for each in listed]
-            areas = [each.get("area", math.nan) for each in listed]
-            ids = [each["id"] for each in listed if "id" in each]
-            if not (plain_numbers(areas) and {int}.issuperset(map(type, ids))):
-                return None
-            has_area = np.array(["area" in each for each in listed], np.bool_)
-            area = np.where(has_area, np.array(areas, np.float64), area)
-            if len(set(ids)) < len(ids):
-                return None
-        are_finite = all(np.isfinite(each).all() for each in (box, area, score))
-        if not are_finite or (box[:, 2:] < 0).any():
-            return None
-        return Columns(
-            [known.image_index[each] for each in images],
-            [known.category_index[each] for each in categories],
-            box,
-            area,
-            score,
-            crowds,
-            [each.get("segmentation") for each in listed],
-        )
-
-    def _each(self, known: KnownIds) -> Columns:
+    def _each(self, known: KnownIds) -> EntryColumns:
         """The columns of any entries."""
         ids, rows = set[Hashable](), list[tuple[Any, ...]]()
         images = list(known.images.values())
@@ -374,20 +341,15 @@ class ObjectList(NamedTuple):
             score = entry.float_of("score") if self.role == "pred" else 0.0
             crowd = self.role == "target" and bool(entry.values.get("iscrowd", 0))
             rows.append((image, category, box, area, score, crowd, mask))
-        columns: list[Any] = list(zip(*rows, strict=True)) or [()] * len(Columns._fields)
+        columns: list[Any] = list(zip(*rows, strict=True)) or [()] * len(EntryColumns._fields)
         of_images, categories, boxes, areas, scores, crowds, masks = columns
         sides = np.array(boxes, np.float64).reshape(-1, 4)
         sizes, values = np.array(areas, np.float64), np.array(scores, np.float64)
-        return Columns(of_images, categories, sides, sizes, values, crowds, masks)
-
-
-def plain_numbers(values: Sequence[Any]) -> bool:
-    """Whether values are numbers as JSON writes them."""
-    return {int, float}.issuperset(map(type, values))
+        return EntryColumns(of_images, categories, sides, sizes, values, crowds, masks)
 
 
 def by_image(
-    columns: Columns, listed: ObjectList, images: Mapping[Hashable, CocoImage]
+    columns: EntryColumns, listed: ObjectList, images: Mapping[Hashable, CocoImage]
 ) -> Iterator[Boxes]:
     """The boxes of each image."""
     image = np.array(columns.image, np.int64)
