@@ -30,10 +30,12 @@ class ReadBatch(NamedTuple):
     evaluated: Scored | None  # where the reader has evaluated it
 
 
-def split_ranges(ranges: Sequence[PairRange], max_pairs: int, workers: int) -> Iterator[PairRange]:
+def split_ranges(
+    ranges: Sequence[PairRange], max_pairs: int, workers: int, min_pairs: int | None = None
+) -> Iterator[PairRange]:
     """Ranges of pairs in batches, which shrink towards the end so that no worker waits long."""
     left = sum(len(pairs) for _, pairs in ranges)
-    min_pairs = min(MIN_BATCH, fair_share(left, workers))
+    min_pairs = min_pairs or min(MIN_BATCH, fair_share(left, workers))
     for first, pairs in ranges:
         start = 0
         while start < len(pairs):

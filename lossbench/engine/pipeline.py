@@ -54,6 +54,7 @@ class BatchSizes(NamedTuple):
     read: int  # pairs that are read together
     ahead: int  # batches that are being read or wait
     evaluate: int  # pairs that are evaluated together; 0 where each reader evaluates its own batch
+    least: int | None = None  # pairs that are read together, where not a share of those left
 
 
 @dataclass(eq=False)
@@ -80,7 +81,7 @@ class Pipeline:
         Partial results are added in their order, also those before an error.
         """
         sizes, readers = self._batch_sizes(), self.settings.readers
-        tasks = split_ranges(ranges, sizes.read, readers)
+        tasks = split_ranges(ranges, sizes.read, readers, sizes.least)
         count = sum(len(pairs) for _, pairs in ranges)
         reader: AbstractContextManager[Read]
         if self.start_method and count >= MIN_PAIRS_FOR_PROCESSES and not self.plan.pixels:
@@ -137,7 +138,9 @@ class Pipeline:
         """Batches that keep the readers busy and fit into memory."""
         workers = self.settings.readers
         if self.plan.task == "detection":
-            return BatchSizes(DETECTION_PAIRS, 2 * workers, 0)
+            is_read = not self.plan.pred.tensors  # one file lists the boxes of all samples
+            least = DETECTION_PAIRS if is_read else None
+            return BatchSizes(DETECTION_PAIRS, 2 * workers, 0, least)
         if self.plan.pixels:
             return BatchSizes(self._pixel_pairs(), 2 * workers, 0)
         tables = 1 if self.plan.task == "multiclass" else self.plan.channels

@@ -110,6 +110,12 @@ class Pairs(Sequence[Pair]):
         sources = {role: column[at] for role, column in self.roles.items()}
         return Pair(self.ids[at], sources, self.segments.get(at, {}))
 
+    def __iter__(self) -> Iterator[Pair]:
+        columns, segments = self.roles.items(), self.segments
+        for at in self.order:
+            sources = {role: column[at] for role, column in columns}
+            yield Pair(self.ids[at], sources, segments.get(at, {}))
+
     def __len__(self) -> int:
         return len(self.order)
 

@@ -82,7 +82,8 @@ class LoadedBatch:
 
 def load_batch(plan: Plan, pairs: Sequence[Pair]) -> LoadedBatch:
     """Read pairs and, if the plan is to count, make their tables."""
-    loaded = make_samples(plan, _fetched(list(pairs)))
+    pairs = list(pairs)
+    loaded = make_samples(plan, _fetched(pairs))
     samples = [(index, each) for index, each in enumerate(loaded) if isinstance(each, Sample)]
     tables = _stacked([each.table for _, each in samples if each.table is not None])
     read = [pairs[index] for index, _ in samples]
