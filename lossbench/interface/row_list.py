@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+FIRST = 2  # keys that often tell all rows apart
+
 
 class RowList(NamedTuple):
     """Arrays by name: rows (…, n), which are concatenated, and totals, which are added."""
@@ -27,7 +29,9 @@ class RowList(NamedTuple):
             name: np.concatenate([part.rows[name] for part in parts], -1) for name in parts[0].rows
         }
         keys = [key for array in rows.values() for key in np.atleast_2d(array)]
-        order = np.lexsort(keys[::-1])
+        order = np.lexsort(keys[:FIRST][::-1])
+        if not (np.diff([key[order] for key in keys[:FIRST]]) != 0).any(0).all():  # ties
+            order = np.lexsort(keys[::-1])
         totals = {
             name: np.sum([part.totals[name] for part in parts], 0) for name in parts[0].totals
         }

@@ -121,10 +121,14 @@ class RankedDetections:
 
         Precision is the highest precision at that recall or a higher one.
         """
-        start = np.searchsorted(self.group, self.group)
-        level, row = np.nonzero(self.hit)  # the precision falls between hits
-        tp, fp = (_within(each, start)[level, row] for each in (self.hit, self.alarm))
-        group, objects = self.group[row], self.objects.ravel()
+        objects = self.objects.ravel()
+        hits = np.bincount(self.group[self.hit.any(0)], minlength=len(objects))
+        rows = np.flatnonzero(hits[self.group])  # a group without a hit has precision 0
+        group = self.group[rows]
+        start = np.searchsorted(group, group)
+        level, row = np.nonzero(self.hit[:, rows])  # the precision falls between hits
+        tp, fp = (_within(each[:, rows], start)[level, row] for each in (self.hit, self.alarm))
+        group = group[row]
         best = _highest_from(tp / (tp + fp + TINY), level * len(objects) + group)
         reached = np.searchsorted(RECALLS, tp / objects[group], "right")
         before = np.where(tp == 1, 0, np.searchsorted(RECALLS, (tp - 1) / objects[group], "right"))
@@ -144,8 +148,8 @@ class RankedDetections:
 
 def _within(rows: BoolArray, start: IntArray) -> IntArray:
     """The number of true rows (L, D) of a group up to each row; `start` is its group's first."""
-    sums = np.zeros((len(rows), rows.shape[1] + 1), np.int64)
-    rows.cumsum(1, out=sums[:, 1:])
+    sums = np.zeros((len(rows), rows.shape[1] + 1), np.int32)
+    rows.cumsum(1, np.int32, sums[:, 1:])
     counts: IntArray = sums[:, 1:] - sums[:, start]
     return counts
 
