@@ -39,37 +39,20 @@ class BatchScores:
     @classmethod
     def joined(cls, parts: Sequence[BatchScores]) -> BatchScores:
         """Join the scores of batches with the same terms."""
-        first = parts[0]
+        names = vars(parts[0])
+        return cls(**{name: _joined([vars(part)[name] for part in parts]) for name in names})
 
-        def rows(name: str) -> dict[Any, Any]:
-            fields = [getattr(part, name) for part in parts]
-            return {key: np.concatenate([each[key] for each in fields]) for key in fields[0]}
 
-        return cls(
-            rows("values"),
-            rows("classes"),
-            {
-                name: {
-                    key: np.concatenate([part.states[name][key] for part in parts]) for key in state
-                }
-                for name, state in first.states.items()
-            },
-            {name: SampleRows.joined([part.views[name] for part in parts]) for name in first.views},
-            {
-                term: [
-                    tuple(
-                        map(
-                            np.concatenate,
-                            zip(*(part.unfinished[term][probe] for part in parts), strict=True),
-                        )
-                    )
-                    for probe in range(len(probes))
-                ]
-                for term, probes in first.unfinished.items()
-            },
-            None if first.support is None else np.concatenate([part.support for part in parts]),
-            None if first.valid is None else np.concatenate([part.valid for part in parts]),
-        )
+def _joined(parts: Sequence[Any]) -> Any:
+    """Arrays of one structure, concatenated along their first axis."""
+    first = parts[0]
+    if isinstance(first, SampleRows):
+        return SampleRows.joined(parts)
+    if isinstance(first, dict):
+        return {key: _joined([part[key] for part in parts]) for key in first}
+    if isinstance(first, list | tuple):
+        return type(first)(map(_joined, zip(*parts, strict=True)))
+    return None if first is None else np.concatenate(parts)
 
 
 @dataclass
