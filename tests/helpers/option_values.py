@@ -78,6 +78,7 @@ VALUES: dict[str | tuple[str, str], list[Any]] = {
     "one_vs_all": [True],
     "over": ["all", "classes"],
     "percentile": [80.0],
+    "precision": ["double"],
     "pooled": [True],
     "pos_weight": [3.0, [3.0, 0.5, 1.0], "auto"],
     "power": [1.5, 0.5],

@@ -74,12 +74,12 @@ def _decoder(role: str) -> Any:
     import msgspec
 
     box = tuple[float, float, float, float]
-    ids = [("image_id", int), ("category_id", int), ("bbox", box)]
+    ids: list[Any] = [("image_id", int), ("category_id", int), ("bbox", box)]
     if role == "pred":
-        fields = [*ids, ("score", float), ("segmentation", Any, None)]
+        fields: list[Any] = [*ids, ("score", float), ("segmentation", Any, None)]
         return msgspec.json.Decoder(_list_of(msgspec.defstruct("Detection", fields, gc=False)))
     types = {"segmentation": Any, "area": float, "iscrowd": Any, "id": int}
-    more = [(name, types[name], default) for name, default in OPTIONAL[role].items()]
+    more: list[Any] = [(name, types[name], default) for name, default in OPTIONAL[role].items()]
     entries = _list_of(msgspec.defstruct("Object", [*ids, *more], gc=False))
     lists = [("images", list[Any]), ("annotations", entries), ("categories", list[Any])]
     return msgspec.json.Decoder(msgspec.defstruct("Instances", lists))
