@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher, get_close_matches
 
 LOGIN = re.compile(r"(?<=://)[^/?#\s]*@")
 # Every value of a query or fragment: services agree on no name for a signature. A short number is
@@ -131,6 +130,8 @@ def sized(space: Sequence[int]) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'dice'?)`, or nothing where no known word is close."""
+    from difflib import get_close_matches
+
     close = get_close_matches(word, list(known), n=5, cutoff=0.6)
     if not close:
         return ""
@@ -170,4 +171,6 @@ def either(words: Iterable[str]) -> str:
 
 def similar(one: str, other: str) -> float:
     """How much two words have in common, from 0 to 1."""
+    from difflib import SequenceMatcher
+
     return SequenceMatcher(None, one, other).ratio()

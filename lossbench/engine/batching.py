@@ -1,13 +1,15 @@
-"""Batches of pairs: split for the readers, and joined again for the evaluation."""
+"""Batches of pairs: split for the readers, read in order, and joined for the evaluation."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from lossbench.data.pairing.pairs import Pair
+from lossbench.data.planning.plan import Plan
 from lossbench.engine.state.loaded_batch import LoadedBatch
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ MIN_BATCH = 16  # pairs of the last batches of a run: a smaller batch is not wor
 WAIT_SECONDS = 0.5  # for batches that can be evaluated together with the ones that wait
 
 Scored: TypeAlias = "list[tuple[LoadedBatch, BatchScores]]"  # a batch, perhaps in several parts
+Read = Callable[[Plan, Sequence[Pair]], LoadedBatch]
+Result = TypeVar("Result")
+Item = TypeVar("Item")
 PairRange = tuple[int, Sequence[Pair]]  # the index of the first pair, and the pairs
 
 
@@ -42,6 +47,26 @@ def split_ranges(
             size = min(max_pairs, max(min_pairs, fair_share(left, workers)), len(pairs) - start)
             yield first + start, pairs[start : start + size]
             start, left = start + size, left - size
+
+
+def in_order(
+    work: Callable[[Item], Result], tasks: Iterable[Item], workers: int, ahead: int
+) -> Generator[Future[Result], None, None]:
+    """The results of tasks in their order, computed by threads.
+
+    Up to `ahead` of them are begun before the first one is taken.
+    """
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[Result]] = deque()
+    try:
+        for task in tasks:
+            waiting.append(pool.submit(work, task))
+            if len(waiting) >= ahead:
+                yield waiting.popleft()
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def join_batches(

@@ -34,7 +34,7 @@ from lossbench.engine.state.partial_result import PartialResult
 from lossbench.errors import InputError, LossbenchError, SettingError
 from lossbench.runtime.pillow_limit import lift_pixel_limit
 
-LOCAL, DASK = "local", "dask"
+DASK = "dask"
 MAX_PAIRS, AHEAD = 512, 3  # pairs of a range; ranges that wait for each thread
 ATTEMPTS = 5  # workers that may die over one range
 PATIENCE = "30s"  # for a scheduler that does not answer

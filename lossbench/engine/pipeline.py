@@ -17,10 +17,17 @@ from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import label
 from lossbench.engine.backend import backend
-from lossbench.engine.batching import PairRange, ReadBatch, Scored, join_batches, split_ranges
+from lossbench.engine.batching import (
+    PairRange,
+    Read,
+    ReadBatch,
+    Scored,
+    in_order,
+    join_batches,
+    split_ranges,
+)
 from lossbench.engine.fingerprints import stamp
 from lossbench.engine.progress import ProgressReporter
-from lossbench.engine.reader_pool import Read, in_order, process_reader
 from lossbench.engine.settings import Settings
 from lossbench.engine.state.group_accumulators import Grouping
 from lossbench.engine.state.loaded_batch import LoadedBatch, load_batch
@@ -85,6 +92,8 @@ class Pipeline:
         count = sum(len(pairs) for _, pairs in ranges)
         reader: AbstractContextManager[Read]
         if self.start_method and count >= MIN_PAIRS_FOR_PROCESSES and not self.plan.pixels:
+            from lossbench.engine.reader_pool import process_reader
+
             # A process has its next batch at once where two threads wait for it.
             reader, threads = process_reader(readers, self.start_method), 2 * readers
         else:

@@ -1,4 +1,4 @@
-"""Reading in parallel: in threads or, where many small files wait for each other, in processes.
+"""Reading in child processes, where many small files would wait for each other in threads.
 
 A child process decodes and counts. It never imports torch, and it does not wait for the
 interpreter lock while its parent process imports torch.
@@ -10,13 +10,11 @@ import os
 import signal
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
@@ -24,15 +22,13 @@ from PIL import Image
 from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
 from lossbench.data.sources.locations import label
+from lossbench.engine.batching import Read
 from lossbench.engine.state.loaded_batch import LoadedBatch, load_batch
 from lossbench.errors import LossbenchError, PairError
 from lossbench.runtime.allocator import keep_buffers
 
 MAX_PROCESSES = 61  # of an executor on Windows
 CHECK_SECONDS = 2.0  # between checks of a pool whose child processes may have crashed
-Read = Callable[[Plan, Sequence[Pair]], LoadedBatch]
-Result = TypeVar("Result")
-Item = TypeVar("Item")
 
 
 class ReaderPool:
@@ -102,26 +98,6 @@ def process_reader(workers: int, start_method: str) -> Iterator[Read]:
         finished = True
     finally:
         pool.executor.shutdown(wait=finished, cancel_futures=True)
-
-
-def in_order(
-    work: Callable[[Item], Result], tasks: Iterable[Item], workers: int, ahead: int
-) -> Generator[Future[Result], None, None]:
-    """The results of tasks in their order, computed by threads.
-
-    Up to `ahead` of them are begun before the first one is taken.
-    """
-    pool = ThreadPoolExecutor(workers)
-    waiting: deque[Future[Result]] = deque()
-    try:
-        for task in tasks:
-            waiting.append(pool.submit(work, task))
-            if len(waiting) >= ahead:
-                yield waiting.popleft()
-        while waiting:
-            yield waiting.popleft()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _load_singly(plan: Plan, pairs: Sequence[Pair]) -> LoadedBatch:

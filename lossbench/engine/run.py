@@ -21,7 +21,6 @@ from lossbench.data.planning.evidence import IGNORED_LABEL
 from lossbench.engine.backend import backend
 from lossbench.engine.batching import PairRange
 from lossbench.engine.checkpoint import Checkpoint, unchanged
-from lossbench.engine.dask_engine import LOCAL, go_on_cluster
 from lossbench.engine.finalize import Options, conclude, grouping
 from lossbench.engine.fingerprints import local_state
 from lossbench.engine.pipeline import Pipeline
@@ -56,7 +55,7 @@ class Run(RunSpec):
             start_method: as for `lossbench.evaluate`.
         """
         started, clock = datetime.now(UTC), time.perf_counter()
-        local = self.settings.engine == LOCAL
+        local = self.settings.engine == "local"
         options = {term: term.options for term in self.terms}
         groups = grouping(self, options)
         whole = PartialResult.empty(*self.share, groups)
@@ -75,6 +74,8 @@ class Run(RunSpec):
             pipeline = Pipeline(self.plan, self.terms, self.settings, groups, stamped, method)
             ended = pipeline.run(ranges, add_part, reporter)
         else:
+            from lossbench.engine.dask_engine import go_on_cluster
+
             ended = go_on_cluster(self, ranges, groups, stamped, add_part, reporter)
         if largest := self._largest_label(whole):
             again = replace(self, plan=self.plan.with_labels(largest))

@@ -6,13 +6,16 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lossbench.catalog.columns import Column, named
 from lossbench.errors import SettingError, counted, did_you_mean
 from lossbench.results.aggregates import AGGREGATES, COUNTED, OVER_GROUPS, worst_first
-from lossbench.results.change_gates import Decision
 from lossbench.results.reader import Measured
 from lossbench.results.result import ColumnValues, ConventionValue, Result
+
+if TYPE_CHECKING:
+    from lossbench.results.change_gates import Decision
 
 UNDEFINED = "–"
 ARROWS = {"lower": " ↓", "higher": " ↑", None: ""}

@@ -6,10 +6,9 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from operator import gt
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossbench.errors import ASCII, printable
-from lossbench.output.comparison import comparison_sections
 from lossbench.output.sections import (
     TOP,
     UNDEFINED,
@@ -18,8 +17,10 @@ from lossbench.output.sections import (
     screen_sections,
     verdict_line,
 )
-from lossbench.results.comparison import Comparison
 from lossbench.results.result import Result
+
+if TYPE_CHECKING:
+    from lossbench.results.comparison import Comparison
 
 GAP = "   "  # between columns
 NARROWEST = 10  # a name is not folded to fewer columns than this
@@ -64,6 +65,8 @@ def render_comparison(
     ascii: bool = False,
 ) -> str:
     """The tables of a comparison; options of `comparison_sections` and `render_sections`."""
+    from lossbench.output.comparison import comparison_sections
+
     gates = gate_lines(comparison.decisions)
     lines = ["gates", *gates] if gates else []
     tables = comparison_sections(comparison, top, sort)
