@@ -28,6 +28,19 @@ class SettingError(LossbenchError):
     exit_status = 2
 
 
+class UndecidedReadingError(SettingError):
+    """Files can be read in several ways, or in none.
+
+    Attributes:
+        readings: each way with its `meaning`, `task`, `gt` and `pred` (encodings) and `setting`,
+            which chooses it.
+    """
+
+    def __init__(self, message: str, readings: Sequence[dict[str, str]]) -> None:
+        super().__init__(message)
+        self.readings = readings
+
+
 class InputError(LossbenchError):
     """A file or folder that is missing, unreadable or does not fit the reading plan.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, NamedTuple, cast
@@ -15,6 +15,7 @@ from lossbench.data.counting.instance_overlap import InstanceOverlap, count_segm
 from lossbench.data.counting.joint_histogram import CountTable, differences, joint
 from lossbench.data.counting.sparse_histogram import Cells, occurring
 from lossbench.data.formats.boxes import Boxes, Detections
+from lossbench.data.formats.stored_array import StoredArray
 from lossbench.data.formats.voxel_grid import VoxelGrid
 from lossbench.data.loading.detections import read_detections
 from lossbench.data.loading.glance import Glance, glance, glance_at_boxes, glance_at_vectors
@@ -32,7 +33,7 @@ from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.input_encoding import InputEncoding
 from lossbench.data.planning.mask_values import counting
 from lossbench.data.planning.plan import Plan
-from lossbench.data.sources.locations import is_lost, label
+from lossbench.data.sources.locations import Source, is_lost, label
 from lossbench.data.sources.read import NO_MEMORY, read
 from lossbench.errors import InputError, LossbenchError, PairError, mismatch, printable, sized
 from lossbench.runtime.array_types import AnyArray
@@ -138,13 +139,13 @@ def make_sample(plan: Plan, pair: Pair) -> Sample | PairError:
             return Sample(1, None, boxes, 0, seen_boxes)  # `make_samples` adds the truth
         loaded, facts = dict[str, AnyArray](), dict[str, LoadedFile]()
         for role in pair.sources:
-            loaded[role], facts[role] = _load(plan, role, pair)
+            loaded[role], facts[role] = load_role(plan, role, pair)
         spacing = _spacing(plan, facts, pair)
         _check_colours(plan, loaded, facts)
         _fit(plan, loaded, facts, pair)
         target = loaded["target"]
         if plan.task == "instances":
-            shared = count_segments(plan, loaded, pair.segments, _ignored(plan, loaded))
+            shared = count_segments(plan, loaded, pair.segments, ignored_pixels(plan, loaded))
             plain = is_sampled and not (plan.divisor or pair.segments)
             seen_maps = _glance(plan, pair, loaded) if plain else None
             truth = hash_truth(pair, target.shape, checksum(target))
@@ -181,7 +182,9 @@ def _unexpected(error: Exception, pair: Pair) -> PairError:
     return PairError(pair.id, "pred", label(pair.sources["pred"][0]), "unreadable", message)
 
 
-def _load(plan: Plan, role: str, pair: Pair) -> tuple[AnyArray, LoadedFile]:
+def load_role(
+    plan: Plan, role: str, pair: Pair, read: Callable[[Source], StoredArray] = read
+) -> tuple[AnyArray, LoadedFile]:
     """The stored numbers of one role, classes or channels first, and facts of its file.
 
     Files of several classes share one grid.
@@ -355,7 +358,7 @@ def _size(array: AnyArray, stacked: bool = False) -> str:
     return sized(array.shape[1:] if stacked else array.shape)
 
 
-def _ignored(plan: Plan, loaded: dict[str, AnyArray]) -> AnyArray | None:
+def ignored_pixels(plan: Plan, loaded: dict[str, AnyArray]) -> AnyArray | None:
     """Where a mask folder, or a grey level of an image, takes pixels out."""
     counts = {role: counting(loaded[role], role, plan.mask_values) for role in plan.masks}
     masks: list[Any] = [
@@ -367,7 +370,7 @@ def _ignored(plan: Plan, loaded: dict[str, AnyArray]) -> AnyArray | None:
 
 
 def _count(plan: Plan, loaded: dict[str, AnyArray]) -> CountTable | Cells:
-    ignored = _ignored(plan, loaded)
+    ignored = ignored_pixels(plan, loaded)
     pred, target = loaded["pred"], loaded["target"]
     if plan.task == "image" and not plan.sparse:
         return differences(pred, target, ignored)
@@ -382,7 +385,7 @@ def _count(plan: Plan, loaded: dict[str, AnyArray]) -> CountTable | Cells:
 
 
 def _glance(plan: Plan, pair: Pair, loaded: dict[str, AnyArray]) -> Glance:
-    return glance(plan, pair.id, loaded["pred"], loaded["target"], _ignored(plan, loaded))
+    return glance(plan, pair.id, loaded["pred"], loaded["target"], ignored_pixels(plan, loaded))
 
 
 def _content(
@@ -403,7 +406,7 @@ def _pixels(plan: Plan, loaded: dict[str, AnyArray], spacing: tuple[float, ...] 
     count = target.shape[1]
     maps = {role: _weights(role, loaded[role].reshape(-1, count)) for role in plan.maps}
     weight = maps.get("weight", np.broadcast_to(1.0, (1, count)))
-    ignored = _ignored(plan, loaded)
+    ignored = ignored_pixels(plan, loaded)
     if ignored is not None:
         weight = _put(weight, ignored.reshape(-1, count), 0)
     if plan.target.is_hard:

@@ -80,18 +80,19 @@ def is_results(path: str) -> bool:
         return False
 
 
-def read_coco(pred: str, target: str) -> Pairing:
+def read_coco(pred: str | None, target: str) -> Pairing:
     """Pair the images that the ground truth lists with their detections.
 
     A sample's id is the image's file_name without its ending, or else its image_id. An image that
-    the results do not name has no detections.
+    the results do not name has no detections; without results no image has any.
 
     Raises:
         InputError: a file is not of its format, or names what the other does not know.
     """
-    quick_truth, quick_results = parse_quickly("target", target), parse_quickly("pred", pred)
+    quick_truth = parse_quickly("target", target)
+    quick_results = parse_quickly("pred", pred) if pred else None
     truth = quick_truth[0] if quick_truth else load_json("target", target)
-    results = [] if quick_results else load_json("pred", pred)
+    results = load_json("pred", pred) if pred and not quick_results else []
     if not isinstance(truth, dict):
         what = "it is a list, as results are: are PRED and GT swapped?"
         raise mismatch(f"{target} is of another kind: {what}; {INSTANCES}")
@@ -105,7 +106,7 @@ def read_coco(pred: str, target: str) -> Pairing:
     images = _images(target, truth["images"])
     known = KnownIds(images, categories)
     lists = {
-        "pred": ObjectList("pred", pred, "detection", results, RESULTS),
+        "pred": ObjectList("pred", pred or "", "detection", results, RESULTS),
         "target": ObjectList("target", target, "annotation", truth["annotations"], INSTANCES),
     }
     parsed = (quick and quick[1] for quick in (quick_results, quick_truth))

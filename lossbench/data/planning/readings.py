@@ -16,7 +16,7 @@ from lossbench.data.planning.encoding import CLASS_TASKS, ENCODINGS
 from lossbench.data.planning.evidence import SMALL, WHITE, Evidence, without
 from lossbench.data.planning.ignored import Ranges
 from lossbench.data.planning.values import FEW_LABELS, FEW_LEVELS, Values
-from lossbench.errors import SettingError, either
+from lossbench.errors import UndecidedReadingError, either
 
 SHOWN = 8  # values that a question lists
 
@@ -297,7 +297,7 @@ def choose(
         class_files: whether each class has a file of its own.
 
     Raises:
-        SettingError: no reading fits, or several do.
+        UndecidedReadingError: no reading fits, or several do.
     """
     foreground = foreground_task(
         pred.evidence, truth.evidence, context.tasks, class_files=class_files
@@ -309,7 +309,7 @@ def choose(
     best = [each for each in every if each.grade == FITS] or every
     if len(best) == 1 and best[0].grade > ASKED:
         return best[0]
-    raise SettingError(_question(best, truth, pred, context, encodings))
+    raise _question(best, truth, pred, context, encodings)
 
 
 def foreground_task(
@@ -385,16 +385,17 @@ def _question(
     pred: Values,
     context: Context,
     encodings: tuple[str | None, str | None],
-) -> str:
+) -> UndecidedReadingError:
     """The readings that are possible, an example of each side, and the setting of each reading."""
     seen = f"the ground truth has {_shown(truth)}, predictions have {_shown(pred)}"
     if not every:
         sides = zip(("the ground truth", "predictions"), encodings, strict=True)
         wanted = "".join(f", {side} as {name}" for side, name in sides if name)
         in_colour = not (truth.evidence.files and pred.evidence.files)
-        return (
+        return UndecidedReadingError(
             f"no reading of the files fits {either(sorted(context.tasks))}{wanted}: {seen};"
-            f" {COLOUR_ADVICE if in_colour else ADVICE}"
+            f" {COLOUR_ADVICE if in_colour else ADVICE}",
+            (),
         )
     side = "target" if len({each.target for each in every}) > 1 else "pred"
     rows = TRUTH if side == "target" else (*FOREGROUND, *LABELS)
@@ -402,16 +403,27 @@ def _question(
     flags = {"target": "--gt-encoding", "pred": "--pred-encoding", "task": "--task"}
     differ = [name for name in flags if len({getattr(each, name) for each in every}) > 1]
     settings = [name for name in differ if name != "task"] or differ or ["target", "pred"]
-    options = []
+    readings = []
     for each in every:
         given = [f"{flags[name]} {getattr(each, name)}" for name in settings]
         if each.target in ("labels", "palette"):
             given += [f"--gt-scale {truth.step:g}"] if _is_stretched(truth) else []
             given += [f"--pred-scale {pred.step:g}"] if _is_stretched(pred) else []
             given += ["--classes with their colours"] if not truth.evidence.files else []
-        what = meanings.get(getattr(each, side), each.task)
-        options.append(f"{what}: {' '.join(given)}")
-    return f"how are the files to be read? T{seen[1:]}; {'; or '.join(dict.fromkeys(options))}"
+        meaning, setting = meanings.get(getattr(each, side), each.task), " ".join(given)
+        readings.append(
+            {
+                "meaning": meaning,
+                "task": each.task,
+                "gt": each.target,
+                "pred": each.pred,
+                "setting": setting,
+            }
+        )
+    options = dict.fromkeys(f"{each['meaning']}: {each['setting']}" for each in readings)
+    return UndecidedReadingError(
+        f"how are the files to be read? T{seen[1:]}; {'; or '.join(options)}", readings
+    )
 
 
 def _is_stretched(values: Values) -> bool:
