@@ -21,7 +21,7 @@ from lossbench.version import __version__
 
 COMMANDS = (
     "eval", "losses", "explain", "compare", "report", "merge", "gradcheck", "weights", "schema",
-    "speed",
+    "speed", "inspect",
 )  # fmt: skip
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # what printing meets
 EPILOG = "Example: lossbench eval pred/ gt/ --loss dice --gate 'dice.mean <= 0.15'"

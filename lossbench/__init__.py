@@ -7,6 +7,7 @@ from lossbench.api import (
     find_loss,
     gather_settings,
     gradcheck,
+    inspect,
     list_conventions,
     list_formats,
     list_losses,
@@ -23,6 +24,8 @@ from lossbench.api import (
     report,
     save,
     schema,
+    use_cases,
+    write_config,
 )
 from lossbench.errors import InputError, LossbenchError, OutputError, SettingError
 from lossbench.version import __version__
@@ -39,6 +42,7 @@ __all__ = [
     "find_loss",
     "gather_settings",
     "gradcheck",
+    "inspect",
     "list_conventions",
     "list_formats",
     "list_losses",
@@ -55,4 +59,6 @@ __all__ = [
     "report",
     "save",
     "schema",
+    "use_cases",
+    "write_config",
 ]

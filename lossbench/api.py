@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
+from inspect import getdoc, signature
 from typing import TYPE_CHECKING, Any, Literal, ParamSpec, TypeAlias
 
 from lossbench.catalog import registry
@@ -18,6 +18,8 @@ from lossbench.results.formats import formats_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lossbench.choosing.inspection import Inspection
+    from lossbench.choosing.recommendations import UseCases
     from lossbench.config.load import Config
     from lossbench.engine.merge import Merge
     from lossbench.engine.progress import Progress
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from lossbench.speed.report import SpeedReport
     from lossbench.training.gradcheck import Slope
 
-    Model: TypeAlias = Result | Comparison | Report | SpeedReport
+    Model: TypeAlias = Result | Comparison | Report | SpeedReport | Inspection | UseCases
 
 P = ParamSpec("P")
 
@@ -57,8 +59,8 @@ def _plan(settings: Callable[P, Settings]) -> Callable[P, Run]:
             return prepare(settings(*args, **named))
 
     plan.__qualname__ = plan.__name__
-    plan.__doc__ = (inspect.getdoc(plan) or "").format(settings=describe_settings())
-    vars(plan)["__signature__"] = inspect.signature(settings).replace(return_annotation="Run")
+    plan.__doc__ = (getdoc(plan) or "").format(settings=describe_settings())
+    vars(plan)["__signature__"] = signature(settings).replace(return_annotation="Run")
     return plan
 
 
@@ -193,6 +195,67 @@ def report(
     return report(os.fspath(file), _several(losses), *folders)
 
 
+def inspect(
+    *folders: Any,
+    sample: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **settings: Any,
+) -> Inspection:
+    """What folders hold, how a run would read them, and which losses follow from it.
+
+    Args:
+        *folders: the ground truth, or predictions and ground truth, as for `evaluate`.
+        sample: how many pairs are read, spread evenly; 10,000 of a larger set by default.
+        progress: called after each pair with the number of pairs read, and of all to read.
+        **settings: those of `lossbench.plan` that say how files are paired and read.
+
+    Returns:
+        `.plan`, None where it is undecided, `.classes`, `.findings`, `.recommended`, `.as_json()`
+        and `.exit_status`. `render` and `save` give the output of `lossbench inspect`.
+
+    Raises:
+        SettingError: settings contradict each other.
+        InputError: a folder is missing or empty, or nothing matches.
+    """
+    from lossbench.choosing.inspection import inspect_folders
+
+    if len(folders) not in (1, 2):
+        raise SettingError("expected GT, the folder of the ground truth, or PRED and GT")
+    pred, target = (None, *folders)[-2:]
+    return inspect_folders(pred, target, sample=sample, progress=progress, settings=settings)
+
+
+def write_config(
+    inspection: Inspection,
+    path: str | os.PathLike[str],
+    *,
+    force: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> None:
+    """Write a config for what was inspected: its plan, losses, and gates that hold now.
+
+    Args:
+        inspection: from `inspect`; gates need its predictions, which are evaluated.
+        path: the config, such as lossbench.yaml.
+        force: whether to replace a file.
+        progress: called after each batch of that evaluation.
+
+    Raises:
+        SettingError: the file exists, or the plan is undecided.
+        OutputError: the file cannot be written.
+    """
+    from lossbench.choosing.inspection_config import write_config
+
+    write_config(inspection, os.fspath(path), force=force, progress=progress)
+
+
+def use_cases() -> UseCases:
+    """Usual problems in `.rows`: `name`, `task`, losses for `training`, `scores` and `source`."""
+    from lossbench.choosing.recommendations import UseCases
+
+    return UseCases()
+
+
 def loss(
     name: str,
     *,
@@ -269,13 +332,13 @@ def list_conventions() -> list[Convention]:
 
 
 def list_settings(
-    of: Literal["run", "output", "comparison", "speed"] = "run",
+    of: Literal["run", "output", "comparison", "speed", "inspection"] = "run",
 ) -> dict[str, Setting]:
     """The settings by name, each with `type`, `default`, `text`, `flag` and `key` in a config.
 
     Args:
-        of: run, for the parameters of `plan`; output, comparison or speed, for the output of a
-            result, a comparison or a speed report.
+        of: run, for the parameters of `plan`; output, comparison, speed or inspection, for the
+            output of a result, a comparison, a speed report or an inspection.
     """
     from lossbench.config.keys import TABLES
 
@@ -332,16 +395,22 @@ def schema(name: str = "config") -> dict[str, Any]:
     return schemas[name]()
 
 
-def check_path(path: str | os.PathLike[str], *, of: str = "result") -> None:
+def check_path(path: str | os.PathLike[str], *, of: str = "result", force: bool = False) -> None:
     """Refuse a file that could not be written, before anything is computed.
 
     Args:
         path: the file.
-        of: the model to be written, as for `list_formats`.
+        of: the model to be written, as for `list_formats`, or config.
+        force: whether a config may replace a file.
 
     Raises:
-        SettingError: no format has this ending, or the folder cannot be written to.
+        SettingError: no format has this ending, the folder cannot be written to, or the config
+            exists.
     """
+    if of == "config":
+        from lossbench.choosing.inspection_config import check_config_path
+
+        return check_config_path(os.fspath(path), force=force)
     from lossbench.output import check_path
 
     check_path(os.fspath(path), of)
@@ -351,7 +420,8 @@ def render(model: Model, format: str | None = None, **options: Any) -> str:
     """A result, comparison or report as text.
 
     Args:
-        model: from `evaluate`, `merge`, `compare`, `report` or `measure_speed`.
+        model: from `evaluate`, `merge`, `compare`, `report`, `measure_speed`, `inspect` or
+            `use_cases`.
         format: one of `list_formats()` for this model, by default the first.
         **options: those that the format has: `top` and `sort`; `per_class` for a result; for a
             table its further `aggregates`, `width`, `color` and `ascii`; `pictures` for a report.
@@ -385,7 +455,7 @@ def list_formats(of: str = "result") -> dict[str, tuple[str, ...]]:
     """The formats of a model, each with the file endings that select it.
 
     Args:
-        of: result, comparison, report or speed.
+        of: result, comparison, report, speed or inspection.
     """
     return {name: each.suffixes for name, each in formats_of(of).items()}
 

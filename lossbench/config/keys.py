@@ -67,6 +67,7 @@ TABLES: dict[str, tuple[Setting, ...]] = {
         " writes its summary.",
     ),
     "speed": output_settings("speed", "Format printed to stdout."),
+    "inspection": output_settings("inspection", "Format printed to stdout."),
 }
 
 

@@ -57,3 +57,8 @@ def _nested(start: str, members: Iterable[str], end: str, depth: int) -> str:
     line = "\n" + " " * depth
     inside = f",{line}".join(members)
     return f"{start}{line}{inside}{line[:-1]}{end}" if inside else start + end
+
+
+def render_inspection(inspection: Any) -> str:
+    """What `lossbench inspect` found, with every digit."""
+    return json.dumps(inspection.as_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n"

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from lossbench.errors import printable
 from lossbench.output.comparison import comparison_sections
-from lossbench.output.sections import TOP, Section, doubt_lines, gate_lines, result_sections
+from lossbench.output.sections import (
+    TOP,
+    Section,
+    doubt_lines,
+    gate_lines,
+    result_sections,
+    table_sections,
+)
 from lossbench.results.comparison import Comparison
 from lossbench.results.result import Result
 
@@ -42,6 +50,11 @@ def render_comparison(
     """Notes, gates, then tables; options as for `comparison_sections`."""
     lines = [*_list("", comparison.notes), *_list("Gates", gate_lines(comparison.decisions))]
     return _document(lines, comparison_sections(comparison, top, sort))
+
+
+def render_inspection(inspection: Any) -> str:
+    """The tables of an inspection."""
+    return _document((), table_sections(inspection))
 
 
 def _document(lines: Iterable[str], tables: Iterable[Section]) -> str:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lossbench.catalog.columns import Column, named
 from lossbench.errors import SettingError, counted, did_you_mean
@@ -50,6 +50,12 @@ class Section:
     headings: Sequence[str]
     rows: Sequence[Sequence[str]]
     left: Sequence[int] = (0,)
+
+
+def table_sections(model: Any) -> Iterator[Section]:
+    """The tables of a model that has its rows as text."""
+    for title, headings, rows, left in model.as_tables():
+        yield Section(title, headings, rows, left)
 
 
 def result_sections(

@@ -15,6 +15,7 @@ from lossbench.output.sections import (
     Section,
     gate_lines,
     screen_sections,
+    table_sections,
     verdict_line,
 )
 from lossbench.results.result import Result
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lossbench.results.comparison import Comparison
 
 GAP = "   "  # between columns
+WIDTH = 110  # of tables of text that no terminal limits
 NARROWEST = 10  # a name is not folded to fewer columns than this
 READABLE = 20  # columns that a name keeps; below that, further columns go below
 ONE_COLUMN = re.compile("[ -˿–—←-⇿]*")  # characters that take one column each
@@ -82,6 +84,14 @@ def render_speed(
         for title, headings, rows in (table.as_text() for table in report.tables)
     ]
     return render_sections(tables, width=width, color=color, ascii=ascii)
+
+
+def render_inspection(
+    inspection: Any, *, width: int | None = None, color: bool = False, ascii: bool = False
+) -> str:
+    """The tables of an inspection; options of `render_sections`."""
+    tables = table_sections(inspection)
+    return render_sections(tables, width=width or WIDTH, color=color, ascii=ascii)
 
 
 def render_sections(

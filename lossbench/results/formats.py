@@ -19,6 +19,8 @@ MODELS = {
     "Comparison": "comparison",
     "Report": "report",
     "SpeedReport": "speed",
+    "Inspection": "inspection",
+    "UseCases": "inspection",
 }
 TABLES = ("result", "comparison")
 
@@ -65,12 +67,14 @@ class Format:
 
 
 FORMATS = (
-    Format("table", models=(*TABLES, "speed"), terminal=True, for_people=True),
+    Format("table", models=(*TABLES, "speed", "inspection"), terminal=True, for_people=True),
     Format("text", (".txt",), TABLES, module="lossbench.output.table", for_people=True),
-    Format("json", (".json",), (*TABLES, "speed"), reader="lossbench.results.json_reader"),
+    Format(
+        "json", (".json",), (*TABLES, "speed", "inspection"), reader="lossbench.results.json_reader"
+    ),
     Format("jsonl", (".jsonl", ".ndjson"), reader="lossbench.results.jsonl_reader"),
     Format("csv", (".csv",), TABLES),
-    Format("markdown", (".md",), TABLES, for_people=True),
+    Format("markdown", (".md",), (*TABLES, "inspection"), for_people=True),
     Format("junit", (".xml",), TABLES),
     Format("github", models=TABLES),
     Format(
@@ -86,6 +90,9 @@ FORMATS = (
         "html", (".html", ".htm"), ("comparison",), module="lossbench.reporting.comparison_page"
     ),
     Format(
+        "html", (".html", ".htm"), ("inspection",), module="lossbench.reporting.inspection_page"
+    ),
+    Format(
         "parquet",
         (".parquet",),
         binary=True,
@@ -98,9 +105,9 @@ READABLE = {suffix: each for each in FORMATS if each.reader for suffix in each.s
 
 
 def formats_of(model: str) -> dict[str, Format]:
-    """The formats of a model by name: result, comparison, report or speed."""
+    """The formats of a model by name: result, comparison, report, speed or inspection."""
     if model not in MODELS.values():
-        known = " and ".join(MODELS.values())
+        known = " and ".join(dict.fromkeys(MODELS.values()))
         raise SettingError(f"there are formats of {known}, not of {model!r}")
     return {each.name: each for each in FORMATS if model in each.models}
 

@@ -36,7 +36,7 @@ def by_command(*arguments: str, status: int = 0) -> set[str]:
     "arguments",
     [["--help"], ["--version"], ["eval", "--help"], ["losses"], ["losses", "-h"],
      ["losses", "--family", "scores"], ["explain", "dice"], ["gradcheck", "--help"],
-     ["speed", "--help"], ["compare", "--help"], ["report", "--help"],
+     ["speed", "--help"], ["compare", "--help"], ["report", "--help"], ["inspect", "--help"],
      ["losses", "--plugin", PLUGIN], ["explain", "worst_pixel", "--plugin", PLUGIN]],
     ids=" ".join,
 )  # fmt: skip
@@ -57,6 +57,10 @@ def test_a_dry_run_imports_no_torch(sample: str, arguments: list[str]) -> None:
     folders = [str(SAMPLES / sample / role) for role in ("pred", "gt")]
     found = by_command("eval", *folders, "--dry-run", *arguments)
     assert not found & {"torch", "rich", "scipy"}
+
+
+def test_an_inspection_imports_no_torch() -> None:
+    assert "torch" not in by_command("inspect", str(SAMPLES / "binary" / "gt"))
 
 
 @pytest.mark.parametrize(

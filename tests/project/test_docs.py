@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
+from lossbench.choosing.recommendations import UseCases, as_rows
 from lossbench.data.planning.readings import FOREGROUND, LABELS, TRUTH
 
 ROOT = Path(__file__).parent.parent.parent
@@ -91,6 +92,34 @@ def test_the_table_of_readings_is_that_of_the_code() -> None:
     assert READINGS.search(page)
 
 
+TABLES = re.compile(
+    r"(<!-- table of (rules|use cases) -->\n).*?(<!-- end of the table -->)", re.DOTALL
+)
+HEADINGS = {
+    "rules": ["task", "where", "losses", "source"],
+    "use cases": ["use case", "task", "training", "scores", "source"],
+}
+
+
+def with_choices(text: str) -> str:
+    """A page with the present tables of rules and of use cases."""
+
+    def table(match: re.Match[str]) -> str:
+        name = match[2]
+        rows = as_rows() if name == "rules" else next(UseCases().as_tables())[2]
+        lines = [HEADINGS[name], ["---"] * len(HEADINGS[name]), *rows]
+        body = "\n".join(f"| {' | '.join(cell or '–' for cell in row)} |" for row in lines)
+        return f"{match[1]}{body}\n{match[3]}"
+
+    return TABLES.sub(table, text)
+
+
+def test_the_tables_of_losses_are_those_of_the_code() -> None:
+    page = (DOCS / "inspect.md").read_text("utf-8")
+    assert with_choices(page) == page
+    assert len(TABLES.findall(page)) == len(HEADINGS)
+
+
 def links(page: Path) -> list[str]:
     """Every target of a link or picture in a page."""
     tokens = MarkdownIt("commonmark").enable("table").parse(page.read_text("utf-8"))
@@ -132,7 +161,7 @@ def rewrite() -> None:
             with tempfile.TemporaryDirectory() as folder:
                 return f"```console\n{outputs(found[1], text, Path(folder))}```"
 
-        page.write_text(with_readings(BLOCK.sub(fresh, text)), "utf-8")
+        page.write_text(with_choices(with_readings(BLOCK.sub(fresh, text))), "utf-8")
 
 
 def test_the_files_that_pages_name_exist() -> None:

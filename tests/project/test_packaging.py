@@ -43,6 +43,7 @@ PUBLIC = [
     "find_loss",
     "gather_settings",
     "gradcheck",
+    "inspect",
     "list_conventions",
     "list_formats",
     "list_losses",
@@ -59,6 +60,8 @@ PUBLIC = [
     "report",
     "save",
     "schema",
+    "use_cases",
+    "write_config",
 ]
 ALLOWED_TO_CLI = {
     "lossbench",

@@ -1,0 +1,1 @@
+"""Choosing losses and thresholds from what the files hold."""
