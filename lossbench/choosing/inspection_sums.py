@@ -135,6 +135,7 @@ class FolderSums:
         self.gaps = Counter[float]()
         self.counts: list[int] = []  # objects of an image
         self.present: list[int] = []  # classes of an image
+        self.equal: list[str] = []
         self.ignored: list[str] = []
         self.empty: list[str] = []
         self.full: list[str] = []
@@ -146,6 +147,9 @@ class FolderSums:
             if role in self.sides:
                 for file in files:
                     self.sides[role].add(facts.id, file)
+        digests = [[file.digest for file in files] for files in facts.files.values()]
+        if len(digests) > 1 and digests[0] == digests[1] and all(digests[0]):
+            self.equal.append(facts.id)
         for error in facts.errors:
             self.errors.setdefault((error.role, error.kind), []).append((facts.id, error.message))
         self.samples += 1
@@ -340,6 +344,9 @@ class FolderSums:
                 message = f"files of {name} have equal content, such as {pair}"
                 yield Finding("duplicates", message, len(same), tuple(same[:LISTED]))
             yield from _unusual(side, name)
+        if self.equal:
+            message = "predictions have the content of their ground truth"
+            yield Finding("equal_to_truth", message, len(self.equal), tuple(self.equal[:LISTED]))
         if self.empty:
             message = "no object is in the ground truth; its score depends on --empty"
             yield Finding("empty", message, len(self.empty), tuple(self.empty[:LISTED]))

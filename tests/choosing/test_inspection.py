@@ -388,6 +388,7 @@ def test_odd_files_are_findings(inspect, tmp_path):
     save(pred, {"extra": canvas(), "07": canvas()})
     found = kinds(inspect(pred, folder))
     assert set(found["duplicates"]["files"]) == {"03", "04"}
+    assert found["equal_to_truth"]["count"] == 15  # of 19, those of one value and 07, 08 aside
     assert found["empty"]["files"] == ["05"]
     assert found["full"]["files"] == ["06"]
     assert found["unusual_size"]["files"] == ["07"]
