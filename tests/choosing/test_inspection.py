@@ -306,6 +306,41 @@ def test_every_recommended_loss_exists_and_has_a_source(rule):
         assert re.search(r"\d{4}|COCO|reloaded", each.source)
 
 
+RUNS = {
+    "binary": ("binary/pred", "binary/gt"),
+    "multiclass": ("multiclass/pred_prob", "multiclass/gt", {"missing": "skip"}),
+    "multilabel": (
+        "multilabel/pred",
+        "multilabel/gt",
+        {"pred_pattern": "{id}_{class}", "gt_pattern": "{id}_{class}"},
+    ),
+    "image": ("image/pred", "image/gt"),
+    "instances": ("instances/pred", "instances/gt"),
+    "detection": ("detection/results.json", "detection/instances.json"),
+    "vectors": ("embedding/pred", "embedding/gt"),
+    "scores": ("adversarial/pred", "adversarial/gt"),
+    "records": ("anchors/pred", "anchors/gt"),
+}
+ELSEWHERE = {"lpips", "triplet", "contrastive", "ms_ssim"}  # weights, further inputs, larger files
+
+
+@pytest.mark.parametrize("task", RUNS)
+def test_every_recommended_loss_runs_on_its_task(task):
+    pred, target, *settings = RUNS[task]
+    advised = [each for rule in RULES if task in rule.tasks for each in rule.losses]
+    expressions = dict.fromkeys(each.expression.format(**NUMBERS) for each in advised)
+    tasks = {
+        each: set.intersection(*(set(t.entry.all_tasks) for t in resolve([each], {})[0].terms))
+        for each in expressions
+    }
+    own = [each for each in expressions if task in tasks[each] and each not in ELSEWHERE]
+    more: Mapping[str, Any] = settings[0] if settings else {}
+    result = lossbench.evaluate(SAMPLES / pred, SAMPLES / target, own, task=task, **more)
+    assert not result.failed
+    for name, aggregates in result.aggregates.items():
+        assert aggregates["count"] or aggregates["infinite"], name
+
+
 def test_every_loss_of_a_use_case_exists():
     for case in USE_CASES:
         for expression in (*case.training, *case.scores):
