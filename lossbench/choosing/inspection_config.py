@@ -86,7 +86,13 @@ def _settings(inspection: Inspection, plan: Plan) -> Settings:
         has_values = not plan.target.colours and plan.target.definition.is_label_map
         scaled = settings.gt_scale is not None
         if settings.classes is None and plan.task == "multiclass" and has_values and not scaled:
-            decided["classes"] = len(plan.names)
+            stored = {value: plan.names[index] for value, index in sorted(plan.target.values)}
+            is_whole = list(stored) == list(range(len(plan.names)))
+            decided["classes"] = len(plan.names) if is_whole else stored
+            if inspection.has_predictions and not is_whole and plan.pred.values:
+                decided["pred_values"] = (
+                    "stored" if plan.pred.values == plan.target.values else "indices"
+                )
         if plan.target.ignore:
             ranges = [
                 describe_ranges((each,), colours=plan.target.colours) for each in plan.target.ignore
@@ -100,7 +106,7 @@ def _settings(inspection: Inspection, plan: Plan) -> Settings:
         decided["missing"] = "skip"
     if "extra" in kinds:
         decided["extra"] = "skip"
-    optional = ("classes", "ignore", "gt_encoding", "pred_encoding")
+    optional = ("pred_values", "classes", "ignore", "gt_encoding", "pred_encoding")
     names = [each for each in optional if each in decided]
     while True:  # what cannot be set beside other settings stays for the files to tell
         changed = replace(settings, **decided)
@@ -237,7 +243,7 @@ def _text(
         comment = f"  # {COMMENTS[each.name]}" if each.name in COMMENTS else ""
         value = _value(each.name, value, folder)
         is_word = isinstance(value, str) and WORD.fullmatch(value)
-        written = value if is_word else json.dumps(value, ensure_ascii=False)
+        written = value if is_word else _flow(value)
         tree.setdefault(first, []).append(f"{second or first}: {written}{comment}")
         if not second:
             tree[first].append("")
@@ -267,10 +273,17 @@ def _value(name: str, value: Any, folder: str) -> Any:
     """A setting for JSON, with paths as they are from the folder of the config."""
     kind = BY_NAME[name].type.kind
     if isinstance(value, Mapping):
-        return {str(k): _path(v, folder) if name == "inputs" else v for k, v in value.items()}
+        return {k: _path(v, folder) if name == "inputs" else v for k, v in value.items()}
     if kind == "path" or (name == "classes" and isinstance(value, str) and is_file(value)):
         return _path(value, folder)
     return list(value) if isinstance(value, tuple) else value
+
+
+def _flow(value: Any) -> str:
+    """A value as YAML on one line: JSON, whose keys may be numbers."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_flow(key)}: {_flow(each)}" for key, each in value.items()) + "}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _path(path: Any, folder: str) -> str:

@@ -530,6 +530,25 @@ def test_a_written_config_runs(name, lossbench_command, tmp_path):
         assert 0 <= difference * (1 if "<=" in gate else -1) + 1e-5 * step < 1.01 * step
 
 
+@pytest.mark.parametrize("named", [[], ["--classes", "{0: soil, 41: oak, 207: elm}"]])
+def test_a_config_names_stored_values_that_have_gaps(named, lossbench_command, tmp_path):
+    truth = canvas(40, 40)
+    truth[10:20], truth[20:30] = 41, 207
+    volume = np.repeat(truth[..., None], 3, 2)
+    for side in ("pred", "gt"):
+        (tmp_path / side).mkdir()
+        nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / side / "a.nii.gz")
+    config, sides = tmp_path / "lossbench.yaml", (tmp_path / "pred", tmp_path / "gt")
+    done = lossbench_command("inspect", *sides, *named, "--write", config)
+    assert done.returncode == 0, done.stderr
+    assert "41: " in config.read_text("utf-8")
+    result = tmp_path / "result.json"
+    evaluated = lossbench_command("eval", "-c", config, "-o", result)
+    assert evaluated.returncode == 0, evaluated.stderr
+    names = json.loads(result.read_text("utf-8"))["run"]["plan"]["identity"]["classes"]
+    assert names == (["soil", "oak", "elm"] if named else ["0", "41", "207"])
+
+
 @pytest.mark.parametrize(
     ("value", "better", "bound"),
     [(0.12341, "lower", "0.124"), (0.12341, "higher", "0.123"), (32.19, "higher", "32.1"),
