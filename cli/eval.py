@@ -104,7 +104,7 @@ def command(context: click.Context, /, **options: Any) -> int:
         write(_dry_run(run, context, config, {**settings, **shown}))
         return 0
     if not quiet:
-        _announce(run)
+        announce(run)
     for each in run.to_fetch:
         from .weights import downloading
 
@@ -163,7 +163,7 @@ def _checked_outputs(settings: Mapping[str, Any], shown: Mapping[str, Any]) -> l
     return regular
 
 
-def _announce(run: Run) -> None:
+def announce(run: Run) -> None:
     """Print the plan of a run and its notes on stderr."""
     note(f"{_planned(run)} · {run.settings.likely_device} ×{run.settings.readers}")
     for remark in run.plan.notes:

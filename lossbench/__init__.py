@@ -24,6 +24,7 @@ from lossbench.api import (
     report,
     save,
     schema,
+    thresholds,
     use_cases,
     write_config,
 )
@@ -59,6 +60,7 @@ __all__ = [
     "report",
     "save",
     "schema",
+    "thresholds",
     "use_cases",
     "write_config",
 ]

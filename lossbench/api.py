@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lossbench.choosing.inspection import Inspection
     from lossbench.choosing.recommendations import UseCases
+    from lossbench.choosing.thresholds import Thresholds
     from lossbench.config.load import Config
     from lossbench.engine.merge import Merge
     from lossbench.engine.progress import Progress
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     from lossbench.speed.report import SpeedReport
     from lossbench.training.gradcheck import Slope
 
-    Model: TypeAlias = Result | Comparison | Report | SpeedReport | Inspection | UseCases
+    Model: TypeAlias = (
+        Result | Comparison | Report | SpeedReport | Inspection | UseCases | Thresholds
+    )
 
 P = ParamSpec("P")
 
@@ -256,6 +259,48 @@ def use_cases() -> UseCases:
     return UseCases()
 
 
+def thresholds(
+    pred: Any = None,
+    target: Any = None,
+    losses: str | Sequence[str] = (),
+    *,
+    steps: int = 257,
+    per_image: str | os.PathLike[str] | None = None,
+    start_method: str | None = None,
+    planned: Callable[[Run], None] | None = None,
+    **settings: Any,
+) -> Thresholds:
+    """Judge every threshold in one pass: scores, curves, calibration, and the best threshold.
+
+    Args:
+        pred: probabilities: a folder, a file, or arrays in memory, as for `evaluate`.
+        target: the ground truth, likewise.
+        losses: scores, or losses with a threshold such as "dice(threshold=0.5)"; by default
+            dice_score, iou, precision and recall.
+        steps: number of thresholds of the curves, from 0 to 1; maps of 8 bits have all k/255.
+        per_image: a Parquet file for the scores of every image at every threshold.
+        start_method: as for `evaluate`.
+        planned: called with the run before it is read, as `plan` returns it.
+        **settings: those of `plan` that say how files are read.
+
+    Returns:
+        `.thresholds`, `.scores` and `.classes` with their curves, `.curves`, `.reliability`,
+        `.failed` and `.as_json()`. `render` and `save` give the output of `lossbench thresholds`.
+
+    Raises:
+        SettingError: a setting or loss is wrong, or the task has no threshold.
+        InputError: a folder is missing or empty, or nothing matches.
+    """
+    from lossbench.choosing.thresholds import find_thresholds
+
+    named = {"pred": pred, "target": target, "losses": losses, **settings}
+    file = None if per_image is None else os.fspath(per_image)
+    announce = planned or (lambda run: None)
+    return find_thresholds(
+        named, steps=steps, per_image=file, start_method=start_method, planned=announce
+    )
+
+
 def loss(
     name: str,
     *,
@@ -332,13 +377,16 @@ def list_conventions() -> list[Convention]:
 
 
 def list_settings(
-    of: Literal["run", "output", "comparison", "speed", "inspection"] = "run",
+    of: Literal[
+        "run", "reading", "output", "comparison", "speed", "inspection", "thresholds"
+    ] = "run",
 ) -> dict[str, Setting]:
     """The settings by name, each with `type`, `default`, `text`, `flag` and `key` in a config.
 
     Args:
-        of: run, for the parameters of `plan`; output, comparison, speed or inspection, for the
-            output of a result, a comparison, a speed report or an inspection.
+        of: run, for the parameters of `plan`; reading, for those that `thresholds` has as well;
+            output, comparison, speed, inspection or thresholds, for the output of a result, a
+            comparison, a speed report, an inspection or thresholds.
     """
     from lossbench.config.keys import TABLES
 
@@ -420,8 +468,8 @@ def render(model: Model, format: str | None = None, **options: Any) -> str:
     """A result, comparison or report as text.
 
     Args:
-        model: from `evaluate`, `merge`, `compare`, `report`, `measure_speed`, `inspect` or
-            `use_cases`.
+        model: from `evaluate`, `merge`, `compare`, `report`, `measure_speed`, `inspect`,
+            `use_cases` or `thresholds`.
         format: one of `list_formats()` for this model, by default the first.
         **options: those that the format has: `top` and `sort`; `per_class` for a result; for a
             table its further `aggregates`, `width`, `color` and `ascii`; `pictures` for a report.
@@ -455,7 +503,7 @@ def list_formats(of: str = "result") -> dict[str, tuple[str, ...]]:
     """The formats of a model, each with the file endings that select it.
 
     Args:
-        of: result, comparison, report, speed or inspection.
+        of: result, comparison, report, speed, inspection or thresholds.
     """
     return {name: each.suffixes for name, each in formats_of(of).items()}
 

@@ -25,7 +25,7 @@ from lossbench.data.planning.ignored import describe_ranges
 from lossbench.data.planning.make_plan import ReadingSettings
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.readings import FOREGROUND, LABELS, PREDICTED, TRUTH
-from lossbench.engine.reader_pool import in_order
+from lossbench.engine.batching import in_order
 from lossbench.engine.settings import Settings, known_roles
 from lossbench.errors import InputError, SettingError, UndecidedReadingError, counted, sized
 

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from lossbench.engine import value_types as types
-from lossbench.engine.settings import SETTINGS, Setting
+from lossbench.engine.settings import BY_NAME, READING, SETTINGS, Setting
 from lossbench.results.aggregates import AGGREGATES, OVER_GROUPS
 from lossbench.results.formats import file_endings, text_formats
 
@@ -60,6 +60,7 @@ OTHER_NAMES = {
 REPLACED = {each.name: each.replaces for each in KEYS}
 TABLES: dict[str, tuple[Setting, ...]] = {
     "run": SETTINGS,
+    "reading": tuple(BY_NAME[name] for name in ("losses", *READING)),
     "output": OUTPUT,
     "comparison": output_settings(
         "comparison",
@@ -68,6 +69,9 @@ TABLES: dict[str, tuple[Setting, ...]] = {
     ),
     "speed": output_settings("speed", "Format printed to stdout."),
     "inspection": output_settings("inspection", "Format printed to stdout."),
+    "thresholds": output_settings(
+        "thresholds", "Format printed to stdout; csv has every threshold's values."
+    ),
 }
 
 

@@ -80,7 +80,7 @@ def conclude(run: RunSpec, whole: PartialResult, options: Options, device: str) 
     others = [combine(each.column, terms) for each in run.elsewhere]
     ids = [each for each, good in zip(pairs.named(), whole.good, strict=True) if good]
     found = len(pairs) - sum(each.kind == "missing" for each in whole.failed)
-    by_policy = _by_policy(run, whole.failed)
+    by_policy = sort_by_policy(run, whole.failed)
     failed = {
         each.id for each in whole.failed
     }  # pairs that lack a single loss are in `ids` as well
@@ -182,7 +182,7 @@ def _group_columns(
     return {column.name: combine(column, terms) for column in run.columns}
 
 
-def _by_policy(run: RunSpec, failed: Sequence[PairError]) -> dict[str, list[PairError]]:
+def sort_by_policy(run: RunSpec, failed: Sequence[PairError]) -> dict[str, list[PairError]]:
     """Pairs without values, sorted by id, by what --missing and --extra make of them."""
     missing = "error" if run.settings.missing == EMPTY else run.settings.missing
     policies = {("missing", "pred"): missing, ("extra", "target"): run.settings.extra}

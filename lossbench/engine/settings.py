@@ -414,6 +414,12 @@ SETTINGS = tuple(
 )
 BY_NAME = {each.name: each for each in SETTINGS}
 RECORDED = [each for each in SETTINGS if each.recorded]
+# The settings of commands that read pairs and compute no losses with a threshold of the run.
+READING = (
+    "inputs", "manifest", "group_by", "task", "classes", "ignore", "empty", "convention",
+    "pred_encoding", "gt_encoding", "pred_pattern", "gt_pattern", "missing", "extra", "resize",
+    "channels", "pred_scale", "gt_scale", "gt_threshold", "pred_values", "grid", "workers",
+)  # fmt: skip
 
 
 def known_roles() -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Iterable, Sequence
 from io import StringIO
+from typing import Any
 
 from lossbench.results.comparison import Comparison
 from lossbench.results.result import Result
@@ -47,6 +48,22 @@ def render_comparison(comparison: Comparison) -> str:
     columns = [row.tolist() for name in names for row in comparison.values[name]]
     samples = zip(comparison.ids, *columns, strict=True)
     return _table(header, ([name, *map(_cell, values)] for name, *values in samples))
+
+
+def render_thresholds(thresholds: Any) -> str:
+    """One row for each threshold: the mean and the pooled value of each score and class.
+
+    Columns: `threshold`, then `score` for its mean, `score.pooled`, `score[class]` and
+    `score[class].pooled`. An undefined value is an empty cell; every digit is kept.
+    """
+    columns = {"threshold": thresholds.thresholds}
+    for name, score in thresholds.scores.items():
+        classes = thresholds.classes.get(name, {})
+        rows = {name: score, **{f"{name}[{each}]": classes[each] for each in classes}}
+        for title, curve in rows.items():
+            columns |= {title: curve.curves["mean"], f"{title}.pooled": curve.curves["pooled"]}
+    cells = (map(_cell, column.tolist()) for column in columns.values())
+    return _table(list(columns), zip(*cells, strict=True))
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -41,6 +41,11 @@ def render_speed(report: Any) -> str:
     return json.dumps(report.as_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
+def render_thresholds(thresholds: Any) -> str:
+    """Every number except the values of the samples."""
+    return _text(thresholds.as_json(), 1) + "\n"
+
+
 def _text(value: Any, depth: int) -> str:
     """JSON with a line for each value that has no nested values."""
     values = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()

@@ -18,6 +18,7 @@ from lossbench.output.sections import (
     table_sections,
     verdict_line,
 )
+from lossbench.output.threshold_sections import threshold_sections
 from lossbench.results.result import Result
 
 if TYPE_CHECKING:
@@ -92,6 +93,14 @@ def render_inspection(
     """The tables of an inspection; options of `render_sections`."""
     tables = table_sections(inspection)
     return render_sections(tables, width=width or WIDTH, color=color, ascii=ascii)
+
+
+def render_thresholds(
+    thresholds: Any, *, width: int | None = None, color: bool = False, ascii: bool = False
+) -> str:
+    """The tables of thresholds, with lines of blocks where a terminal can show them."""
+    tables, lines = threshold_sections(thresholds, with_blocks=width is not None and not ascii)
+    return render_sections(tables, lines, width=width, color=color, ascii=ascii)
 
 
 def render_sections(

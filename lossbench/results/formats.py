@@ -21,6 +21,7 @@ MODELS = {
     "SpeedReport": "speed",
     "Inspection": "inspection",
     "UseCases": "inspection",
+    "Thresholds": "thresholds",
 }
 TABLES = ("result", "comparison")
 
@@ -67,16 +68,35 @@ class Format:
 
 
 FORMATS = (
-    Format("table", models=(*TABLES, "speed", "inspection"), terminal=True, for_people=True),
-    Format("text", (".txt",), TABLES, module="lossbench.output.table", for_people=True),
     Format(
-        "json", (".json",), (*TABLES, "speed", "inspection"), reader="lossbench.results.json_reader"
+        "table",
+        models=(*TABLES, "speed", "inspection", "thresholds"),
+        terminal=True,
+        for_people=True,
+    ),
+    Format(
+        "text", (".txt",), (*TABLES, "thresholds"), module="lossbench.output.table", for_people=True
+    ),
+    Format(
+        "json",
+        (".json",),
+        (*TABLES, "speed", "inspection", "thresholds"),
+        reader="lossbench.results.json_reader",
     ),
     Format("jsonl", (".jsonl", ".ndjson"), reader="lossbench.results.jsonl_reader"),
-    Format("csv", (".csv",), TABLES),
+    Format("csv", (".csv",), (*TABLES, "thresholds")),
     Format("markdown", (".md",), (*TABLES, "inspection"), for_people=True),
     Format("junit", (".xml",), TABLES),
     Format("github", models=TABLES),
+    Format(
+        "plot",
+        (".svg", ".png", ".pdf"),
+        ("thresholds",),
+        module="lossbench.output.threshold_plot",
+        binary=True,
+        package="matplotlib",
+        advice="figures need matplotlib: pip install 'lossbench[plot]'",
+    ),
     Format(
         "plot",
         (".svg", ".png", ".pdf"),
@@ -105,7 +125,7 @@ READABLE = {suffix: each for each in FORMATS if each.reader for suffix in each.s
 
 
 def formats_of(model: str) -> dict[str, Format]:
-    """The formats of a model by name: result, comparison, report, speed or inspection."""
+    """The formats of a model by name: result, comparison, report, speed and others of MODELS."""
     if model not in MODELS.values():
         known = " and ".join(dict.fromkeys(MODELS.values()))
         raise SettingError(f"there are formats of {known}, not of {model!r}")

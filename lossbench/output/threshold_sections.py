@@ -1,0 +1,161 @@
+"""Tables of thresholds: the best ones, whether the choice holds, curves and calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lossbench.output.sections import ARROWS, UNDEFINED, Section, format_number
+
+BLOCKS = "▁▂▃▄▅▆▇█"
+COLUMNS = 24  # of a line of blocks
+BAR = 16  # columns of a bar of 1
+
+
+def threshold_sections(
+    thresholds: Any, *, with_blocks: bool = False
+) -> tuple[list[Section], list[str]]:
+    """The tables, and lines of text below.
+
+    Args:
+        thresholds: what `lossbench.thresholds` returns.
+        with_blocks: add the curve of each score, and bars of frequencies.
+    """
+    tables = [
+        _best(thresholds, "mean", with_blocks),
+        _best(thresholds, "pooled", with_blocks),
+        _halves(thresholds),
+        _over_thresholds(thresholds),
+        _reliability(thresholds, with_blocks),
+    ]
+    return tables, ["which threshold?", *answer_lines(thresholds)]
+
+
+def answer_lines(thresholds: Any) -> Iterator[str]:
+    """What to do, in sentences."""
+    for name, score in thresholds.scores.items():
+        best, half = score.best["mean"], score.at_half["mean"]
+        if math.isnan(best.value):
+            yield f"{name} is undefined at every threshold"
+            continue
+        low, high = map(_threshold, best.plateau)
+        is_near = best.plateau[0] <= 0.5 <= best.plateau[1]
+        ends = {"0": best.plateau[0] == 0, "1": best.plateau[1] == 1}
+        if any(ends.values()) and not is_near:
+            end = next(end for end, is_reached in ends.items() if is_reached)
+            yield f"{name} is best towards {end} ({low} … {high}), so it chooses no threshold"
+            continue
+        worth = "within" if is_near else "outside"
+        yield (
+            f"{name}: {_threshold(best.threshold)} gives {format_number(best.value)}; 0.5 gives"
+            f" {format_number(half)}, {worth} its plateau of 1 % ({low} … {high})"
+        )
+    curves, reliability = thresholds.curves, thresholds.reliability
+    yield (
+        f"all thresholds: AUC {format_number(curves.auc)}, average precision"
+        f" {format_number(curves.average_precision)}"
+    )
+    yield f"calibration: ECE {format_number(reliability.ece)}, {_temperature(reliability)}"
+
+
+def _temperature(reliability: Any) -> str:
+    if math.isnan(reliability.temperature):
+        return "which no temperature from 0.05 to 20 mends"
+    return f"least surprised at temperature {format_number(reliability.temperature)}"
+
+
+def _rows(thresholds: Any) -> Iterator[tuple[str, Any]]:
+    """Every score with its name and arrow, each followed by its classes."""
+    for name, score in thresholds.scores.items():
+        yield name + ARROWS[score.better], score
+        for of_class, each in thresholds.classes.get(name, {}).items():
+            yield f"{name}[{of_class}]{ARROWS[each.better]}", each
+
+
+def _best(thresholds: Any, aggregate: str, with_blocks: bool) -> Section:
+    counts = thresholds.counts
+    over = {"mean": "images", "pooled": "images as one"}[aggregate]
+    title = f"{aggregate} over {counts['evaluated']:,} {over}"
+    headings = ["score", "best at", "value", "plateau", "at 0.5"]
+    rows = []
+    for name, score in _rows(thresholds):
+        best = score.best[aggregate]
+        low, high = map(_threshold, best.plateau)
+        row = [
+            name,
+            _threshold(best.threshold),
+            format_number(best.value),
+            f"{low} … {high}",
+            format_number(score.at_half[aggregate]),
+        ]
+        rows.append([*row, sparkline(score.curves[aggregate])] if with_blocks else row)
+    if with_blocks:
+        return Section(title, [*headings, "0 … 1"], rows, (0, len(headings)))
+    return Section(title, headings, rows)
+
+
+def _halves(thresholds: Any) -> Section:
+    rows = []
+    for name, score in _rows(thresholds):
+        for index, half in enumerate(score.halves, 1):
+            numbers = (half.value, half.value_on_other_half, half.best_on_other_half)
+            row = [_threshold(half.threshold), *map(format_number, numbers)]
+            rows.append([name if index == 1 else "", str(index), *row])
+    headings = ["score", "half", "best at", "value", "on the other", "its own best"]
+    return Section("does the choice hold? chosen on half of the images", headings, rows)
+
+
+def _over_thresholds(thresholds: Any) -> Section:
+    rows = [
+        [
+            name,
+            *(
+                format_number(number)
+                for aggregate in ("mean", "pooled")
+                for number in score.over_thresholds(aggregate).values()
+            ),
+        ]
+        for name, score in _rows(thresholds)
+    ]
+    headings = ["score", "max of mean", "mean of mean", "max pooled", "mean pooled"]
+    return Section("over all thresholds", headings, rows)
+
+
+def _reliability(thresholds: Any, with_blocks: bool) -> Section:
+    rows = []
+    for each in thresholds.reliability.as_json()["bins"]:
+        if not each["pixels"]:
+            continue
+        row = [
+            f"{each['low']:.2f} … {each['high']:.2f}",
+            f"{each['pixels']:,.0f}",
+            format_number(each["predicted"]),
+            format_number(each["true"]),
+        ]
+        bar = "█" * round(BAR * each["true"])
+        rows.append([*row, bar] if with_blocks else row)
+    headings = ["probability", "pixels", "predicted", "true"]
+    title = "are probabilities frequencies?"
+    if with_blocks:
+        return Section(title, [*headings, "true"], rows, (0, len(headings)))
+    return Section(title, headings, rows)
+
+
+def sparkline(values: Any) -> str:
+    """A curve from 0 to 1 as a line of blocks; a blank where it is undefined."""
+    last = len(values) - 1
+    picked: Sequence[float] = [
+        float(values[round(index * last / (COLUMNS - 1))]) for index in range(COLUMNS)
+    ]
+    defined = [each for each in picked if math.isfinite(each)]
+    low, high = min(defined, default=0.0), max(defined, default=0.0)
+    size = (high - low) or 1.0
+    return "".join(
+        BLOCKS[round((each - low) / size * (len(BLOCKS) - 1))] if math.isfinite(each) else " "
+        for each in picked
+    )
+
+
+def _threshold(value: float) -> str:
+    return UNDEFINED if math.isnan(value) else f"{value:.4f}".rstrip("0").ljust(3, "0")
