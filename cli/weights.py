@@ -16,7 +16,7 @@ from .main import Group, note, write
 
 @click.group("weights", cls=Group, epilog="Example: lossbench weights fetch alexnet lpips_alex")
 def command() -> None:
-    """Show, fetch and verify the weights that perceptual losses need.
+    """Show, fetch and verify the weights of perceptual losses.
 
     A run takes the file given with --weights NAME=FILE, else the one in a cache (the folder
     LOSSBENCH_CACHE, or the platform's; then torch's), else it downloads what was published, unless

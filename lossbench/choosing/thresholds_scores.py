@@ -113,9 +113,9 @@ def _check_term(term: Term) -> None:
     if "threshold" in term.entry.options and term.entry.options["threshold"].default is None:
         if term.threshold is None:
             raise SettingError(
-                f"{term.name} is soft: no threshold decides its value; {term.name}(threshold=0.5)"
-                " compares hard masks, at every threshold here, and so does a score such as"
-                " dice_score"
+                f"{term.name} is soft: no threshold decides its value; -l"
+                f" '{term.name}(threshold=0.5)' compares hard masks, here at every threshold, and"
+                " so does a score such as dice_score"
             )
     elif term.threshold is None:
         raise SettingError(f"{term.name} has no threshold; give a score such as dice_score or iou")

@@ -297,6 +297,22 @@ def test_a_choice_on_one_half_is_judged_on_the_other(kind: str, group_by: str | 
         assert found.value_on_other_half == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"threshold": 0.3}, "takes no threshold; it takes inputs, manifest"),
+        ({"clases": "a"}, "takes no clases (did you mean 'classes'?); it takes"),
+        ({"steps": 1}, "steps is 2 or more, not 1"),
+        ({"task": "detection"}, "not for detections"),
+    ],
+    ids=str,
+)
+def test_settings_that_say_nothing_of_reading_are_refused(settings: Any, words: str) -> None:
+    with pytest.raises(lossbench.SettingError) as refused:
+        lossbench.thresholds(LEVELS, TRUTH, **settings)
+    assert words in str(refused.value)
+
+
 def test_the_best_threshold_and_its_plateau() -> None:
     thresholds = np.linspace(0, 1, 11)
     values = np.array([0.1, 0.2, 0.5, 0.996, 1.0, 0.995, 0.9, 0.995, 0.2, np.nan, np.nan])

@@ -295,6 +295,55 @@ LOSSES: dict[str, Case] = {
         ("eval pred gt -l l1 --task image",)),
     "unknown family": Case(
         "losses --family overlpa", ("'overlpa'", "'overlap'"), ("losses --family overlap",)),
+    "threshold of a soft loss": Case(
+        "thresholds pred gt -l dice", ("dice is soft", "'dice(threshold=0.5)'", "dice_score"),
+        ("thresholds pred gt -l 'dice(threshold=0.5)'", "thresholds pred gt -l dice_score"),
+    ),
+    "threshold of a loss without one": Case(
+        "thresholds pred gt -l bce", ("bce has no threshold", "iou"), ("thresholds pred gt -l iou",),
+    ),
+    "thresholds of distances": Case(
+        "thresholds pred gt -l hd95", ("hd95", "counts", "eval -l 'hd95(threshold=0.3)'"),
+        ("eval pred gt -l 'hd95(threshold=0.3)'",),
+    ),
+    "thresholds with automatic weights": Case(
+        "thresholds pred gt -l 'iou(class_weights=auto)'",
+        ("class_weights=auto", "numbers instead"),
+        ("thresholds pred gt -l 'iou(class_weights=[1])'",),
+    ),
+    "thresholds of mixed directions": Case(
+        "thresholds pred gt -l 'm = iou + dice(threshold=0.5)'",
+        ("m has no best", "one by one"),
+        ("thresholds pred gt -l iou -l 'dice(threshold=0.5)'",),
+    ),
+    "thresholds of labels": Case(
+        "thresholds pred gt", ("multiclass task has no threshold", "lossbench eval"),
+        ("eval pred gt",), LABELLED,
+    ),
+    "thresholds of masks": Case(
+        "thresholds pred gt", ("masks", "every threshold", "--pred-encoding probability"),
+        ("thresholds pred gt --pred-encoding probability",), sides(pred=MASK),
+    ),
+    "thresholds of what is missing": Case(
+        "thresholds pred gt --missing worst", ("--missing worst", "--missing skip"),
+        ("thresholds pred gt --missing skip",), {"pred/b.png": None},
+    ),
+    "thresholds of detections": Case(
+        "thresholds r.json i.json", ("masks", "detections", "eval -l average_precision_boxes"),
+        ("eval r.json i.json -l average_precision_boxes",), BOXES,
+    ),
+    "thresholds of each image as text": Case(
+        "thresholds pred gt --per-image a.csv", ("--per-image a.csv", ".parquet"),
+        ("thresholds pred gt --per-image a.parquet",),
+    ),
+    "thresholds of each image nowhere": Case(
+        "thresholds pred gt --per-image no/a.parquet", ("no/a.parquet", "folder no", "create"), (),
+        {}, {"no/a.txt": "a folder"},
+    ),
+    "figure of another format": Case(
+        "thresholds pred gt --plot a.gif", ("--plot a.gif", ".svg, .png, .pdf"),
+        ("thresholds pred gt -o a.json",),
+    ),
     "a role that is needed": Case(
         "eval pred gt --task image -l cycle", ("cycle needs the role", "--input pred_back=DIR"),
         ("eval pred gt --task image -l cycle --input pred_back=pred --input target_back=gt",)),

@@ -60,6 +60,7 @@ PUBLIC = [
     "report",
     "save",
     "schema",
+    "thresholds",
     "use_cases",
     "write_config",
 ]
