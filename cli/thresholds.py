@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -18,6 +19,11 @@ from .main import complain, note, terminal, write
 from .options import Operand, color_option, files, setting_options
 
 READING = lossbench.list_settings("reading")
+READING["losses"] = replace(
+    READING["losses"],
+    text="Score, or loss with a threshold such as 'dice(threshold=0.5)', or an expression of them."
+    " Default: dice_score, iou, precision and recall.",
+)
 FIGURES = lossbench.list_formats("thresholds")["plot"]
 
 

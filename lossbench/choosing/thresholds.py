@@ -174,8 +174,8 @@ def plan_thresholds(
     task = run.plan.task
     if task == "multiclass":
         raise SettingError(
-            f"{NO_THRESHOLD[task]}; lossbench eval judges it, and --task multilabel gives each class"
-            " thresholds where files hold a probability of each"
+            f"{NO_THRESHOLD[task]}; lossbench eval judges it, and --task multilabel gives each"
+            " class thresholds where files hold a probability of each"
         )
     if run.plan.pred.is_hard:
         raise SettingError(

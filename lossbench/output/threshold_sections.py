@@ -44,12 +44,12 @@ def answer_lines(thresholds: Any) -> Iterator[str]:
         ends = {"0": best.plateau[0] == 0, "1": best.plateau[1] == 1}
         if any(ends.values()) and not is_near:
             end = next(end for end, is_reached in ends.items() if is_reached)
-            yield f"{name} is best towards {end} ({low} … {high}), so it chooses no threshold"
+            yield f"{name} is best towards {end} ({low} to {high}), so it chooses no threshold"
             continue
         worth = "within" if is_near else "outside"
         yield (
             f"{name}: {_threshold(best.threshold)} gives {format_number(best.value)}; 0.5 gives"
-            f" {format_number(half)}, {worth} its plateau of 1 % ({low} … {high})"
+            f" {format_number(half)}, {worth} its plateau of 1 % ({low} to {high})"
         )
     curves, reliability = thresholds.curves, thresholds.reliability
     yield (
@@ -86,12 +86,12 @@ def _best(thresholds: Any, aggregate: str, with_blocks: bool) -> Section:
             name,
             _threshold(best.threshold),
             format_number(best.value),
-            f"{low} … {high}",
+            f"{low} to {high}",
             format_number(score.at_half[aggregate]),
         ]
         rows.append([*row, sparkline(score.curves[aggregate])] if with_blocks else row)
     if with_blocks:
-        return Section(title, [*headings, "0 … 1"], rows, (0, len(headings)))
+        return Section(title, [*headings, "0 to 1"], rows, (0, len(headings)))
     return Section(title, headings, rows)
 
 
@@ -128,7 +128,7 @@ def _reliability(thresholds: Any, with_blocks: bool) -> Section:
         if not each["pixels"]:
             continue
         row = [
-            f"{each['low']:.2f} … {each['high']:.2f}",
+            f"{each['low']:.2f} to {each['high']:.2f}",
             f"{each['pixels']:,.0f}",
             format_number(each["predicted"]),
             format_number(each["true"]),

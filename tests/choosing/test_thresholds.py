@@ -414,7 +414,7 @@ def test_the_table_answers_which_threshold(folder: Any, lossbench_command: Comma
     assert answer[0].startswith(f"dice_score: {best.threshold:.4f} gives {best.value:.4f}; 0.5")
     ramp = {"a": np.array([[10, 100, 200, 220]], np.uint8)}
     text = lossbench.render(lossbench.thresholds(ramp, {"a": np.array([[0, 255, 0, 255]])}))
-    assert "recall is best towards 0 (0.0 … 0.3922), so it chooses no threshold" in text
+    assert "recall is best towards 0 (0.0 to 0.3922), so it chooses no threshold" in text
     assert "mean over 5 images" in done.stdout
     assert "does the choice hold?" in done.stdout
     wide = lossbench.render(lossbench.thresholds(LEVELS, TRUTH), "table", width=100)

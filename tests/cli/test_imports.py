@@ -37,6 +37,7 @@ def by_command(*arguments: str, status: int = 0) -> set[str]:
     [["--help"], ["--version"], ["eval", "--help"], ["losses"], ["losses", "-h"],
      ["losses", "--family", "scores"], ["explain", "dice"], ["gradcheck", "--help"],
      ["speed", "--help"], ["compare", "--help"], ["report", "--help"], ["inspect", "--help"],
+     ["thresholds", "--help"],
      ["losses", "--plugin", PLUGIN], ["explain", "worst_pixel", "--plugin", PLUGIN]],
     ids=" ".join,
 )  # fmt: skip
@@ -93,6 +94,11 @@ def test_a_page_imports_no_torch(tmp_path: Path) -> None:
     assert "PIL" in found  # pictures were drawn
     assert not found & {"torch", "scipy", "rich"}
     assert "PIL" not in by_command("report", str(tmp_path / "run.json"), "--pictures", "0")
+
+
+def test_thresholds_import_no_torch() -> None:
+    folders = [str(SAMPLES / "binary" / role) for role in ("pred", "gt")]
+    assert not by_command("thresholds", *folders) & {"torch", "scipy", "rich", "matplotlib"}
 
 
 def test_nibabel_is_imported_for_nifti_alone() -> None:

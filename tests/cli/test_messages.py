@@ -300,7 +300,8 @@ LOSSES: dict[str, Case] = {
         ("thresholds pred gt -l 'dice(threshold=0.5)'", "thresholds pred gt -l dice_score"),
     ),
     "threshold of a loss without one": Case(
-        "thresholds pred gt -l bce", ("bce has no threshold", "iou"), ("thresholds pred gt -l iou",),
+        "thresholds pred gt -l bce", ("bce has no threshold", "iou"),
+        ("thresholds pred gt -l iou",),
     ),
     "thresholds of distances": Case(
         "thresholds pred gt -l hd95", ("hd95", "counts", "eval -l 'hd95(threshold=0.3)'"),
