@@ -11,7 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lossbench.choosing.thresholds_calibration import Reliability, make_reliability
+from lossbench.choosing.thresholds_calibration import (
+    Reliability,
+    make_reliability,
+    temperature_of_levels,
+)
+from lossbench.choosing.thresholds_classes import ClassPass
 from lossbench.choosing.thresholds_curves import Curves, make_curves
 from lossbench.choosing.thresholds_pass import ThresholdPass
 from lossbench.choosing.thresholds_rows import check_rows_path, write_rows
@@ -172,10 +177,11 @@ def plan_thresholds(
     losses = named.pop("losses", ()) or DEFAULT_LOSSES
     run = prepare(Settings(losses=losses, device="cpu", **named))
     task = run.plan.task
-    if task == "multiclass":
+    if task == "multiclass" and (settings.get("losses") or run.plan.pred.is_hard or per_image):
         raise SettingError(
-            f"{NO_THRESHOLD[task]}; lossbench eval judges it, and --task multilabel gives each"
-            " class thresholds where files hold a probability of each"
+            f"{NO_THRESHOLD[task]}; lossbench eval judges it; of probabilities of each class,"
+            " lossbench thresholds without --loss and --per-image shows curves and calibration, and"
+            " --task multilabel gives each class thresholds"
         )
     if run.plan.pred.is_hard:
         raise SettingError(
@@ -214,6 +220,8 @@ def judge_thresholds(
     run: Run, *, steps: int = STEPS, per_image: str | None = None, start_method: str | None = None
 ) -> Thresholds:
     """Read the pairs of a planned run, and judge every threshold."""
+    if run.plan.task == "multiclass":
+        return _judge_classes(run, np.linspace(0, 1, steps), start_method)
     has_all_levels = run.plan.pred.levels == LEVELS["uint8"]
     thresholds = np.arange(256) / 255 if has_all_levels else np.linspace(0, 1, steps)
     table = ScoreTable(run.plan, run.columns)
@@ -223,6 +231,31 @@ def judge_thresholds(
     else:
         write_rows(per_image, thresholds, table, partial(seen.go, start_method))
     return _conclude(run, seen, table)
+
+
+def _judge_classes(run: Run, thresholds: FloatArray, start_method: str | None) -> Thresholds:
+    """Curves and calibration of probabilities of several classes, whose masks have no threshold."""
+    seen = ClassPass(run, start_method)
+    seen.go()
+    together, curves = seen.curves(thresholds)
+    return Thresholds(
+        run.describe(),
+        *_pairs(run, seen),
+        _notes(seen),
+        thresholds,
+        {},
+        {},
+        together,
+        dict(zip(run.plan.names, curves, strict=True)),
+        seen.reliability(),
+    )
+
+
+def _pairs(run: Run, seen: ThresholdPass | ClassPass) -> tuple[dict[str, int], Sequence[PairError]]:
+    """The counts of pairs, and those that failed."""
+    errors = sort_by_policy(run, seen.failed)["error"]
+    counts = {"found": len(run.pairing.pairs), "evaluated": seen.evaluated, "errors": len(errors)}
+    return counts, errors
 
 
 def _conclude(run: Run, seen: ThresholdPass, table: ScoreTable) -> Thresholds:
@@ -257,12 +290,9 @@ def _conclude(run: Run, seen: ThresholdPass, table: ScoreTable) -> Thresholds:
     points = seen.thresholds if seen.every_level else None
     positive, negative = spectrum.positive, spectrum.negative
     names = run.plan.names if run.plan.by_class else ()
-    policy = sort_by_policy(run, seen.failed)
-    found = len(run.pairing.pairs)
     return Thresholds(
         run.describe(),
-        {"found": found, "evaluated": seen.evaluated, "errors": len(policy["error"])},
-        policy["error"],
+        *_pairs(run, seen),
         _notes(seen),
         seen.thresholds,
         whole,
@@ -272,7 +302,7 @@ def _conclude(run: Run, seen: ThresholdPass, table: ScoreTable) -> Thresholds:
             name: make_curves(levels, positive[index], negative[index], points)
             for index, name in enumerate(names)
         },
-        make_reliability(levels, spectrum, run.plan.pred),
+        make_reliability(levels, spectrum, temperature_of_levels(levels, spectrum, run.plan.pred)),
     )
 
 
@@ -282,7 +312,7 @@ def _of_counts(table: ScoreTable, counts: Any, support: FloatArray) -> FloatArra
     return values
 
 
-def _notes(seen: ThresholdPass) -> list[str]:
+def _notes(seen: ThresholdPass | ClassPass) -> list[str]:
     if not seen.is_rounded:
         return []
     return [

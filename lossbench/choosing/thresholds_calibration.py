@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +20,8 @@ from lossbench.views.ranking import Calibration
 BINS = 15  # as `ece` has them
 LOWEST, HIGHEST = 0.05, 20.0  # temperature
 CLIPPED = 1e-6  # distance of a float from 0 and 1
-STEPS = 200  # at most; some ten are usual
+STEPS = 100  # at most; some ten are usual
+NEARLY = 1e-8
 
 
 class Reliability(NamedTuple):
@@ -49,13 +51,13 @@ class Reliability(NamedTuple):
         }  # fmt: skip
 
 
-def make_reliability(levels: FloatArray, spectrum: Spectrum, pred: InputEncoding) -> Reliability:
+def make_reliability(levels: FloatArray, spectrum: Spectrum, temperature: float) -> Reliability:
     """The reliability of all pixels.
 
     Args:
         levels: (L,) rising.
         spectrum: the pixels at each level, each (C, L).
-        pred: how predictions are stored.
+        temperature: of `best_temperature`.
     """
     points: Any = levels
     index = bin_indices(points, [k / BINS for k in range(1, BINS)])
@@ -69,34 +71,41 @@ def make_reliability(levels: FloatArray, spectrum: Spectrum, pred: InputEncoding
     pixels, predicted, true = (x[0].sum(0) for x in sums)
     with np.errstate(all="ignore"):
         error: Any = ece(bins)
-    half_level = 0.5 / pred.scale if pred.scale != 1 else CLIPPED
-    clipped = levels.clip(half_level, 1 - half_level)
     return Reliability(
-        pixels,
-        ratio(predicted, pixels),
-        ratio(true, pixels),
-        float(error[0]),
-        best_temperature(
-            np.log(clipped) - np.log1p(-clipped),
-            spectrum.foreground.sum(0),
-            spectrum.background.sum(0),
-        ),
+        pixels, ratio(predicted, pixels), ratio(true, pixels), float(error[0]), temperature
     )
 
 
-def best_temperature(logits: FloatArray, foreground: FloatArray, background: FloatArray) -> float:
-    """The temperature T with the smallest negative log-likelihood of σ(x/T); nan at an end.
+def clip_levels(levels: FloatArray, pred: InputEncoding) -> FloatArray:
+    """Probabilities at least half a level away from 0 and 1."""
+    half_level = 0.5 / pred.scale if pred.scale != 1 else CLIPPED
+    return levels.clip(half_level, 1 - half_level)
 
-    In β = 1/T the likelihood is convex, so its slope Σ x·((n⁺ + n⁻)·σ(βx) − n⁺) has one root, which
-    Newton's method finds; a step that leaves the interval around the root halves the interval.
-    """
-    every = foreground + background
+
+def temperature_of_levels(levels: FloatArray, spectrum: Spectrum, pred: InputEncoding) -> float:
+    """The temperature of the pixels at each level, of all classes together."""
+    clipped = clip_levels(levels, pred)
+    logits = np.log(clipped) - np.log1p(-clipped)
+    foreground = spectrum.foreground.sum(0)
+    every = foreground + spectrum.background.sum(0)
 
     def slope_and_curvature(beta: float) -> tuple[float, float]:
         share = 0.5 * (1 + np.tanh(0.5 * beta * logits))
         slope = logits * (every * share - foreground)
         return float(slope.sum()), float((logits**2 * every * share * (1 - share)).sum())
 
+    return best_temperature(slope_and_curvature)
+
+
+def best_temperature(slope_and_curvature: Callable[[float], tuple[float, float]]) -> float:
+    """The temperature T with the smallest negative log-likelihood; nan at an end of its range.
+
+    The likelihood is convex in β = 1/T. Newton's method finds the root of its slope; a step that
+    leaves the interval around the root halves the interval.
+
+    Args:
+        slope_and_curvature: of the negative log-likelihood at β.
+    """
     low, high = 1 / HIGHEST, 1 / LOWEST
     if not (slope_and_curvature(low)[0] < 0 < slope_and_curvature(high)[0]):
         return math.nan
@@ -105,9 +114,9 @@ def best_temperature(logits: FloatArray, foreground: FloatArray, background: Flo
         slope, curvature = slope_and_curvature(beta)
         low, high = (beta, high) if slope < 0 else (low, beta)
         following = beta - slope / curvature if curvature > 0 else low
-        if not low < following < high:
+        if not low <= following <= high:
             following = (low + high) / 2
-        if abs(following - beta) <= 1e-15 * beta:
+        step, beta = abs(following - beta), following
+        if step <= NEARLY * beta:  # the next step would be its square
             break
-        beta = following
     return 1 / beta

@@ -22,13 +22,13 @@ def threshold_sections(
         thresholds: what `lossbench.thresholds` returns.
         with_blocks: add the curve of each score, and bars of frequencies.
     """
-    tables = [
+    of_scores = [
         _best(thresholds, "mean", with_blocks),
         _best(thresholds, "pooled", with_blocks),
         _halves(thresholds),
         _over_thresholds(thresholds),
-        _reliability(thresholds, with_blocks),
     ]
+    tables = [*(of_scores if thresholds.scores else ()), _reliability(thresholds, with_blocks)]
     return tables, ["which threshold?", *answer_lines(thresholds)]
 
 

@@ -460,3 +460,57 @@ def test_a_figure_of_the_curves(
     assert lossbench_command("thresholds", *folders, "-o", again).returncode == 0
     if ending != "png":
         assert again.read_bytes() == content
+
+
+def _several(kind: str) -> tuple[Arrays, Arrays]:
+    """Probabilities of three classes that are too sure by 1.5, and labels, some of them ignored."""
+    random = np.random.default_rng(11)
+    pred, truth = {}, {}
+    for name in "abc":
+        logits = random.normal(0, 1.5, (3, 12, 10))
+        chances = np.exp(logits)
+        chances /= chances.sum(0)
+        labels = (random.random((12, 10)) > chances.cumsum(0)[:2, ...]).sum(0)
+        truth[name] = np.where(random.random((12, 10)) < 0.1, 255, labels).astype(np.uint8)
+        sharp = np.exp(1.5 * logits)
+        pred[name] = 1.5 * logits if kind == "logits" else sharp / sharp.sum(0)
+    return pred, truth
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "read again"])
+@pytest.mark.parametrize("kind", ["probability", "logits"])
+def test_probabilities_of_several_classes_have_curves_and_a_temperature(
+    kind: str, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    if not kept:
+        monkeypatch.setattr("lossbench.choosing.thresholds_classes.MOST_KEPT", 500)
+    pred, truth = _several(kind)
+    settings: dict[str, Any] = {"task": "multiclass", "pred_encoding": kind, "ignore": [255]}
+    ours = lossbench.thresholds(pred, truth, **settings)
+    run = lossbench.evaluate(pred, truth, ["auc", "average_precision", "ece"], **settings)
+    curves = ours.class_curves.values()
+    assert [each.auc for each in curves] == pytest.approx(run.values["auc"].pooled_classes)
+    assert [each.average_precision for each in curves] == pytest.approx(
+        run.values["average_precision"].pooled_classes
+    )
+    assert ours.reliability.ece == pytest.approx(run.values["ece"].pooled, abs=1e-12)
+    assert ours.scores == {}
+    assert "which threshold?\nall thresholds: AUC" in lossbench.render(ours, "table")
+
+    flat = np.concatenate([each.reshape(3, -1) for each in pred.values()], 1)
+    labels = np.concatenate([each.ravel() for each in truth.values()])
+    flat, labels = flat[:, labels != 255], labels[labels != 255]
+    shares = np.exp(log_softmax(flat, 0)) if kind == "logits" else flat
+    logs = np.log(shares.clip(1e-6, 1 - 1e-6))
+
+    def likelihood(temperature: float) -> float:
+        own = log_softmax(logs / temperature, 0)[labels, np.arange(len(labels))]
+        return float(-own.mean())
+
+    best = minimize_scalar(likelihood, bounds=(0.05, 20), method="bounded",
+                           options={"xatol": 1e-9})  # fmt: skip
+    assert ours.reliability.temperature == pytest.approx(best.x, rel=1e-5)
+    assert 1.2 < ours.reliability.temperature < 1.9
