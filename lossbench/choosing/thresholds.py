@@ -36,6 +36,7 @@ from lossbench.views.confusion import Counts
 
 SCHEMA = 1
 STEPS = 257  # thresholds of curves where not every level is one
+BLOCK = 1 << 16  # levels that are evaluated together
 NEAR = 0.01  # of the best value, within which a plateau lies
 AGGREGATES = ("mean", "pooled")
 
@@ -308,17 +309,20 @@ def _conclude(run: Run, seen: ThresholdPass, table: ScoreTable) -> Thresholds:
 
 def _of_counts(table: ScoreTable, counts: Any, support: FloatArray) -> FloatArray:
     """Every row of the scores of pooled counts (4, C, T), (R, T)."""
-    values: FloatArray = table.evaluate(Counts(*counts[:, None]), support[None])[0]
-    return values
+    blocks = [
+        counts[:, None, :, start : start + BLOCK] for start in range(0, counts.shape[2], BLOCK)
+    ]
+    values = [table.evaluate(Counts(*block), support[None])[0] for block in blocks]
+    return np.concatenate(values, 1)
 
 
 def _notes(seen: ThresholdPass | ClassPass) -> list[str]:
-    if not seen.is_rounded:
+    """What was rounded, because more levels occur than are kept apart."""
+    rounded = [name for name, is_rounded in seen.rounded.items() if is_rounded]
+    if not rounded:
         return []
-    return [
-        "more levels occur than are kept apart: best thresholds and areas are those of levels"
-        " rounded down to multiples of 2^-20"
-    ]
+    what = " and ".join(rounded)
+    return [f"more levels occur than are kept apart: {what} are those of multiples of 2^-20"]
 
 
 def find_best(thresholds: FloatArray, values: FloatArray, better: str) -> Best:

@@ -132,9 +132,12 @@ class ClassPass:
         return sum(slopes), sum(curvatures)
 
     @property
-    def is_rounded(self) -> bool:
-        """Whether more levels occur than are kept apart."""
-        return self.of_classes.is_rounded or self.of_likeliest.is_rounded
+    def rounded(self) -> dict[str, bool]:
+        """By what follows from levels, whether more of them occur than are kept apart."""
+        return {
+            "areas": self.of_classes.is_rounded,
+            "calibration": self.of_likeliest.is_rounded,
+        }
 
     def curves(self, thresholds: FloatArray) -> tuple[Curves, Sequence[Curves]]:
         """The curves of all classes together, and of each class against the rest."""

@@ -176,10 +176,12 @@ class ThresholdPass:
             self.level_sums.add(steps.levels, np.concatenate(fields))
 
     @property
-    def is_rounded(self) -> bool:
-        """Whether more levels occur than are kept apart."""
-        sums = (self.level_sums, *(each.steps for each in self.step_sums))
-        return any(each.is_rounded for each in sums)
+    def rounded(self) -> dict[str, bool]:
+        """By what follows from levels, whether more of them occur than are kept apart."""
+        return {
+            "best thresholds": any(each.steps.is_rounded for each in self.step_sums),
+            "areas and calibration": self.level_sums.is_rounded,
+        }
 
     @property
     def levels(self) -> FloatArray:
@@ -197,7 +199,7 @@ class ThresholdPass:
     def at_every_level(self) -> tuple[FloatArray, ScoreSums, Counts]:
         """The levels that occur, and scores and counts there."""
         spectrum, levels = self.pooled_spectrum, self.levels
-        thresholds = np.unique(rounded_down(levels)) if self.is_rounded else levels
+        thresholds = np.unique(rounded_down(levels)) if any(self.rounded.values()) else levels
         rows = len(self.table.rows)
         numbers = np.stack([each.at(thresholds) for each in self.step_sums])
         scores = ScoreSums(rows, len(thresholds))

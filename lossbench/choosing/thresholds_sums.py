@@ -9,7 +9,7 @@ from lossbench.runtime.array_types import AnyArray, FloatArray
 HALVES = 2
 WAITING = 1 << 20  # numbers that wait until they are added at their levels
 MOST_PIXELS = 1 << 25  # counts that are kept of all levels together
-MOST_STEPS = 1 << 24  # steps of scores
+MOST_STEPS = 1 << 22  # steps of scores
 FINE = 2.0**20  # with more of them, levels are multiples of 1 / FINE
 
 
@@ -106,7 +106,9 @@ class StepSums:
 
     def at(self, thresholds: FloatArray) -> FloatArray:
         """The sums at thresholds, (columns, T)."""
-        sums = np.cumsum(self.steps.numbers.astype(np.longdouble), 1)
-        after = np.concatenate([np.zeros((len(sums), 1)), sums], 1) + self.start[:, None]
         below = np.searchsorted(self.steps.levels, thresholds)
-        return after[:, below].astype(np.float64)
+        sums = np.empty((len(self.start), len(thresholds)))
+        for row, steps in enumerate(self.steps.numbers):
+            after = np.cumsum(steps, dtype=np.longdouble)
+            sums[row] = (np.append(np.zeros(1, np.longdouble), after) + self.start[row])[below]
+        return sums

@@ -344,7 +344,7 @@ def test_more_levels_than_are_kept_are_rounded_down(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(thresholds_sums, "MOST_STEPS", 50)
     monkeypatch.setattr(thresholds_sums, "WAITING", 50)
     ours = lossbench.thresholds(pred, TRUTH, ["iou"])
-    assert "rounded down" in ours.notes[0]
+    assert "multiples of 2^-20" in ours.notes[0]
     best = ours.scores["iou"].best["mean"]
     assert best.threshold == rounded_down(np.array(best.threshold))
     assert best.value == pytest.approx(exact.scores["iou"].best["mean"].value, abs=1e-12)
