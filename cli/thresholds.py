@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -89,7 +90,8 @@ def command(
         note(printable(f"note: {each}"))
     for path in output:
         lossbench.save(thresholds, path)
-    write(lossbench.render(thresholds, format, **terminal(color)))
+    shown = {"blocks": sys.stdout.isatty(), **terminal(color)}
+    write(lossbench.render(thresholds, format, **shown))
     for failed in thresholds.failed[:LISTED_ERRORS]:
         complain(printable(failed.message))
     if (more := len(thresholds.failed) - LISTED_ERRORS) > 0:

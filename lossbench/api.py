@@ -472,7 +472,8 @@ def render(model: Model, format: str | None = None, **options: Any) -> str:
             `use_cases` or `thresholds`.
         format: one of `list_formats()` for this model, by default the first.
         **options: those that the format has: `top` and `sort`; `per_class` for a result; for a
-            table its further `aggregates`, `width`, `color` and `ascii`; `pictures` for a report.
+            table its further `aggregates`, `width`, `color` and `ascii`; `pictures` for a report;
+            `blocks` for a table of thresholds, which draws curves with characters.
 
     Raises:
         SettingError: there is no such format or column.

@@ -28,7 +28,7 @@ GAP = "   "  # between columns
 WIDTH = 110  # of tables of text that no terminal limits
 NARROWEST = 10  # a name is not folded to fewer columns than this
 READABLE = 20  # columns that a name keeps; below that, further columns go below
-ONE_COLUMN = re.compile("[ -˿–—←-⇿]*")  # characters that take one column each
+ONE_COLUMN = re.compile("[ -˿–—←-⇿▀-▟]*")  # characters that take one column each
 WORD_ENDS = re.compile(" (?![↓↑])")  # an arrow stays beside the name of its loss
 PART_ENDS = re.compile(r"[/_,=(-]")
 BOLD = "1"
@@ -96,10 +96,23 @@ def render_inspection(
 
 
 def render_thresholds(
-    thresholds: Any, *, width: int | None = None, color: bool = False, ascii: bool = False
+    thresholds: Any,
+    *,
+    blocks: bool = False,
+    width: int | None = None,
+    color: bool = False,
+    ascii: bool = False,
 ) -> str:
-    """The tables of thresholds, with lines of blocks where a terminal can show them."""
-    tables, lines = threshold_sections(thresholds, with_blocks=width is not None and not ascii)
+    """The tables of thresholds; options of `render_sections`.
+
+    Args:
+        thresholds: what `lossbench.thresholds` returns.
+        blocks: draw curves and frequencies with block characters, unless `ascii`.
+        width: as for `render_sections`, like the others.
+        color: likewise.
+        ascii: likewise.
+    """
+    tables, lines = threshold_sections(thresholds, with_blocks=blocks and not ascii)
     return render_sections(tables, lines, width=width, color=color, ascii=ascii)
 
 

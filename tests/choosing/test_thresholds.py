@@ -417,9 +417,11 @@ def test_the_table_answers_which_threshold(folder: Any, lossbench_command: Comma
     assert "recall is best towards 0 (0.0 to 0.3922), so it chooses no threshold" in text
     assert "mean over 5 images" in done.stdout
     assert "does the choice hold?" in done.stdout
-    wide = lossbench.render(lossbench.thresholds(LEVELS, TRUTH), "table", width=100)
-    assert "▇" in wide
+    drawn = lossbench.render(lossbench.thresholds(LEVELS, TRUTH), "table", blocks=True)
+    assert "▇" in drawn
     assert "█" not in done.stdout
+    plain = lossbench.render(lossbench.thresholds(LEVELS, TRUTH), blocks=True, ascii=True)
+    assert plain.isascii()
 
 
 def test_a_file_that_cannot_be_read_is_status_3(folder: Any, lossbench_command: Command) -> None:
