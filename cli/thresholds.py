@@ -49,6 +49,12 @@ FIGURES = lossbench.list_formats("thresholds")["plot"]
     help="Parquet file for the scores of every image at every threshold.",
 )
 @click.option(
+    "--iou",
+    metavar="X",
+    type=click.FloatRange(0, 1),
+    help="IoU from which a detection matches an object.  [default: 0.5]",
+)
+@click.option(
     "--plot",
     metavar="FILE",
     shell_complete=files,
@@ -71,6 +77,7 @@ def command(
     PRED and GT are as for lossbench eval, whose options of reading apply. For each score: the best
     threshold, the plateau within 1 % of it, what 0.5 gives, and whether a threshold chosen on half
     of the images holds on the other half; then ROC and precision-recall curves, and calibration.
+    With COCO's results.json and instances.json: precision, recall and F1 at every confidence.
     """
     if options["manifest"] is None and options["target"] is None:
         missing = "PRED" if options["pred"] is None else "GT"

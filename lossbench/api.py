@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from lossbench.choosing.inspection import Inspection
     from lossbench.choosing.recommendations import UseCases
     from lossbench.choosing.thresholds import Thresholds
+    from lossbench.choosing.thresholds_detections import DetectionThresholds
     from lossbench.config.load import Config
     from lossbench.engine.merge import Merge
     from lossbench.engine.progress import Progress
@@ -33,7 +34,14 @@ if TYPE_CHECKING:
     from lossbench.training.gradcheck import Slope
 
     Model: TypeAlias = (
-        Result | Comparison | Report | SpeedReport | Inspection | UseCases | Thresholds
+        Result
+        | Comparison
+        | Report
+        | SpeedReport
+        | Inspection
+        | UseCases
+        | Thresholds
+        | DetectionThresholds
     )
 
 P = ParamSpec("P")
@@ -266,10 +274,11 @@ def thresholds(
     *,
     steps: int = 257,
     per_image: str | os.PathLike[str] | None = None,
+    iou: float | None = None,
     start_method: str | None = None,
     planned: Callable[[Run], None] | None = None,
     **settings: Any,
-) -> Thresholds:
+) -> Thresholds | DetectionThresholds:
     """Judge every threshold in one pass: scores, curves, calibration, and the best threshold.
 
     Args:
@@ -279,13 +288,16 @@ def thresholds(
             dice_score, iou, precision and recall.
         steps: number of thresholds of the curves, from 0 to 1; maps of 8 bits have all k/255.
         per_image: a Parquet file for the scores of every image at every threshold.
+        iou: from which a detection matches an object, by default 0.5; of detections only.
         start_method: as for `evaluate`.
         planned: called with the run before it is read, as `plan` returns it.
         **settings: those of `plan` that say how files are read.
 
     Returns:
         `.thresholds`, `.scores` and `.classes` with their curves, `.curves`, `.reliability`,
-        `.failed` and `.as_json()`. `render` and `save` give the output of `lossbench thresholds`.
+        `.failed` and `.as_json()`; of COCO's results, the boxes at every confidence: `.together`
+        and `.classes` with precision, recall and F1, and `.confusion`. `render` and `save` give the
+        output of `lossbench thresholds`.
 
     Raises:
         SettingError: a setting or loss is wrong, or the task has no threshold.
@@ -297,7 +309,12 @@ def thresholds(
     file = None if per_image is None else os.fspath(per_image)
     announce = planned or (lambda run: None)
     return find_thresholds(
-        named, steps=steps, per_image=file, start_method=start_method, planned=announce
+        named,
+        steps=steps,
+        per_image=file,
+        iou=iou,
+        start_method=start_method,
+        planned=announce,
     )
 
 

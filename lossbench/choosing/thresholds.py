@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lossbench.choosing.thresholds_best import Best, error_list, find_best
 from lossbench.choosing.thresholds_calibration import (
     Reliability,
     make_reliability,
@@ -18,6 +19,7 @@ from lossbench.choosing.thresholds_calibration import (
 )
 from lossbench.choosing.thresholds_classes import ClassPass
 from lossbench.choosing.thresholds_curves import Curves, make_curves
+from lossbench.choosing.thresholds_detections import IOU, DetectionThresholds, judge_detections
 from lossbench.choosing.thresholds_pass import ThresholdPass
 from lossbench.choosing.thresholds_rows import check_rows_path, write_rows
 from lossbench.choosing.thresholds_scores import DEFAULT_LOSSES, ScoreTable, check_scores
@@ -29,7 +31,7 @@ from lossbench.engine.prepare import NO_THRESHOLD, prepare
 from lossbench.engine.run import Run
 from lossbench.engine.settings import BY_NAME, READING, Settings
 from lossbench.errors import PairError, SettingError, did_you_mean
-from lossbench.results.json_numbers import jsonable, number, number_lists
+from lossbench.results.json_numbers import jsonable, number_lists
 from lossbench.runtime.array_types import FloatArray
 from lossbench.version import __version__
 from lossbench.views.confusion import Counts
@@ -37,24 +39,7 @@ from lossbench.views.confusion import Counts
 SCHEMA = 1
 STEPS = 257  # thresholds of curves where not every level is one
 BLOCK = 1 << 16  # levels that are evaluated together
-NEAR = 0.01  # of the best value, within which a plateau lies
 AGGREGATES = ("mean", "pooled")
-
-
-class Best(NamedTuple):
-    """The best threshold of a curve."""
-
-    threshold: float
-    value: float
-    plateau: tuple[float, float]  # the thresholds around it with values within 1 % of the best
-
-    def as_json(self) -> dict[str, Any]:
-        """Numbers, null where the score is undefined at every threshold."""
-        return {
-            "threshold": number(self.threshold),
-            "value": number(self.value),
-            "plateau": [number(each) for each in self.plateau],
-        }
 
 
 class HalfChoice(NamedTuple):
@@ -109,6 +94,24 @@ class Thresholds:
     curves: Curves  # of the pixels of all classes
     class_curves: Mapping[str, Curves]
     reliability: Reliability
+    kind = "masks"
+
+    @property
+    def columns(self) -> dict[str, FloatArray]:
+        """The curves by title, each (T,)."""
+        rows = {
+            title: curve
+            for name, score in self.scores.items()
+            for title, curve in (
+                (name, score),
+                *((f"{name}[{of}]", each) for of, each in self.classes.get(name, {}).items()),
+            )
+        }
+        return {
+            f"{title}{suffix}": curve.curves[aggregate]
+            for title, curve in rows.items()
+            for aggregate, suffix in (("mean", ""), ("pooled", ".pooled"))
+        }
 
     @property
     def exit_status(self) -> int:
@@ -142,12 +145,8 @@ class Thresholds:
                 "classes": {name: each.pr() for name, each in self.class_curves.items()},
             },
             "calibration": self.reliability.as_json(),
-            "errors": [
-                {"id": each.id, "role": each.role, "file": each.file, "kind": each.kind,
-                 "error": each.message}
-                for each in self.failed
-            ],
-        }  # fmt: skip
+            "errors": error_list(self.failed),
+        }
 
 
 def find_thresholds(
@@ -155,25 +154,44 @@ def find_thresholds(
     *,
     steps: int = STEPS,
     per_image: str | None = None,
+    iou: float | None = None,
     start_method: str | None = None,
     planned: Callable[[Run], None] = lambda run: None,
-) -> Thresholds:
+) -> Thresholds | DetectionThresholds:
     """Read every pair once, and judge every threshold; see `lossbench.thresholds`."""
-    run = plan_thresholds(settings, steps=steps, per_image=per_image)
+    _check_settings(settings, steps, per_image)
+    if is_of_detections(settings):
+        if settings.get("losses") or per_image is not None:
+            raise SettingError(
+                "detections are judged by precision, recall and F1 of all images: do without --loss"
+                " and --per-image"
+            )
+        every = "average_precision_boxes(max_detections=1000000)"  # of which only reading counts
+        run = prepare(Settings(**{**settings, "losses": every}, device="cpu"))
+        planned(run)
+        level = IOU if iou is None else iou
+        return judge_detections(run, steps=steps, iou=level, start_method=start_method)
+    if iou is not None:
+        raise SettingError("--iou is for detections, not for masks; do without it")
+    run = plan_thresholds(settings, per_image=per_image)
     planned(run)
     return judge_thresholds(run, steps=steps, per_image=per_image, start_method=start_method)
 
 
-def plan_thresholds(
-    settings: Mapping[str, Any], *, steps: int = STEPS, per_image: str | None = None
-) -> Run:
-    """Pair the files, decide how they are read and check every setting; compute nothing.
+def is_of_detections(settings: Mapping[str, Any]) -> bool:
+    """Whether predictions are COCO's results."""
+    pred = settings.get("pred")
+    is_file = isinstance(pred, str | os.PathLike) and is_json(pred)
+    return settings.get("task") == "detection" or (is_file and is_results(os.fspath(pred or "")))
+
+
+def plan_thresholds(settings: Mapping[str, Any], *, per_image: str | None = None) -> Run:
+    """Pair the files, decide how they are read and check every loss; compute nothing.
 
     Raises:
         SettingError: a setting or loss is wrong, or the task has no threshold.
         InputError: a folder is missing or empty, or nothing matches.
     """
-    _check_settings(settings, steps, per_image)
     named = dict(settings)
     losses = named.pop("losses", ()) or DEFAULT_LOSSES
     run = prepare(Settings(losses=losses, device="cpu", **named))
@@ -208,13 +226,6 @@ def _check_settings(settings: Mapping[str, Any], steps: int, per_image: str | No
         raise SettingError(f"steps is 2 or more, not {steps}")
     if per_image is not None:
         check_rows_path(per_image)
-    pred = settings.get("pred")
-    boxes = isinstance(pred, str | os.PathLike) and is_json(pred) and is_results(os.fspath(pred))
-    if boxes or settings.get("task") == "detection":
-        raise SettingError(
-            "lossbench thresholds is for masks, not for detections; lossbench eval -l"
-            " average_precision_boxes judges their order at every confidence"
-        )
 
 
 def judge_thresholds(
@@ -323,25 +334,6 @@ def _notes(seen: ThresholdPass | ClassPass) -> list[str]:
         return []
     what = " and ".join(rounded)
     return [f"more levels occur than are kept apart: {what} are those of multiples of 2^-20"]
-
-
-def find_best(thresholds: FloatArray, values: FloatArray, better: str) -> Best:
-    """The threshold with the best value, of equal ones that nearest to 0.5, and its plateau."""
-    if not len(values) or np.isnan(values).all():
-        return Best(math.nan, math.nan, (math.nan, math.nan))
-    index = _best_index(thresholds, values, better)
-    value = float(values[index])
-    near = np.abs(values - value) <= NEAR * abs(value)
-    others = np.flatnonzero(~near)
-    low = int(others[others < index].max(initial=-1)) + 1
-    high = int(others[others > index].min(initial=len(values))) - 1
-    return Best(float(thresholds[index]), value, (float(thresholds[low]), float(thresholds[high])))
-
-
-def _best_index(thresholds: FloatArray, values: FloatArray, better: str) -> int:
-    best = np.nanmin(values) if better == "lower" else np.nanmax(values)
-    equal = np.flatnonzero(values == best)
-    return int(equal[np.abs(thresholds[equal] - 0.5).argmin()])
 
 
 def _choose_by_halves(thresholds: FloatArray, halves: FloatArray, better: str) -> list[HalfChoice]:

@@ -35,7 +35,8 @@ def read_batches(
     workers = readers
     if method and len(pairs) >= MIN_PAIRS_FOR_PROCESSES:
         reader, workers = process_reader(readers, method), 2 * readers
-    size = READ_PAIRS if plan.counted and not (plan.pixels or plan.sparse) else 1
+    is_small = plan.task == "detection" or (plan.counted and not (plan.pixels or plan.sparse))
+    size = READ_PAIRS if is_small else 1
     with reader as read:
 
         def load(task: PairRange) -> tuple[Sequence[Pair], LoadedBatch, Digest]:

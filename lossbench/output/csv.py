@@ -51,17 +51,13 @@ def render_comparison(comparison: Comparison) -> str:
 
 
 def render_thresholds(thresholds: Any) -> str:
-    """One row for each threshold: the mean and the pooled value of each score and class.
+    """One row for each threshold.
 
-    Columns: `threshold`, then `score` for its mean, `score.pooled`, `score[class]` and
-    `score[class].pooled`. An undefined value is an empty cell; every digit is kept.
+    Columns: `threshold`, then of masks `score` for its mean, `score.pooled`, `score[class]` and
+    `score[class].pooled`, of detections `score` and `score[class]`. An undefined value is an empty
+    cell; every digit is kept.
     """
-    columns = {"threshold": thresholds.thresholds}
-    for name, score in thresholds.scores.items():
-        classes = thresholds.classes.get(name, {})
-        rows = {name: score, **{f"{name}[{each}]": classes[each] for each in classes}}
-        for title, curve in rows.items():
-            columns |= {title: curve.curves["mean"], f"{title}.pooled": curve.curves["pooled"]}
+    columns = {"threshold": thresholds.thresholds, **thresholds.columns}
     cells = (map(_cell, column.tolist()) for column in columns.values())
     return _table(list(columns), zip(*cells, strict=True))
 

@@ -23,7 +23,7 @@ LONGEST = 60  # characters of a folder in the title
 
 
 def write_thresholds(thresholds: Any, path: str) -> None:
-    """Draw the mean of each score over the thresholds, ROC, precision and recall, and reliability.
+    """Draw scores over the thresholds; of masks also ROC, precision and recall, and reliability.
 
     Args:
         thresholds: what `lossbench.thresholds` returns.
@@ -33,13 +33,12 @@ def write_thresholds(thresholds: Any, path: str) -> None:
     from matplotlib.figure import Figure
 
     with rc_context({"svg.hashsalt": "lossbench"}):
-        figure = Figure(SIZE, layout="constrained")
-        panels: Any = figure.subplots(2, 2)
+        drawings = PANELS[thresholds.kind]
+        figure = Figure((SIZE[0], SIZE[1] * len(drawings) / 4), layout="constrained")
+        panels: Any = figure.subplots(len(drawings) // 2, 2)
         figure.suptitle(title(thresholds), fontsize="medium")
-        _scores(panels[0, 0], thresholds)
-        _reliability(panels[0, 1], thresholds)
-        _roc(panels[1, 0], thresholds)
-        _precision(panels[1, 1], thresholds)
+        for draw, axes in zip(drawings, panels.flat, strict=True):
+            draw(axes, thresholds)
         for axes in panels.flat:
             axes.grid(color="#dddddd", linewidth=0.6)
             axes.set_axisbelow(True)
@@ -134,3 +133,36 @@ def _reliability(axes: Axes, thresholds: Any) -> None:
     axes.set_ylabel("frequency of the foreground")
     axes.set_title("are probabilities frequencies?", fontsize="medium")
     axes.legend(fontsize="small", loc="upper left")
+
+
+def _together(axes: Axes, thresholds: Any) -> None:
+    """Precision, recall and F1 of all detections."""
+    each = thresholds.together
+    curves = zip(each.curves.items(), COLOURS, DASHES, strict=False)
+    for (name, curve), colour, dash in curves:
+        axes.plot(thresholds.thresholds, curve, color=colour, linestyle=dash, label=name)
+    axes.axvspan(*each.best.plateau, color=SHADE, linewidth=0, label="F1 within 1 % of its best")
+    axes.plot([each.best.threshold], [each.best.value], marker="o", color="black", linestyle="none")
+    axes.set_xlabel("confidence")
+    axes.set_title(f"all classes, IoU ≥ {thresholds.iou:g}", fontsize="medium")
+    axes.legend(fontsize="small")
+
+
+def _f1_of_classes(axes: Axes, thresholds: Any) -> None:
+    """F1 of each class; the first ones are named."""
+    styles = zip(thresholds.classes.items(), cycle(COLOURS), cycle(DASHES), strict=False)
+    for index, ((name, each), colour, dash) in enumerate(styles):
+        label = _shortened(name) if index < len(COLOURS) else None
+        axes.plot(
+            thresholds.thresholds, each.curves["f1"], color=colour, linestyle=dash, label=label
+        )
+    axes.set_xlabel("confidence")
+    axes.set_ylabel("F1")
+    axes.set_title("F1 of each class", fontsize="medium")
+    axes.legend(fontsize="small")
+
+
+PANELS = {
+    "masks": (_scores, _reliability, _roc, _precision),
+    "detections": (_together, _f1_of_classes),
+}

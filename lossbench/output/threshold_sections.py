@@ -22,6 +22,8 @@ def threshold_sections(
         thresholds: what `lossbench.thresholds` returns.
         with_blocks: add the curve of each score, and bars of frequencies.
     """
+    if thresholds.kind == "detections":
+        return _detections(thresholds, with_blocks), list(_detection_lines(thresholds))
     of_scores = [
         _best(thresholds, "mean", with_blocks),
         _best(thresholds, "pooled", with_blocks),
@@ -140,6 +142,43 @@ def _reliability(thresholds: Any, with_blocks: bool) -> Section:
     if with_blocks:
         return Section(title, [*headings, "true"], rows, (0, len(headings)))
     return Section(title, headings, rows)
+
+
+def _detections(thresholds: Any, with_blocks: bool) -> list[Section]:
+    """The best F1 of each class, and which classes are taken for which."""
+    rows = []
+    for name, each in {"all": thresholds.together, **thresholds.classes}.items():
+        best = each.best
+        low, high = map(_threshold, best.plateau)
+        row = [name, _threshold(best.threshold), format_number(best.value), f"{low} to {high}"]
+        rows.append([*row, sparkline(each.curves["f1"])] if with_blocks else row)
+    headings = ["class", "best at", "f1", "plateau"]
+    counts = f"{thresholds.counts['evaluated']:,} images, IoU ≥ {thresholds.iou:g}"
+    names = [*thresholds.classes, "background"]
+    kept = [index for index, line in enumerate(thresholds.confusion) if line.any()]
+    at = _threshold(thresholds.together.best.threshold)
+    return [
+        Section(counts, [*headings, "of all"] if with_blocks else headings, rows,
+                (0, len(headings)) if with_blocks else (0,)),
+        Section(
+            f"objects by the class of their detection, at {at}",
+            ["object", *names],
+            [[names[index], *map(str, thresholds.confusion[index])] for index in kept],
+        ),
+    ]  # fmt: skip
+
+
+def _detection_lines(thresholds: Any) -> Iterator[str]:
+    best = thresholds.together.best
+    yield "which confidence?"
+    if math.isnan(best.value):
+        yield "F1 is undefined: there is no detection or no object"
+        return
+    low, high = map(_threshold, best.plateau)
+    yield (
+        f"{_threshold(best.threshold)} gives the best F1 of all classes together,"
+        f" {format_number(best.value)}; within 1 % from {low} to {high}"
+    )
 
 
 def sparkline(values: Any) -> str:

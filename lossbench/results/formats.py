@@ -22,6 +22,7 @@ MODELS = {
     "Inspection": "inspection",
     "UseCases": "inspection",
     "Thresholds": "thresholds",
+    "DetectionThresholds": "thresholds",
 }
 TABLES = ("result", "comparison")
 

@@ -303,7 +303,6 @@ def test_a_choice_on_one_half_is_judged_on_the_other(kind: str, group_by: str | 
         ({"threshold": 0.3}, "takes no threshold; it takes inputs, manifest"),
         ({"clases": "a"}, "takes no clases (did you mean 'classes'?); it takes"),
         ({"steps": 1}, "steps is 2 or more, not 1"),
-        ({"task": "detection"}, "not for detections"),
     ],
     ids=str,
 )

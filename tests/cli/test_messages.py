@@ -330,8 +330,12 @@ LOSSES: dict[str, Case] = {
         ("thresholds pred gt --missing skip",), {"pred/b.png": None},
     ),
     "thresholds of detections": Case(
-        "thresholds r.json i.json", ("masks", "detections", "eval -l average_precision_boxes"),
-        ("eval r.json i.json -l average_precision_boxes",), BOXES,
+        "thresholds r.json i.json -l iou", ("precision, recall and F1", "without --loss"),
+        ("thresholds r.json i.json",), BOXES,
+    ),
+    "IoU of masks": Case(
+        "thresholds pred gt --iou 0.5", ("--iou is for detections", "without"),
+        ("thresholds pred gt",),
     ),
     "thresholds of each image as text": Case(
         "thresholds pred gt --per-image a.csv", ("--per-image a.csv", ".parquet"),
