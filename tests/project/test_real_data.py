@@ -133,6 +133,20 @@ def test_every_retina_is_judged_inside_its_own_field(data):
         assert value == pytest.approx(metrics.f1_score(gt, pred), rel=1e-12)
 
 
+def test_thresholds_of_vessels_have_the_areas_of_scikit_learn(data):
+    root = data("drive_retina")
+    inputs = {"valid": root / "fov"}
+    found = lossbench.thresholds(root / "pred", root / "gt", ["dice_score"], inputs=inputs)
+    assert found.curves.auc == pytest.approx(0.978433, abs=5e-7)  # of these 8-bit maps
+    # expected/performances.txt, from the authors' floats before they were floored to 8 bits
+    assert found.curves.auc == pytest.approx(0.97903342097, abs=1e-3)
+    steps = found.curves.average_precision  # the authors' trapezoids are larger
+    assert 0 < 0.91033576859 - steps < 2e-3
+    score = found.scores["dice_score"]
+    assert score.curves["pooled"][128] == pytest.approx(0.815827, abs=5e-7)
+    assert score.curves["pooled"][127] == pytest.approx(0.816293, abs=5e-7)
+
+
 def test_two_people_agree_as_far_as_sklearn_says(data):
     root = data("drive_retina")
     result = lossbench.evaluate(
