@@ -239,16 +239,16 @@ def judge_thresholds(
     table = ScoreTable(run.plan, run.columns)
     seen = ThresholdPass(run, table, thresholds, every_level=not has_all_levels)
     if per_image is None:
-        seen.go(start_method)
+        seen.read(start_method)
     else:
-        write_rows(per_image, thresholds, table, partial(seen.go, start_method))
+        write_rows(per_image, thresholds, table, partial(seen.read, start_method))
     return _conclude(run, seen, table)
 
 
 def _judge_classes(run: Run, thresholds: FloatArray, start_method: str | None) -> Thresholds:
     """Curves and calibration of probabilities of several classes, whose masks have no threshold."""
     seen = ClassPass(run, start_method)
-    seen.go()
+    seen.read()
     together, curves = seen.curves(thresholds)
     return Thresholds(
         run.describe(),

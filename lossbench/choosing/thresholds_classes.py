@@ -17,11 +17,13 @@ from lossbench.choosing.thresholds_counts import Elements, Spectrum, make_steps
 from lossbench.choosing.thresholds_curves import Curves, make_curves
 from lossbench.choosing.thresholds_sums import MOST_PIXELS, LevelSums
 from lossbench.data.loading.sample import Pixels
+from lossbench.data.pairing.pairs import Pair
 from lossbench.data.planning.plan import Plan
+from lossbench.data.sources.locations import label
 from lossbench.engine.batch_reader import read_batches
 from lossbench.engine.run_spec import RunSpec
 from lossbench.engine.state.loaded_batch import LoadedBatch
-from lossbench.errors import PairError
+from lossbench.errors import InputError, PairError, mismatch
 from lossbench.runtime.array_types import FloatArray
 
 MOST_KEPT = 1 << 24  # logarithms; with more, files are read again for each step of the temperature
@@ -64,8 +66,17 @@ def class_elements(plan: Plan, pixels: Pixels) -> Elements:
     return Elements(pred, target.astype(np.float64), pixels.weight[:1].astype(np.float64))
 
 
-def digest_sample(plan: Plan, pixels: Pixels) -> ClassDigest:
-    """Everything that is needed of a sample."""
+def digest_sample(plan: Plan, pixels: Pixels) -> ClassDigest | InputError:
+    """Everything that is needed of a sample; an error if its probabilities are no distribution."""
+    far = pixels.sums.get("pred")
+    if far is not None:
+        return mismatch(
+            f"holds probabilities of several classes that sum to {far:.4g} in a pixel; calibration"
+            " reads them as a distribution, which sums to 1: save a softmax, or give"
+            " --pred-encoding logits for logits, or --task multilabel for classes that are"
+            " independent",
+            "pred",
+        )
     elements = class_elements(plan, pixels)
     pred, target, weight = elements
     likeliest = pred.argmax(0)[None]
@@ -92,13 +103,17 @@ class ClassPass:
         self.of_likeliest = LevelSums(2, MOST_PIXELS)
         self.kept: list[LogShares] | None = []
 
-    def go(self) -> None:
+    def read(self) -> None:
         """Read every pair, and add it."""
         numbers = 0
-        for batch, digests in self._read():
+        for pairs, batch, digests in self._batches():
             self.failed += batch.errors
-            self.evaluated += len(digests)
-            for each in digests:
+            for index, each in zip(batch.indices, digests, strict=True):
+                if isinstance(each, InputError):
+                    each.located("pred", label(pairs[index].sources["pred"][0]))
+                    self.failed.append(PairError.of(each, pairs[index].id))
+                    continue
+                self.evaluated += 1
                 for sums, (levels, spectrum) in (
                     (self.of_classes, each.of_classes),
                     (self.of_likeliest, each.of_likeliest),
@@ -112,23 +127,25 @@ class ClassPass:
         self.of_classes.join()
         self.of_likeliest.join()
 
-    def _read(self) -> Iterator[tuple[LoadedBatch, list[ClassDigest]]]:
+    def _batches(
+        self,
+    ) -> Iterator[tuple[Sequence[Pair], LoadedBatch, list[ClassDigest | InputError]]]:
         plan = self.run.plan
 
-        def digest(batch: LoadedBatch) -> list[ClassDigest]:
+        def digest(batch: LoadedBatch) -> list[ClassDigest | InputError]:
             return [digest_sample(plan, cast(Pixels, each)) for each in batch.pixels]
 
-        for _, batch, digests in read_batches(self.run, digest, self.start_method):
-            yield batch, digests
+        return read_batches(self.run, digest, self.start_method)
+
+    def _log_shares(self) -> Iterator[LogShares]:
+        """Those of every sample, read again."""
+        for _, _, digests in self._batches():
+            yield from (each.logs for each in digests if isinstance(each, ClassDigest))
 
     def slope_and_curvature(self, beta: float) -> tuple[float, float]:
         """Both of the negative log-likelihood of all pixels; files are read again if they must."""
-        samples = self.kept
-        if samples is None:
-            each = (one.logs.slope_and_curvature(beta) for _, many in self._read() for one in many)
-        else:
-            each = (one.slope_and_curvature(beta) for one in samples)
-        slopes, curvatures = zip(*each, strict=True)
+        samples = self._log_shares() if self.kept is None else self.kept
+        slopes, curvatures = zip(*(x.slope_and_curvature(beta) for x in samples), strict=True)
         return sum(slopes), sum(curvatures)
 
     @property

@@ -70,9 +70,9 @@ class ThresholdPass:
     def __post_init__(self) -> None:
         plan, rows = self.run.plan, len(self.table.rows)
         self.classes = plan.channels if plan.task == "multilabel" else 1
-        self.at = np.append(self.thresholds, HALF)
-        self.scores = ScoreSums(rows, len(self.at))
-        self.counts = np.zeros((4, self.classes, len(self.at)))
+        self.points = np.append(self.thresholds, HALF)
+        self.scores = ScoreSums(rows, len(self.points))
+        self.counts = np.zeros((4, self.classes, len(self.points)))
         self.support = np.zeros(self.classes)
         self.spectrum: FloatArray | None = None  # (4, C, L) of tables with all levels
         self.is_graded = not plan.target.is_hard
@@ -88,7 +88,7 @@ class ThresholdPass:
         plan = self.run.plan
         return plan.counted and not (plan.sparse or plan.pixels)
 
-    def go(self, start_method: str | None, add_rows: AddRows | None = None) -> None:
+    def read(self, start_method: str | None, add_rows: AddRows | None = None) -> None:
         """Read every pair, and add it.
 
         Args:
@@ -137,7 +137,7 @@ class ThresholdPass:
         ]
         if not steps:
             return None
-        fields = zip(*(each.at(self.at) for each in steps), strict=True)
+        fields = zip(*(each.at(self.points) for each in steps), strict=True)
         counts = make_counts(map(np.stack, fields))
         support = np.stack([each.support for each in steps])
         values = self.table.evaluate(counts, support)

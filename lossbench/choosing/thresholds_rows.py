@@ -35,7 +35,7 @@ def check_rows_path(path: str) -> None:
 
 
 def write_rows(
-    path: str, thresholds: FloatArray, table: ScoreTable, go: Callable[[AddRows], None]
+    path: str, thresholds: FloatArray, table: ScoreTable, read: Callable[[AddRows], None]
 ) -> None:
     """Write a row for each image and threshold: id, threshold, and each score and class.
 
@@ -43,7 +43,7 @@ def write_rows(
         path: the file.
         thresholds: (T,).
         table: the scores, whose names are columns; a class is `score[class]`.
-        go: reads the images, and hands over their ids and values (B, R, T) batch by batch.
+        read: reads the images, and hands over their ids and values (B, R, T) batch by batch.
     """
     import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
@@ -70,6 +70,6 @@ def write_rows(
                 every = pa.array(np.tile(thresholds, len(ids)))
                 writer.write_table(pa.Table.from_arrays([repeated, every, *columns], schema=schema))
 
-            go(add)
+            read(add)
 
     write_atomically(write, path)

@@ -515,3 +515,22 @@ def test_probabilities_of_several_classes_have_curves_and_a_temperature(
                            options={"xatol": 1e-9})  # fmt: skip
     assert ours.reliability.temperature == pytest.approx(best.x, rel=1e-5)
     assert 1.2 < ours.reliability.temperature < 1.9
+
+
+def test_probabilities_that_are_no_distribution_fail_alone() -> None:
+    pred, truth = _several("probability")
+    wrong = {**pred, "b": pred["b"] * 0.5}
+    ours = lossbench.thresholds(wrong, truth, task="multiclass", ignore=[255])
+    assert [each.id for each in ours.failed] == ["b"]
+    assert "sum to 0.5 in a pixel; calibration reads them" in ours.failed[0].message
+    assert (ours.counts["evaluated"], ours.exit_status) == (2, 3)
+
+
+def test_child_processes_read_many_tables(
+    folder: Any, lossbench_command: Command, tmp_path: Path
+) -> None:
+    truth = masks(203, 6, 5)
+    pred = stored(probabilities(truth), "uint8")
+    done = lossbench_command("thresholds", *written(folder, pred, truth), "-f", "json")
+    expected = lossbench.thresholds(pred, truth).as_json()
+    assert json.loads(done.stdout)["scores"] == expected["scores"]
