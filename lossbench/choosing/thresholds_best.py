@@ -41,16 +41,17 @@ def find_best(thresholds: FloatArray, values: FloatArray, better: str) -> Best:
     """The threshold with the best value, of equal ones that nearest to 0.5, and its plateau."""
     if not len(values) or np.isnan(values).all():
         return Best(math.nan, math.nan, (math.nan, math.nan))
-    index = _best_index(thresholds, values, better)
-    value = float(values[index])
-    near = np.abs(values - value) <= NEAR * abs(value)
+    best = np.nanmin(values) if better == "lower" else np.nanmax(values)
+    equal = np.flatnonzero(values == best)
+    index = int(equal[np.abs(thresholds[equal] - 0.5).argmin()])
+    plateau = find_plateau(thresholds, values, index)
+    return Best(float(thresholds[index]), float(best), plateau)
+
+
+def find_plateau(thresholds: FloatArray, values: FloatArray, index: int) -> tuple[float, float]:
+    """The ends of the thresholds around one with values within 1 % of its value."""
+    near = np.abs(values - values[index]) <= NEAR * abs(values[index])
     others = np.flatnonzero(~near)
     low = int(others[others < index].max(initial=-1)) + 1
     high = int(others[others > index].min(initial=len(values))) - 1
-    return Best(float(thresholds[index]), value, (float(thresholds[low]), float(thresholds[high])))
-
-
-def _best_index(thresholds: FloatArray, values: FloatArray, better: str) -> int:
-    best = np.nanmin(values) if better == "lower" else np.nanmax(values)
-    equal = np.flatnonzero(values == best)
-    return int(equal[np.abs(thresholds[equal] - 0.5).argmin()])
+    return float(thresholds[low]), float(thresholds[high])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from lossbench.choosing.thresholds_best import Best, error_list, find_best
+from lossbench.choosing.thresholds_best import Best, error_list, find_best, find_plateau
 from lossbench.data.formats.boxes import Boxes, DetectionBatch, Detections, joined
 from lossbench.engine.batch_reader import read_batches
 from lossbench.engine.finalize import sort_by_policy
@@ -181,6 +182,11 @@ def _curve(
     """The curves of some detections, with the best F1 of all confidences that occur."""
     score, hit, levels = every.score[chosen], every.hit[chosen], np.unique(every.score[chosen])
     best = find_best(levels, _scores(levels, score, hit, objects)["f1"], "higher")
+    if not math.isnan(best.threshold):  # F1 is the same down to the next confidence that occurs
+        points = np.union1d(levels, thresholds)
+        values = _scores(points, score, hit, objects)["f1"]
+        index = int(np.searchsorted(points, best.threshold))
+        best = best._replace(plateau=find_plateau(points, values, index))
     return DetectionCurve(_scores(thresholds, score, hit, objects), best)
 
 

@@ -29,6 +29,12 @@ def write_thresholds(thresholds: Any, path: str) -> None:
         thresholds: what `lossbench.thresholds` returns.
         path: the file, whose ending selects the format.
     """
+    ending = os.path.splitext(path)[1][1:].lower()
+    save_figure(thresholds, path, ending)
+
+
+def save_figure(thresholds: Any, target: Any, ending: str) -> None:
+    """Draw a figure into a file, in a format such as svg."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
@@ -42,9 +48,8 @@ def write_thresholds(thresholds: Any, path: str) -> None:
         for axes in panels.flat:
             axes.grid(color="#dddddd", linewidth=0.6)
             axes.set_axisbelow(True)
-        ending = os.path.splitext(path)[1][1:].lower()
         metadata = {DATES[ending]: None} if ending in DATES else None
-        figure.savefig(path, format=ending, metadata=metadata)
+        figure.savefig(target, format=ending, metadata=metadata)
 
 
 def title(thresholds: Any) -> str:

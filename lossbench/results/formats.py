@@ -108,6 +108,9 @@ FORMATS = (
     ),
     Format("html", (".html", ".htm"), ("report",), module="lossbench.reporting.page"),
     Format(
+        "html", (".html", ".htm"), ("thresholds",), module="lossbench.reporting.thresholds_page"
+    ),
+    Format(
         "html", (".html", ".htm"), ("comparison",), module="lossbench.reporting.comparison_page"
     ),
     Format(

@@ -132,6 +132,9 @@ def test_the_best_confidence_is_one_that_occurs(files: tuple[Path, Path]) -> Non
     assert best.value == pytest.approx(max(map(f1, scores)), abs=1e-12)
     assert best.threshold in scores
     assert f1(best.threshold) == pytest.approx(best.value, abs=1e-12)
+    low, high = best.plateau
+    assert low <= best.threshold <= high
+    assert all(f1(each) >= 0.99 * best.value for each in (low, high))
 
 
 def test_the_confusion_is_that_of_any_class(files: tuple[Path, Path]) -> None:

@@ -534,3 +534,20 @@ def test_child_processes_read_many_tables(
     done = lossbench_command("thresholds", *written(folder, pred, truth), "-f", "json")
     expected = lossbench.thresholds(pred, truth).as_json()
     assert json.loads(done.stdout)["scores"] == expected["scores"]
+
+
+@pytest.mark.parametrize("has_figures", [True, False])
+def test_a_page_holds_answer_figure_and_tables(
+    has_figures: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if has_figures:
+        pytest.importorskip("matplotlib")
+    else:
+        monkeypatch.setattr("lossbench.reporting.thresholds_page.find_spec", lambda name: None)
+    path = tmp_path / "thresholds.html"
+    lossbench.save(lossbench.thresholds(LEVELS, TRUTH), path)
+    page = path.read_text("utf-8")
+    assert "<h2>Which threshold?</h2>" in page
+    assert "does the choice hold?" in page
+    assert page.count("<svg") == page.count("</svg>") == int(has_figures)
+    assert ("lossbench[plot]" in page) != has_figures
