@@ -144,4 +144,4 @@ def test_a_user_says_how_many_threads_numpy_has(monkeypatch: pytest.MonkeyPatch)
 
 def test_computing_does_import_torch() -> None:
     """The control: what the other tests look for is seen where it is there."""
-    assert "torch" in by_command("eval", *IMAGES, "--loss", "l1")
+    assert "torch" in by_command("eval", *IMAGES, "--loss", "ssim")

@@ -651,8 +651,8 @@ RARE: dict[str, Case] = {
         "eval gs://b/p gs://b/t", ("gs://b/p needs a package", "gcsfs"), ("eval pred gt",),
         status=3),
     "no such GPU": Case(
-        "eval pred gt -l dice --device cuda:77", ("'cuda:77' cannot be used", "--device cpu"),
-        ("eval pred gt -l dice --device cpu",)),
+        "eval pred gt -l hd95 --device cuda:77", ("'cuda:77' cannot be used", "--device cpu"),
+        ("eval pred gt -l hd95 --device cpu",)),
     "a result too deep": Case(
         "report x.json", ("x.json cannot be read", "nested too deep"), ("report base.json",),
         {"x.json": "[" * 200000}, status=3),

@@ -278,7 +278,7 @@ def test_a_gzipped_volume_that_claims_more_than_memory_has(tmp_path, lossbench_c
     header["magic"], header["vox_offset"] = b"n+1", 352
     for name in ("p", "g"):
         (tmp_path / name).mkdir()
-        packed = gzip.compress(header.binaryblock + bytes(4000))
+        packed = gzip.compress(header.binaryblock) + gzip.compress(bytes(4000))
         (tmp_path / name / "a.nii.gz").write_bytes(packed)
     done = lossbench_command("eval", tmp_path / "p", tmp_path / "g", "-l", "iou")
     assert done.returncode == 3

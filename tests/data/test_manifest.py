@@ -613,3 +613,13 @@ def test_an_empty_cell_of_a_class_can_stand_for_no_pixel(command: Any) -> None:
     assert (without.returncode, "'gt[cat]' is empty" in without.stderr) == (3, True)
     plain = command("pred,gt\na/x.png,\n", "--missing", "empty")
     assert (plain.returncode, "columns such as pred[car]" in plain.stderr) == (2, True)
+
+
+def test_a_run_whose_files_are_all_lost_names_the_line(
+    lossbench_command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "pairs.csv").write_text("pred,gt\ngone.png,lost.png\n")
+    done = lossbench_command("eval", "--manifest", tmp_path / "pairs.csv", "-l", "dice")
+    assert done.returncode == 3
+    assert "gone.png does not exist" in done.stderr
+    assert "pairs.csv line 2 names it; correct the path" in done.stderr
