@@ -909,7 +909,7 @@ def test_what_the_machine_refuses(
     owner, name = {
         MemoryError: (Image, "open"),
         PermissionError: (os, "scandir"),
-        KeyError: (sample, "_load"),
+        KeyError: (sample, "load_role"),
     }[type(error)]
     with monkeypatch.context() as during:
         during.setattr(owner, name, fail)

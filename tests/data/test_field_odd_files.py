@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import struct
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import lossbench
+from lossbench import InputError
 from lossbench.data.planning.evidence import SAMPLE
 
 COUNT = 20
@@ -284,3 +287,15 @@ def test_a_gzipped_volume_that_claims_more_than_memory_has(tmp_path, lossbench_c
     assert done.returncode == 3
     assert "a.nii.gz unpacks to 8,000,000,352 bytes from" in done.stderr
     assert "unpack it beforehand" in done.stderr
+
+
+def test_a_picture_of_more_pixels_than_any_camera_has_is_damaged(tmp_path, monkeypatch):
+    """A BMP's header of 10⁶×10⁶ pixels, without pixels."""
+    header = struct.pack("<2sIHHI", b"BM", 54, 0, 0, 54)
+    header += struct.pack("<IiiHHIIiiII", 40, 10**6, 10**6, 1, 24, 0, 0, 0, 0, 0, 0)
+    for side in ("pred", "gt"):
+        (tmp_path / side).mkdir()
+        (tmp_path / side / "a.bmp").write_bytes(header)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as the command does
+    with pytest.raises(InputError, match=r"claims to be 1000000×1000000 pixels; it is damaged"):
+        lossbench.plan(tmp_path / "pred", tmp_path / "gt", "dice")

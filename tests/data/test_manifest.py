@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import lossbench
+from lossbench import InputError
 from lossbench.data.pairing.folders import pair
 from lossbench.data.pairing.manifest import read_manifest
 from lossbench.data.pairing.pairs import Pairing
@@ -615,11 +616,8 @@ def test_an_empty_cell_of_a_class_can_stand_for_no_pixel(command: Any) -> None:
     assert (plain.returncode, "columns such as pred[car]" in plain.stderr) == (2, True)
 
 
-def test_a_run_whose_files_are_all_lost_names_the_line(
-    lossbench_command: Command, tmp_path: Path
-) -> None:
+def test_a_run_whose_files_are_all_lost_names_the_line(tmp_path: Path) -> None:
     (tmp_path / "pairs.csv").write_text("pred,gt\ngone.png,lost.png\n")
-    done = lossbench_command("eval", "--manifest", tmp_path / "pairs.csv", "-l", "dice")
-    assert done.returncode == 3
-    assert "gone.png does not exist" in done.stderr
-    assert "pairs.csv line 2 names it; correct the path" in done.stderr
+    with pytest.raises(InputError, match=r"pairs.csv line 2 names it; correct the path") as refusal:
+        lossbench.plan(manifest=tmp_path / "pairs.csv", losses="dice")
+    assert "gone.png does not exist" in str(refusal.value)

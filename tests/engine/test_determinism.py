@@ -356,7 +356,7 @@ import builtins
 import os
 from lossbench.data.loading import sample
 
-opened, load = open, sample._load
+opened, load = open, sample.load_role
 
 def faulty_open(path, *given, **named):
     if "1/0006.png" in str(path):
@@ -368,7 +368,7 @@ def faulty_load(plan, role, pair):
         {of_pair}
     return load(plan, role, pair)
 
-builtins.open, sample._load = faulty_open, faulty_load
+builtins.open, sample.load_role = faulty_open, faulty_load
 """
 NO_MEMORY = "memory did not suffice; fewer --workers need less"
 FAULTS = {

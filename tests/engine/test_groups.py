@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import lossbench
 from lossbench.data.pairing.groups import GroupNames, by_pattern, manifest_columns
-from lossbench.engine import run as engine_run
+from lossbench.engine import dask_engine
 from lossbench.engine.pipeline import Pipeline
 from lossbench.engine.state.group_accumulators import GroupAccumulators
 
@@ -514,7 +514,7 @@ def test_a_driver_without_a_gpu_closes_what_workers_with_one_evaluated(
         settings = replace(run.settings, device="cpu", engine="local")
         return Pipeline(run.plan, run.terms, settings, groups, stamped).run(ranges, *rest)
 
-    monkeypatch.setattr(engine_run, "go_on_cluster", workers)
+    monkeypatch.setattr(dask_engine, "go_on_cluster", workers)
     rng = np.random.default_rng(0)
     pred = {name: rng.random((4, 4)) for name in ("a/1", "a/2", "b/1")}
     target = {name: rng.integers(0, 2, (4, 4)).astype(np.uint8) for name in pred}
