@@ -20,7 +20,7 @@ from lossbench.errors import ASCII, LossbenchError, OutputError, without_secrets
 from lossbench.version import __version__
 
 COMMANDS = (
-    "eval", "inspect", "thresholds", "losses", "explain", "compare", "report", "merge",
+    "eval", "inspect", "thresholds", "trend", "losses", "explain", "compare", "report", "merge",
     "gradcheck", "weights", "schema", "speed",
 )  # fmt: skip
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # what printing meets

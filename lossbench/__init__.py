@@ -25,7 +25,9 @@ from lossbench.api import (
     save,
     schema,
     thresholds,
+    trend,
     use_cases,
+    watch_trend,
     write_config,
 )
 from lossbench.errors import InputError, LossbenchError, OutputError, SettingError
@@ -61,6 +63,8 @@ __all__ = [
     "save",
     "schema",
     "thresholds",
+    "trend",
     "use_cases",
+    "watch_trend",
     "write_config",
 ]

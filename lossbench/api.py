@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from lossbench.reporting.report import Report
     from lossbench.results.comparison import Comparison
     from lossbench.results.result import Result
+    from lossbench.results.trend import Trend
     from lossbench.speed.report import SpeedReport
     from lossbench.training.gradcheck import Slope
 
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
         | UseCases
         | Thresholds
         | DetectionThresholds
+        | Trend
     )
 
 P = ParamSpec("P")
@@ -174,6 +176,119 @@ def compare(
         per_class=per_class,
         margins={EVERY: margin} if isinstance(margin, int | float) else margin,
         gates=(gates,) if isinstance(gates, str) else gates,
+    )
+
+
+def trend(
+    files: Files = (),
+    *,
+    pattern: str | None = None,
+    target: Any = None,
+    losses: str | Sequence[str] = (),
+    columns: str | Sequence[str] = (),
+    train: Files = (),
+    train_columns: str | Sequence[str] = (),
+    window: int = 10,
+    cache: str | os.PathLike[str] | None = None,
+    progress: Callable[[str], None] | None = None,
+    start_method: str | None = None,
+    **settings: Any,
+) -> Trend:
+    """Losses over epochs: the best epoch, what cannot be told from it, and whether they improve.
+
+    Args:
+        files: a result for each epoch, in their order, or one CSV that a logger wrote.
+        pattern: in place of files, such as "runs/epoch_{n}/pred"; `{n}` is the number of the epoch.
+        target: the ground truth of a pattern; without one, the pattern names results.
+        losses: columns of results, or expressions to evaluate.
+        columns: columns of a CSV: "val_loss", or "val_map=higher" with the better direction.
+        train: the training: a result for each epoch, or one CSV.
+        train_columns: columns of that CSV, one for each loss.
+        window: how many of the last epochs the test of the trend looks at.
+        cache: where the results of a pattern are kept; by default `.lossbench/trend/` beside it.
+        progress: called with a line of text about each epoch that is evaluated.
+        start_method: as for `evaluate`.
+        **settings: as for `lossbench.plan`.
+
+    Returns:
+        `.epochs`, `.runs`, `.series` with `.means`, `.best`, `.tied`, `.tendency` and
+        `.overfitting` of each loss, `.as_json()`, `.notes`, `.errors` and `.exit_status`. `render`
+        and `save` give the output of `lossbench trend`.
+
+    Raises:
+        SettingError: ground truth was read in two ways, or a setting, loss or column is wrong.
+        InputError: a file is no result, or nothing fits the pattern.
+    """
+    from lossbench.results.trend import TrendOptions, read_trend
+    from lossbench.trends.epoch_pattern import training_files
+
+    options = TrendOptions(
+        _several(losses),
+        _several(columns),
+        training_files(file_names(train)),
+        _several(train_columns),
+        window,
+    )
+    if pattern is None:
+        if not files:
+            raise SettingError("give the result of each epoch, or a pattern such as run_{n}/pred")
+        return read_trend(file_names(files), options)
+    from lossbench.trends.trend import pattern_trend
+
+    folder = None if cache is None else os.fspath(cache)
+    note = progress or (lambda text: None)
+    return pattern_trend(pattern, target, options, folder, settings, note, start_method).read()
+
+
+def watch_trend(
+    pattern: str,
+    target: Any = None,
+    *,
+    interval: float = 5.0,
+    until: int | None = None,
+    losses: str | Sequence[str] = (),
+    train: Files = (),
+    train_columns: str | Sequence[str] = (),
+    window: int = 10,
+    cache: str | os.PathLike[str] | None = None,
+    progress: Callable[[str], None] | None = None,
+    start_method: str | None = None,
+    **settings: Any,
+) -> Generator[Trend, None, None]:
+    """The trend of a pattern, each time that an epoch is complete or has changed.
+
+    An epoch is complete when two looks saw the same files and each of them could be read.
+
+    Args:
+        pattern: as for `trend`.
+        target: as for `trend`.
+        interval: seconds between two looks.
+        until: the number of epochs with which it ends; it goes on without one.
+        losses: as for `trend`, like all that follow.
+        train: read again for each trend.
+        train_columns: its columns.
+        window: of the test.
+        cache: where results are kept.
+        progress: called also about epochs that are not complete.
+        start_method: as for `evaluate`.
+        **settings: as for `lossbench.plan`.
+
+    Yields:
+        Trends as those of `trend`.
+    """
+    from lossbench.results.trend import TrendOptions
+    from lossbench.trends.trend import pattern_trend
+
+    options = TrendOptions(
+        _several(losses),
+        train=file_names(train),
+        train_columns=_several(train_columns),
+        window=window,
+    )
+    folder = None if cache is None else os.fspath(cache)
+    note = progress or (lambda text: None)
+    yield from pattern_trend(pattern, target, options, folder, settings, note, start_method).watch(
+        interval, until, note
     )
 
 
@@ -395,15 +510,15 @@ def list_conventions() -> list[Convention]:
 
 def list_settings(
     of: Literal[
-        "run", "reading", "output", "comparison", "speed", "inspection", "thresholds"
+        "run", "reading", "output", "comparison", "speed", "inspection", "thresholds", "trend"
     ] = "run",
 ) -> dict[str, Setting]:
     """The settings by name, each with `type`, `default`, `text`, `flag` and `key` in a config.
 
     Args:
         of: run, for the parameters of `plan`; reading, for those that `thresholds` has as well;
-            output, comparison, speed, inspection or thresholds, for the output of a result, a
-            comparison, a speed report, an inspection or thresholds.
+            output, comparison, speed, inspection, thresholds or trend, for the output of a result,
+            a comparison, a speed report, an inspection, thresholds or a trend.
     """
     from lossbench.config.keys import TABLES
 
@@ -486,11 +601,12 @@ def render(model: Model, format: str | None = None, **options: Any) -> str:
 
     Args:
         model: from `evaluate`, `merge`, `compare`, `report`, `measure_speed`, `inspect`,
-            `use_cases` or `thresholds`.
+            `use_cases`, `thresholds` or `trend`.
         format: one of `list_formats()` for this model, by default the first.
         **options: those that the format has: `top` and `sort`; `per_class` for a result; for a
             table its further `aggregates`, `width`, `color` and `ascii`; `pictures` for a report;
-            `blocks` for a table of thresholds, which draws curves with characters.
+            `blocks` for a table of thresholds, which draws curves with characters; `last` for a
+            trend.
 
     Raises:
         SettingError: there is no such format or column.
@@ -521,7 +637,7 @@ def list_formats(of: str = "result") -> dict[str, tuple[str, ...]]:
     """The formats of a model, each with the file endings that select it.
 
     Args:
-        of: result, comparison, report, speed, inspection or thresholds.
+        of: result, comparison, report, speed, inspection, thresholds or trend.
     """
     return {name: each.suffixes for name, each in formats_of(of).items()}
 

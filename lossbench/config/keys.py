@@ -72,6 +72,7 @@ TABLES: dict[str, tuple[Setting, ...]] = {
     "thresholds": output_settings(
         "thresholds", "Format printed to stdout; csv has every threshold's values."
     ),
+    "trend": output_settings("trend", "Format printed to stdout; csv has a row for each epoch."),
 }
 
 

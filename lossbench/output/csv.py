@@ -6,10 +6,13 @@ import csv
 import math
 from collections.abc import Iterable, Sequence
 from io import StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossbench.results.comparison import Comparison
 from lossbench.results.result import Result
+
+if TYPE_CHECKING:
+    from lossbench.results.trend import Trend
 
 
 def render_result(result: Result, *, per_class: bool | None = None) -> str:
@@ -60,6 +63,24 @@ def render_thresholds(thresholds: Any) -> str:
     columns = {"threshold": thresholds.thresholds, **thresholds.columns}
     cells = (map(_cell, column.tolist()) for column in columns.values())
     return _table(list(columns), zip(*cells, strict=True))
+
+
+def render_trend(trend: Trend) -> str:
+    """One row for each epoch: its number and run, then for each loss the mean and its company.
+
+    Columns: `epoch`, `run`, and `NAME.mean`, `NAME.ci_low`, `NAME.ci_high`, `NAME.average_so_far`.
+    An undefined value is an empty cell; every digit is kept.
+    """
+    columns = {
+        f"{each.name}.{name}": column
+        for each in trend.series
+        for name, column in each.columns.items()
+    }
+    rows = zip(trend.epochs, trend.runs, *columns.values(), strict=True)
+    return _table(
+        ["epoch", "run", *columns],
+        ([str(epoch), run, *map(_cell, row)] for epoch, run, *row in rows),
+    )
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossbench.results.comparison import TOP, Comparison
 from lossbench.results.result import Result
+
+if TYPE_CHECKING:
+    from lossbench.results.trend import Trend
 
 AFTER_SAMPLES = "pooled"  # the member before which the samples are written
 ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False)
@@ -34,6 +37,11 @@ def render_comparison(comparison: Comparison, *, top: int | None = TOP) -> str:
     """Every number except the values of the samples; of these, `top` changed most."""
     model = comparison.as_json(top)
     return json.dumps(model, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def render_trend(trend: Trend) -> str:
+    """Every number of a trend."""
+    return json.dumps(trend.as_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def render_speed(report: Any) -> str:

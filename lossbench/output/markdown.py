@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lossbench.errors import printable
 from lossbench.output.comparison import comparison_sections
@@ -16,8 +16,12 @@ from lossbench.output.sections import (
     result_sections,
     table_sections,
 )
+from lossbench.output.trend import LAST, trend_sections
 from lossbench.results.comparison import Comparison
 from lossbench.results.result import Result
+
+if TYPE_CHECKING:
+    from lossbench.results.trend import Trend
 
 MARKUP = re.compile(r"([\\`*_\[\]<>|~&#$])")
 LISTED_ERRORS = 50
@@ -57,6 +61,11 @@ def render_inspection(inspection: Any) -> str:
     return _document((), table_sections(inspection))
 
 
+def render_trend(trend: Trend, *, last: int | None = LAST) -> str:
+    """Notes, then tables; options as for `trend_sections`."""
+    return _document(_list("", trend.notes), trend_sections(trend, last))
+
+
 def _document(lines: Iterable[str], tables: Iterable[Section]) -> str:
     rows = (line for section in tables for line in _table(section))
     return "\n".join(["## lossbench", "", *lines, *rows])
@@ -64,8 +73,7 @@ def _document(lines: Iterable[str], tables: Iterable[Section]) -> str:
 
 def _table(section: Section) -> Iterator[str]:
     """A table under its title, followed by an empty line."""
-    yield f"### {escaped(section.title)}"
-    yield ""
+    yield from [f"### {escaped(section.title)}", ""] if section.title else []
     yield _row(map(escaped, section.headings))
     yield _row("---" if i in section.left else "---:" for i in range(len(section.headings)))
     yield from (_row(map(escaped, row)) for row in section.rows)

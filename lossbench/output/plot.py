@@ -1,4 +1,4 @@
-"""Figures of a comparison: how stable rankings are, which results differ, critical differences."""
+"""Figures: of a comparison rankings and which results differ, of a trend losses over epochs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lossbench.errors import SettingError, printable
-from lossbench.output.sections import heading
+from lossbench.output.sections import ARROWS, heading
 from lossbench.results.change import BETTER, EQUAL, EQUIVALENT, WORSE
 from lossbench.results.comparison import Comparison
 from lossbench.results.ranking import METHODS, ResultRanking
@@ -16,6 +16,9 @@ from lossbench.results.reader import Measured
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from lossbench.results.trend import EpochSeries, Trend
 
 DATES = {"svg": "Date", "pdf": "CreationDate"}  # metadata without which files are reproducible
 # The colours of Okabe and Ito, which colour-blind readers can tell apart.
@@ -59,8 +62,61 @@ def write_comparison(comparison: Comparison, path: str) -> None:
         _matrix(row[-2], comparison, each, names)
         _critical_difference(row[-1], ranking, names)
         row[0].set_ylabel(f"{printable(heading(each))}\nrank")
+    _save(figure, path)
+
+
+def write_trend(trend: Trend, path: str) -> None:
+    """Draw a panel for each loss: means with their intervals, averages so far, and the training.
+
+    A dot marks the best epoch, rings those that the test cannot tell from it, a dashed line the
+    first epoch that overfits.
+
+    Args:
+        trend: the losses over epochs.
+        path: the file, whose ending selects the format.
+    """
+    from matplotlib.figure import Figure
+
+    rows = len(trend.series)
+    figure = Figure((2 * WIDTH, HEIGHT * rows), layout="constrained")
+    panels: Any = figure.subplots(rows, 1, squeeze=False)
+    for (axes,), each in zip(panels, trend.series, strict=True):
+        _curve(axes, trend, each)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: str) -> None:
+    """Write a figure without the date."""
     ending = os.path.splitext(path)[1][1:].lower()
     figure.savefig(path, format=ending, metadata={DATES[ending]: None} if ending in DATES else None)
+
+
+def _curve(axes: Axes, trend: Trend, series: EpochSeries) -> None:
+    """One loss over the epochs."""
+    epochs, color = trend.epochs, PALETTE[0]
+    finite = [value if math.isfinite(value) else math.nan for value in series.means]
+    axes.fill_between(epochs, series.ci_low, series.ci_high, color=color, alpha=0.2, linewidth=0)
+    axes.plot(epochs, finite, color=color, marker=".", label="mean, 95 % interval")
+    axes.plot(
+        epochs, series.averages, color=PALETTE[2], linestyle=":", label="average over all epochs"
+    )
+    if series.train is not None:
+        axes.plot(epochs, series.train, color=PALETTE[1], label="training")
+    if series.tied:
+        tied = series.tied
+        axes.scatter(
+            [epochs[at] for at in tied], [finite[at] for at in tied], s=60, facecolors="none",
+            edgecolors=PALETTE[3], zorder=3, label="not told from the best",
+        )  # fmt: skip
+    if series.best is not None:
+        best = series.best
+        axes.scatter([epochs[best]], [finite[best]], s=60, color=PALETTE[3], zorder=3, label="best")
+    if series.overfitting is not None:
+        overfits = epochs[series.overfitting]
+        axes.axvline(overfits, color=PALETTE[7], linestyle="--", label="first sign of overfitting")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(printable(series.name + ARROWS[series.better]).replace("$", r"\$"))
+    axes.legend(fontsize="small")
 
 
 def short_names(files: Sequence[str]) -> list[str]:

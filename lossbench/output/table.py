@@ -19,10 +19,12 @@ from lossbench.output.sections import (
     verdict_line,
 )
 from lossbench.output.threshold_sections import threshold_sections
+from lossbench.output.trend import LAST, trend_sections
 from lossbench.results.result import Result
 
 if TYPE_CHECKING:
     from lossbench.results.comparison import Comparison
+    from lossbench.results.trend import Trend
 
 GAP = "   "  # between columns
 WIDTH = 110  # of tables of text that no terminal limits
@@ -74,6 +76,18 @@ def render_comparison(
     lines = ["gates", *gates] if gates else []
     tables = comparison_sections(comparison, top, sort)
     return render_sections(tables, lines, width=width, color=color, ascii=ascii)
+
+
+def render_trend(
+    trend: Trend,
+    *,
+    last: int | None = LAST,
+    width: int | None = None,
+    color: bool = False,
+    ascii: bool = False,
+) -> str:
+    """The tables of a trend; options of `trend_sections` and `render_sections`."""
+    return render_sections(trend_sections(trend, last), width=width, color=color, ascii=ascii)
 
 
 def render_speed(

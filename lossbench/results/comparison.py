@@ -61,7 +61,7 @@ class Comparison:
     def changes(self) -> list[dict[str, Change]]:
         """The changes from the first result to each other one, by quantity."""
         return [
-            {each.name: self._change(0, other, each) for each in self.measured}
+            {each.name: self.between(0, other, each) for each in self.measured}
             for other in range(1, len(self.files))
         ]
 
@@ -111,7 +111,7 @@ class Comparison:
         tables, files = {}, range(len(self.files))
         for each in self.measured:
             pairs = list(combinations(files, 2))
-            adjusted = holm(np.array([self._change(*pair, each).p for pair in pairs]))
+            adjusted = holm(np.array([self.between(*pair, each).p for pair in pairs]))
             table = np.full((len(files), len(files)), math.nan)
             for (one, other), p in zip(pairs, adjusted, strict=True):
                 table[one, other] = table[other, one] = p
@@ -123,7 +123,7 @@ class Comparison:
         adjusted, files = self.significance[measured.name], range(len(self.files))
         table = [["" for _ in files] for _ in files]
         for one, other in combinations(files, 2):
-            verdict = self._change(one, other, measured).verdict(adjusted[one][other])
+            verdict = self.between(one, other, measured).verdict(adjusted[one][other])
             table[other][one] = verdict
             table[one][other] = OPPOSITE.get(verdict, verdict)
         return table
@@ -181,7 +181,8 @@ class Comparison:
             "notes": list(self.notes),
         }
 
-    def _change(self, one: int, other: int, measured: Measured) -> Change:
+    def between(self, one: int, other: int, measured: Measured) -> Change:
+        """The change of a quantity from one result to another, by their indices."""
         values = self.values[measured.name]
         margin = self.margins.get(measured.name)
         return Change(measured, values[one], values[other], self.groups, margin)

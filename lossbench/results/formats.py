@@ -23,6 +23,7 @@ MODELS = {
     "UseCases": "inspection",
     "Thresholds": "thresholds",
     "DetectionThresholds": "thresholds",
+    "Trend": "trend",
 }
 TABLES = ("result", "comparison")
 
@@ -71,22 +72,26 @@ class Format:
 FORMATS = (
     Format(
         "table",
-        models=(*TABLES, "speed", "inspection", "thresholds"),
+        models=(*TABLES, "speed", "inspection", "thresholds", "trend"),
         terminal=True,
         for_people=True,
     ),
     Format(
-        "text", (".txt",), (*TABLES, "thresholds"), module="lossbench.output.table", for_people=True
+        "text",
+        (".txt",),
+        (*TABLES, "thresholds", "trend"),
+        module="lossbench.output.table",
+        for_people=True,
     ),
     Format(
         "json",
         (".json",),
-        (*TABLES, "speed", "inspection", "thresholds"),
+        (*TABLES, "speed", "inspection", "thresholds", "trend"),
         reader="lossbench.results.json_reader",
     ),
     Format("jsonl", (".jsonl", ".ndjson"), reader="lossbench.results.jsonl_reader"),
-    Format("csv", (".csv",), (*TABLES, "thresholds")),
-    Format("markdown", (".md",), (*TABLES, "inspection"), for_people=True),
+    Format("csv", (".csv",), (*TABLES, "thresholds", "trend")),
+    Format("markdown", (".md",), (*TABLES, "inspection", "trend"), for_people=True),
     Format("junit", (".xml",), TABLES),
     Format("github", models=TABLES),
     Format(
@@ -101,7 +106,7 @@ FORMATS = (
     Format(
         "plot",
         (".svg", ".png", ".pdf"),
-        ("comparison",),
+        ("comparison", "trend"),
         binary=True,
         package="matplotlib",
         advice="figures need matplotlib: pip install 'lossbench[plot]'",

@@ -37,7 +37,7 @@ def by_command(*arguments: str, status: int = 0) -> set[str]:
     [["--help"], ["--version"], ["eval", "--help"], ["losses"], ["losses", "-h"],
      ["losses", "--family", "scores"], ["explain", "dice"], ["gradcheck", "--help"],
      ["speed", "--help"], ["compare", "--help"], ["report", "--help"], ["inspect", "--help"],
-     ["thresholds", "--help"],
+     ["thresholds", "--help"], ["trend", "--help"],
      ["losses", "--plugin", PLUGIN], ["explain", "worst_pixel", "--plugin", PLUGIN]],
     ids=" ".join,
 )  # fmt: skip
@@ -84,6 +84,18 @@ def test_a_comparison_imports_no_torch(tmp_path: Path) -> None:
     found = by_command("compare", *[str(tmp_path / "run.json")] * 2)
     assert "numpy" in found
     assert not found & {"torch", "scipy", "PIL"}
+
+
+def test_a_trend_imports_no_torch(tmp_path: Path) -> None:
+    run = [sys.executable, "-m", "lossbench_cli", "eval", *IMAGES, "-q", "-o"]
+    subprocess.run([*run, str(tmp_path / "run.json")], check=True, capture_output=True)
+    found = by_command("trend", *[str(tmp_path / "run.json")] * 6)
+    assert not found & {"torch", "scipy", "PIL", "rich"}
+    masks = SAMPLES / "binary"
+    for number, name in enumerate(("earlier", "pred"), 1):
+        (tmp_path / f"e{number}").symlink_to(masks / name)
+    found = by_command("trend", "--pattern", str(tmp_path / "e{n}"), str(masks / "gt"))
+    assert not found & {"torch", "scipy"}
 
 
 def test_a_page_imports_no_torch(tmp_path: Path) -> None:

@@ -505,6 +505,103 @@ SETTINGS: dict[str, Case] = {
         "report base.json base.json", ("base.json is a second result", "lossbench compare"),
         ("compare base.json base.json",)),
 }  # fmt: skip
+EPOCHS = {f"e{number}/{name}.png": GREY for number in (1, 2) for name in "ab"}
+LOG = "epoch,val_loss,train_loss\n1,0.5,0.4\n2,0.4,0.3\n"
+OF_EPOCHS = "trend --pattern 'e{n}' gt -l dice"
+TRENDS: dict[str, Case] = {
+    "no epochs": Case(
+        "trend", ("RUN...", "--pattern with GT"), ("trend base.json", OF_EPOCHS), EPOCHS),
+    "no number in a pattern": Case(
+        "trend --pattern 'e*' gt -l dice", ("e* has no {n}", "'runs/epoch_{n}/pred'"),
+        (OF_EPOCHS,), EPOCHS),
+    "a pattern of URLs": Case(
+        "trend --pattern 's3://b/{n}' gt", ("s3://b/{n} is a URL", "lossbench eval -o"),
+        ("eval pred gt -o r.json", "trend r.json")),
+    "a pattern that the shell expanded": Case(
+        "trend --pattern e1 e2 gt", ("found 2", "quote the pattern"), (OF_EPOCHS,), EPOCHS),
+    "a pattern that nothing fits": Case(
+        "trend --pattern 'x/f{n}' gt", ("nothing fits --pattern x/f{n}", "x has f_1"),
+        ("trend --pattern 'x/f_{n}' gt -l dice",),
+        {"x/f_1/a.png": GREY, "x/f_1/b.png": GREY}, status=3),
+    "a pattern that is too long": Case(
+        f"trend --pattern '{'x' * 300}/e{{n}}' gt", ("cannot be read", "give a shorter name"),
+        (OF_EPOCHS,), EPOCHS, status=3),
+    "two epochs of a number": Case(
+        "trend --pattern 'e{n}.png' gt/a.png -l dice", ("are both epoch 1", "rename or move one"),
+        (), {"e1.png": GREY, "e01.png": GREY}, {"e01.png": None}),
+    "predictions without a truth": Case(
+        "trend --pattern 'e{n}'", ("need GT", "lossbench trend --pattern 'e{n}' GT"),
+        (OF_EPOCHS,), EPOCHS),
+    "a cache that cannot be": Case(
+        OF_EPOCHS + " --cache gt/a.png", ("gt/a.png cannot keep the results", "--cache DIR"),
+        (OF_EPOCHS + " --cache c",), EPOCHS, status=4),
+    "a setting for results": Case(
+        "trend base.json --task binary", ("--task is for --pattern", "omit it"),
+        ("trend base.json",)),
+    "an end without a watch": Case(
+        OF_EPOCHS + " --until 2", ("--until ends --watch",),
+        (OF_EPOCHS, OF_EPOCHS + " --until 2 --watch"), EPOCHS),
+    "a watch without a pattern": Case(
+        "trend base.json --watch", ("--watch needs --pattern",), ("trend base.json",)),
+    "a wrong number of epochs": Case(
+        "trend base.json --last few", ("N|all", "'few'"), ("trend base.json --last all",)),
+    "a trend over its result": Case(
+        "trend base.json -o base.json", ("base.json is one of the results", "another file"),
+        ("trend base.json -o t.json",)),
+    "a figure of another format": Case(
+        "trend base.json --plot t.gif", ("t.gif", ".svg, .png, .pdf"),
+        ("trend base.json --plot t.svg",)),
+    "a table among results": Case(
+        "trend base.json log.csv", ("log.csv is a table of all epochs", "give it alone"),
+        ("trend log.csv --column val_loss", "trend base.json"), {"log.csv": LOG}),
+    "a column of results": Case(
+        "trend base.json --column dice", ("--column dice is for a CSV", "--loss"),
+        ("trend base.json --loss dice",)),
+    "a column of a pattern": Case(
+        OF_EPOCHS + " --column dice", ("--column is for a CSV", "--pattern has --loss"),
+        (OF_EPOCHS,), EPOCHS),
+    "a loss of a table": Case(
+        "trend log.csv --loss val_loss", ("--loss val_loss is for results", "--column"),
+        ("trend log.csv --column val_loss",), {"log.csv": LOG}),
+    "no column": Case(
+        "trend log.csv", ("name a column with --column", "val_loss, train_loss"),
+        ("trend log.csv --column val_loss",), {"log.csv": LOG}),
+    "another column": Case(
+        "trend log.csv --column val_los", ("no column 'val_los'", "'val_loss'"),
+        ("trend log.csv --column val_loss",), {"log.csv": LOG}),
+    "a table that is not there": Case(
+        "trend lag.csv --column val_loss", ("lag.csv cannot be read", "'log.csv'"),
+        ("trend log.csv --column val_loss",), {"log.csv": LOG}, status=3),
+    "an empty table": Case(
+        "trend log.csv --column val_loss", ("no row below its headings",), (),
+        {"log.csv": "epoch,val_loss\n"}, {"log.csv": LOG}, status=3),
+    "no number in a table": Case(
+        "trend log.csv --column val_loss", ("val_loss of row 1 is 'x'", "expected numbers"), (),
+        {"log.csv": "epoch,val_loss\n1,x\n"}, {"log.csv": LOG}, status=3),
+    "half an epoch": Case(
+        "trend log.csv --column val_loss", ("row 1 has epoch 1.5", "whole number"), (),
+        {"log.csv": "epoch,val_loss\n1.5,1\n"}, {"log.csv": LOG}, status=3),
+    "a training without its table": Case(
+        "trend base.json --train-column t", ("--train-column t needs --train FILE",),
+        ("trend base.json --train log.csv --train-column train_loss",), {"log.csv": LOG}),
+    "two tables of the training": Case(
+        "trend base.json --train log.csv --train log.csv --train-column train_loss",
+        ("--train log.csv is a table", "alone"),
+        ("trend base.json --train log.csv --train-column train_loss",), {"log.csv": LOG}),
+    "columns of training results": Case(
+        "trend base.json --train base.json --train-column dice", ("--train-column is for a CSV",),
+        ("trend base.json --train base.json",)),
+    "too few columns of the training": Case(
+        "trend log.csv --column val_loss --train log.csv --train-column a --train-column b",
+        ("2 --train-columns for 1 loss (val_loss)", "one for each"),
+        ("trend log.csv --column val_loss --train log.csv --train-column train_loss",),
+        {"log.csv": LOG}),
+    "a training of other epochs": Case(
+        "trend log.csv --column val_loss --train t.csv",
+        ("t.csv has epochs 7 to 7", "1 to 2", "same epochs"),
+        ("trend log.csv --column val_loss --train log.csv",),
+        {"log.csv": LOG, "t.csv": "epoch,train_loss\n7,1\n"}),
+}  # fmt: skip
 MANIFESTS: dict[str, Case] = {
     "other columns": manifest(
         "image,truth\npred/a.png,gt/a.png\n", "line 1", "'pred'", "id,pred,gt", "image, truth"),
@@ -761,7 +858,8 @@ RARE: dict[str, Case] = {
         {**BOX_FILES, "pred/b.npz": {key: RATED[key] for key in ("boxes", "scores")}}, BOX_FILES,
         status=3),
 }  # fmt: skip
-TABLES = (RARE, FOLDERS, READINGS, LOSSES, GATES, SETTINGS, MANIFESTS, DETECTIONS, PLUGINS)
+TABLES = (RARE, FOLDERS, READINGS, LOSSES, GATES, SETTINGS, MANIFESTS, DETECTIONS, PLUGINS,
+          TRENDS)  # fmt: skip
 CASES = {name: case for table in TABLES for name, case in table.items()}
 
 
@@ -961,6 +1059,8 @@ def test_python_names_what_it_expects() -> None:
     half = torch.full((2, 1, 4, 4), 0.5)
     with pytest.raises(lossbench.SettingError, match="there are config, result"):
         lossbench.schema("reslt")
+    with pytest.raises(lossbench.SettingError, match="give the result of each epoch, or a pattern"):
+        lossbench.trend()
     with pytest.raises(lossbench.SettingError, match="pred goes from 2 to 2"):
         lossbench.loss("bce")(half * 4, half)
     with pytest.raises(lossbench.SettingError, match="pos_weight=role needs maps; give a"):

@@ -61,7 +61,9 @@ PUBLIC = [
     "save",
     "schema",
     "thresholds",
+    "trend",
     "use_cases",
+    "watch_trend",
     "write_config",
 ]
 ALLOWED_TO_CLI = {
