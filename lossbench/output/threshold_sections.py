@@ -181,11 +181,11 @@ def _detection_lines(thresholds: Any) -> Iterator[str]:
     )
 
 
-def sparkline(values: Any) -> str:
-    """A curve from 0 to 1 as a line of blocks; a blank where it is undefined."""
+def sparkline(values: Any, columns: int = COLUMNS) -> str:
+    """A curve as a line of blocks from its lowest to its highest value; blank where undefined."""
     last = len(values) - 1
     picked: Sequence[float] = [
-        float(values[round(index * last / (COLUMNS - 1))]) for index in range(COLUMNS)
+        float(values[round(index * last / max(columns - 1, 1))]) for index in range(columns)
     ]
     defined = [each for each in picked if math.isfinite(each)]
     low, high = min(defined, default=0.0), max(defined, default=0.0)

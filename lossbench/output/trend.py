@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lossbench.output.sections import ARROWS, UNDEFINED, Section, format_number
+from lossbench.output.threshold_sections import sparkline
 
 if TYPE_CHECKING:
     from lossbench.results.trend import EpochSeries, Trend
 
-BARS = "▁▂▃▄▅▆▇█"
-SPARK = 40  # characters of a spark line; more epochs share them
+SPARK = 40  # characters of a spark line at most
 LAST = 20  # epochs in tables
 LISTED = 6  # tied epochs in a cell
 
@@ -66,7 +66,7 @@ def _summary(trend: Trend, series: EpochSeries, *, has_training: bool) -> list[s
     overfitting = trend.epoch(series.overfitting)
     return [
         f"{series.name}{ARROWS[series.better]}",
-        spark_line(series.means),
+        sparkline(series.means, min(len(series.means), SPARK)),
         UNDEFINED if best is None else str(trend.epochs[best]),
         UNDEFINED if best is None else format_number(series.means[best]),
         ", ".join(tied) or "none",
@@ -87,25 +87,3 @@ def _cells(series: EpochSeries, index: int) -> Iterator[str]:
     yield format_number(series.averages[index])
     if series.train is not None:
         yield format_number(series.train[index])
-
-
-def spark_line(values: Sequence[float]) -> str:
-    """Values as bars between the smallest and the largest finite one, a blank where undefined."""
-    size = math.ceil(len(values) / SPARK)
-    chunks = [values[start : start + size] for start in range(0, len(values), size)]
-    means = [_finite_mean(chunk) for chunk in chunks]
-    finite = [each for each in means if not math.isnan(each)]
-    low, high = min(finite, default=0), max(finite, default=0)
-    steps = len(BARS) - 1
-
-    def bar(value: float) -> str:
-        if math.isnan(value):
-            return " "
-        return BARS[round((value - low) / (high - low) * steps) if high > low else steps // 2]
-
-    return "".join(map(bar, means))
-
-
-def _finite_mean(values: Sequence[float]) -> float:
-    finite = [value for value in values if math.isfinite(value)]
-    return math.fsum(finite) / len(finite) if finite else math.nan

@@ -19,10 +19,11 @@ from helpers.tolerances import REFERENCE, check_close
 from PIL import Image
 
 import lossbench
+from lossbench.output.threshold_sections import BLOCKS
+from lossbench.trends.watch import EpochWatch
 
 PAIRS = 8
 ERRORS = (0.3, 0.2, 0.12, 0.1, 0.1, 0.1)  # share of wrong pixels by epoch
-BLOCKS = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"}
 
 
 def draw(folder: Path, error: float, seed: int, pairs: int = PAIRS) -> None:
@@ -161,7 +162,7 @@ def test_a_file_that_cannot_be_read_is_status_3(training, lossbench_command):
 def test_the_table_shows_every_epoch(results, lossbench_command):
     done = lossbench_command("trend", *results)
     assert (done.returncode, done.stderr) == (0, "")
-    assert BLOCKS & set(done.stdout)
+    assert set(BLOCKS) & set(done.stdout)
     summary, epochs = done.stdout.split("\n\n")
     assert "best epoch" in summary
     assert len(epochs.splitlines()) == 3 + len(results)
@@ -342,6 +343,47 @@ def test_watching_takes_complete_epochs_only(tmp_path):
     assert "epoch 3 waits: " in stderr
     kept = list((tmp_path / "runs/.lossbench/trend").glob("epoch_*.json"))
     assert {each.name.partition("-")[0] for each in kept} >= {"epoch_1", "epoch_2", "epoch_3"}
+
+
+def test_a_mistake_ends_watching_at_once(training, lossbench_command):
+    watch = ("--watch", "--interval", "0.01")
+    done = lossbench_command(*EPOCHS[:-1], "dicee", *watch, cwd=training)
+    assert done.returncode == 2
+    assert "'dicee'" in done.stderr
+
+
+def test_an_epoch_is_taken_while_nothing_changes(tmp_path):
+    file, reasons, reads = tmp_path / "e1", [], []
+
+    def take(number, path):
+        reads.append(file.read_text())
+        if reads[-1] == "moving":
+            file.write_text("moved on")
+        return "half" if reads[-1] == "half" else ""
+
+    watch = EpochWatch(lambda: {1: str(file)} if file.exists() else {}, take, reasons.append)
+    assert not watch.look()
+    file.write_text("half")
+    assert not watch.look()  # seen once
+    for _ in range(3):
+        assert not watch.look()
+    assert reads == ["half"]  # read again only when it has changed
+    assert reasons == ["epoch 1 waits: half"]
+    file.write_text("moving")
+    assert not watch.look()
+    assert not watch.look()  # it changed while it was read
+    assert watch.taken == {}
+    assert not watch.look()
+    assert watch.look()
+    assert watch.taken == {1: str(file)}
+    assert not watch.look()
+    file.write_text("whole, a second time")
+    assert not watch.look()
+    assert watch.look()
+    file.unlink()
+    assert watch.look()
+    assert watch.taken == {}
+    assert reads == ["half", "moving", "moved on", "whole, a second time"]
 
 
 def test_ctrl_c_ends_watching(training):
