@@ -86,9 +86,13 @@ def write_trend(trend: Trend, path: str) -> None:
 
 
 def _save(figure: Figure, path: str) -> None:
-    """Write a figure without the date."""
+    """Write a figure without the date, and with the same names inside each time."""
+    from matplotlib import rc_context
+
     ending = os.path.splitext(path)[1][1:].lower()
-    figure.savefig(path, format=ending, metadata={DATES[ending]: None} if ending in DATES else None)
+    metadata = {DATES[ending]: None} if ending in DATES else None
+    with rc_context({"svg.hashsalt": "lossbench"}):
+        figure.savefig(path, format=ending, metadata=metadata)
 
 
 def _curve(axes: Axes, trend: Trend, series: EpochSeries) -> None:
@@ -101,7 +105,11 @@ def _curve(axes: Axes, trend: Trend, series: EpochSeries) -> None:
         epochs, series.averages, color=PALETTE[2], linestyle=":", label="average over all epochs"
     )
     if series.train is not None:
-        axes.plot(epochs, series.train, color=PALETTE[1], label="training")
+        same_side = series.train_better == series.better
+        own = axes if same_side else axes.twinx()  # a loss beside a score has its own scale
+        own.plot(epochs, series.train, color=PALETTE[1], label="training")
+        if not same_side:
+            own.set_ylabel(f"training{ARROWS[series.train_better]}", color=PALETTE[1])
     if series.tied:
         tied = series.tied
         axes.scatter(

@@ -196,8 +196,9 @@ def test_a_figure_has_a_panel_for_each_loss(results, tmp_path, lossbench_command
     assert done.returncode == 0, done.stderr
     assert figure.read_bytes().startswith(b"<?xml")
     first = figure.read_bytes()
+    assert len(re.findall(rb'id="axes_[0-9]+"', first)) == 2
     lossbench_command("trend", *results, "--train", *results[:1], "--plot", figure)
-    assert len(figure.read_bytes()) == len(first)
+    assert figure.read_bytes() == first
 
 
 def test_overfitting_of_a_drawn_series(results, tmp_path, lossbench_command):
