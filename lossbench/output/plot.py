@@ -62,7 +62,7 @@ def write_comparison(comparison: Comparison, path: str) -> None:
         _matrix(row[-2], comparison, each, names)
         _critical_difference(row[-1], ranking, names)
         row[0].set_ylabel(f"{printable(heading(each))}\nrank")
-    _save(figure, path)
+    _save(figure, path, _ending(path))
 
 
 def write_trend(trend: Trend, path: str) -> None:
@@ -75,6 +75,11 @@ def write_trend(trend: Trend, path: str) -> None:
         trend: the losses over epochs.
         path: the file, whose ending selects the format.
     """
+    draw_trend(trend, path, _ending(path))
+
+
+def draw_trend(trend: Trend, target: Any, ending: str) -> None:
+    """Draw the figure of a trend into a file, in a format such as svg."""
     from matplotlib.figure import Figure
 
     rows = len(trend.series)
@@ -82,17 +87,20 @@ def write_trend(trend: Trend, path: str) -> None:
     panels: Any = figure.subplots(rows, 1, squeeze=False)
     for (axes,), each in zip(panels, trend.series, strict=True):
         _curve(axes, trend, each)
-    _save(figure, path)
+    _save(figure, target, ending)
 
 
-def _save(figure: Figure, path: str) -> None:
+def _ending(path: str) -> str:
+    return os.path.splitext(path)[1][1:].lower()
+
+
+def _save(figure: Figure, target: Any, ending: str) -> None:
     """Write a figure without the date, and with the same names inside each time."""
     from matplotlib import rc_context
 
-    ending = os.path.splitext(path)[1][1:].lower()
     metadata = {DATES[ending]: None} if ending in DATES else None
     with rc_context({"svg.hashsalt": "lossbench"}):
-        figure.savefig(path, format=ending, metadata=metadata)
+        figure.savefig(target, format=ending, metadata=metadata)
 
 
 def _curve(axes: Axes, trend: Trend, series: EpochSeries) -> None:

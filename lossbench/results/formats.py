@@ -121,6 +121,7 @@ FORMATS = (
     Format(
         "html", (".html", ".htm"), ("inspection",), module="lossbench.reporting.inspection_page"
     ),
+    Format("html", (".html", ".htm"), ("trend",), module="lossbench.reporting.trend_page"),
     Format(
         "parquet",
         (".parquet",),

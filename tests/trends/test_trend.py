@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +200,19 @@ def test_a_figure_has_a_panel_for_each_loss(results, tmp_path, lossbench_command
     assert len(re.findall(rb'id="axes_[0-9]+"', first)) == 2
     lossbench_command("trend", *results, "--train", *results[:1], "--plot", figure)
     assert figure.read_bytes() == first
+
+
+def test_the_page_has_all_epochs(results, tmp_path, lossbench_command, monkeypatch):
+    pages = []
+    for find in (find_spec, lambda name: None):
+        monkeypatch.setattr("lossbench.reporting.trend_page.find_spec", find)
+        done = lossbench_command("trend", *results, "-o", tmp_path / "t.html", "--last", "1")
+        assert done.returncode == 0, done.stderr
+        pages.append((tmp_path / "t.html").read_text())
+    for page in pages:
+        assert page.count("<tr>") == 2 + 2 + len(results)  # headings, losses, epochs
+        assert "dice_score, iou over 7 epochs" in page
+    assert "pip install 'lossbench[plot]'" in pages[1]
 
 
 def test_overfitting_of_a_drawn_series(results, tmp_path, lossbench_command):
