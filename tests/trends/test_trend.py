@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -321,26 +322,32 @@ def test_watching_takes_complete_epochs_only(tmp_path):
     draw(tmp_path / "gt", 0, 0, pairs=4)
     for number in (1, 2, 3):
         draw(tmp_path / f"drawn/epoch_{number}/pred", 0.3 / number, number, pairs=4)
-    (tmp_path / "runs").mkdir()
+    draw(tmp_path / "drawn/epoch_0/pred", 0.4, 0, pairs=4)
+    shutil.copytree(tmp_path / "drawn/epoch_0", tmp_path / "runs/epoch_0")
     out = tmp_path / "trend.json"
     command = [sys.executable, "-m", "lossbench_cli", *EPOCHS, "--watch", "--interval", "0.1",
-               "--until", "3", "-o", str(out)]  # fmt: skip
+               "--until", "4", "-o", str(out)]  # fmt: skip
     watching = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
+
+    def wait_for(epochs):
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if out.exists() and len(json.loads(out.read_text())["epochs"]) == epochs:
+                return
+            time.sleep(0.05)
+
     try:
+        wait_for(1)  # it watches while all that follows is written
         writer = subprocess.run(
             [sys.executable, "-c", WRITER, tmp_path / "runs", tmp_path / "drawn"], timeout=60
         )
         assert writer.returncode == -signal.SIGKILL
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if out.exists() and len(json.loads(out.read_text())["epochs"]) == 2:
-                break
-            time.sleep(0.05)
+        wait_for(3)
         time.sleep(1.0)  # many looks at the killed one
         assert watching.poll() is None
-        assert [each["epoch"] for each in json.loads(out.read_text())["epochs"]] == [1, 2]
+        assert [each["epoch"] for each in json.loads(out.read_text())["epochs"]] == [0, 1, 2]
         for file in (tmp_path / "drawn/epoch_3/pred").iterdir():  # the training is resumed
             (tmp_path / "runs/epoch_3/pred" / file.name).write_bytes(file.read_bytes())
         stdout, stderr = watching.communicate(timeout=60)
@@ -353,8 +360,10 @@ def test_watching_takes_complete_epochs_only(tmp_path):
             tmp_path / "drawn" / each["run"][5:], tmp_path / "gt", "dice_score"
         )
         assert each["losses"]["dice_score"]["mean"] == complete.aggregates["dice_score"]["mean"]
-    assert [each["epoch"] for each in model["epochs"]] == [1, 2, 3]
-    assert stdout.count("epochs 1 to ") == 3  # one table for each epoch
+    assert [each["epoch"] for each in model["epochs"]] == [0, 1, 2, 3]
+    shown = re.findall(r"epochs 0 to (\d)", stdout)
+    assert shown == sorted(set(shown))  # a table when another epoch is complete, never else
+    assert (shown[0], shown[-1]) == ("0", "3")
     assert "epoch 3 waits: " in stderr
     kept = list((tmp_path / "runs/.lossbench/trend").glob("epoch_*.json"))
     assert {each.name.partition("-")[0] for each in kept} >= {"epoch_1", "epoch_2", "epoch_3"}
