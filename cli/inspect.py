@@ -77,7 +77,7 @@ def command(
         lossbench.check_path(config, of="config", force=force)
     lift_pixel_limit()
     shown = sys.stderr.isatty() and not no_progress
-    with _bar() if shown else nullcontext() as progress:
+    with progress_bar() if shown else nullcontext() as progress:
         inspection = lossbench.inspect(*folders, sample=sample, progress=progress, **settings)
     for path in output:
         lossbench.save(inspection, path)
@@ -89,7 +89,7 @@ def command(
 
 
 @contextmanager
-def _bar() -> Iterator[Callable[[int, int], None]]:
+def progress_bar() -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr with rate and time left."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn

@@ -20,8 +20,8 @@ from lossbench.errors import ASCII, LossbenchError, OutputError, without_secrets
 from lossbench.version import __version__
 
 COMMANDS = (
-    "eval", "inspect", "thresholds", "trend", "losses", "explain", "compare", "report", "merge",
-    "gradcheck", "weights", "schema", "speed",
+    "eval", "inspect", "thresholds", "stress", "trend", "losses", "explain", "compare", "report",
+    "merge", "gradcheck", "weights", "schema", "speed",
 )  # fmt: skip
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # what printing meets
 EPILOG = "Example: lossbench eval pred/ gt/ --loss dice --gate 'dice.mean <= 0.15'"

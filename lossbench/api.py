@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from lossbench.choosing.inspection import Inspection
     from lossbench.choosing.recommendations import UseCases
+    from lossbench.choosing.stress import Stress
     from lossbench.choosing.thresholds import Thresholds
     from lossbench.choosing.thresholds_detections import DetectionThresholds
     from lossbench.config.load import Config
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
         | Thresholds
         | DetectionThresholds
         | Trend
+        | Stress
     )
 
 P = ParamSpec("P")
@@ -351,6 +353,45 @@ def inspect(
     return inspect_folders(pred, target, sample=sample, progress=progress, settings=settings)
 
 
+def stress(
+    target: Any,
+    losses: str | Sequence[str] = (),
+    *,
+    against: Any = None,
+    sample: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    **settings: Any,
+) -> Stress:
+    """Damage a ground truth in steps, and see which loss answers to which damage.
+
+    Args:
+        target: the ground truth, as for `evaluate`.
+        losses: the losses; by default those that `inspect` recommends.
+        against: predictions, which are placed among the damages.
+        sample: how many images are damaged, spread evenly; 10 by default.
+        progress: called after each image with the number of images done, and of all.
+        **settings: those of `lossbench.plan` that say how files are paired and read.
+
+    Returns:
+        `.damages`, `.undamaged`, `.sees` by loss and kind, `.alike`, `.answer`, `.notes` and
+        `.as_json()`. `render` and `save` give the output of `lossbench stress`.
+
+    Raises:
+        SettingError: a setting or loss is wrong, or the task has no damages.
+        InputError: a folder is missing or empty, or a file cannot be read.
+    """
+    from lossbench.choosing.stress import stress_folder
+
+    return stress_folder(
+        target,
+        _several(losses),
+        against=against,
+        sample=sample,
+        progress=progress,
+        settings=settings,
+    )
+
+
 def write_config(
     inspection: Inspection,
     path: str | os.PathLike[str],
@@ -510,15 +551,23 @@ def list_conventions() -> list[Convention]:
 
 def list_settings(
     of: Literal[
-        "run", "reading", "output", "comparison", "speed", "inspection", "thresholds", "trend"
+        "run",
+        "reading",
+        "output",
+        "comparison",
+        "speed",
+        "inspection",
+        "thresholds",
+        "stress",
+        "trend",
     ] = "run",
 ) -> dict[str, Setting]:
     """The settings by name, each with `type`, `default`, `text`, `flag` and `key` in a config.
 
     Args:
         of: run, for the parameters of `plan`; reading, for those that `thresholds` has as well;
-            output, comparison, speed, inspection, thresholds or trend, for the output of a result,
-            a comparison, a speed report, an inspection, thresholds or a trend.
+            output, comparison, speed, inspection, thresholds, stress or trend, for the output of a
+            result, a comparison, a speed report, an inspection, thresholds, damages or a trend.
     """
     from lossbench.config.keys import TABLES
 
@@ -601,7 +650,7 @@ def render(model: Model, format: str | None = None, **options: Any) -> str:
 
     Args:
         model: from `evaluate`, `merge`, `compare`, `report`, `measure_speed`, `inspect`,
-            `use_cases`, `thresholds` or `trend`.
+            `use_cases`, `thresholds`, `stress` or `trend`.
         format: one of `list_formats()` for this model, by default the first.
         **options: those that the format has: `top` and `sort`; `per_class` for a result; for a
             table its further `aggregates`, `width`, `color` and `ascii`; `pictures` for a report;
@@ -637,7 +686,7 @@ def list_formats(of: str = "result") -> dict[str, tuple[str, ...]]:
     """The formats of a model, each with the file endings that select it.
 
     Args:
-        of: result, comparison, report, speed, inspection, thresholds or trend.
+        of: result, comparison, report, speed, inspection, thresholds, stress or trend.
     """
     return {name: each.suffixes for name, each in formats_of(of).items()}
 

@@ -1,1 +1,1 @@
-"""Choosing losses and thresholds from what the files hold."""
+"""Choosing losses and thresholds from what the files hold, and from how losses see damages."""

@@ -261,6 +261,12 @@ def _inspected(plan: Plan | None, roles: tuple[str, ...], pair: Pair) -> SampleF
     return facts
 
 
+def pair_folders(pred: Any, target: Any, settings: Mapping[str, Any]) -> Pairing:
+    """The pairs of a ground truth, with or without predictions."""
+    run = Settings(pred if pred is not None else target, target, **settings)
+    return _pair(pred, target, run, ReadingSettings(**vars(run)))
+
+
 def _pair(pred: Any, target: Any, run: Settings, reading: ReadingSettings) -> Pairing:
     """The pairs; without predictions the ground truth stands in for them."""
     if pred is None and is_json(target) and _is_instances(os.fspath(target)):

@@ -73,6 +73,7 @@ TABLES: dict[str, tuple[Setting, ...]] = {
         "thresholds", "Format printed to stdout; csv has every threshold's values."
     ),
     "trend": output_settings("trend", "Format printed to stdout; csv has a row for each epoch."),
+    "stress": output_settings("stress", "Format printed to stdout."),
 }
 
 

@@ -75,3 +75,8 @@ def _nested(start: str, members: Iterable[str], end: str, depth: int) -> str:
 def render_inspection(inspection: Any) -> str:
     """What `lossbench inspect` found, with every digit."""
     return json.dumps(inspection.as_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+
+
+def render_stress(stress: Any) -> str:
+    """What losses answered to damages, with every digit."""
+    return json.dumps(stress.as_json(), ensure_ascii=False, allow_nan=False, indent=1) + "\n"

@@ -16,6 +16,7 @@ from lossbench.output.sections import (
     result_sections,
     table_sections,
 )
+from lossbench.output.stress_sections import stress_sections
 from lossbench.output.trend import LAST, trend_sections
 from lossbench.results.comparison import Comparison
 from lossbench.results.result import Result
@@ -64,6 +65,12 @@ def render_inspection(inspection: Any) -> str:
 def render_trend(trend: Trend, *, last: int | None = LAST) -> str:
     """Notes, then tables; options as for `trend_sections`."""
     return _document(_list("", trend.notes), trend_sections(trend, last))
+
+
+def render_stress(stress: Any) -> str:
+    """The answer about predictions and the notes, then the tables of answers to damages."""
+    lines = [*_list("", [each for each in (stress.answer, *stress.notes) if each])]
+    return _document(lines, stress_sections(stress))
 
 
 def _document(lines: Iterable[str], tables: Iterable[Section]) -> str:

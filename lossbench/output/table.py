@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 GAP = "   "  # between columns
 WIDTH = 110  # of tables of text that no terminal limits
+NARROW = 80  # the same of damages
 NARROWEST = 10  # a name is not folded to fewer columns than this
 READABLE = 20  # columns that a name keeps; below that, further columns go below
 ONE_COLUMN = re.compile("[ -˿–—←-⇿▀-▟]*")  # characters that take one column each
@@ -128,6 +129,17 @@ def render_thresholds(
     """
     tables, lines = threshold_sections(thresholds, with_blocks=blocks and not ascii)
     return render_sections(tables, lines, width=width, color=color, ascii=ascii)
+
+
+def render_stress(
+    stress: Any, *, width: int | None = None, color: bool = False, ascii: bool = False
+) -> str:
+    """The tables of answers to damages; options of `render_sections`."""
+    from lossbench.output.stress_sections import stress_sections
+
+    lines = stress.answer.split("; ") if stress.answer else []
+    tables = stress_sections(stress)
+    return render_sections(tables, lines, width=width or NARROW, color=color, ascii=ascii)
 
 
 def render_sections(

@@ -24,6 +24,7 @@ MODELS = {
     "Thresholds": "thresholds",
     "DetectionThresholds": "thresholds",
     "Trend": "trend",
+    "Stress": "stress",
 }
 TABLES = ("result", "comparison")
 
@@ -72,7 +73,7 @@ class Format:
 FORMATS = (
     Format(
         "table",
-        models=(*TABLES, "speed", "inspection", "thresholds", "trend"),
+        models=(*TABLES, "speed", "inspection", "thresholds", "stress", "trend"),
         terminal=True,
         for_people=True,
     ),
@@ -86,12 +87,12 @@ FORMATS = (
     Format(
         "json",
         (".json",),
-        (*TABLES, "speed", "inspection", "thresholds", "trend"),
+        (*TABLES, "speed", "inspection", "thresholds", "stress", "trend"),
         reader="lossbench.results.json_reader",
     ),
     Format("jsonl", (".jsonl", ".ndjson"), reader="lossbench.results.jsonl_reader"),
     Format("csv", (".csv",), (*TABLES, "thresholds", "trend")),
-    Format("markdown", (".md",), (*TABLES, "inspection", "trend"), for_people=True),
+    Format("markdown", (".md",), (*TABLES, "inspection", "stress", "trend"), for_people=True),
     Format("junit", (".xml",), TABLES),
     Format("github", models=TABLES),
     Format(
@@ -107,6 +108,15 @@ FORMATS = (
         "plot",
         (".svg", ".png", ".pdf"),
         ("comparison", "trend"),
+        binary=True,
+        package="matplotlib",
+        advice="figures need matplotlib: pip install 'lossbench[plot]'",
+    ),
+    Format(
+        "plot",
+        (".svg", ".png", ".pdf"),
+        ("stress",),
+        module="lossbench.output.stress_plot",
         binary=True,
         package="matplotlib",
         advice="figures need matplotlib: pip install 'lossbench[plot]'",

@@ -37,7 +37,7 @@ def by_command(*arguments: str, status: int = 0) -> set[str]:
     [["--help"], ["--version"], ["eval", "--help"], ["losses"], ["losses", "-h"],
      ["losses", "--family", "scores"], ["explain", "dice"], ["gradcheck", "--help"],
      ["speed", "--help"], ["compare", "--help"], ["report", "--help"], ["inspect", "--help"],
-     ["thresholds", "--help"], ["trend", "--help"],
+     ["thresholds", "--help"], ["stress", "--help"], ["trend", "--help"],
      ["losses", "--plugin", PLUGIN], ["explain", "worst_pixel", "--plugin", PLUGIN]],
     ids=" ".join,
 )  # fmt: skip
@@ -106,6 +106,12 @@ def test_a_page_imports_no_torch(tmp_path: Path) -> None:
     assert "PIL" in found  # pictures were drawn
     assert not found & {"torch", "scipy", "rich"}
     assert "PIL" not in by_command("report", str(tmp_path / "run.json"), "--pictures", "0")
+
+
+def test_damages_of_masks_import_no_torch() -> None:
+    folder = str(SAMPLES / "binary" / "gt")
+    loaded = by_command("stress", folder, "-l", "dice_score", "-l", "iou", "--sample", "1")
+    assert not loaded & {"torch", "rich", "matplotlib"}
 
 
 def test_thresholds_import_no_torch() -> None:

@@ -349,6 +349,31 @@ LOSSES: dict[str, Case] = {
         "thresholds pred gt --plot a.gif", ("--plot a.gif", ".svg, .png, .pdf"),
         ("thresholds pred gt -o a.json",),
     ),
+    "damages of detections": Case(
+        "stress i.json", ("detection", "masks, label maps, instances and pictures"),
+        ("stress gt -l dice",), BOXES,
+    ),
+    "figure of damages of another format": Case(
+        "stress gt --plot a.gif", ("--plot a.gif", ".svg, .png, .pdf"),
+        ("stress gt -l dice -o a.json",),
+    ),
+    "a loss of other tasks on damages": Case(
+        "stress gt -l dice --task image", ("dice", "an image task", "l1"),
+        ("stress gt -l l1 --task image",),
+    ),
+    "predictions of another size than what is damaged": Case(
+        "stress gt -l dice --against pred", ("pred/a.png", "(8, 8)", "(16, 18)"), (),
+        sides(pred=GREY[:8, :8]), sides(pred=GREY), status=3,
+    ),
+    "damages of an undecided truth": Case(
+        "stress gt -l dice",
+        ("ground truth to be read", "a graded mask: --gt-encoding probability"),
+        ("stress gt -l dice --gt-encoding probability --pred-encoding probability",
+         "stress gt --gt-encoding image --pred-encoding image -l l1",
+         "stress gt -l dice --gt-encoding labels --pred-encoding labels --gt-scale 36"
+         " --pred-scale 36"),
+        sides(target=(GREY // 36 * 36).astype(np.uint8)),
+    ),
     "a role that is needed": Case(
         "eval pred gt --task image -l cycle", ("cycle needs the role", "--input pred_back=DIR"),
         ("eval pred gt --task image -l cycle --input pred_back=pred --input target_back=gt",)),
@@ -723,6 +748,10 @@ RARE: dict[str, Case] = {
     "classes beside panoptic JSON": Case(
         "eval p.json t.json --classes cat", ("leave out --classes",), ("eval p.json t.json",),
         PANOPTIC),
+    "damages of panoptic JSON": Case(
+        "stress t.json", ("panoptic JSON", "--task instances"),
+        ("stress t --task instances",), PANOPTIC,
+    ),
     "threshold of labels": Case(
         "eval pred gt -l dice --gt-threshold 0.5 --gt-encoding labels",
         ("--gt-threshold", "read as labels", "--gt-encoding probability"),

@@ -60,6 +60,7 @@ PUBLIC = [
     "report",
     "save",
     "schema",
+    "stress",
     "thresholds",
     "trend",
     "use_cases",

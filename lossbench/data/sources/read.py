@@ -106,6 +106,8 @@ def _read(source: Source) -> StoredArray:
     if isinstance(source, Empty):
         like = read(source.like)
         return replace(like, array=np.zeros_like(like.array))
+    if isinstance(source, StoredArray):
+        return source
     if not isinstance(source, File):
         array = source.detach().cpu() if hasattr(source, "detach") else source
         return StoredArray(as_numbers(array))
