@@ -370,7 +370,7 @@ class Trial:
         for column in self.columns:
             self._respond(column, damages, whole[column.name], undamaged[column.name], notes)
         if absent:
-            notes.append(f"left out, for it changes nothing here: {', '.join(absent)}")
+            notes.append(f"left out, because it changes nothing here: {', '.join(absent)}")
         notes += [f"{kind}: {message}" for kind, message in self.errors.items()]
         predictions = dict[str, float]()
         if self.has_predictions and (PREDICTIONS, 0) in self.values:
