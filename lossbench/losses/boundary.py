@@ -221,7 +221,7 @@ def skeletons(masks: Tensor) -> Tensor:
         raise InputError(
             f"has {axes} axes; cldice supports 2 or 3, soft_cldice any number", kind="mismatch"
         )
-    planes = masks.flatten(0, 1).cpu().numpy()
+    planes = masks.flatten(0, 1).contiguous().cpu().numpy()  # some versions read only such
     thin = np.stack([skeletonize(plane) > 0 for plane in planes])
     return torch.as_tensor(thin, device=masks.device).reshape(masks.shape)
 

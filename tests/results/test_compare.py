@@ -142,8 +142,9 @@ def test_a_group_counts_once():
 def test_the_bootstrap_interval_is_scipys():
     before, after = np.random.default_rng(2).random((2, 40)) ** 3
     found = change(before, after)
+    drawing = {"n_resamples": 9_999, "random_state": np.random.default_rng(0)}
     expected = stats.bootstrap(
-        (np.sort(after - before),), np.mean, method="BCa", n_resamples=9_999, rng=0
+        (np.sort(after - before),), np.mean, method="BCa", **drawing
     ).confidence_interval
     np.testing.assert_allclose(found.bootstrap, list(expected), rtol=1e-9)
     assert change(before[:29], after[:29]).bootstrap is None

@@ -46,12 +46,14 @@ def parse_quickly(role: str, file: str) -> tuple[dict[str, Any], EntryColumns] |
     """
     try:
         import msgspec
-
+    except ImportError:
+        return None
+    try:
         loaded = _decoder(role).decode(Path(file).read_bytes())
         entries = loaded if role == "pred" else loaded.annotations
         names = (*REQUIRED[role], *OPTIONAL[role])
         columns = _columns({name: list(map(attrgetter(name), entries)) for name in names})
-    except (ImportError, OSError, RecursionError, *UNUSUAL):
+    except (OSError, RecursionError, msgspec.MsgspecError, *UNUSUAL):
         return None
     others = {} if role == "pred" else msgspec.structs.asdict(loaded)
     return (others, columns) if columns else None
