@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from shutil import copy2
+from shutil import copy, copy2, copytree
 from typing import Any, get_type_hints
 
 import pytest
@@ -286,7 +286,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("the tree is no git checkout")
     copy = tmp_path_factory.mktemp("checkout")
     for name in filter(None, listed.stdout.decode().split("\0")):
-        if name.startswith((*INSTALLED, "pyproject", "README", "LICENSE")):
+        if name.startswith((*INSTALLED, "pyproject", "setup.py", "README", "LICENSE")):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             if (REPOSITORY / name).exists():
                 copy2(REPOSITORY / name, copy / name)
@@ -327,6 +327,32 @@ def test_the_wheel_has_the_command_the_licence_and_the_version(wheel: Path) -> N
     assert f"{facts}/licenses/LICENSE" in archive.namelist()
     metadata = archive.read(f"{facts}/METADATA").decode()
     assert f"\nVersion: {lossbench.__version__}\n" in metadata
+
+
+@pytest.mark.slow
+def test_two_builds_are_the_same_bytes_and_pass_the_checks(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The files of the second build have other times and another folder."""
+    for tool in ("build", "twine", "check_wheel_contents"):
+        pytest.importorskip(tool, reason="pip install 'lossbench[test-release]'")
+
+    def python(*arguments: Any) -> None:
+        command = [sys.executable, *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1750000000")
+    builds = []
+    for name in ("first", "second"):
+        copytree(checkout, tmp_path / name, copy_function=copy)  # with new times
+        python("-m", "build", tmp_path / name)
+        builds.append(sorted((tmp_path / name / "dist").iterdir()))
+    wheel, archive = builds[0]
+    assert [path.suffix for path in builds[0]] == [".whl", ".gz"]
+    assert [path.read_bytes() for path in builds[0]] == [path.read_bytes() for path in builds[1]]
+    python("-m", "twine", "check", "--strict", wheel, archive)
+    python("-m", "check_wheel_contents", "--config", REPOSITORY / "pyproject.toml", wheel)
 
 
 @pytest.mark.parametrize("way", ["wheel", "editable"])
