@@ -179,7 +179,7 @@ def _codes(plan: Plan, reading: InputEncoding, planes: AnyArray) -> AnyArray:
         return some.astype(kind)
     if reading.is_hard:
         codes: AnyArray = reading.coded(planes)
-        return np.where(codes < reading.classes, codes, IGNORED).astype(kind)
+        return np.where(codes < reading.classes, codes.astype(kind), kind(IGNORED))
     if plan.task == "multiclass":
         indices: AnyArray = planes.argmax(0)[None]
         return indices.astype(kind)
