@@ -326,4 +326,5 @@ class _Parser:
     def finish(self) -> None:
         token = self.peek()[1]
         if token:
-            raise self.error(f"did not expect {token} here")
+            each = "; give each loss a --loss of its own" if token == "," else ""
+            raise self.error(f"did not expect {token} here{each}")

@@ -154,6 +154,7 @@ def test_a_bound_is_a_sum_of_numbers_and_the_baseline() -> None:
         ("", "", "expected name"),
         ("dice +* 2", "* 2", "expected name, found *"),
         ("dice)", ")", "did not expect )"),
+        ("dice,iou", ",iou", "did not expect , here; give each loss a --loss of its own"),
         ("dice dice", "dice", "did not expect dice"),
         ("(dice", "", "expected ), found the end"),
         ("dice ^ 2", "^ 2", "cannot read '^'"),
