@@ -20,6 +20,7 @@ from lossbench.data.planning.make_plan import ReadingSettings, make_plan, plan_r
 from lossbench.data.planning.mask_values import split_values
 from lossbench.data.planning.plan import Plan
 from lossbench.data.planning.vocabulary import EMPTY, ROLES
+from lossbench.data.sources.read import forget_kept
 from lossbench.errors import InputError, SettingError
 
 TASKS_WITHOUT_PIXELS = (*RECORD_TASKS, "detection")
@@ -98,11 +99,13 @@ def plan_inputs(
         SettingError: a setting has no meaning on the task, or the files do not tell their meaning.
     """
     if task is None or task not in TASKS_WITHOUT_PIXELS:
+        forget_kept()
         try:
             plan = make_plan(pairing, settings, task, tasks, of_pictures=of_pictures)
             return plan_roles(plan, pairing.pairs, role_forms)
         except InputError as error:
-            raise pairing.with_line(error) from None
+            pairing.name_line(error)
+            raise
     _refuse_pixel_settings(pairing, settings, task)
     if task in RECORD_TASKS:
         return plan_records(task, pairing.pairs, asks)

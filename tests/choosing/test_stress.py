@@ -15,6 +15,7 @@ from helpers.paths import SAMPLES
 from PIL import Image
 
 import lossbench
+from lossbench import InputError, SettingError
 from lossbench.choosing import stress as stress_module
 from lossbench.choosing.stress_masks import MASK_DAMAGES, LabelMap
 from lossbench.choosing.stress_pictures import PICTURE_DAMAGES, Picture
@@ -423,3 +424,24 @@ def test_the_command_says_what_errors_look_like(lossbench_command: Command, tmp_
     )
     against = json.loads(done.stdout)["against"]
     assert against["alike"][0] == {"kind": "erode", "level": 2, "share": 1.0}
+
+
+def test_a_label_without_a_class_is_an_error_of_its_file(tmp_path: Path) -> None:
+    labels = np.zeros((16, 16), np.uint8)
+    labels[4:8, 4:8], labels[9:12, 9:12], labels[0, 0] = 1, 2, 9
+    Image.fromarray(labels).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png has value 9 in 1 pixels .*--ignore 9"):
+        lossbench.stress(tmp_path, "dice", classes=3, gt_encoding="labels")
+
+
+def test_predictions_that_can_be_read_in_several_ways_are_a_question(tmp_path: Path) -> None:
+    """Floats beyond 1 against a mask."""
+    mask = np.zeros((16, 16), np.uint8)
+    mask[4:8, 4:8] = 255
+    for side in ("gt", "pred"):
+        (tmp_path / side).mkdir()
+    Image.fromarray(mask).save(tmp_path / "gt" / "a.png")
+    pred = np.linspace(0, 50, mask.size, dtype=np.float32).reshape(mask.shape)
+    np.save(tmp_path / "pred" / "a.npy", pred)
+    with pytest.raises(SettingError, match=r"how are the files to be read.*--pred-encoding logits"):
+        lossbench.stress(tmp_path / "gt", "dice_score", against=tmp_path / "pred")

@@ -178,14 +178,13 @@ class Pairing:
             for each in errors
         ]
 
-    def with_line(self, error: InputError) -> InputError:
-        """An error of a file that does not exist, with the first line that names the file."""
+    def name_line(self, error: InputError) -> None:
+        """Add the first line that names a file to the error that the file does not exist."""
         for pair, at in zip(self.pairs, self.pairs.order, strict=True) if self.lines else ():
             names = {label(each) for sources in pair.sources.values() for each in sources}
             if error.kind == "missing" and error.file in names and self.lines:
                 error.message += self.lines.naming(at)
-                break
-        return error
+                return
 
 
 def ordered_classes(names: set[str], order: Sequence[str]) -> tuple[str, ...]:

@@ -63,6 +63,11 @@ def read(source: Source, *, is_read_again: bool = False) -> StoredArray:
     return stored
 
 
+def forget_kept() -> None:
+    """Free the arrays of runs that were planned and never read."""
+    _kept.clear()
+
+
 def read_record(source: Source) -> dict[str, AnyArray]:
     """The arrays of a file, or of a mapping in memory, by name; that of one alone is "".
 
