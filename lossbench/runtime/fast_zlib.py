@@ -27,7 +27,7 @@ def gunzip(packed: bytes, size: int) -> bytes | None:
     stream = zlib.decompressobj(GZIP_BITS)
     try:
         content: bytes = stream.decompress(packed, size + 1)
-    except Exception:  # each package has errors of its own
+    except zlib.error:
         return None
     return content if stream.eof and not stream.unused_data and len(content) == size else None
 

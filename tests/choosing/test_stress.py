@@ -402,8 +402,8 @@ def test_blurred_pictures_look_blurred() -> None:
     padded = np.pad(truth.astype(float), ((4, 4), (4, 4), (0, 0)), "edge")
     weights = np.exp(-0.5 * np.arange(-4, 5) ** 2.0)
     weights /= weights.sum()
-    rows = sum(w * padded[i : i + 64] for i, w in enumerate(weights))
-    blurred = sum(w * rows[:, i : i + 64] for i, w in enumerate(weights))  # type: ignore[index]
+    rows = np.sum([w * padded[i : i + 64] for i, w in enumerate(weights)], 0)
+    blurred = np.sum([w * rows[:, i : i + 64] for i, w in enumerate(weights)], 0)
     pairs = ({"a": np.rint(blurred).astype(np.uint8)}, {"a": truth})
     stress = lossbench.stress(pairs[1], "l1", against=pairs[0], task="image")
     assert stress.answer.startswith("your errors look like a blur of 1 pixel (")

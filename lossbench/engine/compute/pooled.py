@@ -104,13 +104,11 @@ def finish_balanced(
         Values (n,), class values (n, K) or None, and the options' numbers.
     """
     support, valid = deferred.support, deferred.valid
-    fields_of_all = [each for fields in deferred.results[term] for each in fields]
-    lacks = np.all([np.isnan(_flat(each)).all(1) for each in fields_of_all], 0)
+    fields_of_all = [field for fields in deferred.results[term] for field in fields]
+    lacks = np.all([np.isnan(_flat(field)).all(1) for field in fields_of_all], 0)
     numbers = resolve_automatic_options(term, support[~lacks], valid[~lacks], plan.task)
-    probed: list[Any] = [
-        Sums(*arrays) if len(arrays) > 1 else arrays[0]  # type: ignore[arg-type]
-        for arrays in deferred.results[term]
-    ]
+    results: Any = deferred.results[term]
+    probed = [Sums(*fields) if len(fields) > 1 else fields[0] for fields in results]
     result = linear(probed, [n for name in term.inside for n in numbers[name]])
     if class_count(term, plan.task, support.shape[1]) > support.shape[1]:
         support = np.concatenate([valid - support, support], 1)
@@ -136,9 +134,9 @@ def rebuild_views(
 ) -> tuple[Mapping[str, Any] | None, Array]:
     """A term's views over all samples: joined, or from the sums of their fields."""
     sums, forms = pools.sums.sums, call_signature(loss_function(term.entry)).inputs
+    support: Any = sums[""]["support"].value()[None] if "" in sums else np.empty(0)
     if "" not in sums:
-        return None, np.empty(0)  # type: ignore[return-value]
-    support: Any = sums[""]["support"].value()[None]
+        return None, support
     added: Mapping[str, Any]
     if term.key in sums:
         numbers = [n for name in term.inside for n in options[name]]
