@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lossbench.errors import SettingError
 from lossbench.interface.annotations import Array
 from lossbench.interface.sample_batch import SampleBatch, SegmentPairs
+from lossbench.interface.stable_math import numbers
 from lossbench.runtime.array_types import FloatArray, IntArray
 
 VOID = -2  # number of void pixels, instead of a true segment's
@@ -47,7 +48,7 @@ class Segments(NamedTuple):
                 raise SettingError(f"only={only}: name the classes with instances with --things")
             selected = joint.things if only == "things" else ~joint.things
             counts = [count * selected for count in counts]
-        return cls(*counts)
+        return cls(*(numbers(count, values.weight) for count in counts))
 
 
 def _matched(joint: SegmentPairs, both_void: bool) -> tuple[FloatArray, ...]:

@@ -245,3 +245,41 @@ def test_a_run_of_tables_and_pixels_says_so(tmp_path):
         ["dice", "hd95", "both = dice + hd95"],
     )
     assert result.backends == {"dice": "numpy", "hd95": "torch", "both": "mixed"}
+
+
+SEGMENTS = '''
+import torch
+from lossbench.interface.annotations import PerClass
+from lossbench.losses import loss
+from lossbench.views.segments import Segments
+
+@loss(range=(0, 1), tasks=["instances"], better="higher")
+def ours(segments: Segments) -> PerClass:
+    """Recognition quality, by methods that only tensors have."""
+    total = segments.tp + (segments.fp + segments.fn) / 2
+    return (segments.tp / total.clamp(min=0.5)).where(total > 0, torch.nan)
+'''
+
+
+def test_a_plugin_of_torch_gets_tensors_of_segments_too(tmp_path):
+    (tmp_path / "ours.py").write_text(SEGMENTS)
+    folder = SAMPLES / "instances"
+    losses = ["ours", "recognition_quality"]
+    result = lossbench.evaluate(
+        folder / "pred", folder / "gt", losses, task="instances", plugins=tmp_path / "ours.py"
+    )
+    ours, theirs = (result.values[name] for name in losses)
+    check_close(ours.samples, theirs.samples, EXACT)
+    assert ours.pooled == pytest.approx(theirs.pooled, abs=EXACT)
+    assert result.backends == {"ours": "torch", "recognition_quality": "numpy"}
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("losses", [["mcc_loss"], ["mcc_loss", "hd95"]], ids=len)
+def test_what_is_undefined_warns_of_nothing(losses):
+    """Counts of a pair without a valid pixel, in a run of tables, and in one of pixels too."""
+    pred = [np.eye(8, dtype=np.uint8) * 255] * 2
+    target = [np.full((8, 8), 7, np.uint8), pred[1]]
+    result = lossbench.evaluate(pred, target, losses, task="binary", ignore=7)
+    assert np.isnan(result.values["mcc_loss"].samples[0])
+    assert not result.failed

@@ -59,6 +59,7 @@ def _failure(term: Term, message: str) -> InputError:
     return failure
 
 
+@np.errstate(all="ignore")  # 0/0 is undefined, log 0 is clamped
 def evaluate_parts(
     plan: Plan,
     terms: Sequence[Term],
@@ -74,8 +75,7 @@ def evaluate_parts(
         return [(chunk, evaluate_detections(plan, terms, device, chunk))]
     if not any(backend(plan, term) == "torch" for term in terms):
         parts = chunk.split() if plan.sparse or len(chunk.pixels) > 1 else [chunk]
-        with np.errstate(all="ignore"):  # 0/0 is undefined, log 0 clamped
-            return [(part, evaluate_batch(plan, terms, device, part)) for part in parts]
+        return [(part, evaluate_batch(plan, terms, device, part)) for part in parts]
     from lossbench.engine.compute.device import computing
     from lossbench.engine.compute.streaming import stackable_groups
     from lossbench.engine.compute.tensors import pixel_values
@@ -162,6 +162,13 @@ def _evaluate_samples(
     (sample,) = chunk.pixels
     if isinstance(sample, InstanceOverlap):
         values = segment_values(plan, sample, int(chunk.sizes[0]))
+        if own := list(filter(needs_tensors, terms)):
+            from lossbench.engine.compute.tensors import as_tensors
+
+            tensors = as_tensors(values)
+            evaluate_terms(rows, tensors, plan, own)
+            add_states(rows, tensors, own)
+            terms = [term for term in terms if not needs_tensors(term)]
     elif values is None:
         from lossbench.engine.compute.tensors import sample_values
 

@@ -101,6 +101,8 @@ def as_tensors(x: Any) -> Any:
         return {key: as_tensors(each) for key, each in x.items()}
     if isinstance(x, SampleBatch | Input):
         arrays = {each.name: as_tensors(getattr(x, each.name)) for each in fields(x) if each.init}
+        if isinstance(x, SampleBatch):  # segments are matched by NumPy for both libraries
+            arrays["segments"] = x.segments
         return replace(x, **arrays)
     if isinstance(x, tuple) and hasattr(x, "_fields"):
         return type(x)(*map(as_tensors, x))
